@@ -1,0 +1,5 @@
+"""Adapters: small layers that map student features to the teacher's width and are dropped after training."""
+
+from .pointwise import PointwiseAdapter, infer_adapter
+
+__all__ = ['PointwiseAdapter', 'infer_adapter']

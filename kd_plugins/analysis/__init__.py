@@ -1,0 +1,1 @@
+"""Reading runs, comparing them over seeds, and writing the result."""

@@ -1,0 +1,110 @@
+"""Reading what MMEngine logged: one JSON object a line in ``WORK_DIR/TIMESTAMP/vis_data/scalars.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Series = dict[int, float]
+"""Step (epoch, or iteration in iteration-based runs) to value."""
+
+# Logged beside the metrics, but no results.
+TIMING = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
+
+
+@dataclass
+class RunLog:
+    """The scalars of one run, over all its starts.
+
+    Attributes:
+        metrics: Metric to its value by step, as validation logged it.
+        losses: Loss to its value by iteration, terms of distillation included.
+    """
+
+    metrics: dict[str, Series] = field(default_factory=dict)
+    losses: dict[str, Series] = field(default_factory=dict)
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step that was validated."""
+        return max((step for series in self.metrics.values() for step in series), default=None)
+
+
+def is_validation(row: dict[str, Any]) -> bool:
+    """Whether a logged line is one of validation: it holds metrics, and neither learning rate nor losses.
+
+    >>> is_validation({'coco/bbox_mAP': 0.3, 'step': 1}), is_validation({'lr': 0.1, 'loss': 2.0, 'step': 1})
+    (True, False)
+    """
+    names = set(row) - TIMING
+    return bool(names) and 'lr' not in row and not any('loss' in name for name in names)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of one log; the last one may be cut off where the run was killed."""
+    rows = []
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and 'step' in row:
+            rows.append(row)
+    return rows
+
+
+def read_run(work_dir: str | Path) -> RunLog:
+    """Read all starts of a run in order; where a resumed run repeats a step, its value counts.
+
+    Args:
+        work_dir: The run's folder; an empty or absent one gives an empty log.
+    """
+    log = RunLog()
+    # The folders are named by time, so their names sort as they were made.
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for row in read_rows(path):
+            target = log.metrics if is_validation(row) else log.losses
+            for name, value in row.items():
+                wanted = name not in TIMING and (target is log.metrics or 'loss' in name)
+                if wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
+                    target.setdefault(name, {})[int(row['step'])] = float(value)
+    for series in (*log.metrics.values(), *log.losses.values()):
+        ordered = sorted(series.items())
+        series.clear()
+        series.update(ordered)
+    return log
+
+
+def read_test(work_dir: str | Path) -> dict[str, float]:
+    """Return the metrics that ``tools/test.py`` wrote last into ``WORK_DIR/TIMESTAMP/TIMESTAMP.json``."""
+    found: dict[str, float] = {}
+    for path in sorted(Path(work_dir).glob('*/*.json')):
+        if path.stem != path.parent.name:
+            continue
+        for line in path.read_text(encoding='utf-8').splitlines():
+            row = json.loads(line)
+            found = {
+                key: float(value) for key, value in row.items() if key not in TIMING and isinstance(value, (int, float))
+            }
+    return found
+
+
+def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
+    """Return a run's metrics and losses as JSON lines, one per step, rounded to significant digits.
+
+    >>> compact_lines(RunLog(metrics={'coco/bbox_mAP': {1: 0.1234567}}, losses={'loss': {10: 2.0}}))
+    ['{"train": 10, "loss": 2.0}', '{"val": 1, "coco/bbox_mAP": 0.12346}']
+    """
+    lines = []
+    for kind, table in (('train', log.losses), ('val', log.metrics)):
+        for step in sorted({step for series in table.values() for step in series}):
+            row: dict[str, float] = {kind: step}
+            for name, series in table.items():
+                if step in series:
+                    value = series[step]
+                    row[name] = float(f'{value:.{digits}g}') if math.isfinite(value) else value
+            lines.append(json.dumps(row))
+    return lines

@@ -1,0 +1,291 @@
+"""Detection images composed of real handwritten digits, for runs without a network or a data set.
+
+The 1797 scans of 8x8 pixels that scikit-learn ships (UCI, "Optical Recognition of Handwritten Digits", 1998) are
+enlarged, turned, tinted and placed on textured paper, several per image, overlapping, among strokes that are no digit.
+A scan serves either training or validation, never both. What an image shows is a pure function of split, seed and
+index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, MissingDependencyError, nearest
+
+CLASSES = tuple('0123456789')
+SPLITS = ('train', 'val')
+VAL_EVERY = 4
+"""Every fourth scan of each class is kept for validation."""
+MIN_VISIBLE = 0.6
+"""Least part of a digit's ink that later digits must leave uncovered."""
+DIGIT_HEIGHT = (0.14, 0.5)
+"""Range of the height of a digit, as part of the image's side."""
+MIN_SIZE = 64
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Handwritten digits.
+
+    Attributes:
+        ink: Amount of ink in [0, 1], shape (K, 8, 8).
+        labels: Digit of each, shape (K,).
+        ids: Index of each in scikit-learn's data set, shape (K,).
+    """
+
+    ink: Field
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One composed image.
+
+    Attributes:
+        image: Shape (S, S, 3), blue, green, red.
+        boxes: Tight corners x1, y1, x2, y2 in whole pixels (x2 and y2 exclusive), shape (G, 4); a digit counts with all
+            of its ink, also where a later one covers it.
+        labels: Digit of each box, shape (G,).
+        masks: Ink of each digit, shape (G, S, S).
+    """
+
+    image: Image
+    boxes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    masks: Mask
+
+
+def load_scans(split: str) -> Scans:
+    """Return the scans that may appear in one split.
+
+    Args:
+        split: ``'train'`` or ``'val'``.
+
+    Raises:
+        ConfigError: If there is no such split.
+        MissingDependencyError: If scikit-learn is not installed.
+
+    >>> [len(load_scans(split).labels) for split in SPLITS]
+    [1352, 445]
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"digits: the split '{split}' does not exist; {nearest(split, SPLITS)}")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingDependencyError(
+            'digits: the scans come with scikit-learn, which is not installed; `make install` brings it'
+        ) from error
+    bunch: Any = load_digits()
+    labels = bunch.target.astype(np.int64)
+    rank = np.zeros(len(labels), dtype=np.int64)
+    for digit in range(len(CLASSES)):
+        rank[labels == digit] = np.arange((labels == digit).sum())
+    kept = rank % VAL_EVERY == VAL_EVERY - 1
+    ids = np.flatnonzero(kept if split == 'val' else ~kept)
+    return Scans((bunch.images[ids] / 16.0).astype(np.float32), labels[ids], ids)
+
+
+def enlarge(ink: Field, height: float, aspect: float, angle: float) -> Field:
+    """Enlarge one scan smoothly and turn it.
+
+    Args:
+        ink: Shape (8, 8), in [0, 1].
+        height: Height of the scan afterwards, in pixels.
+        aspect: Width over height.
+        angle: Counter-clockwise turn in degrees.
+
+    Returns:
+        Ink in [0, 1] with soft edges, cropped to what has ink, shape (h, w).
+    """
+    smooth = cv2.resize(np.pad(ink, 2), (96, 96), interpolation=cv2.INTER_CUBIC)  # 8 pixels per pixel of the scan
+    side = int(np.ceil(1.5 * height * max(aspect, 1.0))) + 4
+    matrix = cv2.getRotationMatrix2D((48.0, 48.0), angle, height / 64.0)
+    matrix[0] *= aspect
+    matrix[:, 2] = side / 2 - matrix[:, :2] @ np.array([48.0, 48.0])
+    turned = cv2.warpAffine(smooth, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    # A steeper edge looks like a pen; the blur of an 8x8 scan would leave open where a digit ends.
+    sharp = np.clip((turned - 0.3) * 3.0, 0.0, 1.0).astype(np.float32)
+    x1, y1, x2, y2 = tight_box(sharp > 0.5)
+    return sharp[y1:y2, x1:x2]
+
+
+def tight_box(mask: Mask) -> tuple[int, int, int, int]:
+    """Return the corners x1, y1, x2, y2 (exclusive) of what is set in a mask of shape (h, w).
+
+    >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
+    (1, 1, 3, 2)
+    """
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def paper(rng: np.random.Generator, size: int) -> tuple[Field, bool]:
+    """Return a textured background of shape (S, S, 3), and whether it is bright (then the ink is dark)."""
+    bright = bool(rng.random() < 0.7)
+    level = rng.uniform(165, 235) if bright else rng.uniform(25, 90)
+    coarse = rng.normal(0.0, 14.0, (4, 4, 3)).astype(np.float32)
+    field: Field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
+    return (level + rng.normal(0.0, 10.0, 3).astype(np.float32) + field).astype(np.float32), bright
+
+
+def ink_colour(rng: np.random.Generator, bright: bool) -> Field:
+    """Return a colour (3,) that contrasts with the paper, more or less."""
+    level = rng.uniform(15, 110) if bright else rng.uniform(150, 245)
+    return np.clip(level + rng.normal(0.0, 28.0, 3), 0, 255).astype(np.float32)
+
+
+def scribble(rng: np.random.Generator, canvas: Field, colour: Field) -> None:
+    """Draw a stroke that is no digit, in place: an open curve of three to five points."""
+    size = canvas.shape[0]
+    steps = rng.normal(0.0, 0.12 * size, (int(rng.integers(3, 6)), 2))
+    points = np.cumsum(np.vstack([rng.uniform(0, size, (1, 2)), steps]), axis=0)
+    # Chaikin's corner cutting makes a pen's curve of it.
+    for _ in range(3):
+        points = np.stack([0.75 * points[:-1] + 0.25 * points[1:], 0.25 * points[:-1] + 0.75 * points[1:]], 1)
+        points = points.reshape(-1, 2)
+    curve = np.round(points).astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(canvas, [curve], False, colour.tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
+
+
+def compose(scans: Scans, split: str, index: int, seed: int = 0, size: int = 160) -> Scene:
+    """Compose one image.
+
+    Args:
+        scans: What :func:`load_scans` gave for this split.
+        split: ``'train'`` or ``'val'``; the two draw different random numbers.
+        index: Number of the image.
+        seed: Seed of the whole set.
+        size: Side S of the image in pixels, at least 64.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    canvas, bright = paper(rng, size)
+    for _ in range(int(rng.integers(2, 7))):
+        scribble(rng, canvas, ink_colour(rng, bright))
+    masks: list[Mask] = []
+    labels: list[int] = []
+    visible: list[Mask] = []
+    wanted = int(rng.integers(2, 8))
+    for _ in range(4 * wanted):
+        if len(masks) == wanted:
+            break
+        pick = int(rng.integers(len(scans.labels)))
+        # The logarithm is uniform, so that small digits are as frequent as large ones.
+        height = size * float(np.exp(rng.uniform(*np.log(DIGIT_HEIGHT))))
+        glyph = enlarge(scans.ink[pick], height, float(rng.uniform(0.75, 1.25)), float(rng.normal(0.0, 9.0)))
+        high, wide = glyph.shape
+        if not 4 <= min(high, wide) <= max(high, wide) <= size:
+            continue
+        y, x = int(rng.integers(size - high + 1)), int(rng.integers(size - wide + 1))
+        alpha = np.zeros((size, size), np.float32)
+        alpha[y : y + high, x : x + wide] = glyph
+        mask: Mask = alpha > 0.5
+        left = [old & ~mask for old in visible]
+        if any(new.sum() < MIN_VISIBLE * whole.sum() for new, whole in zip(left, masks)):
+            continue
+        colour = ink_colour(rng, bright)
+        canvas += alpha[..., None] * (colour - canvas)
+        visible = [*left, mask]
+        masks.append(mask)
+        labels.append(int(scans.labels[pick]))
+    noise = rng.normal(0.0, rng.uniform(2.0, 10.0), canvas.shape)
+    image: Image = np.clip(canvas + noise, 0, 255).astype(np.uint8)
+    boxes = np.array([tight_box(mask) for mask in masks], dtype=np.int64).reshape(-1, 4)
+    return Scene(image, boxes, np.array(labels, dtype=np.int64), np.array(masks).reshape(-1, size, size))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:
+    """Say whether a split was already made with the same arguments (its annotation file is written last)."""
+    try:
+        found = json.loads(ann_file.read_text(encoding='utf-8')).get('info')
+    except (OSError, ValueError, AttributeError):
+        return False
+    return bool(found == info)
+
+
+def make_split(
+    root: Path,
+    split: str,
+    num_images: int,
+    seed: int = 0,
+    size: int = 160,
+    progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Write ``<root>/<split>/*.jpg`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they are there.
+
+    Args:
+        root: Folder of the data set.
+        split: ``'train'`` or ``'val'``.
+        num_images: How many images.
+        seed: Seed of the whole set.
+        size: Side of the images in pixels.
+        progress: Called with the number of images written so far.
+
+    Returns:
+        Whether anything had to be made.
+
+    Raises:
+        ConfigError: If an argument does not fit.
+    """
+    if num_images < 1 or size < MIN_SIZE or seed < 0:
+        raise ConfigError(
+            f'digits: {split} with {num_images} images of {size} pixels and seed {seed} cannot be made; '
+            f'at least 1 image, {MIN_SIZE} pixels and seed 0'
+        )
+    info = dict(
+        description='handwritten digits composed into images', split=split, num_images=num_images, seed=seed, size=size
+    )
+    ann_file = root / 'annotations' / f'{split}.json'
+    if is_complete(ann_file, info):
+        return False
+    ann_file.unlink(missing_ok=True)
+    scans = load_scans(split)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(num_images):
+        scene = compose(scans, split, index, seed, size)
+        name = f'{index:06d}.jpg'
+        encoded = cv2.imencode('.jpg', scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+        write_atomically(root / split / name, encoded.tobytes())
+        images.append(dict(id=index, file_name=name, width=size, height=size))
+        for (x1, y1, x2, y2), label, mask in zip(scene.boxes.tolist(), scene.labels.tolist(), scene.masks):
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=index,
+                    category_id=label + 1,
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    area=int(mask.sum()),
+                    iscrowd=0,
+                )
+            )
+        if progress is not None:
+            progress(index + 1)
+    categories = [dict(id=number + 1, name=name) for number, name in enumerate(CLASSES)]
+    coco = dict(info=info, images=images, annotations=annotations, categories=categories)
+    write_atomically(ann_file, json.dumps(coco).encode())
+    return True

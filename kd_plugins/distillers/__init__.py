@@ -1,0 +1,8 @@
+"""Distillers: one method each."""
+
+from .base import BaseDistiller, Batch, Taps
+from .feature import FeatureDistiller
+from .localization import LocalizationDistiller
+from .logit import LogitDistiller
+
+__all__ = ['BaseDistiller', 'Batch', 'FeatureDistiller', 'LocalizationDistiller', 'LogitDistiller', 'Taps']

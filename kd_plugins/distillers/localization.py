@@ -1,0 +1,235 @@
+"""Distil where the edges of boxes lie, as distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from ..errors import ConfigError, nearest
+from ..losses import (
+    centers_inside,
+    distances_to_boxes,
+    edge_distribution_kl,
+    expected_distances,
+    pairwise_iou,
+    weighted_mean,
+)
+from ..registry import MODELS
+from ._checks import check_levels, check_number, check_same_size
+from .base import BaseDistiller, Batch, Taps
+
+Grid = tuple[tuple[float, float], tuple[float, float]]
+"""Stride (x, y) and first location (x, y) of one level, in pixels."""
+
+
+def level_grids(prior_generator: Any) -> list[Grid]:
+    """Read the constants that place a head's locations in the image.
+
+    Args:
+        prior_generator: An ``AnchorGenerator`` (locations are the centres of its anchors) or a point generator.
+
+    Returns:
+        One grid per level.
+    """
+    strides = [tuple(float(step) for step in stride) for stride in prior_generator.strides]
+    if hasattr(prior_generator, 'base_anchors'):
+        corners = [anchors[0].tolist() for anchors in prior_generator.base_anchors]
+        first = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in corners]
+    else:
+        offset = float(getattr(prior_generator, 'offset', 0.0))
+        first = [(offset * x, offset * y) for x, y in strides]
+    return [((x, y), start) for (x, y), start in zip(strides, first)]
+
+
+def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
+    """Return the boxes of all images, padded with boxes without area (they contain no location).
+
+    Returns:
+        Corners in pixels of the network input, shape (N, G, 4), G >= 1.
+    """
+    boxes = [like.new_zeros(1, 4) for _ in range(like.shape[0])]
+    for index, sample in enumerate(batch.data_samples or ()):
+        found = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
+        if found is not None and len(found):
+            boxes[index] = getattr(found, 'tensor', found).to(like)
+    return pad_sequence(boxes, batch_first=True)
+
+
+def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
+    """Say which locations lie on an image and not on its padding.
+
+    Args:
+        batch: Its data samples tell each ``img_shape``; where they do not, everything counts as image.
+        centers: Locations (x, y), shape (L, 2).
+        num_images: N.
+
+    Returns:
+        Booleans, shape (N, L).
+    """
+    rows = [torch.ones_like(centers[:, 0], dtype=torch.bool) for _ in range(num_images)]
+    for index, sample in enumerate(batch.data_samples or ()):
+        shape = getattr(sample, 'metainfo', {}).get('img_shape')
+        if shape is not None:
+            rows[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
+    return torch.stack(rows)
+
+
+@MODELS.register_module()
+class LocalizationDistiller(BaseDistiller):
+    """KL divergence between the edge distributions of heads that predict ``4 * (reg_max + 1)`` logits.
+
+    Source: localization distillation (arXiv 2102.12252) on generalized focal loss heads (arXiv 2006.04388). Locations
+    inside a ground-truth box count by the IoU of the teacher's box with the best such ground truth (``loss_ld``); all
+    others count by the teacher's highest class probability (``loss_ld_neg``). Both are weighted means over all ranks.
+
+    Args:
+        head: Dotted path of the head, the same in student and teacher.
+        logits: Tap that gives the edge logits, (N, 4 * (reg_max + 1), H, W) per level; by default ``{head}.scales.*``.
+        scores: Tap that gives the teacher's class logits, (N, C, H, W) per level; by default ``{head}.gfl_cls``.
+        temperature: Softens both distributions.
+        positive_weight: Factor inside ``loss_ld``.
+        negative_weight: Factor inside ``loss_ld_neg``.
+        weight: See :class:`BaseDistiller`.
+        source: See :class:`BaseDistiller`; a network's own boxes teach it nothing, so there must be a teacher.
+
+    Raises:
+        ConfigError: If an argument does not fit.
+    """
+
+    loss_names = ('loss_ld', 'loss_ld_neg')
+
+    def __init__(
+        self,
+        head: str = 'bbox_head',
+        logits: str | None = None,
+        scores: str | None = None,
+        temperature: float = 5.0,
+        positive_weight: float = 1.0,
+        negative_weight: float = 0.25,
+        weight: float | dict[str, Any] = 1.0,
+        source: str = 'auto',
+    ) -> None:
+        super().__init__(weight, source)
+        self.head = head
+        self.logits = logits or f'{head}.scales.*'
+        self.scores = scores or f'{head}.gfl_cls'
+        self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
+        self.positive_weight = check_number(f'{self.key}.positive_weight', positive_weight, positive=False)
+        self.negative_weight = check_number(f'{self.key}.negative_weight', negative_weight, positive=False)
+        self.reg_max = 0
+        self.grids: list[Grid] = []
+
+    def student_taps(self) -> dict[str, str]:
+        """Return the tap of the edge logits."""
+        return {'logits': self.logits}
+
+    def teacher_taps(self) -> dict[str, str]:
+        """Return the taps of the edge logits and of the class logits."""
+        return {'logits': self.logits, 'scores': self.scores}
+
+    def _head_of(self, model: nn.Module, role: str) -> Any:
+        modules = dict(model.named_modules())
+        if self.head not in modules:
+            near = nearest(self.head, [name for name in modules if name])
+            raise ConfigError(f"{self.key}.head: '{self.head}' names no module of the {role}; {near}")
+        head = modules[self.head]
+        if not hasattr(head, 'reg_max') or not hasattr(head, 'prior_generator'):
+            raise ConfigError(
+                f"{self.key}.head: '{self.head}' of the {role} is {type(head).__name__}, which predicts no "
+                'distribution over box edges; GFLHead and LDHead do, and for other heads there are '
+                'LogitDistiller and FeatureDistiller'
+            )
+        return head
+
+    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Read ``reg_max``, strides and first locations of the heads."""
+        if teacher is student:
+            raise ConfigError(
+                f"{self.key}: a network's own boxes teach it nothing; give a teacher, "
+                "for example teacher=dict(type='kd_plugins.EMATeacher')"
+            )
+        head, teacher_head = self._head_of(student, 'student'), self._head_of(teacher, 'teacher')
+        if head.reg_max != teacher_head.reg_max:
+            raise ConfigError(
+                f"{self.key}: the student's '{self.head}' has reg_max={head.reg_max} and the teacher's "
+                f'reg_max={teacher_head.reg_max}; train both with the same reg_max'
+            )
+        self.grids = level_grids(head.prior_generator)
+        grids = level_grids(teacher_head.prior_generator)
+        if self.grids != grids:
+            raise ConfigError(
+                f"{self.key}: the student's '{self.head}' has strides {[g[0] for g in self.grids]} and the teacher's "
+                f'{[g[0] for g in grids]}, or other anchor centres; both must predict at the same locations'
+            )
+        self.reg_max = int(head.reg_max)
+
+    def build(self, student: Taps, teacher: Taps) -> None:
+        """Check levels, bins and sizes."""
+        key, logits, scores = f'{self.key}.logits', student['logits'], teacher['scores']
+        check_levels(key, logits, teacher['logits'], 'levels')
+        if len(logits) != len(self.grids):
+            raise ConfigError(
+                f"{key}: '{self.logits}' gives {len(logits)} levels and the head has {len(self.grids)} strides; "
+                'tap a layer that runs once per level'
+            )
+        channels = 4 * (self.reg_max + 1)
+        for role, levels in (('student', logits), ('teacher', teacher['logits'])):
+            for level in levels:
+                if level.ndim != 4 or level.shape[1] != channels:
+                    raise ConfigError(
+                        f"{key}: '{self.logits}' of the {role} has shape {tuple(level.shape)}; with "
+                        f'reg_max={self.reg_max} it must be (N, 4 * {self.reg_max + 1} = {channels}, H, W)'
+                    )
+        check_same_size(key, logits, teacher['logits'], 'both must predict at the same locations')
+        key = f'{self.key}.scores'
+        check_levels(key, logits, scores, 'levels')
+        check_same_size(
+            key, [x[:, 0] for x in logits], [x[:, 0] for x in scores], 'class logits belong to the same locations'
+        )
+
+    def _edges(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return (N, L, 4, bins) from levels of (N, 4 * bins, H, W), locations in row-major order."""
+        flat = [level.flatten(2).transpose(1, 2) for level in levels]
+        return torch.cat(flat, dim=1).unflatten(2, (4, self.reg_max + 1))
+
+    def locations(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return centres (x, y) and strides (x, y) of all locations, each of shape (L, 2), in pixels."""
+        centers, strides = [], []
+        for level, ((step_x, step_y), (first_x, first_y)) in zip(levels, self.grids):
+            options: dict[str, Any] = {'device': level.device, 'dtype': level.dtype}
+            xs = torch.arange(level.shape[-1], **options) * step_x + first_x
+            ys = torch.arange(level.shape[-2], **options) * step_y + first_y
+            grid_y, grid_x = torch.meshgrid(ys, xs, indexing='ij')
+            centers.append(torch.stack([grid_x.flatten(), grid_y.flatten()], dim=-1))
+            steps = [torch.full_like(centers[-1][:, 0], step) for step in (step_x, step_y)]
+            strides.append(torch.stack(steps, dim=-1))
+        return torch.cat(centers), torch.cat(strides)
+
+    @torch.no_grad()
+    def weights(self, teacher: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the weight of every location as a positive and as a negative, each of shape (N, L)."""
+        centers, strides = self.locations(teacher['logits'])
+        distances = expected_distances(self._edges(teacher['logits'])) * strides.repeat(1, 2)
+        boxes = distances_to_boxes(centers, distances)
+        truth = ground_truth_boxes(batch, boxes)
+        inside = centers_inside(centers, truth)
+        overlap = (pairwise_iou(boxes, truth) * inside).amax(dim=-1)
+        confidence = torch.cat([level.flatten(2).amax(dim=1) for level in teacher['scores']], dim=1).sigmoid()
+        confidence = confidence * ~inside.any(dim=-1)
+        valid = inside_images(batch, centers, boxes.shape[0])
+        return overlap * valid, confidence * valid
+
+    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Return ``loss_ld`` and ``loss_ld_neg``."""
+        positive, negative = self.weights(teacher, batch)
+        edges = self._edges(student['logits']), self._edges(teacher['logits'])
+        # One divergence serves both terms, as in `localization_loss` with two weights.
+        divergence = edge_distribution_kl(*edges, self.temperature).mean(dim=-1)
+        return {
+            'loss_ld': self.positive_weight * weighted_mean(divergence, positive),
+            'loss_ld_neg': self.negative_weight * weighted_mean(divergence, negative),
+        }

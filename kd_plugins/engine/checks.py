@@ -1,0 +1,108 @@
+"""Mistakes in a config that would otherwise show minutes later, or never."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from ..errors import ConfigError, nearest
+from .config import walk
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def datasets_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield config key and dict of every dataset that reads files, inside wrappers as well."""
+    for loader in loaders:
+        dataset = (config.get(loader) or {}).get('dataset')
+        for path, node in walk(dataset, f'{loader}.dataset'):
+            if 'type' in node and ('data_root' in node or 'ann_file' in node) and 'pipeline' not in path.split('.'):
+                yield path, node
+
+
+def _is_local(node: dict[str, Any], path: str) -> bool:
+    remote = (node.get('backend_args') or {}).get('backend', 'local') != 'local'
+    return not remote and '://' not in path
+
+
+def _missing(key: str, path: Path, config: Config) -> ConfigError:
+    above = next((parent for parent in path.parents if parent.is_dir()), Path())
+    wanted = path.relative_to(above).parts[0] if path.is_relative_to(above) else path.name
+    siblings = sorted(found.name for found in above.iterdir())[:200]
+    # `{{$NAME:default}}` in the config or one of its bases.
+    variables = dict.fromkeys(re.findall(r'\{\{\s*\$(\w+)\s*:', config.text or ''))
+    change = f'the environment variable {" or ".join(variables)}, or ' if variables else ''
+    near = nearest(wanted, siblings)
+    hint = f"; {near} in '{above}'" if near.startswith('nearest') else ''
+    return ConfigError(f"{key}: '{path}' does not exist{hint}; set it with {change}--cfg-options {key}=...")
+
+
+def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Refuse data roots, annotation files and image folders that do not exist.
+
+    Args:
+        config: The resolved config.
+        loaders: Which data loaders are going to be used.
+
+    Raises:
+        ConfigError: Naming the first key whose path does not exist.
+    """
+    for key, node in datasets_of(config, loaders):
+        root = Path(str(node.get('data_root') or ''))
+        if node.get('data_root') and _is_local(node, str(node['data_root'])) and not root.is_dir():
+            raise _missing(f'{key}.data_root', root, config)
+        annotations = node.get('ann_file')
+        if isinstance(annotations, str) and annotations and _is_local(node, annotations):
+            path = root / annotations
+            if not path.exists():
+                raise _missing(f'{key}.ann_file', path, config)
+        prefix = node.get('data_prefix')
+        for name, folder in (prefix if isinstance(prefix, dict) else {}).items():
+            # A prefix may also be the beginning of file names.
+            if (
+                isinstance(folder, str)
+                and _is_local(node, folder)
+                and folder.endswith('/')
+                and not (root / folder).is_dir()
+            ):
+                raise _missing(f'{key}.data_prefix.{name}', root / folder, config)
+
+
+def dataset_classes(config: Config) -> tuple[str, ...] | None:
+    """Return the class names of the training data: those of the config, else those of the dataset's type."""
+    for _, node in datasets_of(config, ('train_dataloader',)):
+        metainfo = node.get('metainfo')
+        if isinstance(metainfo, dict) and metainfo.get('classes'):
+            classes = metainfo['classes']
+            return (classes,) if isinstance(classes, str) else tuple(classes)
+        kind = DATASETS.get(node['type']) if isinstance(node['type'], str) else node['type']
+        return tuple((getattr(kind, 'METAINFO', None) or {}).get('classes') or ()) or None
+    return None
+
+
+def check_classes(config: Config) -> None:
+    """Refuse a detector whose heads predict another number of classes than the training data has.
+
+    Raises:
+        ConfigError: Naming the head's key.
+    """
+    if config.get('default_scope') != 'mmdet' or 'model' not in config:
+        return
+    classes = dataset_classes(config)
+    if not classes:
+        return
+    for path, node in walk(config.model, 'model'):
+        parts = set(path.split('.'))
+        found = node.get('num_classes')
+        if found is None or not parts & {'bbox_head', 'mask_head'} or found == len(classes):
+            continue
+        shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
+        raise ConfigError(
+            f'{path}.num_classes is {found}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
+            'make both equal (classes of a custom data set go into dataset.metainfo)'
+        )

@@ -1,0 +1,114 @@
+"""Generated data for tools that need one batch and no data set: noise images with random boxes and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from torch.utils.data import Dataset
+
+from ..errors import ConfigError
+from ..registry import DATASETS
+from .checks import dataset_classes
+from .config import walk
+
+
+@DATASETS.register_module()
+class GeneratedDetection(Dataset):
+    """MMDetection's own demo inputs as a data set: the same images at every call.
+
+    Args:
+        classes: Class names, as the real data would have them.
+        length: Number of images.
+        size: Height and width in pixels.
+        with_mask: Whether instances have masks.
+        with_semantic: Whether images have a semantic map, at an eighth of their size.
+    """
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        length: int = 8,
+        size: tuple[int, int] = (128, 160),
+        with_mask: bool = False,
+        with_semantic: bool = False,
+    ) -> None:
+        from mmdet.testing import demo_mm_inputs
+
+        count = len(classes)
+        self.metainfo = {'classes': tuple(classes)}
+        batch = demo_mm_inputs(
+            batch_size=length,
+            image_shapes=[(3, *size)] * length,
+            num_classes=max(count, 2),  # it never draws class 0
+            sem_seg_output_strides=8,
+            with_mask=with_mask,
+            with_semantic=with_semantic,
+            use_box_type=True,
+        )
+        self.items = [{'inputs': image, 'data_samples': sample} for image, sample in zip(*batch.values())]
+        for item in self.items:
+            item['data_samples'].gt_instances.labels %= count
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        # The preprocessor changes samples in place.
+        item = self.items[index]
+        return {'inputs': item['inputs'].clone(), 'data_samples': item['data_samples'].clone()}
+
+
+def _class_count(config: Config) -> int:
+    counts = [
+        int(node['num_classes'])
+        for path, node in walk(config.model, 'model')
+        if 'num_classes' in node and 'head' in path
+    ]
+    return max(counts, default=80)
+
+
+def _loads(config: Config, name: str) -> bool:
+    pipelines = config.train_dataloader.get('dataset', {})
+    return any(node.get(name) for _, node in walk(pipelines) if node.get('type') == 'LoadAnnotations')
+
+
+def use_generated_data(config: Config, batch_size: int = 2) -> None:
+    """Let a detection config train on generated images instead of its data set.
+
+    Args:
+        config: Changed in place.
+        batch_size: Images per batch.
+
+    Raises:
+        ConfigError: If images for the config's package cannot be generated.
+    """
+    scope = config.get('default_scope')
+    if scope != 'mmdet':
+        raise ConfigError(
+            f"--generated: default_scope is '{scope}'; images are generated for 'mmdet' only, so a data set is needed"
+        )
+    classes = dataset_classes(config) or tuple(f'class_{index}' for index in range(_class_count(config)))
+    config.train_dataloader = ConfigDict(
+        batch_size=batch_size,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='pseudo_collate'),
+        dataset=dict(
+            type='kd_plugins.GeneratedDetection',
+            classes=classes,
+            length=4 * batch_size,
+            with_mask=_loads(config, 'with_mask'),
+            with_semantic=_loads(config, 'with_seg'),
+        ),
+    )
+
+
+def strip_pretrained(node: Any) -> Iterator[str]:
+    """Remove every ``init_cfg`` that loads a file, and yield what was removed."""
+    for path, found in list(walk(node)):
+        init = found.get('init_cfg')
+        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            found['init_cfg'] = None
+            yield f'{path}.init_cfg ({init.get("checkpoint")})'

@@ -1,0 +1,265 @@
+"""The hook that adds self-distillation to a model that it does not own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from ..checkpoints import ATOMIC_BACKEND
+from ..distillers.base import BaseDistiller, Batch
+from ..errors import ConfigError, NonFiniteLossError, nearest
+from ..registry import HOOKS, MODELS, TASK_UTILS
+from ..rng import forked_rng
+from ..teachers.base import BaseTeacher
+from .optimizer_group import OptimizerGroup
+from .session import DistillSession
+from .term_log import TermLog, image_names, non_finite, sentences
+
+CHECKPOINT_KEY = 'distill'
+
+
+def _build(registry: Any, config: Any, key: str, kind: type) -> Any:
+    """Build one part and turn what can go wrong into a sentence."""
+    if isinstance(config, kind):
+        return config
+    if not isinstance(config, dict) or 'type' not in config:
+        raise ConfigError(f"{key} is {config!r}; give a dict with 'type', for example {registry.scope}.{kind.__name__}")
+    config = dict(config)
+    found = registry.get(config['type']) if isinstance(config['type'], str) else config['type']
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        valid = [
+            f'{registry.scope}.{name}'
+            for name, value in registry.module_dict.items()
+            if isinstance(value, type) and issubclass(value, kind)
+        ]
+        raise ConfigError(
+            f"{key}.type is '{config['type']}', which is no {kind.__name__}; {nearest(str(config['type']), valid, 6)}"
+        )
+    config.pop('type')
+    try:
+        return found(**config)
+    except TypeError as error:
+        raise ConfigError(f'{key}: {str(error).replace("__init__()", found.__name__)}') from error
+    except ConfigError as error:
+        # A distiller learns its name only after it is built.
+        raise ConfigError(str(error).replace('distillers.<name>', key)) from error
+
+
+@HOOKS.register_module()
+class DistillHook(Hook):
+    """Add distillation losses to the training of any OpenMMLab model.
+
+    The hook attaches before training and detaches after it. The model keeps its architecture, its checkpoint holds
+    exactly its own keys, and what the distillers and the teacher need to resume lies under ``checkpoint['distill']``.
+
+    Args:
+        distillers: Name to config of each distiller; ``None`` switches one off in an inheriting config.
+        teacher: Config of the teacher; ``None`` where deeper layers of the student teach.
+        log_interval: Iterations between reports of the terms; ``None`` takes that of the LoggerHook.
+        atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
+
+    Raises:
+        ConfigError: If a part is unknown or misconfigured.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        distillers: dict[str, dict[str, Any] | None],
+        teacher: dict[str, Any] | None = None,
+        log_interval: int | None = None,
+        atomic_checkpoints: bool = True,
+    ) -> None:
+        if not isinstance(distillers, dict):
+            raise ConfigError(
+                f'default_hooks.distill.distillers is {type(distillers).__name__}; give a dict of name to config'
+            )
+        wanted = {name: config for name, config in distillers.items() if config is not None}
+        bad = next((name for name in wanted if '.' in name), None)
+        if bad is not None:
+            raise ConfigError(f"distillers: the name '{bad}' contains a dot; use '{bad.replace('.', '_')}'")
+        self.distillers: dict[str, BaseDistiller] = {}
+        for name, config in wanted.items():
+            key = f'distillers.{name}'
+            self.distillers[name] = _build(MODELS, config, key, BaseDistiller)
+            self.distillers[name].key = key
+        self.teacher: BaseTeacher | None = None
+        if teacher is not None:
+            self.teacher = _build(TASK_UTILS, teacher, 'teacher', BaseTeacher)
+        elif any(member.source == 'teacher' for member in self.distillers.values()):
+            name = next(name for name, member in self.distillers.items() if member.source == 'teacher')
+            raise ConfigError(
+                f"distillers.{name}.source is 'teacher', but default_hooks.distill.teacher is None; "
+                "nearest: teacher=dict(type='kd_plugins.EMATeacher')"
+            )
+        self.log_interval = log_interval
+        self.atomic_checkpoints = atomic_checkpoints
+        self.session: DistillSession | None = None
+        self.group: OptimizerGroup | None = None
+        # For tools/preflight.py: run every distiller whatever its weight, and keep what the first batch showed.
+        self.force = False
+        self.reporting = False
+        self.last_report: dict[str, Any] = {}
+        self._log = TermLog()
+        self._last: tuple[dict[str, Tensor], Batch] | None = None
+        self._resumed: dict[str, Any] | None = None
+
+    # Attach and detach.
+
+    def before_train(self, runner: Any) -> None:
+        """Attach to the student, which has loaded or resumed its weights by now."""
+        student = self._student(runner)
+        with forked_rng():
+            if self.teacher is not None:
+                self.teacher.prepare(student, runner.iter, runner.epoch)
+                if self._resumed and self._resumed.get('teacher'):
+                    self.teacher.load_state_dict(self._resumed['teacher'])
+            self._check_classes(runner)
+            self.session = DistillSession(student, self.distillers, self.teacher, lambda: self._on_build(runner))
+        self.session.on_losses = self._on_losses
+        self.session.force, self.session.reporting = self.force, self.reporting
+        if is_model_wrapper(runner.model):
+            self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
+
+    def after_train(self, runner: Any) -> None:
+        """Detach: the model is left without a hook or an attribute of ours."""
+        if self.session is not None:
+            self.session.detach()
+            self.session = None
+        if self.group is not None:
+            self.group.remove()
+            self.group = None
+        self._last = None
+
+    @staticmethod
+    def _student(runner: Any) -> nn.Module:
+        model = runner.model
+        if not is_model_wrapper(model):
+            return model
+        if not hasattr(model, 'module') or 'FullyShard' in type(model).__name__:
+            raise ConfigError(
+                f"model_wrapper_cfg.type is '{type(model).__name__}', in which no single module can be tapped; "
+                "nearest: 'MMDistributedDataParallel'"
+            )
+        return model.module
+
+    def _check_classes(self, runner: Any) -> None:
+        theirs = getattr(self.teacher, 'classes', None)
+        dataset = getattr(runner.train_dataloader, 'dataset', None)
+        mine = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        if theirs and mine and tuple(theirs) != tuple(mine):
+            raise ConfigError(
+                f'teacher.checkpoint: trained on {len(theirs)} classes {tuple(theirs)[:5]} where '
+                f'train_dataloader.dataset has {len(mine)} classes {tuple(mine)[:5]}; both must be the same, in the same order'
+            )
+
+    def _on_build(self, runner: Any) -> None:
+        """Give the adapters, which now exist, to the optimizer, and take back their state in a resumed run."""
+        assert self.session is not None
+        params = [param for param in self.session.members.parameters() if param.requires_grad]
+        if params:
+            self.group = OptimizerGroup(runner, params)
+        if self._resumed:
+            try:
+                self.session.members.load_state_dict(self._resumed['distillers'])
+            except RuntimeError as error:
+                raise ConfigError(
+                    f'distillers: the resumed checkpoint holds other adapters than this config makes ({error}); '
+                    'resume with the config of that run, or start anew with load_from'
+                ) from error
+            if self.group is not None and self._resumed.get('optimizer'):
+                self.group.load(self._resumed['optimizer'])
+            self._resumed = None
+
+    # Every iteration.
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Look up the weights of this iteration."""
+        assert self.session is not None
+        self.session.iteration, self.session.epoch = runner.iter, runner.epoch
+        length = _epoch_length(runner)
+        for name, member in self.distillers.items():
+            self.session.weights[name] = member.schedule(runner.iter, runner.max_iters, length)
+
+    def _on_losses(self, raw: dict[str, Tensor], weighted: dict[str, Tensor], task: Tensor, batch: Batch) -> None:
+        if self.reporting and self.session is not None:
+            self.last_report = {
+                'student_taps': self.session.shapes.get('student', {}),
+                'teacher_taps': self.session.shapes.get('teacher', {}),
+                'terms': raw,
+                'weights': dict(self.session.weights),
+                'task_loss': task,
+            }
+        self._log.add(raw, weighted, task)
+        self._last = ({key: value.detach() for key, value in raw.items()}, batch)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Stop at a non-finite term before anything is saved, let the teacher follow, report the terms."""
+        assert self.session is not None
+        if self._last is not None:
+            raw, batch = self._last
+            bad = non_finite(raw)
+            if bad:
+                raise NonFiniteLossError(
+                    f"'{bad[0]}' became {float(raw[bad[0]])} at iteration {runner.iter + 1} on the images "
+                    f'{image_names(batch)}; the newest checkpoint is untouched: lower its weight or the learning rate '
+                    'and resume'
+                )
+            self._last = None
+        if self.teacher is not None:
+            self.teacher.after_iter(self.session.student, runner.iter)
+        if self.every_n_inner_iters(batch_idx, self._interval(runner)):
+            means = self._log.take(self.session.weights)
+            if means:
+                runner.visualizer.add_scalars(means, step=runner.iter + 1)
+                for sentence in sentences(means):
+                    runner.logger.info(sentence)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Let the teacher follow at the end of an epoch."""
+        if self.teacher is not None and self.session is not None:
+            self.teacher.after_epoch(self.session.student, runner.epoch)
+
+    def _interval(self, runner: Any) -> int:
+        if self.log_interval is None:
+            found = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
+            self.log_interval = int(found)
+        return self.log_interval
+
+    # Checkpoints.
+
+    def before_run(self, runner: Any) -> None:
+        """Make local checkpoint files atomic."""
+        for hook in runner.hooks:
+            if self.atomic_checkpoints and isinstance(hook, CheckpointHook):
+                local = hook.backend_args is None and hook.file_client_args is None
+                if local and '://' not in str(hook.out_dir or runner.work_dir):
+                    hook.backend_args = {'backend': ATOMIC_BACKEND}
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Add our part, where the checkpoint is one to resume from, and keep the rest as a plain run writes it."""
+        if self.session is None or 'optimizer' not in checkpoint:
+            return
+        checkpoint[CHECKPOINT_KEY] = {
+            'teacher': self.teacher.state_dict() if self.teacher is not None else {},
+            'distillers': self.session.members.state_dict(),
+            'optimizer': self.group.split_from(checkpoint) if self.group is not None else {},
+        }
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep our part of a checkpoint that is resumed from; weights alone (``load_from``) start afresh."""
+        if getattr(runner, '_resume', False):
+            self._resumed = checkpoint.get(CHECKPOINT_KEY)
+            if self._resumed is None:
+                runner.logger.info('The checkpoint is from a run without distillation, which begins here.')
+
+
+def _epoch_length(runner: Any) -> int:
+    try:
+        return len(runner.train_dataloader)
+    except TypeError:
+        return 1

@@ -1,0 +1,99 @@
+"""Boxes as the localization loss needs them: corners ``(x1, y1, x2, y2)`` in pixels of the network input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def expected_distances(logits: Tensor) -> Tensor:
+    """Return the mean of each discrete edge distribution, as GFL decodes it (arXiv 2006.04388, section 3, eq. 4).
+
+    Args:
+        logits: Shape (..., 4, bins); bin ``i`` stands for a distance of ``i`` strides.
+
+    Returns:
+        Distances in strides, shape (..., 4).
+
+    >>> expected_distances(torch.zeros(1, 4, 3))
+    tensor([[1., 1., 1., 1.]])
+    """
+    bins = torch.arange(logits.shape[-1], device=logits.device, dtype=logits.dtype)
+    return (logits.softmax(dim=-1) * bins).sum(dim=-1)
+
+
+def distances_to_boxes(centers: Tensor, distances: Tensor) -> Tensor:
+    """Return the boxes whose edges lie at ``distances`` from ``centers``.
+
+    Args:
+        centers: Locations (x, y), shape (..., 2).
+        distances: To the left, top, right and bottom edge, shape (..., 4), in the unit of ``centers``.
+
+    Returns:
+        Corners, shape (..., 4).
+
+    >>> distances_to_boxes(torch.tensor([[8.0, 8.0]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    tensor([[ 7.,  6., 11., 12.]])
+    """
+    return torch.cat([centers - distances[..., :2], centers + distances[..., 2:]], dim=-1)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+
+
+def aligned_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return the IoU of boxes in pairs; shapes broadcast.
+
+    Args:
+        first: Corners, shape (..., 4).
+        second: Corners, shape (..., 4).
+        eps: Lower bound of the union, so that two boxes without area give 0.
+
+    Returns:
+        Shape (...), in [0, 1].
+
+    >>> aligned_iou(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 3.0, 2.0]))
+    tensor(0.3333)
+    """
+    corner = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    overlap = corner.clamp(min=0).prod(dim=-1)
+    union = _area(first) + _area(second) - overlap
+    return overlap / union.clamp(min=eps)
+
+
+def pairwise_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return the IoU of every box of ``first`` with every box of ``second``.
+
+    Args:
+        first: Corners, shape (..., K, 4).
+        second: Corners, shape (..., G, 4).
+        eps: Lower bound of the union.
+
+    Returns:
+        Shape (..., K, G).
+
+    >>> box = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
+    >>> pairwise_iou(box, torch.cat([box, box + 1]))
+    tensor([[1.0000, 0.1429]])
+    """
+    return aligned_iou(first[..., :, None, :], second[..., None, :, :], eps)
+
+
+def centers_inside(centers: Tensor, boxes: Tensor) -> Tensor:
+    """Say which locations lie strictly inside which boxes; a box without area contains nothing.
+
+    Args:
+        centers: Locations (x, y), shape (..., K, 2).
+        boxes: Corners, shape (..., G, 4).
+
+    Returns:
+        Booleans, shape (..., K, G).
+
+    >>> centers_inside(torch.tensor([[1.0, 1.0], [5.0, 1.0]]), torch.tensor([[0.0, 0.0, 2.0, 2.0]]))
+    tensor([[ True],
+            [False]])
+    """
+    points = centers[..., :, None, :]
+    corners = boxes[..., None, :, :]
+    return ((points > corners[..., :2]) & (points < corners[..., 2:])).all(dim=-1)

@@ -1,0 +1,145 @@
+"""Distillation of feature maps: each function gives one value per image, which leaves only a mean over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .reduction import mean_over_images, mean_per_image, to_float
+
+FeatureLoss = Callable[[Tensor, Tensor], Tensor]
+"""From student and teacher features (N, ...) to one value per image (N,)."""
+
+
+def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean squared difference of each image (FitNets, arXiv 1412.6550, eq. 3).
+
+    Args:
+        student: Features, shape (N, ...).
+        teacher: Features of the same shape; no gradient goes through them.
+
+    Returns:
+        Shape (N,), float32 (float64 for float64).
+
+    >>> feature_mse(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
+    tensor([5.])
+    """
+    return mean_per_image((to_float(student) - to_float(teacher.detach())).square())
+
+
+def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 1e-6) -> Tensor:
+    """Return the mean over positions of 1 - cosine similarity of the channel vectors.
+
+    A vector shorter than ``eps`` has no direction: its position counts 0 and receives no gradient.
+
+    Args:
+        student: Features, shape (N, C, ...) or with the channels in ``dim``.
+        teacher: Features of the same shape; no gradient goes through them.
+        dim: Dimension of the channels.
+        eps: Shortest vector that has a direction.
+
+    Returns:
+        Shape (N,), in [0, 2], float32 (float64 for float64).
+
+    >>> feature_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor([1.])
+    """
+    student, teacher = to_float(student), to_float(teacher.detach())
+    norms = [torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (student, teacher)]
+    defined = (norms[0] > eps) & (norms[1] > eps)
+    # Divide by safe norms before the product: the gradient of a branch that `where` drops must still be finite.
+    unit_s, unit_t = (x / torch.where(defined, n, 1.0) for x, n in zip((student, teacher), norms))
+    distance = 1.0 - (unit_s * unit_t).sum(dim=dim)
+    return mean_per_image(torch.where(defined.squeeze(dim), distance, 0.0))
+
+
+def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, dim: int = 1) -> Tensor:
+    r"""Return the channel-wise divergence of each image (CWD, arXiv 2011.13256, eq. 4).
+
+    .. math:: \frac{T^2}{C} \sum_c \sum_i \phi(t_{c,i}) \log \frac{\phi(t_{c,i})}{\phi(s_{c,i})}
+
+    with :math:`\phi` the softmax of each channel over its positions: it tells where a channel looks, not how strongly.
+
+    Args:
+        student: Features, shape (N, C, *spatial) or with the channels in ``dim``.
+        teacher: Features of the same shape; no gradient goes through them.
+        temperature: :math:`T` > 0.
+        dim: Dimension of the channels.
+
+    Returns:
+        Shape (N,), float32 (float64 for float64).
+
+    >>> channel_wise_kl(torch.zeros(1, 1, 2), torch.tensor([[[0.0, 30.0]]]))
+    tensor([0.6931])
+    """
+    log_q = (to_float(student) / temperature).movedim(dim, 1).flatten(2).log_softmax(dim=-1)
+    log_p = (to_float(teacher.detach()) / temperature).movedim(dim, 1).flatten(2).log_softmax(dim=-1)
+    return mean_per_image((log_p.exp() * (log_p - log_q)).sum(dim=-1)) * temperature**2
+
+
+def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], per_image: FeatureLoss) -> Tensor:
+    """Return ``per_image`` averaged over the levels, then over the images of all ranks.
+
+    Args:
+        student: Features of each level, shape (N, ...).
+        teacher: Features of the same shapes.
+        per_image: One of the functions above.
+
+    Returns:
+        Shape ().
+
+    >>> feature_loss([torch.zeros(2, 1)], [torch.tensor([[1.0], [3.0]])], feature_mse)
+    tensor(5.)
+    """
+    levels = torch.stack([per_image(s, t) for s, t in zip(student, teacher)])
+    return mean_over_images(levels.mean(dim=0))
+
+
+class _FeatureLossModule(nn.Module):
+    """A feature loss with its options bound."""
+
+    per_image: FeatureLoss
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """See :func:`feature_loss`."""
+        return feature_loss(student, teacher, self.per_image)
+
+
+@MODELS.register_module()
+class FeatureMSELoss(_FeatureLossModule):
+    """Module form of :func:`feature_mse` over levels and images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.per_image = feature_mse
+
+
+@MODELS.register_module()
+class FeatureCosineLoss(_FeatureLossModule):
+    """Module form of :func:`feature_cosine` over levels and images.
+
+    Args:
+        channel_dim: Dimension of the channels.
+    """
+
+    def __init__(self, channel_dim: int = 1) -> None:
+        super().__init__()
+        self.per_image = partial(feature_cosine, dim=channel_dim)
+
+
+@MODELS.register_module()
+class ChannelWiseKLLoss(_FeatureLossModule):
+    """Module form of :func:`channel_wise_kl` over levels and images.
+
+    Args:
+        temperature: Softens both distributions over positions.
+        channel_dim: Dimension of the channels.
+    """
+
+    def __init__(self, temperature: float = 1.0, channel_dim: int = 1) -> None:
+        super().__init__()
+        self.per_image = partial(channel_wise_kl, temperature=temperature, dim=channel_dim)

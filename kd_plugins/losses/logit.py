@@ -1,0 +1,142 @@
+"""Distillation of class scores, for softmax heads and for heads with one sigmoid per class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .reduction import global_normalizer, mean_over_images, mean_per_image, to_float
+
+
+def softmax_kl(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    r"""Return :math:`T^2 KL(softmax(t / T) || softmax(s / T))` at every position (arXiv 1503.02531, section 2).
+
+    Args:
+        student: Logits of any shape.
+        teacher: Logits of the same shape; no gradient goes through them.
+        temperature: :math:`T` > 0.
+        dim: Dimension of the classes.
+
+    Returns:
+        The shape of the input without ``dim``, float32 (float64 for float64).
+
+    >>> softmax_kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 30.0]]), temperature=1.0)
+    tensor([0.6931])
+    """
+    log_q = (to_float(student) / temperature).log_softmax(dim=dim)
+    log_p = (to_float(teacher.detach()) / temperature).log_softmax(dim=dim)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=dim) * temperature**2
+
+
+def quality_focal(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor:
+    r"""Return the quality focal loss of every element, with the teacher's probability as soft target.
+
+    .. math:: |\sigma(t) - \sigma(s)|^\beta \, BCE(\sigma(s), \sigma(t))
+
+    (arXiv 2006.04388, eq. 2, where the target is the IoU). It vanishes where student and teacher agree, so that the
+    many easy background locations do not drown the rest.
+
+    Args:
+        student: Logits of any shape.
+        teacher: Logits of the same shape; no gradient goes through them.
+        beta: Exponent of the modulating factor: 0 (plain cross entropy) or >= 1.
+
+    Returns:
+        The shape of the input, float32 (float64 for float64).
+
+    >>> quality_focal(torch.tensor([0.0]), torch.tensor([40.0]))
+    tensor([0.1733])
+    """
+    student = to_float(student)
+    target = to_float(teacher.detach()).sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
+    return entropy * (target - student.sigmoid()).abs().pow(beta)
+
+
+def softmax_kl_loss(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float = 1.0, class_dim: int = 1
+) -> Tensor:
+    """Return :func:`softmax_kl` averaged over the positions of all levels, then over the images of all ranks.
+
+    Args:
+        student: Logits of each level, (N, C), (N, L, C) with ``class_dim=2``, or (N, C, *spatial).
+        teacher: Logits of the same shapes.
+        temperature: See :func:`softmax_kl`.
+        class_dim: Dimension of the classes.
+
+    Returns:
+        Shape ().
+
+    >>> softmax_kl_loss([torch.zeros(1, 2, 3)], [torch.zeros(1, 2, 3)])
+    tensor(0.)
+    """
+    levels = [softmax_kl(s, t, temperature, class_dim) for s, t in zip(student, teacher)]
+    positions = torch.cat([level.flatten(1) if level.ndim > 1 else level[:, None] for level in levels], dim=1)
+    return mean_over_images(mean_per_image(positions))
+
+
+def quality_focal_kd_loss(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], beta: float = 2.0, class_dim: int = 1
+) -> Tensor:
+    """Return the sum of :func:`quality_focal` over all elements and levels, per unit of the teacher's confidence.
+
+    The normaliser counts the objects that the teacher sees: the sum over locations of its highest class probability,
+    over all ranks, and at least 1.
+
+    Args:
+        student: Logits of each level, shapes as in :func:`softmax_kl_loss`.
+        teacher: Logits of the same shapes.
+        beta: See :func:`quality_focal`.
+        class_dim: Dimension of the classes.
+
+    Returns:
+        Shape ().
+
+    >>> quality_focal_kd_loss([torch.zeros(1, 1)], [torch.full((1, 1), 40.0)])
+    tensor(0.1733)
+    """
+    total = torch.stack([quality_focal(s, t, beta).sum() for s, t in zip(student, teacher)]).sum()
+    seen = [to_float(t.detach()).amax(dim=class_dim).sigmoid().sum() for t in teacher]
+    return total / global_normalizer(torch.stack(seen).sum(), minimum=1.0)
+
+
+@MODELS.register_module()
+class SoftmaxKLLoss(nn.Module):
+    """Module form of :func:`softmax_kl_loss`.
+
+    Args:
+        temperature: Softens both distributions.
+        class_dim: Dimension of the classes.
+    """
+
+    def __init__(self, temperature: float = 1.0, class_dim: int = 1) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.class_dim = class_dim
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """See :func:`softmax_kl_loss`."""
+        return softmax_kl_loss(student, teacher, self.temperature, self.class_dim)
+
+
+@MODELS.register_module()
+class QualityFocalKDLoss(nn.Module):
+    """Module form of :func:`quality_focal_kd_loss`.
+
+    Args:
+        beta: Exponent of the modulating factor.
+        class_dim: Dimension of the classes.
+    """
+
+    def __init__(self, beta: float = 2.0, class_dim: int = 1) -> None:
+        super().__init__()
+        self.beta = beta
+        self.class_dim = class_dim
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """See :func:`quality_focal_kd_loss`."""
+        return quality_focal_kd_loss(student, teacher, self.beta, self.class_dim)

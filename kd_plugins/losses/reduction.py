@@ -1,0 +1,102 @@
+"""From unreduced losses to one number that is the same for one process and for many ranks.
+
+DDP averages gradients over ranks. A term whose numerator is the sum over this rank and whose normaliser is the *mean
+over ranks* of the local normalisers therefore trains exactly like one process that holds the whole batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from torch import Tensor
+
+
+def to_float(x: Tensor) -> Tensor:
+    """Return ``x`` in float32, or unchanged where it is float64 already.
+
+    >>> to_float(torch.zeros(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def global_mean(value: Tensor) -> Tensor:
+    """Return the mean of ``value`` over all ranks, without gradient; every rank must call it.
+
+    Args:
+        value: Tensor of the same shape on every rank.
+
+    >>> global_mean(torch.tensor(3.0))
+    tensor(3.)
+    """
+    # `all_reduce` works in place, and the caller's tensor may still be needed.
+    mean = value.detach().clone()
+    all_reduce(mean, op='mean')
+    return mean
+
+
+def global_normalizer(value: Tensor, minimum: float) -> Tensor:
+    """Return ``max(sum of value over all ranks, minimum) / number of ranks``; every rank must call it.
+
+    The minimum bounds the total and not the mean, so that it acts alike however the batch is split.
+
+    Args:
+        value: This rank's share, of shape ().
+        minimum: Lower bound of the total, > 0.
+
+    >>> global_normalizer(torch.tensor(0.25), minimum=1.0)
+    tensor(1.)
+    """
+    return global_mean(value).clamp(min=minimum / get_world_size())
+
+
+def weighted_mean(loss: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return ``sum(loss * weight) / max(total weight, eps)``, the total taken over all ranks; every rank must call it.
+
+    Args:
+        loss: Unreduced loss of any shape.
+        weight: Non-negative weights of the same shape; no gradient goes through them.
+        eps: Lower bound of the total weight.
+
+    Returns:
+        Tensor of shape (), ``0 * sum`` where every weight is 0.
+
+    >>> weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 2.0]))
+    tensor(3.)
+    >>> weighted_mean(torch.tensor([1.0, 4.0]), torch.zeros(2))
+    tensor(0.)
+    """
+    weight = weight.detach().to(loss.dtype)
+    return (loss * weight).sum() / global_normalizer(weight.sum(), eps)
+
+
+def mean_over_images(values: Tensor) -> Tensor:
+    """Return the mean over all images of all ranks; every rank must call it.
+
+    Args:
+        values: One value per image, shape (N,); ranks may hold different N, also 0.
+
+    >>> mean_over_images(torch.tensor([1.0, 3.0]))
+    tensor(2.)
+    >>> mean_over_images(torch.zeros(0))
+    tensor(0.)
+    """
+    return weighted_mean(values, torch.ones_like(values), eps=1.0)
+
+
+def mean_per_image(values: Tensor) -> Tensor:
+    """Return the mean over everything but the first dimension, 0 where there is nothing.
+
+    Args:
+        values: Shape (N, ...).
+
+    Returns:
+        Shape (N,).
+
+    >>> mean_per_image(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
+    tensor([2., 2.])
+    >>> mean_per_image(torch.zeros(2, 0))
+    tensor([0., 0.])
+    """
+    rows = values.flatten(1) if values.ndim > 1 else values[:, None]
+    return rows.sum(dim=1) / max(rows.shape[1], 1)

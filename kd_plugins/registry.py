@@ -1,0 +1,32 @@
+"""Registries of the scope ``kd_plugins``, children of MMEngine's roots.
+
+MMEngine imports ``<scope>.registry`` when it meets ``type='kd_plugins.X'`` and then the ``locations`` of the registry
+that it searches, so a config finds every part even where it forgot ``custom_imports``.
+
+* :data:`HOOKS`: what the runner calls.
+* :data:`MODELS`: everything that computes on tensors: distillers, adapters, losses.
+* :data:`TASK_UTILS`: everything that steers: teachers and weight schedules.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import Registry
+
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='kd_plugins', locations=['kd_plugins.hooks'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='kd_plugins',
+    locations=['kd_plugins.distillers', 'kd_plugins.adapters', 'kd_plugins.losses'],
+)
+TASK_UTILS = Registry(
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope='kd_plugins',
+    locations=['kd_plugins.teachers', 'kd_plugins.schedules'],
+)
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='kd_plugins', locations=['kd_plugins.datasets'])
+
+__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'TASK_UTILS']

@@ -1,0 +1,194 @@
+"""Weight schedules: how strongly a distiller counts at each iteration.
+
+One vocabulary for every method. A schedule is a pure function of the iteration, so it has no state to save and a
+resumed run continues exactly. ``begin`` and ``end`` count iterations, or epochs with ``by_epoch=True``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ConfigError, nearest
+from .registry import TASK_UTILS
+
+
+class WeightSchedule:
+    """Base of all schedules: converts ``begin`` and ``end`` to iterations and asks :meth:`at` for the value.
+
+    Args:
+        value: The weight where the schedule is fully on.
+        begin: First iteration (or epoch) at which the schedule acts.
+        end: Iteration (or epoch) at which it has finished; ``None`` is the end of training.
+        by_epoch: Whether ``begin`` and ``end`` count epochs.
+
+    Raises:
+        ConfigError: If ``value`` is negative or not finite, or ``end`` does not come after ``begin``.
+    """
+
+    def __init__(self, value: float, begin: float = 0, end: float | None = None, by_epoch: bool = False) -> None:
+        name = type(self).__name__
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+            raise ConfigError(f"weight: '{name}.value' is {value!r}; it must be a finite number >= 0, for example 1.0")
+        if begin < 0 or (end is not None and end <= begin):
+            raise ConfigError(
+                f"weight: '{name}' runs from begin={begin} to end={end}; end must come after begin, "
+                f'for example end={begin + 1}'
+            )
+        self.value = float(value)
+        self.begin = begin
+        self.end = end
+        self.by_epoch = by_epoch
+
+    def __call__(self, iteration: int, max_iters: int, epoch_length: int = 1) -> float:
+        """Return the weight of one iteration.
+
+        Args:
+            iteration: 0-based iteration of the whole run.
+            max_iters: Number of iterations of the whole run.
+            epoch_length: Iterations of one epoch, used where ``by_epoch=True``.
+        """
+        scale = epoch_length if self.by_epoch else 1
+        begin = self.begin * scale
+        end = max_iters if self.end is None else self.end * scale
+        progress = (iteration - begin) / max(end - begin, 1)
+        return self.at(progress)
+
+    def at(self, progress: float) -> float:
+        """Return the weight at ``progress``: 0 at ``begin``, 1 at ``end``, outside [0, 1] before and after."""
+        raise NotImplementedError(f'{type(self).__name__} must define at(progress)')
+
+
+@TASK_UTILS.register_module()
+class Constant(WeightSchedule):
+    """``value`` from ``begin`` on, 0 before.
+
+    >>> [Constant(2.0, begin=1)(i, 10) for i in range(3)]
+    [0.0, 2.0, 2.0]
+    """
+
+    def __init__(self, value: float, begin: float = 0, by_epoch: bool = False) -> None:
+        super().__init__(value, begin, None, by_epoch)
+
+    def __call__(self, iteration: int, max_iters: int, epoch_length: int = 1) -> float:
+        """Return the weight of one iteration, see :meth:`WeightSchedule.__call__`."""
+        scale = epoch_length if self.by_epoch else 1
+        return self.value if iteration >= self.begin * scale else 0.0
+
+
+@TASK_UTILS.register_module()
+class LinearWarmup(WeightSchedule):
+    """From 0 at ``begin`` linearly up to ``value`` at ``end``, then constant.
+
+    >>> [LinearWarmup(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
+    [0.0, 0.25, 1.0, 1.0]
+    """
+
+    def at(self, progress: float) -> float:
+        """Return ``value * clamp(progress, 0, 1)``."""
+        return self.value * min(max(progress, 0.0), 1.0)
+
+
+@TASK_UTILS.register_module()
+class LinearDecay(WeightSchedule):
+    """``value`` up to ``begin``, then linearly down to ``end_value`` at ``end`` (DWPose, section 3.2, decays to 0).
+
+    >>> [LinearDecay(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
+    [1.0, 0.75, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        value: float,
+        begin: float = 0,
+        end: float | None = None,
+        end_value: float = 0.0,
+        by_epoch: bool = False,
+    ) -> None:
+        super().__init__(value, begin, end, by_epoch)
+        self.end_value = float(end_value)
+
+    def at(self, progress: float) -> float:
+        """Return the straight line from ``value`` to ``end_value``."""
+        return self.value + (self.end_value - self.value) * min(max(progress, 0.0), 1.0)
+
+
+@TASK_UTILS.register_module()
+class Cosine(LinearDecay):
+    """``value`` up to ``begin``, then half a cosine wave to ``end_value`` at ``end``.
+
+    >>> [round(Cosine(1.0, end=4)(i, 10), 3) for i in (0, 2, 4, 9)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
+
+    def at(self, progress: float) -> float:
+        """Return the half cosine from ``value`` to ``end_value``."""
+        wave = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+        return self.end_value + (self.value - self.end_value) * wave
+
+
+@TASK_UTILS.register_module()
+class Step(WeightSchedule):
+    """``value`` times ``gamma`` for every milestone that has been reached.
+
+    >>> [Step(1.0, milestones=[2, 4], gamma=0.5)(i, 10) for i in (0, 2, 3, 4)]
+    [1.0, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, value: float, milestones: Sequence[float], gamma: float = 0.1, by_epoch: bool = False) -> None:
+        super().__init__(value, 0, None, by_epoch)
+        if list(milestones) != sorted(milestones):
+            raise ConfigError(f"weight: 'Step.milestones' is {list(milestones)}; use {sorted(milestones)}")
+        self.milestones = list(milestones)
+        self.gamma = float(gamma)
+
+    def __call__(self, iteration: int, max_iters: int, epoch_length: int = 1) -> float:
+        """Return the weight of one iteration, see :meth:`WeightSchedule.__call__`."""
+        scale = epoch_length if self.by_epoch else 1
+        reached = sum(iteration >= milestone * scale for milestone in self.milestones)
+        return self.value * self.gamma**reached
+
+
+@TASK_UTILS.register_module()
+class Stop(WeightSchedule):
+    """``value`` from ``begin`` up to ``end``, 0 outside (for example: no distillation in the last epochs).
+
+    >>> [Stop(1.0, end=2)(i, 10) for i in range(4)]
+    [1.0, 1.0, 0.0, 0.0]
+    """
+
+    def at(self, progress: float) -> float:
+        """Return ``value`` inside [0, 1), 0 outside."""
+        return self.value if 0.0 <= progress < 1.0 else 0.0
+
+
+SCHEDULES = ('Constant', 'LinearWarmup', 'LinearDecay', 'Cosine', 'Step', 'Stop')
+
+
+def build_schedule(weight: Any, key: str = 'weight') -> WeightSchedule:
+    """Build a schedule from a config value: a number is :class:`Constant`.
+
+    Args:
+        weight: Number, schedule config (``dict(type='kd_plugins.LinearWarmup', ...)``) or schedule.
+        key: Config key for error sentences, for example ``'distillers.localization.weight'``.
+
+    Raises:
+        ConfigError: If the type is unknown or an argument does not fit.
+    """
+    if isinstance(weight, WeightSchedule):
+        return weight
+    if isinstance(weight, (int, float)) and not isinstance(weight, bool):
+        return Constant(weight)
+    if not isinstance(weight, dict) or 'type' not in weight:
+        raise ConfigError(f"{key} is {weight!r}; give a number or dict(type='kd_plugins.LinearWarmup', value=1.0)")
+    kind = weight['type']
+    if isinstance(kind, str) and kind.rpartition('.')[2] not in SCHEDULES:
+        valid = [f'kd_plugins.{name}' for name in SCHEDULES]
+        if TASK_UTILS.get(kind) is None:
+            raise ConfigError(f"{key}.type is '{kind}', which is no weight schedule; {nearest(kind, valid, 6)}")
+    try:
+        schedule: WeightSchedule = TASK_UTILS.build(weight)
+    except TypeError as error:
+        raise ConfigError(f'{key}: {error}') from error
+    return schedule

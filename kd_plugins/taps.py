@@ -1,0 +1,142 @@
+"""Taps: forward hooks that keep the outputs of modules named by dotted path.
+
+A path names one module (``neck``, ``bbox_head.gfl_reg``) or, with ``*`` for one path segment, several in their order
+in the model (``bbox_head.scales.*``). What a tap yields is always a flat list of tensors: over the modules that the
+path matches, over the calls of each (a head that is called once per FPN level yields one entry per level), and over
+the members of an output that is a tuple or a dict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from .errors import ConfigError, TapError, nearest
+
+
+def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') -> list[tuple[str, nn.Module]]:
+    """Find the modules that ``path`` names.
+
+    Args:
+        model: The model to search.
+        path: Dotted path; ``*`` stands for exactly one segment, or a part of one.
+        key: Config key for the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
+
+    Returns:
+        Pairs of full name and module, in the order in which the model registered them.
+
+    Raises:
+        ConfigError: If nothing matches.
+    """
+    pattern = re.compile('[^.]*'.join(re.escape(part) for part in path.split('*')) + r'\Z')
+    found = [(name, module) for name, module in model.named_modules() if name and pattern.match(name)]
+    if not found:
+        names = [name for name, _ in model.named_modules() if name]
+        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path, names)}")
+    return found
+
+
+def flatten(output: Any) -> list[Tensor]:
+    """List the tensors of a module's output, depth first.
+
+    >>> import torch
+    >>> [tuple(t.shape) for t in flatten((torch.zeros(1), {'a': torch.zeros(2)}, None))]
+    [(1,), (2,)]
+    """
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = output.values()
+    elif not isinstance(output, (list, tuple)):
+        return []
+    return [tensor for member in output for tensor in flatten(member)]
+
+
+class TapSet:
+    """All taps on one model; records only between :meth:`start` and :meth:`stop`.
+
+    Args:
+        model: The model to tap; it stays unchanged but for forward hooks, which :meth:`remove` takes away.
+        paths: Config key of each wanted path (for error sentences) to the path. Equal paths share one tap.
+        role: ``'student'`` or ``'teacher'``, for error sentences.
+
+    Raises:
+        ConfigError: If a path matches no module.
+    """
+
+    def __init__(self, model: nn.Module, paths: Mapping[str, str], role: str = 'student') -> None:
+        self.role = role
+        self.recording = False
+        self._keys = {path: key for key, path in paths.items()}
+        self._members = {path: match_modules(model, path, key, role) for path, key in self._keys.items()}
+        self._outputs: dict[str, list[Tensor]] = {}
+        self._versions: dict[str, list[int]] = {}
+        self._handles: list[RemovableHandle] = []
+        modules = {name: module for members in self._members.values() for name, module in members}
+        for name, module in modules.items():
+            self._handles.append(module.register_forward_hook(self._recorder(name)))
+
+    def _recorder(self, name: str) -> Any:
+        def record(module: nn.Module, args: Any, output: Any) -> None:
+            if self.recording:
+                tensors = flatten(output)
+                self._outputs.setdefault(name, []).extend(tensors)
+                self._versions.setdefault(name, []).extend(tensor._version for tensor in tensors)
+
+        return record
+
+    def start(self) -> None:
+        """Forget what was recorded and record from now on."""
+        self.clear()
+        self.recording = True
+
+    def stop(self) -> None:
+        """Record no longer (a backward pass with activation checkpointing calls modules once more)."""
+        self.recording = False
+
+    def clear(self) -> None:
+        """Drop every recorded tensor, so that nothing outlives the step."""
+        self._outputs = {}
+        self._versions = {}
+
+    def read(self, path: str) -> list[Tensor]:
+        """Return what the modules of ``path`` gave, in module order, then call order.
+
+        Raises:
+            TapError: If one of the modules was not called (the sentence lists taps that did fire), or if what it gave
+                has been overwritten since.
+        """
+        outputs: list[Tensor] = []
+        for name, _ in self._members[path]:
+            if name not in self._outputs:
+                fired = ', '.join(f"'{other}'" for other in self._outputs) or 'none'
+                raise TapError(
+                    f"{self._keys[path]}: '{name}' exists in the {self.role} but never ran in this forward pass "
+                    f'(heads that call self.forward(...) do not fire: tap their last layers); taps that fired: {fired}'
+                )
+            if any(tensor._version != old for tensor, old in zip(self._outputs[name], self._versions[name])):
+                raise TapError(
+                    f"{self._keys[path]}: the output of '{name}' was overwritten after it ran, as an activation with "
+                    'inplace=True does to the layer before it; tap the overwriting module or set inplace=False'
+                )
+            outputs.extend(self._outputs[name])
+        return outputs
+
+    def shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """Return path to the shapes of what was recorded, for reports."""
+        return {
+            path: [tuple(tensor.shape) for name, _ in members for tensor in self._outputs.get(name, [])]
+            for path, members in self._members.items()
+        }
+
+    def remove(self) -> None:
+        """Take every hook off the model and drop what was recorded."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.clear()

@@ -1,0 +1,102 @@
+"""What every teacher is: a model that runs in eval mode without gradient and changes only by its own rule."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, nearest
+
+FORWARDS = ('tensor', 'loss', 'predict', 'extract_feat')
+
+
+class BaseTeacher:
+    """A teacher network beside the student.
+
+    It is no ``nn.Module``, so that no optimizer, DDP reducer, EMA hook or checkpoint of the student can find it.
+
+    Args:
+        forward: What is run on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
+            ``'predict'``) or ``'extract_feat'``, which stops after the neck and is enough for feature taps.
+
+    Raises:
+        ConfigError: If ``forward`` is none of these.
+    """
+
+    def __init__(self, forward: str = 'tensor') -> None:
+        if forward not in FORWARDS:
+            raise ConfigError(f"teacher.forward is '{forward}'; {nearest(forward, FORWARDS, 4)}")
+        self.forward = forward
+        self._model: nn.Module | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, after :meth:`prepare`."""
+        if self._model is None:
+            raise ConfigError(f'teacher: {type(self).__name__} was asked for its model before training began')
+        return self._model
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to learn from yet; a distiller counts 0 while there is not."""
+        return True
+
+    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+        """Make the network; called once per run, after the student has loaded or resumed its weights.
+
+        Args:
+            student: The student network.
+            iteration: 0-based iteration at which training begins, not 0 in a resumed run.
+            epoch: 0-based epoch at which training begins.
+        """
+        raise ConfigError(f'teacher: {type(self).__name__} must define prepare(...)')
+
+    def after_iter(self, student: nn.Module, iteration: int) -> None:
+        """Follow the student after the optimizer step of ``iteration`` (0-based)."""
+
+    def after_epoch(self, student: nn.Module, epoch: int) -> None:
+        """Follow the student after ``epoch`` (0-based)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run cannot recompute."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave; called after :meth:`prepare`."""
+
+    def _adopt(self, model: nn.Module) -> None:
+        self._model = model.eval().requires_grad_(False)
+
+    def _copy_of(self, student: nn.Module) -> None:
+        # After the copy no `.grad` of the student lives on in it.
+        self._adopt(copy.deepcopy(student))
+        self.model.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run the network on the arguments of the student's forward call; its taps record the rest.
+
+        Args:
+            args: Positional arguments of the student's ``forward``.
+            kwargs: Keyword arguments of the student's ``forward``.
+        """
+        self.model.eval()
+        names = ('inputs', 'data_samples', 'mode')
+        call = {**dict(zip(names, args)), **kwargs}
+        if self.forward == 'extract_feat':
+            self.model.extract_feat(call['inputs'])  # type: ignore[operator]
+            return
+        call['mode'] = self.forward
+        self.model(**call)
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and persistent buffer by name, without copying (the live tensors of ``state_dict``).
+
+    >>> sorted(tensors_of(nn.Linear(2, 1)))
+    ['bias', 'weight']
+    """
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}

@@ -1,0 +1,109 @@
+"""A teacher from a config and a checkpoint that never changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope, init_default_scope
+from torch import Tensor, nn
+
+from ..checkpoints import LoadReport, load_checkpoint, load_weights
+from ..errors import ConfigError
+from ..registry import TASK_UTILS
+from .base import BaseTeacher
+
+PREPROCESSING = {'mean': 'mean', 'std': 'std', '_channel_conversion': 'bgr_to_rgb'}
+
+
+@TASK_UTILS.register_module()
+class FrozenTeacher(BaseTeacher):
+    """Teach with a trained network: a larger one, or the student's own finished run (born-again).
+
+    Args:
+        config: A config file or ``package::path``, or the config itself; only its ``model`` is built.
+        checkpoint: Path of its weights, read with ``weights_only=True``; ``None`` keeps initial weights drawn from
+            ``seed``, the same on every rank and after a resume: the random-teacher control of an ablation.
+        cfg_options: Changes to ``config``, like ``--cfg-options``.
+        strict: Whether every key must be found. ``False`` allows missing and unexpected keys and reports them.
+        seed: Seed of the initial weights where ``checkpoint`` is ``None``.
+        forward: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+
+    Raises:
+        ConfigError: If the config cannot be read or holds no model.
+        CheckpointError: If the checkpoint is truncated, foreign or does not fit.
+    """
+
+    def __init__(
+        self,
+        config: str | dict[str, Any],
+        checkpoint: str | None,
+        cfg_options: dict[str, Any] | None = None,
+        strict: bool = True,
+        seed: int = 0,
+        forward: str = 'tensor',
+    ) -> None:
+        super().__init__(forward)
+        self.config = config
+        self.checkpoint = checkpoint
+        self.cfg_options = cfg_options or {}
+        self.strict = strict
+        self.seed = seed
+        self.classes: tuple[str, ...] | None = None
+        self.report: LoadReport | None = None
+
+    def _load_config(self) -> Config:
+        if isinstance(self.config, str):
+            from ..configs import read_config
+
+            config = read_config(self.config, key='teacher.config')
+        else:
+            config = Config(dict(self.config))
+        config.merge_from_dict(self.cfg_options)
+        if 'model' not in config:
+            raise ConfigError(f"teacher.config: '{self.config}' holds no 'model'; valid: a config that trains")
+        return config
+
+    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+        """Build the network, load its weights and compare its preprocessing with the student's."""
+        config = self._load_config()
+        # The hook calls this with the run's generators forked off.
+        torch.manual_seed(self.seed)
+        scope = DefaultScope.get_current_instance()
+        if config.get('default_scope') and (scope is None or scope.scope_name != config.default_scope):
+            with DefaultScope.overwrite_default_scope(config.default_scope):
+                init_default_scope(config.default_scope)
+                model = MMENGINE_MODELS.build(config.model)
+        else:
+            model = MMENGINE_MODELS.build(config.model)
+        if self.checkpoint is None:
+            model.init_weights()
+        else:
+            checkpoint = load_checkpoint(self.checkpoint, key='teacher.checkpoint')
+            self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key='teacher.checkpoint')
+            meta = checkpoint.get('meta') or {}
+            classes = (meta.get('dataset_meta') or {}).get('classes')
+            self.classes = tuple(classes) if classes else None
+        self._check_preprocessing(student, model)
+        device = next((value.device for value in student.parameters()), None)
+        self._adopt(model.to(device))
+
+    @staticmethod
+    def _check_preprocessing(student: nn.Module, teacher: nn.Module) -> None:
+        # The teacher sees the student's preprocessed batch: another normalisation would silently spoil what it says.
+        for attribute, name in PREPROCESSING.items():
+            mine, theirs = (
+                _shown(getattr(getattr(model, 'data_preprocessor', None), attribute, None))
+                for model in (student, teacher)
+            )
+            if mine != theirs:
+                raise ConfigError(
+                    f'teacher.config: model.data_preprocessor.{name} is {theirs} where the student has {mine}; '
+                    "the teacher is given the student's batch, so both must be equal"
+                )
+
+
+def _shown(value: Any) -> str:
+    return str(value.flatten().tolist()) if isinstance(value, Tensor) else repr(value)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kd_plugins.adapters import PointwiseAdapter
+from kd_plugins.distillers import FeatureDistiller
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse
+from kd_plugins.registry import MODELS
+from tests.distillers.common import check_step, make_batch
+
+KINDS = ['mse', 'cosine', 'channel_wise']
+BATCH = make_batch([None, None])
+
+
+def taps(ours: list[tuple[int, ...]], theirs: list[tuple[int, ...]] | None = None) -> tuple[dict, dict]:
+    shapes = ours if theirs is None else theirs
+    return {'student': [torch.randn(s) for s in ours]}, {'teacher': [torch.randn(s) for s in shapes]}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_levels_are_averaged(kind: str) -> None:
+    distiller = FeatureDistiller(kind=kind, temperature=2.0)
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
+    distiller.build(student, teacher)
+    assert not list(distiller.parameters())
+    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0)}[kind]
+    values = [loss(s.detach(), t).mean() for s, t in zip(student['student'], teacher['teacher'])]
+    torch.testing.assert_close(found, sum(values) / 2)
+    assert all(level.grad.abs().sum() > 0 for level in student['student'])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('spatial', [(), (6,), (4, 6), (2, 4, 6)], ids=str)
+def test_adapters_where_channels_differ(kind: str, spatial: tuple[int, ...]) -> None:
+    if kind == 'channel_wise' and not spatial:
+        pytest.skip('compares positions')
+    distiller = FeatureDistiller(kind=kind)
+    student, teacher = taps([(2, 4, *spatial), (2, 8, *spatial)], [(2, 8, *spatial), (2, 8, *spatial)])
+    distiller.build(student, teacher)
+    assert [type(adapter) for adapter in distiller.adapters] == [PointwiseAdapter, nn.Identity]
+    check_step(distiller, student, teacher, BATCH)
+    assert all(param.grad is not None for param in distiller.parameters())
+    assert (
+        all(adapter.training for adapter in distiller.adapters) and 'PointwiseAdapter' in distiller.spec()['adapters']
+    )
+
+
+def test_tokens() -> None:
+    distiller = FeatureDistiller(kind='cosine', channel_dim=-1)
+    student, teacher = taps([(2, 9, 4)], [(2, 9, 8)])
+    distiller.build(student, teacher)
+    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    adapted = distiller.adapters[0](student['student'][0])
+    torch.testing.assert_close(found, 1 - F.cosine_similarity(adapted, teacher['teacher'][0], dim=-1).mean())
+
+
+@pytest.mark.parametrize('resize', ['bilinear', 'nearest', 'area'])
+@pytest.mark.parametrize('spatial', [(8,), (8, 6), (4, 8, 6)], ids=str)
+def test_resize(resize: str, spatial: tuple[int, ...]) -> None:
+    distiller = FeatureDistiller(resize=resize)
+    half = tuple(size // 2 for size in spatial)
+    student, teacher = taps([(2, 4, *spatial), (2, 4, *half)], [(2, 8, *half), (2, 4, *half)])
+    distiller.build(student, teacher)
+    assert check_step(distiller, student, teacher, BATCH)['loss_feat'] > 0
+
+
+def test_resize_of_images() -> None:
+    distiller = FeatureDistiller(resize='bilinear')
+    student, teacher = taps([(2, 4, 8, 8)], [(2, 4, 5, 7)])
+    distiller.build(student, teacher)
+    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    resized = F.interpolate(student['student'][0], (5, 7), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(found, F.mse_loss(resized, teacher['teacher'][0]).detach())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_equal_networks_lose_nothing(kind: str) -> None:
+    student, _ = taps([(2, 4, 6, 6)])
+    teacher = {'teacher': [student['student'][0].clone()]}
+    distiller = FeatureDistiller(kind=kind)
+    distiller.build(student, teacher)
+    assert check_step(distiller, student, teacher, BATCH)['loss_feat'].abs() < 1e-6
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('shape', [(1, 4, 1, 1), (0, 4, 3, 3), (2, 4, 0, 3)], ids=str)
+def test_small_batches(kind: str, shape: tuple[int, ...]) -> None:
+    distiller = FeatureDistiller(kind=kind)
+    student, teacher = taps([shape])
+    distiller.build(student, teacher)
+    check_step(distiller, student, teacher, make_batch([None] * shape[0]))
+
+
+def test_explicit_adapter() -> None:
+    distiller = FeatureDistiller(adapter={'type': 'kd_plugins.PointwiseAdapter'})
+    student, teacher = taps([(2, 4, 3, 3), (2, 8, 3, 3)], [(2, 8, 3, 3)] * 2)
+    distiller.build(student, teacher)
+    assert [adapter.projection.in_features for adapter in distiller.adapters] == [4, 8]
+    check_step(distiller, student, teacher, BATCH)
+
+
+def test_deeper_layer_teaches() -> None:
+    distiller = FeatureDistiller('backbone.layer1', 'backbone.layer2', source='student')
+    assert distiller.student_taps() == {'student': 'backbone.layer1'}
+    assert distiller.teacher_taps() == {'teacher': 'backbone.layer2'}
+    model = nn.Identity()
+    distiller.bind(model, model)
+
+
+def sentence(match: str) -> Any:
+    return pytest.raises(ConfigError, match=match)
+
+
+def test_config_sentences() -> None:
+    with sentence("kind is 'cosin'; nearest: 'cosine'"):
+        FeatureDistiller(kind='cosin')
+    with sentence("resize is 'linear'; nearest: 'bilinear'"):
+        FeatureDistiller(resize='linear')
+    with sentence("adapter is 'pointwise'; valid: 'auto'"):
+        FeatureDistiller(adapter='pointwise')
+    with sentence('temperature is nan'):
+        FeatureDistiller(temperature=float('nan'))
+    with sentence('channel_dim is 0'):
+        FeatureDistiller(channel_dim=0)
+    model = nn.Identity()
+    with sentence('would teach itself'):
+        FeatureDistiller().bind(model, model)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'ours', 'theirs', 'match'),
+    [
+        ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, '1 features and the teacher 2'),
+        ({'kind': 'channel_wise'}, [(2, 4)], [(2, 4)], "compares positions, .*use kind='mse'"),
+        ({}, [(2, 4)], [(2, 4, 3, 3)], 'same number of dimensions'),
+        ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], "fpn.resize is None, .*set resize='bilinear'"),
+        (
+            {'adapter': None},
+            [(2, 64, 3, 3)],
+            [(2, 256, 3, 3)],
+            "64 channels where the teacher has 256; use adapter='auto'",
+        ),
+        ({'resize': 'bilinear', 'channel_dim': -1}, [(2, 9, 4)], [(2, 6, 4)], 'resize is .*same length'),
+        ({'channel_dim': 4}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], 'channel_dim is 4 .*valid: 1 to 3'),
+        (
+            {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'in_channels': 5}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            'fpn.adapter.in_channels is 5 and the student has 4 channels',
+        ),
+        (
+            {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'out_channels': 5}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            'fpn.adapter.out_channels is 5 and the teacher has 8 channels',
+        ),
+        ({'adapter': {'type': 'NoSuchAdapter'}}, [(2, 4, 3, 3)], [(2, 8, 3, 3)], 'fpn.adapter: .*NoSuchAdapter'),
+        (
+            {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'kernel': 3}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            'fpn.adapter: .*kernel',
+        ),
+    ],
+)
+def test_shape_sentences(kwargs: dict, ours: list, theirs: list, match: str) -> None:
+    distiller = MODELS.build({'type': 'kd_plugins.FeatureDistiller', **kwargs})
+    distiller.key = 'distillers.fpn'
+    with sentence(match):
+        distiller.build(*taps(ours, theirs))
+
+
+def test_adapter_that_gives_other_channels() -> None:
+    @MODELS.register_module(name='StubbornAdapter', force=True)
+    class StubbornAdapter(PointwiseAdapter):
+        def __init__(self, in_channels: int, out_channels: int) -> None:
+            super().__init__(in_channels, out_channels + 1)
+
+    try:
+        with sentence('it must give the channels of the teacher'):
+            FeatureDistiller(adapter={'type': 'StubbornAdapter'}).build(*taps([(2, 4, 3, 3)], [(2, 8, 3, 3)]))
+    finally:
+        MODELS.module_dict.pop('StubbornAdapter')

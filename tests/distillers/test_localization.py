@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kd_plugins.distillers import Batch, LocalizationDistiller
+from kd_plugins.distillers.localization import level_grids
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses import edge_distribution_kl
+from kd_plugins.registry import MODELS
+from kd_plugins.taps import TapSet
+from tests.distillers.common import check_step, make_batch
+
+REG_MAX = 7
+SIZES = [(8, 8), (4, 4)]
+
+
+class Head(nn.Module):
+    """The constants of a GFL head, where no real one is needed."""
+
+    def __init__(self, reg_max: int = REG_MAX, strides: tuple[int, ...] = (8, 16), offset: float = 0.0) -> None:
+        super().__init__()
+        self.reg_max = reg_max
+        self.prior_generator = SimpleNamespace(strides=[(s, s) for s in strides], offset=offset)
+
+
+class Detector(nn.Module):
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.bbox_head = head
+
+
+def bound(**kwargs: Any) -> LocalizationDistiller:
+    distiller = LocalizationDistiller(**kwargs)
+    distiller.key = 'distillers.ld'
+    distiller.bind(Detector(Head()), Detector(Head()))
+    return distiller
+
+
+def taps(images: int = 2, seed: int = 0, bins: int = REG_MAX + 1) -> tuple[dict, dict]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def levels(channels: int) -> list[Tensor]:
+        return [torch.randn(images, channels, *size, generator=generator) for size in SIZES]
+
+    return {'logits': levels(4 * bins)}, {'logits': levels(4 * bins), 'scores': levels(3)}
+
+
+def by_hand(student: dict, teacher: dict, truths: list[Tensor], image: tuple[int, int], T: float) -> dict[str, Tensor]:
+    """The definition, location by location and box by box."""
+    sums = {'loss_ld': [0.0, 0.0], 'loss_ld_neg': [0.0, 0.0]}
+    for n, truth in enumerate(truths):
+        for level, stride in enumerate((8, 16)):
+            for row in range(SIZES[level][0]):
+                for col in range(SIZES[level][1]):
+                    x, y = col * stride, row * stride
+                    if x >= image[1] or y >= image[0]:
+                        continue
+                    s, t = (taps['logits'][level][n, :, row, col].reshape(4, -1) for taps in (student, teacher))
+                    left, top, right, bottom = (t.softmax(1) @ torch.arange(REG_MAX + 1.0) * stride).tolist()
+                    best, inside = 0.0, False
+                    for x1, y1, x2, y2 in truth.tolist():
+                        if x1 < x < x2 and y1 < y < y2:
+                            width = max(min(x + right, x2) - max(x - left, x1), 0)
+                            height = max(min(y + bottom, y2) - max(y - top, y1), 0)
+                            area = (left + right) * (top + bottom) + (x2 - x1) * (y2 - y1)
+                            best, inside = max(best, width * height / (area - width * height)), True
+                    kl = edge_distribution_kl(s, t, T).mean().item()
+                    name = 'loss_ld' if inside else 'loss_ld_neg'
+                    weight = best if inside else teacher['scores'][level][n, :, row, col].sigmoid().max().item()
+                    sums[name][0] += weight * kl
+                    sums[name][1] += weight
+    return {name: torch.tensor(total / max(weight, 1e-6)) for name, (total, weight) in sums.items()}
+
+
+@pytest.mark.parametrize('image', [(64, 64), (40, 50)])
+def test_value_by_hand(image: tuple[int, int]) -> None:
+    student, teacher = taps(3)
+    boxes = [[[4.0, 4.0, 30.0, 40.0], [10.0, 10.0, 36.0, 30.0]], [[20.0, 10.0, 46.0, 38.0]], None]
+    found = check_step(
+        bound(temperature=2.0, positive_weight=3.0, negative_weight=0.5), student, teacher, make_batch(boxes, image)
+    )
+    truths = [torch.tensor(box) if box else torch.zeros(0, 4) for box in boxes]
+    expected = by_hand(student, teacher, truths, image, 2.0)
+    torch.testing.assert_close(found['loss_ld'], 3.0 * expected['loss_ld'])
+    torch.testing.assert_close(found['loss_ld_neg'], 0.5 * expected['loss_ld_neg'])
+    assert found['loss_ld'] > 0
+
+
+@pytest.mark.parametrize(
+    'batch',
+    [
+        Batch(torch.zeros(2, 3, 64, 64), None),
+        make_batch([None, None]),
+        make_batch([[], []]),
+        make_batch([[[5.0, 5.0, 5.0, 5.0]], []]),
+        make_batch([[[17.0, 17.0, 18.0, 18.0]], []]),
+    ],
+    ids=['no samples', 'no instances', 'no boxes', 'no area', 'between locations'],
+)
+def test_without_positives(batch: Batch) -> None:
+    student, teacher = taps()
+    losses = check_step(bound(), student, teacher, batch)
+    assert losses['loss_ld'] == 0 and losses['loss_ld_neg'] > 0
+
+
+def test_one_object_in_a_batch_of_one() -> None:
+    student, teacher = taps(1)
+    assert check_step(bound(), student, teacher, make_batch([[[4.0, 4.0, 30.0, 40.0]]]))['loss_ld'] > 0
+
+
+def test_all_padding() -> None:
+    student, teacher = taps()
+    box = [[4.0, 4.0, 30.0, 40.0]]
+    losses = check_step(bound(), student, teacher, make_batch([box, box], img_shape=(0, 0)))
+    assert losses == {'loss_ld': 0, 'loss_ld_neg': 0}
+
+
+def test_unknown_image_shape_counts_everything() -> None:
+    student, teacher = taps()
+    box = [[4.0, 4.0, 30.0, 40.0]]
+    known = check_step(bound(), student, teacher, make_batch([box, box]))
+    assert check_step(bound(), student, teacher, make_batch([box, box], img_shape=None)) == known
+
+
+def test_padding_has_no_gradient() -> None:
+    student, teacher = taps()
+    check_step(bound(), student, teacher, make_batch([[[4.0, 4.0, 30.0, 30.0]], []], img_shape=(32, 64)))
+    grad = student['logits'][0].grad
+    assert grad[:, :, 4:].abs().sum() == 0 and grad[:, :, :4].abs().sum() > 0
+
+
+def test_gradient_reaches_every_level() -> None:
+    student, teacher = taps()
+    check_step(bound(), student, teacher, make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
+    assert all(level.grad.abs().sum() > 0 for level in student['logits'])
+
+
+def test_equal_networks_lose_nothing() -> None:
+    _, teacher = taps()
+    student = {'logits': [level.clone() for level in teacher['logits']]}
+    losses = check_step(bound(), student, teacher, make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
+    assert all(abs(value) < 1e-6 for value in losses.values())
+    assert all(level.grad.abs().max() < 1e-6 for level in student['logits'])
+
+
+def test_duplicated_batch() -> None:
+    student, teacher = taps()
+    boxes = [[[4.0, 4.0, 30.0, 40.0]], None]
+    once = check_step(bound(), student, teacher, make_batch(boxes))
+    twice = [
+        {name: [torch.cat([x, x]).detach() for x in levels] for name, levels in side.items()}
+        for side in (student, teacher)
+    ]
+    again = check_step(bound(), *twice, make_batch(boxes * 2))
+    for name in once:
+        torch.testing.assert_close(again[name], once[name])
+
+
+def test_extremes() -> None:
+    student, teacher = taps()
+    for side in (student, teacher):
+        for levels in side.values():
+            levels[:] = [(level.detach().sign() * 1e4) for level in levels]
+    check_step(bound(), student, teacher, make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
+
+
+def test_boxes_as_box_type() -> None:
+    horizontal = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes
+    student, teacher = taps(1)
+    box = torch.tensor([[4.0, 4.0, 30.0, 40.0]])
+    batch = make_batch([box])
+    plain = check_step(bound(), student, teacher, batch)
+    batch.data_samples[0].gt_instances.bboxes = horizontal(box)
+    assert check_step(bound(), student, teacher, batch) == plain
+
+
+@pytest.mark.parametrize('offset', [0.0, 0.5])
+def test_locations_are_the_centres_of_mmdet_anchors(offset: float) -> None:
+    generators = pytest.importorskip('mmdet.models.task_modules.prior_generators')
+    anchors = generators.AnchorGenerator(
+        strides=[8, 16, 32], ratios=[1.0], octave_base_scale=8, scales_per_octave=1, center_offset=offset
+    )
+    sizes = [(6, 8), (3, 4), (2, 2)]
+    distiller = LocalizationDistiller()
+    distiller.grids = level_grids(anchors)
+    centers, strides = distiller.locations([torch.zeros(1, 1, *size) for size in sizes])
+    boxes = torch.cat(anchors.grid_priors(sizes, device='cpu'))
+    torch.testing.assert_close(centers, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    assert strides[:, 0].tolist() == [8.0] * 48 + [16.0] * 12 + [32.0] * 4
+    if offset == 0:
+        assert centers[1].tolist() == [8.0, 0.0]
+    points = generators.MlvlPointGenerator([8, 16, 32], offset=offset)
+    assert level_grids(points) == level_grids(anchors)
+
+
+def gfl_detector(**kwargs: Any) -> Detector:
+    dense_heads = pytest.importorskip('mmdet.models.dense_heads')
+    generator = {'type': 'AnchorGenerator', 'ratios': [1.0], 'octave_base_scale': 8, 'scales_per_octave': 1}
+    return Detector(
+        dense_heads.GFLHead(
+            3,
+            4,
+            **{
+                'stacked_convs': 1,
+                'feat_channels': 4,
+                'norm_cfg': {'type': 'GN', 'num_groups': 2},
+                'reg_max': REG_MAX,
+                'anchor_generator': {**generator, 'strides': [8, 16]},
+                'loss_cls': {'type': 'QualityFocalLoss', 'use_sigmoid': True},
+                'loss_bbox': {'type': 'GIoULoss'},
+                **kwargs,
+            },
+        )
+    )
+
+
+def test_real_gfl_heads_through_taps() -> None:
+    student, teacher = gfl_detector(), gfl_detector()
+    distiller = MODELS.build({'type': 'kd_plugins.LocalizationDistiller', 'negative_weight': 1.0})
+    distiller.bind(student, teacher)
+    features = [torch.randn(2, 4, *size) for size in SIZES]
+    found = {}
+    for role, model, paths in (
+        ('student', student, distiller.student_taps()),
+        ('teacher', teacher, distiller.teacher_taps()),
+    ):
+        tap_set = TapSet(model, {f'distillers.ld.{alias}': path for alias, path in paths.items()}, role)
+        tap_set.start()
+        scores, boxes = model.bbox_head(features)
+        found[role] = {alias: tap_set.read(path) for alias, path in paths.items()}
+        for tapped, output in zip(found[role]['logits'], boxes):
+            assert torch.equal(tapped, output)
+    for tapped, output in zip(found['teacher']['scores'], scores):
+        assert torch.equal(tapped, output)
+    distiller.build(found['student'], found['teacher'])
+    losses = distiller(found['student'], found['teacher'], make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
+    sum(losses.values()).backward()
+    assert student.bbox_head.gfl_reg.weight.grad.abs().sum() > 0
+    assert teacher.bbox_head.gfl_reg.weight.grad is None
+    assert not list(distiller.parameters()) and not list(distiller.children())
+
+
+def test_decoded_boxes_are_those_that_gfl_head_predicts() -> None:
+    detector = gfl_detector()
+    distiller = bound()
+    distiller.bind(detector, gfl_detector())
+    _, teacher = taps(1)
+    truth = torch.tensor([[4.0, 4.0, 30.0, 40.0]])
+    positive, _ = distiller.weights(teacher, make_batch([truth]))
+    from mmdet.structures.bbox import bbox_overlaps
+
+    head, row = detector.bbox_head, 0
+    anchors = head.prior_generator.grid_priors(SIZES, device='cpu')
+    for level, stride in enumerate((8, 16)):
+        logits = teacher['logits'][level][0].permute(1, 2, 0).reshape(-1, 4 * (REG_MAX + 1))
+        centers = head.anchor_center(anchors[level])
+        boxes = head.bbox_coder.decode(centers, head.integral(logits) * stride)
+        inside = ((centers > truth[0, :2]) & (centers < truth[0, 2:])).all(1)
+        expected = bbox_overlaps(boxes, truth)[:, 0] * inside
+        torch.testing.assert_close(positive[0, row : row + len(boxes)], expected)
+        row += len(boxes)
+
+
+def sentence(match: str) -> Any:
+    return pytest.raises(ConfigError, match=match)
+
+
+def test_config_sentences() -> None:
+    with sentence('temperature is 0'):
+        LocalizationDistiller(temperature=0)
+    with sentence('negative_weight is -1'):
+        LocalizationDistiller(negative_weight=-1)
+    distiller = LocalizationDistiller()
+    distiller.key = 'distillers.ld'
+    plain = Detector(nn.Conv2d(1, 1, 1))
+    with sentence(r"distillers.ld.head: 'bbox_head' of the student is Conv2d, .*GFLHead and LDHead.*LogitDistiller"):
+        distiller.bind(plain, Detector(Head()))
+    with sentence('of the teacher is Conv2d'):
+        distiller.bind(Detector(Head()), plain)
+    with sentence("'bbox_head' names no module of the student; nearest: 'box'"):
+        distiller.bind(nn.ModuleDict({'box': Head()}), Detector(Head()))
+    with sentence('reg_max=7 and the teacher.s reg_max=16'):
+        distiller.bind(Detector(Head()), Detector(Head(16)))
+    with sentence('strides'):
+        distiller.bind(Detector(Head()), Detector(Head(strides=(8, 32))))
+    same = Detector(Head())
+    with sentence('give a teacher'):
+        distiller.bind(same, same)
+
+
+def test_rtmdet_head_is_refused() -> None:
+    dense_heads = pytest.importorskip('mmdet.models.dense_heads')
+    norm = {'type': 'BN'}
+    head = dense_heads.RTMDetHead(3, 4, stacked_convs=1, feat_channels=4, norm_cfg=norm, loss_bbox={'type': 'GIoULoss'})
+    with sentence('is RTMDetHead, which predicts no distribution'):
+        LocalizationDistiller().bind(Detector(head), Detector(Head()))
+
+
+def test_shape_sentences() -> None:
+    distiller = bound()
+    student, teacher = taps()
+    distiller.build(student, teacher)
+    with sentence('2 levels and the teacher 1'):
+        distiller.build(student, {**teacher, 'logits': teacher['logits'][:1]})
+    with sentence('gives 1 levels and the head has 2 strides'):
+        distiller.build({'logits': student['logits'][:1]}, {**teacher, 'logits': teacher['logits'][:1]})
+    wide = taps(bins=17)
+    with sentence(r'of the student has shape \(2, 68, 8, 8\); with reg_max=7 .* = 32'):
+        distiller.build(*wide)
+    with sentence(r'of the teacher has shape \(2, 68, 8, 8\)'):
+        distiller.build(student, wide[1])
+    small = {**teacher, 'logits': [level[..., :2] for level in teacher['logits']]}
+    with sentence('same locations'):
+        distiller.build(student, small)
+    with sentence('ld.scores: level 0'):
+        distiller.build(student, {**teacher, 'scores': [level[..., :2] for level in teacher['scores']]})

@@ -1,0 +1,60 @@
+"""Atomic writes and finding the newest whole checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.fileio import get_file_backend
+
+from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint
+
+
+def test_latest_skips_what_is_damaged(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path) is None
+    for epoch in (2, 9, 10, 11):
+        torch.save({'state_dict': {'x': torch.zeros(1000)}}, tmp_path / f'epoch_{epoch}.pth')
+    whole = (tmp_path / 'epoch_11.pth').read_bytes()
+    (tmp_path / 'epoch_11.pth').write_bytes(whole[: len(whole) // 2])
+    flipped = bytearray((tmp_path / 'epoch_10.pth').read_bytes())
+    flipped[1500] ^= 0xFF
+    (tmp_path / 'epoch_10.pth').write_bytes(flipped)
+    (tmp_path / 'last_checkpoint').write_text('')
+    torch.save({}, tmp_path / 'best_coco_bbox_mAP_epoch_12.pth')
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_9.pth')
+    assert not is_readable(tmp_path / 'epoch_12.pth')
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = get_file_backend(str(tmp_path / 'x.pth'), backend_args={'backend': ATOMIC_BACKEND})
+    assert isinstance(backend, AtomicBackend)
+    backend.put(b'old', tmp_path / 'x.pth')
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    with pytest.raises(OSError, match='No space left'):
+        backend.put(b'new', tmp_path / 'x.pth')
+    assert (tmp_path / 'x.pth').read_bytes() == b'old'
+    assert [path.name for path in tmp_path.iterdir()] == ['x.pth'], 'no temporary file stays'
+
+
+def test_outdated_file_goes_only_after_the_next_is_written(tmp_path: Path) -> None:
+    backend = AtomicBackend()
+    backend.put(b'1', tmp_path / 'epoch_1.pth')
+    AtomicBackend().remove(tmp_path / 'epoch_1.pth')
+    assert (tmp_path / 'epoch_1.pth').exists()
+    backend.put(b'2', tmp_path / 'epoch_2.pth')
+    assert [path.name for path in tmp_path.iterdir()] == ['epoch_2.pth']
+    backend.remove(tmp_path / 'epoch_2.pth')
+    backend.put(b'3', tmp_path / 'epoch_2.pth')
+    assert (tmp_path / 'epoch_2.pth').read_bytes() == b'3'
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    AtomicBackend().put(b'1', tmp_path / 'a')
+    (tmp_path / 'b').write_bytes(b'1')
+    assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode

@@ -1,0 +1,97 @@
+"""Taps: what they record, in which order, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from kd_plugins.errors import ConfigError, TapError
+from kd_plugins.taps import TapSet
+
+
+class Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+        self.shared = nn.Linear(2, 2)
+        self.unused = nn.Linear(2, 2)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        # In reverse, so that module order and call order differ.
+        return [self.shared(scale(x)) for scale in reversed(self.scales)]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Head()
+        self.norm = nn.LayerNorm(2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, object]:
+        outputs = self.head(self.norm(x))
+        return {'outputs': tuple(outputs), 'activated': self.head.act(outputs[0])}
+
+
+def recorded(model: nn.Module, **paths: str) -> TapSet:
+    taps = TapSet(model, {f'distillers.a.{name}': path for name, path in paths.items()})
+    taps.start()
+    model(torch.ones(1, 2))
+    taps.stop()
+    return taps
+
+
+def test_pattern_lists_modules_in_module_order() -> None:
+    model = Net()
+    found = recorded(model, x='head.scales.*').read('head.scales.*')
+    expected = [scale(model.norm(torch.ones(1, 2))) for scale in model.head.scales]
+    assert len(found) == 3
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
+def test_module_called_several_times_lists_its_calls() -> None:
+    assert len(recorded(Net(), x='norm').read('norm')) == 1
+    model = Net()
+    model.head.act = nn.ReLU()
+    assert len(recorded(model, x='head.shared').read('head.shared')) == 3
+    assert len(recorded(model, x='head').read('head')) == 3, 'a list output is flattened'
+
+
+def test_star_is_one_segment() -> None:
+    with pytest.raises(ConfigError, match="distillers.a.x: 'head.*.nothing' names no module of the student"):
+        TapSet(Net(), {'distillers.a.x': 'head.*.nothing'})
+    assert len(TapSet(Net(), {'x': 'head.s*'})._members['head.s*']) == 2
+
+
+def test_wrong_path_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'head.shard' names no module of the teacher; nearest: 'head.shared'"):
+        TapSet(Net(), {'distillers.a.x': 'head.shard'}, 'teacher')
+
+
+def test_silent_module_is_an_error_that_lists_those_that_fired() -> None:
+    taps = recorded(Net(), x='head.unused', y='norm')
+    with pytest.raises(TapError, match=r"distillers.a.x: 'head.unused' exists .* never ran .* taps that fired: 'norm'"):
+        taps.read('head.unused')
+
+
+def test_overwritten_output_is_an_error() -> None:
+    taps = recorded(Net(), x='head.shared')
+    with pytest.raises(TapError, match="'head.shared' was overwritten after it ran"):
+        taps.read('head.shared')
+
+
+def test_nothing_is_kept_outside_start_and_stop() -> None:
+    model = Net()
+    taps = recorded(model, x='norm')
+    model(torch.ones(1, 2))
+    assert len(taps.read('norm')) == 1
+    taps.clear()
+    assert taps.shapes() == {'norm': []}
+
+
+def test_remove_restores_the_model() -> None:
+    model = Net()
+    taps = TapSet(model, {'x': 'norm', 'y': 'head.scales.*'})
+    taps.remove()
+    assert not any(module._forward_hooks for module in model.modules())

@@ -1,0 +1,127 @@
+"""The demo's own logic, without its trainings: reading logs, progress, tables, pictures, the strict load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools import demo, demo_report
+from tools.demo_report import Run
+
+pytest.importorskip('rich')
+pytest.importorskip('matplotlib')
+
+SIZES = ('   all', '   all', '   all', ' small', 'medium', ' large')
+SUMMARY = '\n'.join(
+    f' Average {kind} @[ IoU=0.50:0.95 | area={size} | maxDets=100 ] = {value}'
+    for kind, value in (('Precision  (AP)', 0.25), ('Recall     (AR)', 0.5))
+    for size, value in ((size, -1.0 if size == ' large' else value) for size in SIZES)
+)
+
+
+def make_run(folder: Path, name: str, log: str = SUMMARY) -> Run:
+    work_dir = folder / name
+    (work_dir / '20260101_000000' / 'vis_data').mkdir(parents=True)
+    run = Run(name, demo.PLAIN, work_dir, folder / f'{name}.log')
+    run.log.write_text(log)
+    lines: list[dict[str, float]] = []
+    for step in (10, 20):
+        lines.append(dict(loss=2.5, loss_cls=1.0, loss_bbox=0.5, loss_dfl=0.25, step=step))
+        if name == 'distilled':
+            lines[-1]['distill.localization.loss_ld'] = 0.75
+    lines.append({'coco/bbox_mAP': 0.25, 'step': 1})
+    text = '\n'.join(map(json.dumps, lines))
+    (work_dir / '20260101_000000' / 'vis_data' / 'scalars.json').write_text(text)
+    return run
+
+
+def test_progress_is_read_from_the_newest_line() -> None:
+    text = 'Epoch(train)  [1][100/100]  lr: 1\nEpoch(val) [1][13/13]\nEpoch(train)  [2][ 10/100]  lr: 1\n'
+    assert demo_report.last_step(text) == (110, 100)
+    assert demo_report.last_step('Checkpoints will be saved to x') is None
+
+
+def test_summary_is_the_last_evaluation() -> None:
+    rows = demo_report.coco_summary(SUMMARY.replace('0.25', '0.11') + '\n' + SUMMARY)
+    assert len(rows) == 12 and [value for _, value in rows[:2]] == [0.25, 0.25]
+    assert rows[5][1] == -1.0 and rows[11][1] == -1.0
+
+
+def test_summaries_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    worse = SUMMARY.replace('0.5\n', '0.4\n')
+    demo_report.print_summaries(make_run(tmp_path, 'plain', worse), make_run(tmp_path, 'distilled'))
+    printed = capsys.readouterr().out
+    assert printed.count('Average ') == 12
+    assert '+0.100' in printed and '-1.0' not in printed
+
+
+def test_pictures_are_written(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, 'plain'), make_run(tmp_path, 'distilled')]
+    demo_report.draw_curves(runs, 10, tmp_path / 'curves.png')
+    boxes = (np.array([[2.0, 3.0, 20.0, 30.0]]), np.array([7]), np.array([0.5]))
+    none = (np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+    image = np.zeros((64, 64, 3), np.uint8)
+    demo_report.draw_detections([image, image], [('plain', [boxes, none])], tmp_path / 'detections.png')
+    for name in ('curves', 'detections'):
+        assert (tmp_path / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+    assert not list(tmp_path.glob('*.partial*'))
+
+
+def test_quiet_sends_chatter_to_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / 'log').open('w') as log:
+        with demo_report.quiet(log):
+            print('loading annotations into memory...')
+        print('a result')
+    assert capsys.readouterr().out == 'a result\n'
+    assert 'loading' in (tmp_path / 'log').read_text()
+
+
+def test_remaining_time_counts_the_run_that_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, int, float | None]] = []
+    log = 'Epoch(train)  [1][ 10/20]  lr'
+    script = (
+        f"import time; print('{log}', flush=True); time.sleep(1.2); print('{log.replace('10/', '15/')}', flush=True)"
+    )
+    monkeypatch.setattr(demo, 'trainer', lambda run, options: ['-c', script + '; time.sleep(1.2)'])
+    run = make_run(tmp_path, 'plain', '')
+    demo.train(run, 20, 20.0, lambda run, done, total, remaining: shown.append((done, total, remaining)), [])
+    assert shown[0] == (0, 20, None) and shown[-1] == (20, 20, 0.0)
+    # Five iterations took about 1.2 s: 5 + 20 are left.
+    measured = [remaining for done, _, remaining in shown if done == 15 and remaining]
+    assert measured and 3.0 < measured[0] < 15.0
+
+
+def test_a_failing_training_is_one_sentence_and_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, 'trainer', lambda run, options: ['-c', "raise SystemExit('no data')"])
+    run = make_run(tmp_path, 'plain', '')
+    with pytest.raises(demo.DemoError, match=r'training gfl_r18_digits\.py failed; the end of .*plain\.log:\nno data'):
+        demo.train(run, 20, 0.0, lambda *args: None, [])
+
+
+def test_both_configs_train_equally_long() -> None:
+    pytest.importorskip('mmdet')
+    length, total = demo.budget(['train_cfg.max_epochs=3'])
+    assert total == 3 * length and demo.budget([])[1] % length == 0
+
+
+def test_strict_load_refuses_another_model(tmp_path: Path) -> None:
+    pytest.importorskip('mmdet')
+    import torch
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, init_default_scope
+
+    config = Config.fromfile(demo.PLAIN)
+    init_default_scope('mmdet')
+    weights = MODELS.build(config.model).state_dict()
+    path = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': weights}, path)
+    model, keys = demo_report.load_model(demo.PLAIN, path)
+    assert keys == len(weights) and not model.training
+    torch.save({'state_dict': {**weights, 'teacher.weight': torch.zeros(1)}}, path)
+    with pytest.raises(RuntimeError, match=r'teacher\.weight'):
+        demo_report.load_model(demo.PLAIN, path)

@@ -1,0 +1,89 @@
+"""Check a config on one batch before training: ``python tools/preflight.py CONFIG``.
+
+Prints each tap with its shapes, each loss with its value, weight and gradient on the student, and what was loaded into
+the teacher. Exits with 1 where a run would be silently wrong, with 2 where it would not start. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from argparse import ArgumentParser
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
+from kd_plugins.engine import check_classes, check_data, load_config
+from kd_plugins.engine.preflight import Preflight, inspect
+from kd_plugins.engine.steps import temporary_runner
+from kd_plugins.errors import ConfigError
+from kd_plugins.tables import print_table
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Run one batch and show what would be silently wrong')
+    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    found.add_argument(
+        '--generated', action='store_true', help='use two generated images even where the data set exists'
+    )
+    add_cfg_options(found)
+    return found
+
+
+def show(result: Preflight) -> None:
+    """Print the tables."""
+    if result.taps:
+        print_table('Taps', ['path', 'student', 'teacher'], result.taps)
+    task = sum(result.task.values())
+    rows = [[name, f'{value:.4g}', '', '', '', ''] for name, value in result.task.items()]
+    rows.append(['task, all', f'{task:.4g}', '1', f'{task:.4g}', '1', f'{result.task_gradient:.3g}'])
+    for term in result.terms:
+        weight = f'{term.peak:g}' if term.weight == term.peak else f'{term.weight:g} (later {term.peak:g})'
+        rows.append(
+            [
+                term.name,
+                f'{term.raw:.4g}',
+                weight,
+                f'{term.peak * term.raw:.4g}',
+                f'{term.ratio:.3g}',
+                f'{term.gradient:.3g}',
+            ]
+        )
+    headers = ['loss', 'raw', 'weight', 'weighted', 'ratio to task', 'gradient on student']
+    print_table('Losses (weighted and ratio at the largest weight, gradient of the raw value)', headers, rows)
+    if result.teacher:
+        print_table('Teacher', ['what', 'found'], result.teacher)
+    print()
+
+
+def main() -> int:
+    """Check; return the exit status."""
+    args = parse(parser())
+    warnings.simplefilter('ignore')
+    with one_sentence():
+        config = load_config(args.config, args.cfg_options)
+        generated = args.generated
+        check_classes(config)
+        if not generated:
+            try:
+                check_data(config, ('train_dataloader',))
+            except ConfigError as error:
+                note(f'{error}; two generated images are used instead')
+                generated = True
+        with temporary_runner(config, generated) as (runner, remarks):
+            result = inspect(runner)
+        show(result)
+        if 'distill' not in config.get('default_hooks', {}):
+            result.remarks.append("default_hooks has no 'distill': this config trains without distillation")
+        for remark in [*remarks, *result.remarks]:
+            print(f'note: {remark}')
+        for problem in result.problems:
+            print(f'PROBLEM: {problem}')
+        print('preflight failed' if result.problems else 'preflight passed')
+    return int(bool(result.problems))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
