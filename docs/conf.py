@@ -6,6 +6,7 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -36,3 +37,13 @@ html_title = 'kd_plugins'
 html_static_path = ['_static']
 html_show_sphinx = False
 html_copy_source = False
+
+
+def escape_shapes(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Let ``(N, C, *spatial)`` stand in docstrings, where reStructuredText would take the star for emphasis."""
+    lines[:] = [re.sub(r'(?<=, )\*(?=[a-z]+\b)', r'\\*', line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Connect what Sphinx calls."""
+    app.connect('autodoc-process-docstring', escape_shapes)

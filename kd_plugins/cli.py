@@ -128,8 +128,7 @@ def one_sentence() -> Iterator[None]:
     """Print what the user can act on as one sentence on stderr and exit with status 2.
 
     Anything else keeps its traceback, below a first line that says what happened, and exits with status 1.
-    ``KD_DEBUG=1``
-    shows every traceback.
+    ``KD_DEBUG=1`` shows every traceback.
     """
     # MMEngine's import of pkg_resources warns on every start.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')

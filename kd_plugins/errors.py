@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from inspect import Parameter, signature
 
 
 class KDPluginsError(Exception):
@@ -28,6 +29,31 @@ class NonFiniteLossError(KDPluginsError, FloatingPointError):
 
 class MissingDependencyError(KDPluginsError, ImportError):
     """An optional dependency that the config needs and the environment lacks."""
+
+
+def check_arguments(kind: type, arguments: Iterable[str], key: str) -> None:
+    """Refuse arguments that a class does not take.
+
+    Args:
+        kind: The class that is going to be built.
+        arguments: Names given in the config.
+        key: Config key for the error sentence.
+
+    Raises:
+        ConfigError: Naming the first unknown argument and the nearest valid ones.
+
+    >>> check_arguments(dict, ['anything'], 'model')
+    """
+    try:
+        parameters = signature(kind).parameters.values()
+    except ValueError:  # builtins have none
+        return
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    valid = [parameter.name for parameter in parameters]
+    unknown = next((name for name in arguments if name not in valid), None)
+    if unknown is not None:
+        raise ConfigError(f"{key}: {kind.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

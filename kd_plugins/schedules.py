@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, check_arguments, nearest
 from .registry import TASK_UTILS
 
 
@@ -187,8 +187,14 @@ def build_schedule(weight: Any, key: str = 'weight') -> WeightSchedule:
         valid = [f'kd_plugins.{name}' for name in SCHEDULES]
         if TASK_UTILS.get(kind) is None:
             raise ConfigError(f"{key}.type is '{kind}', which is no weight schedule; {nearest(kind, valid, 6)}")
+    found = TASK_UTILS.get(kind) if isinstance(kind, str) else kind
+    arguments = {name: value for name, value in weight.items() if name != 'type'}
+    check_arguments(found, arguments, key)
     try:
-        schedule: WeightSchedule = TASK_UTILS.build(weight)
+        schedule: WeightSchedule = found(**arguments)
     except TypeError as error:
-        raise ConfigError(f'{key}: {error}') from error
+        raise ConfigError(f'{key}: {str(error).partition("__init__() ")[2] or error}') from error
+    except ConfigError as error:
+        # A schedule does not know where it stands in the config.
+        raise ConfigError(str(error).replace('weight:', f'{key}:', 1)) from error
     return schedule

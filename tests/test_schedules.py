@@ -56,12 +56,16 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ({'type': 'kd_plugins.LinearWarmpu', 'value': 1}, "nearest: 'kd_plugins.LinearWarmup'"),
         (
             {'type': 'kd_plugins.LinearWarmup', 'value': -1},
-            "'LinearWarmup.value' is -1; it must be a finite number >= 0",
+            "distillers.a.weight: 'LinearWarmup.value' is -1; it must be a finite number >= 0",
         ),
         (float('nan'), 'must be a finite number'),
         ({'type': 'kd_plugins.LinearDecay', 'value': 1, 'begin': 5, 'end': 5}, 'end must come after begin'),
         ({'type': 'kd_plugins.Step', 'value': 1, 'milestones': [5, 2]}, r"'Step.milestones' is \[5, 2\]; use \[2, 5\]"),
-        ({'type': 'kd_plugins.Constant', 'value': 1, 'stop': 5}, "unexpected keyword argument 'stop'"),
+        (
+            {'type': 'kd_plugins.Constant', 'value': 1, 'stop': 5},
+            "distillers.a.weight: Constant has no argument 'stop'",
+        ),
+        ({'type': 'kd_plugins.LinearWarmup'}, "distillers.a.weight: missing 1 required positional argument: 'value'"),
     ],
 )
 def test_sentences(config: Any, sentence: str) -> None:

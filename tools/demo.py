@@ -68,7 +68,7 @@ def progress_bar(runs: Sequence[Run]) -> Iterator[Bar]:
         shown = [time.monotonic() - 10.0]
 
         def line(run: Run, done: int, total: int, remaining: float | None) -> None:
-            if time.monotonic() - shown[0] >= 20.0 or done == total:
+            if time.monotonic() - shown[0] >= 20.0:
                 shown[0] = time.monotonic()
                 print(f'{run.name}: {done} of {total} iterations, {left(remaining)}', flush=True)
 

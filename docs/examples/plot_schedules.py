@@ -31,7 +31,7 @@ def draw(path: Path) -> None:
     for axis, config in zip(axes.flat, SCHEDULES):
         schedule = build_schedule(dict(config))
         axis.plot([schedule(step, ITERATIONS) for step in range(ITERATIONS)], linewidth=2)
-        rest = ', '.join(f'{key}={value}' for key, value in config.items() if key != 'type')
+        rest = ', '.join(f'{key}={value}' for key, value in config.items() if key not in ('type', 'value'))
         axis.set_title(f'{type(schedule).__name__}\n{rest}', fontsize=9)
         axis.set_ylim(-0.05, 1.1)
         axis.grid(alpha=0.3)

@@ -73,8 +73,8 @@ def compare(logs: Logs, main: str, tested: Finals | None = None) -> dict[str, An
         tested: Values of ``tools/test.py`` on the last checkpoint, which then replace those of the last validation.
 
     Returns:
-        A dict with ``seeds``, ``baseline``, ``metric``, ``source`` and, under ``arms``, for each arm and metric the values,
-        mean and sample standard deviation of the last and the best epoch, with the paired difference of the last.
+        A dict with ``seeds``, ``baseline``, ``metric``, ``source`` and, under ``arms``, for each arm and metric the
+        values, mean and sample standard deviation of the last and the best epoch, with the paired difference.
 
     Raises:
         ConfigError: If no seed is finished in all arms or the main metric was not logged.
@@ -157,17 +157,19 @@ def verdict(result: Mapping[str, Any], arm: str) -> str:
     entry, base = result['arms'][arm][name], result['arms'][result['baseline']][name]
     change, count = entry['difference'], len(result['seeds'])
     gain = -change['mean'] if lower_is_better(name) else change['mean']
-    word = 'better' if gain > 0 else 'worse' if gain < 0 else 'no different'
-    text = f'{arm} is {word} than {result["baseline"]} by {abs(gain):.4f} {name}'
+    name_of_base = result['baseline']
+    word = f'better than {name_of_base} by' if gain > 0 else f'worse than {name_of_base} by'
+    if gain == 0:
+        word = f'no different from {name_of_base}:'
+    text = f'{arm} is {word} {abs(gain):.4f} {name}'
     text += f' over {count} seed{"s" if count > 1 else ""}'
     if count < 2:
         return f'{text}; one seed says nothing about chance'
     clear = change['low'] > 0 or change['high'] < 0
     spread = max(base['last']['deviation'], entry['last']['deviation'])
     size = 'more' if abs(gain) > spread else 'not more'
-    return f'{text}: {size} than the spread between seeds ({spread:.4f}), and the 95 % interval {
-        "excludes" if clear else "includes"
-    } 0'
+    zero = 'excludes' if clear else 'includes'
+    return f'{text}: {size} than the spread between seeds ({spread:.4f}), and the 95 % interval {zero} 0'
 
 
 def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], curves: str | None = None) -> str:
@@ -177,8 +179,8 @@ def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], 
         parts += [f'## {arm}', f'{verdict(result, arm)}.', markdown_table(*table_of(result, arm))]
     parts.append(
         f'Values of the {result["source"]}, mean ± sample standard deviation over the seeds '
-        f'{", ".join(map(str, result["seeds"]))}; differences are paired by seed, with a Student t interval. The best epoch is '
-        'chosen on the very images that measure it, so it flatters both.'
+        f'{", ".join(map(str, result["seeds"]))}; differences are paired by seed, with a Student t interval. '
+        'The best epoch is chosen on the very images that measure it, so it flatters both.'
     )
     parts.append('\n'.join(f'- {arm}: `{path}`' for arm, path in configs.items()))
     if curves:

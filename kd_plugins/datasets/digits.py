@@ -25,11 +25,13 @@ CLASSES = tuple('0123456789')
 SPLITS = ('train', 'val')
 VAL_EVERY = 4
 """Every fourth scan of each class is kept for validation."""
-MIN_VISIBLE = 0.6
+MIN_VISIBLE = 0.7
 """Least part of a digit's ink that later digits must leave uncovered."""
-DIGIT_HEIGHT = (0.14, 0.5)
+DIGIT_HEIGHT = (0.16, 0.42)
 """Range of the height of a digit, as part of the image's side."""
 MIN_SIZE = 64
+RECIPE = 1
+"""Raised whenever the same arguments give other images, so that a folder of older ones is made again."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -138,7 +140,7 @@ def tight_box(mask: Mask) -> tuple[int, int, int, int]:
 
 def paper(rng: np.random.Generator, size: int) -> tuple[Field, bool]:
     """Return a textured background of shape (S, S, 3), and whether it is bright (then the ink is dark)."""
-    bright = bool(rng.random() < 0.7)
+    bright = bool(rng.random() < 0.8)
     level = rng.uniform(165, 235) if bright else rng.uniform(25, 90)
     coarse = rng.normal(0.0, 14.0, (4, 4, 3)).astype(np.float32)
     field: Field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
@@ -256,9 +258,8 @@ def make_split(
             f'digits: {split} with {num_images} images of {size} pixels and seed {seed} cannot be made; '
             f'at least 1 image, {MIN_SIZE} pixels and seed 0'
         )
-    info = dict(
-        description='handwritten digits composed into images', split=split, num_images=num_images, seed=seed, size=size
-    )
+    info = dict(description='handwritten digits composed into images', recipe=RECIPE)
+    info |= dict(split=split, num_images=num_images, seed=seed, size=size)
     ann_file = root / 'annotations' / f'{split}.json'
     if is_complete(ann_file, info):
         return False
@@ -272,14 +273,14 @@ def make_split(
         encoded = cv2.imencode('.jpg', scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
         write_atomically(root / split / name, encoded.tobytes())
         images.append(dict(id=index, file_name=name, width=size, height=size))
-        for (x1, y1, x2, y2), label, mask in zip(scene.boxes.tolist(), scene.labels.tolist(), scene.masks):
+        for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist()):
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
                     image_id=index,
                     category_id=label + 1,
                     bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=int(mask.sum()),
+                    area=(x2 - x1) * (y2 - y1),
                     iscrowd=0,
                 )
             )

@@ -61,7 +61,7 @@ class BaseDistiller(nn.Module):
             raise ConfigError(f"distillers.*.source is '{source}'; valid: 'auto', 'teacher', 'student'")
         self.key = 'distillers.<name>'
         self.source = source
-        self.schedule = build_schedule(weight)
+        self.schedule = build_schedule(weight, f'{self.key}.weight')
 
     def student_taps(self) -> dict[str, str]:
         """Return alias to path of what is read from the student."""

@@ -71,6 +71,12 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
                 and not (root / folder).is_dir()
             ):
                 raise _missing(f'{key}.data_prefix.{name}', root / folder, config)
+    for loader in loaders:
+        evaluator = loader.replace('_dataloader', '_evaluator')
+        for name, node in walk(config.get(evaluator), evaluator):
+            annotations = node.get('ann_file')
+            if isinstance(annotations, str) and _is_local(node, annotations) and not Path(annotations).exists():
+                raise _missing(f'{name}.ann_file', Path(annotations), config)
 
 
 def dataset_classes(config: Config) -> tuple[str, ...] | None:

@@ -16,11 +16,12 @@ from .config import walk
 
 @DATASETS.register_module()
 class GeneratedDetection(Dataset):
-    """MMDetection's own demo inputs as a data set: the same images at every call.
+    """MMDetection's own demo inputs as a data set: the same few images, as often as ``length`` asks.
 
     Args:
         classes: Class names, as the real data would have them.
-        length: Number of images.
+        images: Number of different images.
+        length: Number of items; schedules by epoch and warm-ups need a data set of ordinary length.
         size: Height and width in pixels.
         with_mask: Whether instances have masks.
         with_semantic: Whether images have a semantic map, at an eighth of their size.
@@ -29,7 +30,8 @@ class GeneratedDetection(Dataset):
     def __init__(
         self,
         classes: tuple[str, ...],
-        length: int = 8,
+        images: int = 8,
+        length: int = 2000,
         size: tuple[int, int] = (128, 160),
         with_mask: bool = False,
         with_semantic: bool = False,
@@ -37,10 +39,11 @@ class GeneratedDetection(Dataset):
         from mmdet.testing import demo_mm_inputs
 
         count = len(classes)
+        self.length = length
         self.metainfo = {'classes': tuple(classes)}
         batch = demo_mm_inputs(
-            batch_size=length,
-            image_shapes=[(3, *size)] * length,
+            batch_size=images,
+            image_shapes=[(3, *size)] * images,
             num_classes=max(count, 2),  # it never draws class 0
             sem_seg_output_strides=8,
             with_mask=with_mask,
@@ -52,11 +55,11 @@ class GeneratedDetection(Dataset):
             item['data_samples'].gt_instances.labels %= count
 
     def __len__(self) -> int:
-        return len(self.items)
+        return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         # The preprocessor changes samples in place.
-        item = self.items[index]
+        item = self.items[index % len(self.items)]
         return {'inputs': item['inputs'].clone(), 'data_samples': item['data_samples'].clone()}
 
 
@@ -98,7 +101,8 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
         dataset=dict(
             type='kd_plugins.GeneratedDetection',
             classes=classes,
-            length=4 * batch_size,
+            images=4 * batch_size,
+            length=1000 * batch_size,
             with_mask=_loads(config, 'with_mask'),
             with_semantic=_loads(config, 'with_seg'),
         ),

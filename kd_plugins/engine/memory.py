@@ -102,7 +102,7 @@ def storage_bytes(tensors: list[Tensor]) -> int:
     return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
 
 
-def peak_bytes(runner: Any, step: Callable[[], None]) -> int:
+def peak_bytes(runner: Any, step: Callable[[], Any]) -> int:
     """Run one step and return the most bytes that this run's tensors took during it.
 
     On CUDA the allocator's peak is taken, less what other runs in the process hold.

@@ -30,10 +30,13 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         config[key] = None
     config.work_dir = work_dir
     config.experiment_name = work_dir.replace('.', '_')
+    if config.get('visualizer'):
+        # MMEngine keeps one visualizer per name and process, with the folder of the first run.
+        config.visualizer.name = config.experiment_name
     config.log_level = 'ERROR'
     config.launcher = 'none'
     config.resume = False
-    config.setdefault('randomness', {}).setdefault('seed', 0)
+    config.randomness = {'seed': 0, **(config.get('randomness') or {})}
     if generated:
         use_generated_data(config)
     else:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import ATOMIC_BACKEND
 from ..distillers.base import BaseDistiller, Batch
-from ..errors import ConfigError, NonFiniteLossError, nearest
+from ..errors import ConfigError, NonFiniteLossError, check_arguments, nearest
 from ..registry import HOOKS, MODELS, TASK_UTILS
 from ..rng import forked_rng
 from ..teachers.base import BaseTeacher
@@ -39,6 +39,7 @@ def _build(registry: Any, config: Any, key: str, kind: type) -> Any:
             f"{key}.type is '{config['type']}', which is no {kind.__name__}; {nearest(str(config['type']), valid, 6)}"
         )
     config.pop('type')
+    check_arguments(found, config, key)
     try:
         return found(**config)
     except TypeError as error:

@@ -11,7 +11,7 @@ AP = 'coco/bbox_mAP'
 def log(*values, rare=0.1):
     return RunLog(
         metrics={
-            'coco/Rare_precision': {step: rare for step in range(1, len(values) + 1)},
+            'coco/Rare_precision': dict.fromkeys(range(1, len(values) + 1), rare),
             AP: dict(enumerate(values, start=1)),
         }
     )

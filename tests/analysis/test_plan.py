@@ -52,7 +52,8 @@ def test_the_command_resumes_only_where_there_is_something_to_resume(tmp_path):
     resumed, new = plan_runs(ARMS, [0], tmp_path)
     command = train_command('python', Path('train.py'), resumed, ['a=1'])
     assert command == [
-        'python', 'train.py', 'plain.py', '--work-dir', str(folder), '--resume', '--cfg-options', 'a=1', 'randomness.seed=0',
+        'python', 'train.py', 'plain.py', '--work-dir', str(folder), '--resume', '--cfg-options',
+        'a=1', 'randomness.seed=0',
     ]  # fmt: skip
     assert '--resume' not in train_command('python', Path('train.py'), new, [])
 

@@ -64,7 +64,7 @@ def other_head(**changes: Any) -> dict[str, Any]:
         (
             {**LD, 'temprature': 2},
             EMA,
-            r"distillers.one: LocalizationDistiller.* unexpected keyword argument 'temprature'",
+            r"distillers.one: LocalizationDistiller has no argument 'temprature'; nearest: 'temperature'",
         ),
         ({**LD, 'temperature': -2}, EMA, r'distillers.one.temperature.*-2'),
         (

@@ -56,6 +56,15 @@ def parsed_options(options: list[str]) -> dict[str, Any]:
     return dict(inner.parse_args(['--cfg-options', *options] if options else []).cfg_options)
 
 
+def without_nan(node: Any) -> Any:
+    """Return ``node`` with ``None`` for NaN, which JSON does not know."""
+    if isinstance(node, dict):
+        return {key: without_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_nan(value) for value in node]
+    return None if isinstance(node, float) and node != node else node
+
+
 def execute(command: list[str], log: Path, jobs: int) -> None:
     """Run a command with its output in a file.
 
@@ -123,13 +132,13 @@ def report(arms: list[Arm], args: Namespace) -> None:
     (out / 'logs').mkdir(parents=True, exist_ok=True)
     classes = [name for name in result['arms'][arms[0].name] if name.endswith('_precision')]
     plot_curves(logs, [args.metric, *classes[:3]], out / 'curves.png')
-    for arm, runs in logs.items():
+    for name, runs in logs.items():
         for seed, log in runs.items():
             lines = compact_lines(log)
-            (out / 'logs' / f'{arm}_seed_{seed}.jsonl').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+            (out / 'logs' / f'{name}_seed_{seed}.jsonl').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     result['configs'] = {arm.name: arm.path for arm in arms}
     result['cfg_options'] = args.cfg_options
-    (out / 'results.json').write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    (out / 'results.json').write_text(json.dumps(without_nan(result), indent=2) + '\n', encoding='utf-8')
     page = markdown(result, f'{args.metric} of {", ".join(arm.name for arm in arms)}', result['configs'], 'curves.png')
     (out / 'table.md').write_text(page, encoding='utf-8')
     for arm in arms[1:]:

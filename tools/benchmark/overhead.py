@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,7 @@ def measure(distilled: Any, baseline: Any, steps: int, warmup: int) -> dict[str,
         for name, runner in arms.items():
             # One step of counting takes several times as long as a plain one, so it is not timed.
             batch = copy_batch(shared[0])
-            peaks[name] = peak_bytes(
-                runner, lambda runner=runner, batch=batch: train_step(runner, warmup + steps, batch)
-            )
+            peaks[name] = peak_bytes(runner, partial(train_step, runner, warmup + steps, batch))
 
     drive(baseline, lambda: drive(distilled, body))
     return {'times': times, 'peak_bytes': peaks}

@@ -139,12 +139,12 @@ def install_mmcv(env: Environment, requirement: str) -> None:
     wheel = os.environ.get('KD_MMCV_WHEEL')
     if wheel:
         say(f'installing MMCV from {wheel}')
-        if env.pip('--force-reinstall', '--no-deps', wheel) and env.pip(wheel) and env.run(works).returncode == 0:
-            return
-        raise InstallError(
-            f'KD_MMCV_WHEEL={wheel} could not be installed and imported beside the installed torch: '
-            f'{last_line(env.run(works).stderr) or env.tail()}'
-        )
+        if not (env.pip('--force-reinstall', '--no-deps', wheel) and env.pip(wheel)):
+            raise InstallError(f'KD_MMCV_WHEEL={wheel} could not be installed: {last_line(env.tail())}')
+        answer = env.run(works)
+        if answer.returncode:
+            raise InstallError(f'KD_MMCV_WHEEL={wheel} does not fit the installed torch: {last_line(answer.stderr)}')
+        return
     name = requirement.partition('=')[0]
     say(
         f"installing {requirement}: compiles MMCV's CPU ops against the installed torch, which takes 5 to 10 minutes "

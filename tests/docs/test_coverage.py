@@ -1,0 +1,87 @@
+"""Every public name is in the documentation, and what the pages say of the code is true."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_plugins import schedules
+from kd_plugins.hooks import DistillHook
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
+WRITTEN = [ROOT / 'README.md', *PAGES]
+MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'teachers')
+BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
+
+
+def ident(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def python_blocks(path: Path) -> list[str]:
+    blocks = BLOCK.findall(path.read_text(encoding='utf-8'))
+    return ['\n'.join(line.removeprefix(indent) for line in code.splitlines()) for indent, code in blocks]
+
+
+def public_names() -> list[str]:
+    names = [name for module in MODULES for name in import_module(f'kd_plugins.{module}').__all__]
+    return sorted({*names, *schedules.SCHEDULES, 'WeightSchedule', 'build_schedule'})
+
+
+@pytest.mark.parametrize('name', public_names())
+def test_public_name_is_documented(name: str) -> None:
+    api = (ROOT / 'docs' / 'api.md').read_text(encoding='utf-8')
+    assert re.search(rf'^\.\. (auto\w+|py:data):: {re.escape(name)}$', api, re.MULTILINE), (
+        f'{name} is not in docs/api.md'
+    )
+
+
+@pytest.mark.parametrize('kind', ['distillers', 'teachers'])
+def test_every_method_has_its_page(kind: str) -> None:
+    module = import_module(f'kd_plugins.{kind}')
+    suffix = kind.removesuffix('s').capitalize()
+    methods = [name for name in module.__all__ if name.endswith(suffix) and not name.startswith('Base')]
+    assert methods
+    for name in methods:
+        page = ROOT / 'docs' / kind / f'{name.removesuffix(suffix).lower()}.md'
+        text = page.read_text(encoding='utf-8')
+        assert text.startswith(f'# {name}\n')
+        arguments = inspect.signature(getattr(module, name)).parameters
+        missing = [argument for argument in arguments if f'| `{argument}` |' not in text]
+        assert not missing, f'{page.name} does not explain {missing}'
+
+
+@pytest.mark.parametrize('path', WRITTEN, ids=ident)
+def test_python_blocks_compile_and_hooks_build(path: Path) -> None:
+    for code in python_blocks(path):
+        tree = ast.parse(code)
+        for node in tree.body:
+            named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'default_hooks'
+            if not named:
+                continue
+            scope: dict[str, Any] = {}
+            exec(compile(ast.Module([node], []), str(path), 'exec'), scope)
+            config = dict(scope['default_hooks'].get('distill', {}))
+            if 'AttentionDistiller' in code or config.pop('type', None) is None:
+                continue  # run by test_examples.py; or a change to an inherited entry
+            assert DistillHook(**config).distillers
+
+
+@pytest.mark.parametrize('path', WRITTEN, ids=ident)
+def test_doctests_and_links(path: Path) -> None:
+    text = path.read_text(encoding='utf-8')
+    session = '\n'.join(re.findall(r'^```pycon\n(.*?)^```', text, re.DOTALL | re.MULTILINE))
+    parsed = doctest.DocTestParser().get_doctest(session, {}, path.name, str(path), 0)
+    assert doctest.DocTestRunner().run(parsed).failed == 0
+    for target in re.findall(r'\]\((?!http|#)([^)#]+)', text):
+        assert (path.parent / target).exists(), f'{target} does not exist'
+    for named in re.findall(r'\b((?:tools|configs|tests)/[\w./-]+\.(?:py|sh))\b', text):
+        assert (ROOT / named).exists(), f'{named} does not exist'
