@@ -20,7 +20,7 @@ ROW = re.compile(r'(Average (?:Precision|Recall)\s+\(A[PR]\) @\[ .*? \]) = +(-?\
 STEP = re.compile(r'Epoch\(train\)\s+\[ *(\d+)\]\[ *(\d+)/(\d+)\]')
 METRIC = 'coco/bbox_mAP'
 NUM_IMAGES = 5
-SCORE = 0.3
+SCORE = 0.4
 
 Samples = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
 """Boxes (K, 4), labels (K,) and scores (K,) of each image."""

@@ -11,7 +11,7 @@ default_hooks = dict(
                 type='kd_plugins.FeatureDistiller',
                 student='neck.fpn_convs.*',
                 kind='channel_wise',
-                weight=dict(type='kd_plugins.LinearWarmup', value=1.0, end=500),
+                weight=dict(type='kd_plugins.LinearWarmup', value=10.0, end=500),
             )
         ),
     )

@@ -155,7 +155,8 @@ class DistillHook(Hook):
         if theirs and mine and tuple(theirs) != tuple(mine):
             raise ConfigError(
                 f'teacher.checkpoint: trained on {len(theirs)} classes {tuple(theirs)[:5]} where '
-                f'train_dataloader.dataset has {len(mine)} classes {tuple(mine)[:5]}; both must be the same, in the same order'
+                f'train_dataloader.dataset has {len(mine)} classes {tuple(mine)[:5]}; both must be the same, '
+                'in the same order'
             )
 
     def _on_build(self, runner: Any) -> None:

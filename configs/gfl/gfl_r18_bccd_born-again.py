@@ -1,0 +1,16 @@
+# The small baseline, taught by its own finished run (`tools/train.py configs/gfl/gfl_r18_bccd.py` first).
+_base_ = './gfl_r18_bccd.py'
+default_hooks = dict(
+    distill=dict(
+        type='kd_plugins.DistillHook',
+        teacher=dict(
+            type='kd_plugins.FrozenTeacher',
+            config='configs/gfl/gfl_r18_bccd.py',
+            checkpoint='{{$BCCD_TEACHER:work_dirs/gfl_r18_bccd/epoch_16.pth}}',
+        ),
+        distillers=dict(
+            localization=dict(type='kd_plugins.LocalizationDistiller', temperature=5.0, weight=2.0),
+            logits=dict(type='kd_plugins.LogitDistiller', logits='bbox_head.gfl_cls', activation='sigmoid', weight=1.0),
+        ),
+    )
+)
