@@ -50,8 +50,9 @@ STACKS = {
         'seg': 'onedl-mmsegmentation==1.4.2',
     },
 }
+DOCS = ('sphinx>=8,<10', 'myst-parser>=4', 'furo')
 # The tools whose verdict depends on their version are pinned.
-DEV = ('ruff==0.17.5', 'mypy==2.4.1', 'pytest>=8', 'hatchling>=1.21', 'editables', 'sphinx>=8,<10', 'myst-parser>=4')
+DEV = ('ruff==0.17.5', 'mypy==2.4.1', 'pytest>=8', 'hatchling>=1.21', 'editables', *DOCS)
 DEMO = ('pycocotools', 'matplotlib', 'rich', 'scipy', 'scikit-learn', 'shapely')
 
 
