@@ -100,6 +100,8 @@ class DistillSession:
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._recorded = _mode(args, kwargs) == 'loss' and module.training and (not self.built or bool(self.active()))
         if self._recorded:
+            # The teacher goes first: what it needs in passing is gone before the student's activations pile up.
+            self._run_teacher(args, kwargs)
             self.student_taps.start()
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -110,7 +112,7 @@ class DistillSession:
         batch = Batch(call.get('inputs'), call.get('data_samples'), self.iteration, self.epoch)
         task = task_loss(output)
         if self._recorded:
-            raw = self._distill(args, kwargs, batch, task)
+            raw = self._distill(batch, task)
         else:
             raw = {key: torch.zeros((), device=task.device) for key in self.members.loss_keys()}
         weighted = {key: value * self.weights[key.split('.')[1]] for key, value in raw.items()}
@@ -118,16 +120,18 @@ class DistillSession:
             self.on_losses(raw, weighted, task, batch)
         return {**output, **weighted}
 
-    def _distill(self, args: Any, kwargs: Any, batch: Batch, task: Tensor) -> dict[str, Tensor]:
-        device = _device_type(self.student)
-        active = self.active()
-        listening = not self.built or any(self.taught(name) for name in active)
+    def _run_teacher(self, args: Any, kwargs: Any) -> None:
+        listening = not self.built or any(self.taught(name) for name in self.active())
         if self.teacher is not None and self.teacher_taps is not None and listening:
             self.teacher_taps.start()
             # In eval mode a teacher draws no random numbers; at the first batch, where weights may all be 0, make sure.
             with nullcontext() if self.built else forked_rng():
                 self.teacher.run(args, kwargs)
             self.teacher_taps.stop()
+
+    def _distill(self, batch: Batch, task: Tensor) -> dict[str, Tensor]:
+        device = _device_type(self.student)
+        active = self.active()
         with torch.autocast(device, enabled=False):
             names = list(self.weights) if not self.built else active
             ours, theirs = self._read(names)

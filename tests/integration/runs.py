@@ -184,7 +184,8 @@ def make_runner(
         'custom_hooks': hooks or [],
         'default_scope': 'mmdet',
         'randomness': {'seed': 3},
-        'experiment_name': work_dir.name,
+        # MMEngine keeps loggers and visualizers by name for the whole process.
+        'experiment_name': f'{work_dir.parent.name}_{work_dir.name}',
         'log_level': 'ERROR',
     }
     settings.update(config)
