@@ -66,8 +66,8 @@ def preflight(path: Path, config: Config) -> None:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
     command = [sys.executable, str(ROOT / 'tools' / 'preflight.py'), str(path), '--generated']
-    teacher = config.default_hooks.distill.get('teacher') or {}
-    if teacher.get('checkpoint') and not Path(teacher.checkpoint).is_file():
+    checkpoint = (config.default_hooks.distill.get('teacher') or {}).get('checkpoint')
+    if checkpoint and not Path(checkpoint).is_file():
         command += ['--cfg-options', 'default_hooks.distill.teacher.checkpoint=None']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
