@@ -18,7 +18,7 @@ from kd_plugins.hooks import DistillHook
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
 WRITTEN = [ROOT / 'README.md', *PAGES]
-MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'teachers')
+MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'matching', 'teachers')
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
 
 
