@@ -1,6 +1,8 @@
 """Losses: pure functions with their formula, and thin registered modules around them."""
 
+from .bins import edge_targets, expected_offsets, refine_boxes, weighting_function
 from .boxes import aligned_iou, centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+from .decoupled import DDFLoss, decoupled_distillation
 from .feature import (
     ChannelWiseKLLoss,
     FeatureCosineLoss,
@@ -10,6 +12,7 @@ from .feature import (
     feature_loss,
     feature_mse,
 )
+from .fine_grained import FGLLoss, fine_grained_localization
 from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
 from .logit import (
     QualityFocalKDLoss,
@@ -20,23 +23,31 @@ from .logit import (
     softmax_kl_loss,
 )
 from .reduction import global_mean, global_normalizer, mean_over_images, mean_per_image, to_float, weighted_mean
+from .varifocal import VFLLoss, varifocal
 
 __all__ = [
     'ChannelWiseKLLoss',
+    'DDFLoss',
+    'FGLLoss',
     'FeatureCosineLoss',
     'FeatureMSELoss',
     'LocalizationLoss',
     'QualityFocalKDLoss',
     'SoftmaxKLLoss',
+    'VFLLoss',
     'aligned_iou',
     'centers_inside',
     'channel_wise_kl',
+    'decoupled_distillation',
     'distances_to_boxes',
     'edge_distribution_kl',
+    'edge_targets',
     'expected_distances',
+    'expected_offsets',
     'feature_cosine',
     'feature_loss',
     'feature_mse',
+    'fine_grained_localization',
     'global_mean',
     'global_normalizer',
     'localization_loss',
@@ -45,8 +56,11 @@ __all__ = [
     'pairwise_iou',
     'quality_focal',
     'quality_focal_kd_loss',
+    'refine_boxes',
     'softmax_kl',
     'softmax_kl_loss',
     'to_float',
+    'varifocal',
     'weighted_mean',
+    'weighting_function',
 ]

@@ -8,7 +8,7 @@ from ..registry import MODELS
 from .reduction import to_float, weighted_mean
 
 
-def edge_distribution_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def edge_distribution_kl(student: Tensor, teacher: Tensor, temperature: float, detach_teacher: bool = True) -> Tensor:
     r"""Return the KL divergence of every edge's distribution.
 
     .. math:: T^2 \sum_i p_i (\log p_i - \log q_i), \quad p = softmax(t / T), \quad q = softmax(s / T)
@@ -17,8 +17,9 @@ def edge_distribution_kl(student: Tensor, teacher: Tensor, temperature: float) -
 
     Args:
         student: Logits, shape (..., bins), usually (K, 4, bins).
-        teacher: Logits of the same shape; no gradient goes through them.
+        teacher: Logits of the same shape, or of one that broadcasts to it.
         temperature: :math:`T` > 0.
+        detach_teacher: Whether to stop the gradient to the teacher.
 
     Returns:
         Shape (...), float32 (float64 for float64), summed over the bins.
@@ -28,7 +29,8 @@ def edge_distribution_kl(student: Tensor, teacher: Tensor, temperature: float) -
     tensor([0.6931])
     """
     log_q = (to_float(student) / temperature).log_softmax(dim=-1)
-    log_p = (to_float(teacher.detach()) / temperature).log_softmax(dim=-1)
+    target = teacher.detach() if detach_teacher else teacher
+    log_p = (to_float(target) / temperature).log_softmax(dim=-1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1) * temperature**2
 
 

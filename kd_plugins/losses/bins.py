@@ -1,0 +1,136 @@
+"""Edge positions as D-FINE discretises them: offsets in reference sizes over non-uniform bins (arXiv 2410.13842).
+
+A box is written as a reference box plus one offset per edge (left, top, right, bottom, positive outwards). An offset of
+``reg_scale`` moves its edge by one width or height of the reference box.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from .reduction import to_float
+
+
+def weighting_function(
+    reg_max: int, up: float = 0.5, reg_scale: float = 4.0, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    r"""Return the offsets that the bins stand for: dense around 0, one far bin at either end.
+
+    .. math::
+        \kappa = (u s + 1)^{2 / (N - 2)}, \quad
+        W(n) = \begin{cases}
+            -2 u s & n = 0 \\
+            1 - \kappa^{N/2 - n} & 0 < n \le N/2 \\
+            \kappa^{n - N/2} - 1 & N/2 < n < N \\
+            2 u s & n = N
+        \end{cases}
+
+    with :math:`N` = ``reg_max``, :math:`u` = ``up`` and :math:`s` = ``reg_scale``. This is :math:`s` times W(n) of
+    arXiv 2410.13842, section 4.1, as in the authors' release (``src/zoo/dfine/dfine_utils.py``).
+
+    Args:
+        reg_max: :math:`N`, even and at least 4.
+        up: :math:`u` > 0. Twice this is how far an edge can move, in sizes of the reference box.
+        reg_scale: :math:`s` > 0. Larger values make the bins around 0 denser relative to the range.
+        dtype: Of the result; it is computed in float64.
+
+    Returns:
+        Shape (reg_max + 1,), ascending and antisymmetric.
+
+    Raises:
+        ConfigError: Where an argument is outside its range.
+
+    >>> weighting_function(4, up=0.5, reg_scale=4.0)
+    tensor([-4., -2.,  0.,  2.,  4.])
+    """
+    if reg_max < 4 or reg_max % 2:
+        even = max(4, int(reg_max) // 2 * 2)
+        raise ConfigError(f'reg_max: {reg_max!r} is not an even number of at least 4; nearest: {even}')
+    for key, value in (('up', up), ('reg_scale', reg_scale)):
+        if not value > 0:
+            raise ConfigError(f'{key}: {value!r} is not above 0; D-FINE takes {0.5 if key == "up" else 4.0}')
+    half = reg_max // 2
+    inner = (up * reg_scale + 1.0) ** (torch.arange(half, dtype=torch.float64) * (2.0 / (reg_max - 2))) - 1.0
+    right = torch.cat([inner[1:], inner.new_tensor([2.0 * up * reg_scale])])
+    return torch.cat([-right.flip(0), inner[:1], right]).to(dtype)
+
+
+def expected_offsets(logits: Tensor, bins: Tensor) -> Tensor:
+    r"""Return the mean offset of every edge, :math:`\sum_n softmax(z)_n W(n)` (arXiv 2410.13842, eq. 1).
+
+    Args:
+        logits: Shape (..., 4, N + 1).
+        bins: Shape (N + 1,), from :func:`weighting_function`.
+
+    Returns:
+        Shape (..., 4), float32 (float64 for float64).
+
+    >>> expected_offsets(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 30.0]]), torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0., 1.])
+    """
+    # A matrix product would be cast down inside autocast.
+    probability = to_float(logits).softmax(dim=-1)
+    return (probability * bins.to(probability)).sum(dim=-1)
+
+
+def refine_boxes(reference: Tensor, offsets: Tensor, reg_scale: float) -> Tensor:
+    r"""Move the edges of reference boxes.
+
+    .. math:: x_1 = x - (s / 2 + d_l) \, w / s, \quad x_2 = x + (s / 2 + d_r) \, w / s
+
+    and the same for y with t, b and h (arXiv 2410.13842, section 4.1). Opposite edges may cross, so the width or height
+    may be negative; nothing is clamped.
+
+    Args:
+        reference: (cx, cy, w, h), shape (..., 4), in any unit.
+        offsets: Left, top, right, bottom, shape (..., 4); leading dimensions broadcast.
+        reg_scale: :math:`s`, as given to :func:`weighting_function`.
+
+    Returns:
+        (cx, cy, w, h) in the unit of ``reference``, shape (..., 4), at least float32.
+
+    >>> refine_boxes(torch.tensor([0.5, 0.5, 0.2, 0.2]), torch.tensor([2.0, 0.0, 0.0, 0.0]), reg_scale=4.0)
+    tensor([0.4500, 0.5000, 0.3000, 0.2000])
+    """
+    reference, offsets = to_float(reference), to_float(offsets)
+    step = reference[..., 2:] / reg_scale
+    near, far = offsets[..., :2], offsets[..., 2:]
+    return torch.cat([reference[..., :2] + (far - near) * step / 2, (reg_scale + near + far) * step], dim=-1)
+
+
+@torch.no_grad()
+def edge_targets(reference: Tensor, corners: Tensor, bins: Tensor, reg_scale: float) -> tuple[Tensor, Tensor]:
+    r"""Return where the edges of ``corners`` lie between the bins of ``reference``; the inverse of decoding.
+
+    .. math:: t_l = (x - x_1) \, s / w - s / 2, \quad i = \max\{n : W(n) \le t\}, \quad
+              \omega = \frac{t - W(i)}{W(i + 1) - W(i)}
+
+    (arXiv 2410.13842, eq. 6; ``bbox2distance`` of the release). Offsets outside the bins go to the first or last bin. A
+    reference without extent, or with a negative one, counts as one of :math:`10^{-16} s`, so that everything is finite.
+
+    Args:
+        reference: (cx, cy, w, h), shape (..., 4).
+        corners: (x1, y1, x2, y2) of the ground truth, shape (..., 4), same unit; leading dimensions broadcast.
+        bins: Shape (N + 1,), ascending.
+        reg_scale: :math:`s`.
+
+    Returns:
+        The bin to the left :math:`i` in [0, N - 1], int64, and the weight :math:`\omega` in [0, 1] of bin
+        :math:`i + 1`; both of shape (..., 4), without gradient.
+
+    >>> bins = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])
+    >>> reference = torch.tensor([0.5, 0.5, 0.2, 0.2])
+    >>> edge_targets(reference, torch.tensor([0.35, 0.45, 0.9, 0.65]), bins, reg_scale=4.0)[0].tolist()
+    [2, 1, 3, 2]
+    """
+    reference, corners = to_float(reference), to_float(corners)
+    step = (reference[..., 2:] / reg_scale).clamp(min=1e-16)
+    distances = torch.cat([reference[..., :2] - corners[..., :2], corners[..., 2:] - reference[..., :2]], dim=-1)
+    offsets = distances / torch.cat([step, step], dim=-1) - reg_scale / 2
+    bins = bins.to(offsets)
+    offsets = offsets.clamp(min=bins[0], max=bins[-1]).contiguous()
+    index = (torch.bucketize(offsets, bins, right=True) - 1).clamp(min=0, max=bins.numel() - 2)
+    left, right = bins[index], bins[index + 1]
+    return index, (offsets - left) / (right - left)

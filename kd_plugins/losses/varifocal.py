@@ -1,0 +1,117 @@
+"""Varifocal loss as DETR-like detectors with a quality score use it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConfigError, nearest
+from ..registry import MODELS
+from .reduction import to_float
+
+REDUCTIONS = ('none', 'mean', 'sum')
+
+
+def varifocal(logits: Tensor, quality: Tensor, labels: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
+    r"""Return the varifocal loss of every query, summed over classes.
+
+    .. math::
+        q \, BCE(\sigma(z_y), q) + \sum_{c \ne y} \alpha \, sg(\sigma(z_c))^\gamma \, BCE(\sigma(z_c), 0)
+
+    (arXiv 2008.13367, eq. 2, with the stop-gradient sg that RT-DETR and D-FINE put around the modulating factor). The
+    entry of the label keeps its weight :math:`q` also where it is 0: a match without overlap trains nothing there.
+
+    Args:
+        logits: :math:`z`, shape (..., C).
+        quality: :math:`q`, the IoU of each matched query, in [0, 1], shape (...); ignored for background, no gradient
+            goes through it.
+        labels: :math:`y` in [0, C], int64, shape (...); C is the background.
+        alpha: Weight of the entries that are not the label.
+        gamma: Exponent of their modulating factor, >= 0.
+
+    Returns:
+        Shape (...), float32 (float64 for float64).
+
+    >>> varifocal(torch.zeros(2, 1), torch.tensor([0.5, 0.0]), torch.tensor([0, 1]))
+    tensor([0.3466, 0.1300])
+    """
+    logits = to_float(logits)
+    is_label = labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)
+    score = quality.detach().to(logits.dtype)[..., None]
+    target = torch.where(is_label, score, 0)
+    weight = torch.where(is_label, score, alpha * logits.detach().sigmoid().pow(gamma))
+    return (F.binary_cross_entropy_with_logits(logits, target, reduction='none') * weight).sum(dim=-1)
+
+
+@MODELS.register_module()
+class VFLLoss(nn.Module):
+    """:func:`varifocal` with the signature of MMDetection's ``QualityFocalLoss``.
+
+    Args:
+        use_sigmoid: Must be True; MMDetection's heads read it to know the number of outputs.
+        alpha: See :func:`varifocal`.
+        gamma: See :func:`varifocal`.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: Factor of the result.
+
+    Raises:
+        ConfigError: Where ``use_sigmoid`` is False or ``reduction`` is not known.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not use_sigmoid:
+            raise ConfigError(f'use_sigmoid: VFLLoss has one sigmoid per class, {use_sigmoid!r} was found; valid: True')
+        if reduction not in REDUCTIONS:
+            raise ConfigError(f'reduction: {reduction!r} is not known; {nearest(str(reduction), REDUCTIONS)}')
+        self.use_sigmoid = use_sigmoid
+        self.alpha = alpha
+        self.gamma = gamma
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: tuple[Tensor, Tensor],
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Return the loss of the queries, reduced.
+
+        Args:
+            pred: Logits, shape (n, C).
+            target: Labels in [0, C] and quality scores, shape (n,) each.
+            weight: Weight of each query, shape (n,).
+            avg_factor: What ``'mean'`` divides the sum by in place of n.
+            reduction_override: Takes the place of ``reduction``.
+
+        Returns:
+            Shape (n,) for ``'none'``, else ().
+
+        Raises:
+            ConfigError: Where the reduction is not known, or ``avg_factor`` comes with ``'sum'``.
+        """
+        reduction = reduction_override or self.reduction
+        if reduction not in REDUCTIONS:
+            raise ConfigError(f'reduction_override: {reduction!r} is not known; {nearest(reduction, REDUCTIONS)}')
+        if reduction == 'sum' and avg_factor is not None:
+            raise ConfigError("reduction: 'sum' takes no avg_factor; nearest: 'mean'")
+        labels, quality = target
+        loss = self.loss_weight * varifocal(pred, quality, labels, self.alpha, self.gamma)
+        if weight is not None:
+            loss = loss * weight.to(loss.dtype)
+        if reduction == 'none':
+            return loss
+        if reduction == 'sum':
+            return loss.sum()
+        return loss.sum() / (max(loss.numel(), 1) if avg_factor is None else avg_factor)
