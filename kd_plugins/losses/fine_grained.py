@@ -1,4 +1,4 @@
-"""Fine-grained localization: cross entropy towards the two bins around each edge of the ground truth (arXiv 2410.13842)."""
+"""Fine-grained localization: cross entropy with the two bins around each true edge position (arXiv 2410.13842)."""
 
 from __future__ import annotations
 
