@@ -19,7 +19,7 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='kd_plugins',
-    locations=['kd_plugins.distillers', 'kd_plugins.adapters', 'kd_plugins.losses'],
+    locations=['kd_plugins.distillers', 'kd_plugins.adapters', 'kd_plugins.losses', 'kd_plugins.models'],
 )
 TASK_UTILS = Registry(
     'task util',

@@ -1,0 +1,24 @@
+"""D-FINE: fine-grained distribution refinement (FDR) and GO-LSD for MMDetection's DETR family."""
+
+from .criterion import Criterion, Denoising, Predictions, Proposals
+from .detectors import FDRDABDETR, FDRDINO, FDRDeformableDETR
+from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead, FDRHead
+from .refinement import BoxRefiner, FDRBranches, QualityEstimator, Refinement
+
+__all__ = [
+    'FDRDABDETR',
+    'FDRDINO',
+    'BoxRefiner',
+    'Criterion',
+    'Denoising',
+    'FDRBranches',
+    'FDRDABDETRHead',
+    'FDRDINOHead',
+    'FDRDeformableDETR',
+    'FDRDeformableDETRHead',
+    'FDRHead',
+    'Predictions',
+    'Proposals',
+    'QualityEstimator',
+    'Refinement',
+]

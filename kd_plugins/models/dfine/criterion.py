@@ -1,0 +1,344 @@
+"""The losses of a DETR-like detector with FDR, GO-LSD among them, computed for all layers at once.
+
+Source: D-FINE (arXiv 2410.13842, section 4.2) and Peterande/D-FINE, ``src/zoo/dfine/dfine_criterion.py``. Shapes: S
+prediction sets, L decoder layers, N images, Q queries, C classes, M pairs, ``K = N * Q``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from ...losses import aligned_iou, edge_targets, global_normalizer
+from ...matching import Pairs, assign, matching_costs, union
+from .targets import FlatPairs, GroundTruth, denoising_pairs, flatten, ground_truth, to_device
+
+
+class Predictions(NamedTuple):
+    """What a head says of one kind of queries, matching or denoising."""
+
+    scores: Tensor
+    """Class logits of the layers, (L, N, Q, C)."""
+    boxes: Tensor
+    """Normalised (cx, cy, w, h), (L, N, Q, 4)."""
+    logits: Tensor
+    """Edge distributions, (L, N, Q, 4, bins)."""
+    initial_scores: Tensor
+    """Class logits beside the initial boxes, (N, Q, C)."""
+    initial_boxes: Tensor
+    """(N, Q, 4)."""
+
+
+class Proposals(NamedTuple):
+    """The encoder's proposals that became the queries; query ``q`` starts from proposal ``q``."""
+
+    scores: Tensor
+    """Class logits, (N, Q, C)."""
+    boxes: Tensor
+    """(N, Q, 4)."""
+    class_agnostic: bool
+    """Whether class 0 means any object, as in two-stage Deformable DETR."""
+
+
+class Denoising(NamedTuple):
+    """Denoising queries of MMDetection's ``CdnQueryGenerator``."""
+
+    predictions: Predictions
+    num_groups: int
+
+
+def to_corners(boxes: Tensor) -> Tensor:
+    """Return (x1, y1, x2, y2) of (cx, cy, w, h).
+
+    >>> to_corners(torch.tensor([2.0, 2.0, 2.0, 4.0]))
+    tensor([1., 0., 3., 4.])
+    """
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([center - half, center + half], dim=-1)
+
+
+def to_centers(corners: Tensor) -> Tensor:
+    """Return (cx, cy, w, h) of (x1, y1, x2, y2).
+
+    >>> to_centers(torch.tensor([1.0, 0.0, 3.0, 4.0]))
+    tensor([2., 2., 2., 4.])
+    """
+    low, high = corners[..., :2], corners[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
+def pick(values: Tensor, queries: Tensor) -> Tensor:
+    """Return the rows of the matched queries.
+
+    Args:
+        values: (S, N, Q, ...).
+        queries: Flat numbers, (S, M) or (1, M) for all sets alike.
+
+    Returns:
+        (S, M, ...).
+    """
+    flat = values.flatten(1, 2)
+    if queries.shape[0] == 1:
+        return flat[:, queries[0]]
+    return flat[torch.arange(len(flat), device=flat.device)[:, None], queries]
+
+
+def spread(values: Tensor, like: Tensor, queries: Tensor) -> Tensor:
+    """Return ``like`` with the matched queries' entries replaced; the inverse of :func:`pick`.
+
+    Args:
+        values: (S, M).
+        like: (S, K).
+        queries: Flat numbers, (S, M) or (1, M).
+    """
+    return like.scatter(1, queries.expand_as(values), values)
+
+
+def quality(boxes: Tensor, corners: Tensor) -> Tensor:
+    """Return the IoU of matched boxes with their objects, without gradient.
+
+    Args:
+        boxes: (S, M, 4), (cx, cy, w, h).
+        corners: (S, M, 4) or (1, M, 4).
+
+    Returns:
+        (S, M).
+    """
+    # Normalised boxes can be small: an area of 1e-6 is a thousandth of each side.
+    return aligned_iou(to_corners(boxes.detach()), corners, eps=1e-12)
+
+
+def takes_quality(loss_cls: nn.Module) -> bool:
+    """Say whether a classification loss wants ``(labels, qualities)`` and not labels alone."""
+    return type(loss_cls).__name__ in ('QualityFocalLoss', 'VFLLoss') or getattr(loss_cls, 'takes_quality', False)
+
+
+def edge_counts(queries: Tensor, like: Tensor) -> tuple[float, float]:
+    """Return how many edges belong to matched queries and how many to others.
+
+    Args:
+        queries: Matched queries, (1, M), each once.
+        like: (N, Q).
+    """
+    matched = queries.shape[1]
+    return 4.0 * matched, 4.0 * (like.numel() - matched)
+
+
+@dataclass
+class Criterion:
+    """Matching and losses of one head.
+
+    Args:
+        num_classes: C.
+        bins: See :func:`kd_plugins.losses.weighting_function`.
+        reg_scale: As for ``bins``.
+        match_costs: Of the head's assigner.
+        loss_cls: MMDetection's ``FocalLoss``, or one that takes ``(labels, qualities)`` (``QualityFocalLoss``,
+            ``VFLLoss``).
+        loss_bbox: Elementwise on normalised (cx, cy, w, h).
+        loss_iou: On corners in pixels.
+        loss_fgl: ``FGLLoss``.
+        loss_ddf: ``DDFLoss``; None leaves the distillation out.
+        matching: ``'union'`` lets all sets regress to the union of their matches, ``'own'`` each to its own.
+        keep_every_object: See :func:`kd_plugins.matching.union`.
+    """
+
+    num_classes: int
+    bins: Tensor
+    reg_scale: float
+    match_costs: Sequence[Callable[..., Tensor]]
+    loss_cls: nn.Module
+    loss_bbox: nn.Module
+    loss_iou: nn.Module
+    loss_fgl: nn.Module
+    loss_ddf: nn.Module | None
+    matching: str = 'union'
+    keep_every_object: bool = True
+
+    def __call__(
+        self,
+        predictions: Predictions,
+        truths: Sequence[InstanceData],
+        img_shapes: Sequence[tuple[int, int]],
+        proposals: Proposals | None = None,
+        denoising: Denoising | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the losses, each of shape (), with the same keys whatever the images hold.
+
+        Args:
+            predictions: Of the matching queries.
+            truths: ``bboxes`` in pixels and ``labels`` of every image.
+            img_shapes: Height and width of every image.
+            proposals: Of two-stage detectors.
+            denoising: Of detectors with denoising queries.
+        """
+        # Everything below is in float32, also where the network ran in half precision.
+        predictions = Predictions(*(part.float() for part in predictions))
+        truth = ground_truth(truths, img_shapes, predictions.boxes)
+        scores, boxes, names = self.sets(predictions, proposals)
+        layers, num_queries = len(predictions.scores), scores.shape[2]
+        own, shared = self.match(scores, boxes, truths, img_shapes, proposals)
+        arrays = [flatten(pairs, count, num_queries, truth.numbers) for pairs, count in (own, shared)]
+        if denoising is not None:
+            amount = denoising.predictions.boxes.shape[2]
+            arrays.append(denoising_pairs(truth.numbers, amount, denoising.num_groups))
+        matched, regressed, *noised = to_device(arrays, scores.device)
+        totals = [float(truth.numbers.sum()), *(float(array.shape[-1]) for array in arrays[1:])]
+        normalizers = global_normalizer(scores.new_tensor(totals), minimum=1.0).unbind()
+
+        losses: dict[str, Tensor] = {}
+        labels = truth.labels[matched.objects]
+        if proposals is not None and proposals.class_agnostic:
+            labels = torch.cat([labels[:-1], torch.zeros_like(labels[-1:])])
+        found = self.classify(scores, boxes, matched, labels, truth, normalizers[0])
+        losses.update(zip([name.format('loss_cls') for name in names], found))
+        for key, value in self.regress(boxes, regressed, truth, normalizers[1]).items():
+            losses.update(zip([name.format(key) for name in names], value))
+        in_layers = FlatPairs(*(part[:layers] for part in regressed))
+        losses.update(self.localize(predictions, in_layers, truth, normalizers[1]))
+        if denoising is not None:
+            counts = edge_counts(in_layers.queries[-1:], predictions.boxes[0, ..., 0])
+            losses.update(self.denoise(denoising.predictions, noised[0], truth, normalizers[2], counts))
+        return losses
+
+    def sets(self, predictions: Predictions, proposals: Proposals | None) -> tuple[Tensor, Tensor, list[str]]:
+        """Return scores (S, N, Q, C), boxes (S, N, Q, 4) and name patterns of layers, initial boxes and proposals."""
+        names = [*(f'd{layer}.{{}}' for layer in range(len(predictions.scores) - 1)), '{}', 'init.{}']
+        scores, boxes = (
+            [*predictions.scores, predictions.initial_scores],
+            [*predictions.boxes, predictions.initial_boxes],
+        )
+        if proposals is not None:
+            names.append('enc_{}')
+            scores.append(proposals.scores.float())
+            boxes.append(proposals.boxes.float())
+        return torch.stack(scores), torch.stack(boxes), names
+
+    def match(
+        self,
+        scores: Tensor,
+        boxes: Tensor,
+        truths: Sequence[InstanceData],
+        img_shapes: Sequence[tuple[int, int]],
+        proposals: Proposals | None,
+    ) -> tuple[tuple[Pairs, int], tuple[Pairs, int]]:
+        """Match all sets; return the pairs for classes and those for boxes, each with the number of its sets."""
+        split = len(scores) - 1 if proposals is not None and proposals.class_agnostic else len(scores)
+        groups = [matching_costs(scores[:split], boxes[:split], truths, img_shapes, self.match_costs)]
+        if split < len(scores):
+            zeros = [torch.zeros_like(truth.labels) for truth in truths]
+            groups.append(
+                matching_costs(scores[split:], boxes[split:], truths, img_shapes, self.match_costs, labels=zeros)
+            )
+        pairs = assign(*groups)
+        own = pairs, len(scores)
+        last = len(scores) - (2 if proposals is None else 3)
+        return own, (own if self.matching == 'own' else (union(pairs, last, self.keep_every_object), 1))
+
+    def classify(
+        self, scores: Tensor, boxes: Tensor, pairs: FlatPairs, labels: Tensor, truth: GroundTruth, normalizer: Tensor
+    ) -> Tensor:
+        """Return the classification loss of each set, (S,), on its own one-to-one matches."""
+        target = spread(
+            labels, labels.new_full((len(scores), scores[0, ..., 0].numel()), self.num_classes), pairs.queries
+        )
+        flat = scores.flatten(0, 2)
+        wanted: Tensor | tuple[Tensor, Tensor] = target.flatten()
+        if takes_quality(self.loss_cls):
+            overlap = quality(pick(boxes, pairs.queries), truth.corners[pairs.objects])
+            wanted = (
+                target.flatten(),
+                spread(overlap, torch.zeros_like(target, dtype=overlap.dtype), pairs.queries).flatten(),
+            )
+        loss = self.loss_cls(flat, wanted, reduction_override='none')
+        return loss.reshape(*target.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2)) / normalizer
+
+    def regress(self, boxes: Tensor, pairs: FlatPairs, truth: GroundTruth, normalizer: Tensor) -> dict[str, Tensor]:
+        """Return ``loss_bbox`` and ``loss_iou`` of each set, (S,)."""
+        found = pick(boxes, pairs.queries)
+        corners, scales = truth.corners[pairs.objects].expand_as(found), truth.scales[pairs.objects].expand_as(found)
+        if found.shape[1] == 0:  # some of MMDetection's losses give a scalar for nothing
+            zero = found.sum(dim=(1, 2))
+            return {'loss_bbox': zero, 'loss_iou': zero}
+        shape = found.shape[:2]
+        l1 = self.loss_bbox(found.flatten(0, 1), to_centers(corners).flatten(0, 1), reduction_override='none')
+        pixels = [(part * scales).flatten(0, 1) for part in (to_corners(found), corners)]
+        overlap = self.loss_iou(*pixels, reduction_override='none')
+        return {
+            'loss_bbox': l1.view(*shape, 4).sum(dim=(1, 2)) / normalizer,
+            'loss_iou': overlap.view(shape).sum(dim=1) / normalizer,
+        }
+
+    def localize(
+        self,
+        predictions: Predictions,
+        pairs: FlatPairs,
+        truth: GroundTruth,
+        normalizer: Tensor,
+        counts: tuple[float, float] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return ``loss_fgl`` of every layer and ``loss_ddf`` of every layer but the last."""
+        last = len(predictions.boxes) - 1
+        overlap = quality(pick(predictions.boxes, pairs.queries), truth.corners[pairs.objects])
+        fgl = self.fine_grained(predictions, pairs, truth, overlap, normalizer)
+        losses = {f'd{layer}.loss_fgl': fgl[layer] for layer in range(last)} | {'loss_fgl': fgl[last]}
+        if self.loss_ddf is not None:
+            rows = slice(None, 1 if len(pairs.queries) == 1 else last)
+            ddf = self.distil(predictions, pairs.queries[rows], overlap, counts)
+            losses |= {f'd{layer}.loss_ddf': ddf[layer] for layer in range(last)}
+        return losses
+
+    def fine_grained(
+        self, predictions: Predictions, pairs: FlatPairs, truth: GroundTruth, overlap: Tensor, normalizer: Tensor
+    ) -> Tensor:
+        """Return ``loss_fgl`` of every layer, (L,)."""
+        reference = predictions.initial_boxes.detach()[None].expand(len(pairs.queries), -1, -1, -1)
+        corners = truth.corners[pairs.objects]
+        index, right = edge_targets(pick(reference, pairs.queries), corners, self.bins, self.reg_scale)
+        if len(index) == 1:
+            index, right = index[0], right[0]
+        return self.loss_fgl(pick(predictions.logits, pairs.queries), index, right, overlap, normalizer)
+
+    def distil(
+        self, predictions: Predictions, queries: Tensor, overlap: Tensor, counts: tuple[float, float] | None
+    ) -> Tensor:
+        """Return ``loss_ddf`` of every layer but the last, which teaches, (L - 1,).
+
+        Args:
+            predictions: L layers.
+            queries: Matched queries, (1, M) or (L - 1, M).
+            overlap: IoU of the matched boxes, (L, M).
+            counts: See :func:`kd_plugins.losses.decoupled_distillation`.
+        """
+        assert self.loss_ddf is not None
+        students, teacher = predictions.logits[:-1].flatten(1, 2), predictions.logits[-1].flatten(0, 1)
+        confidence = predictions.scores[-1].detach().sigmoid().amax(dim=-1).flatten()
+        confidence = confidence.expand(len(students), -1)
+        weight = spread(overlap[:-1], confidence, queries)
+        matched = spread(torch.ones_like(overlap[:-1]), torch.zeros_like(confidence), queries).bool()
+        return self.loss_ddf(students, teacher, weight, matched, counts=counts)
+
+    def denoise(
+        self,
+        predictions: Predictions,
+        pairs: FlatPairs,
+        truth: GroundTruth,
+        normalizer: Tensor,
+        counts: tuple[float, float],
+    ) -> dict[str, Tensor]:
+        """Return all losses of the denoising queries, whose pairs are known without matching."""
+        predictions = Predictions(*(part.float() for part in predictions))
+        scores, boxes, names = self.sets(predictions, None)
+        expanded = FlatPairs(*(part.expand(len(scores), -1) for part in pairs))
+        found = self.classify(scores, boxes, expanded, truth.labels[expanded.objects], truth, normalizer)
+        losses = dict(zip([name.format('dn_loss_cls') for name in names], found))
+        for key, value in self.regress(boxes, pairs, truth, normalizer).items():
+            losses.update(zip([name.format(f'dn_{key}') for name in names], value))
+        own = self.loss_ddf is None or self.loss_ddf.denoising_counts == 'own'
+        local = self.localize(predictions, pairs, truth, normalizer, None if own else counts)
+        return losses | {key.replace('loss_', 'dn_loss_'): value for key, value in local.items()}

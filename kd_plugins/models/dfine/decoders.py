@@ -1,0 +1,176 @@
+"""Decoders of MMDetection's DETRs whose reference boxes come from FDR.
+
+Each has the parameters of its plain form under the same names. The plain forms shift a box by every layer's own box
+branch; here the head's :class:`~kd_plugins.models.dfine.refinement.BoxRefiner` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmdet.models.layers import DinoTransformerDecoder
+from mmdet.models.layers.transformer import DABDetrTransformerDecoder, DeformableDetrTransformerDecoder
+from mmdet.models.layers.transformer.utils import coordinate_to_encoding
+from torch import Tensor
+
+from .refinement import BoxRefiner, Refinement, perceptron, zero_last
+
+
+def on_levels(reference: Tensor, valid_ratios: Tensor) -> Tensor:
+    """Return reference boxes or points relative to each level's padded map, (N, Q, levels, 4 or 2).
+
+    Args:
+        reference: (N, Q, 4 or 2), relative to the image.
+        valid_ratios: Image over padded map, (width, height), (N, levels, 2).
+    """
+    return reference[:, :, None] * valid_ratios.repeat(1, 1, reference.shape[-1] // 2)[:, None]
+
+
+class FDRDinoDecoder(DinoTransformerDecoder):
+    """DINO's decoder; the query position comes from the refined box, as before."""
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        reference_points: Tensor,
+        valid_ratios: Tensor,
+        refiner: BoxRefiner,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Refinement]:
+        """Run all layers.
+
+        Args:
+            query: (N, Q, C).
+            value: Encoder memory, (N, points, C).
+            reference_points: Boxes that the queries start from, (N, Q, 4).
+            valid_ratios: (N, levels, 2).
+            refiner: Of the head, fresh.
+            kwargs: For every layer: masks, shapes and starts of the levels.
+
+        Returns:
+            Normalised hidden states, (L, N, Q, C), and what the layers say of the boxes.
+        """
+        states = []
+        for layer in self.layers:
+            boxes = on_levels(reference_points, valid_ratios)
+            position = self.ref_point_head(coordinate_to_encoding(boxes[:, :, 0]))
+            query = layer(
+                query, query_pos=position, value=value, valid_ratios=valid_ratios, reference_points=boxes, **kwargs
+            )
+            states.append(self.norm(query))
+            reference_points = refiner(states[-1], reference_points)
+        return torch.stack(states), refiner.result()
+
+
+class FDRDeformableDecoder(DeformableDetrTransformerDecoder):
+    """Deformable DETR's decoder; from the second layer on the refined box adds to the query position.
+
+    The new branch ``query_position`` starts at 0, so a plain checkpoint starts as it was trained.
+    """
+
+    def _init_layers(self) -> None:
+        """Make the plain layers and the branch that turns a box into a position."""
+        super()._init_layers()
+        self.query_position = perceptron([4, 2 * self.embed_dims, self.embed_dims])
+
+    def zero_new(self) -> None:
+        """Let the new branch start at 0, after all weights were initialised."""
+        zero_last(self.query_position)
+
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        value: Tensor,
+        reference_points: Tensor,
+        valid_ratios: Tensor,
+        refiner: BoxRefiner,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Refinement]:
+        """Run all layers; see :meth:`FDRDinoDecoder.forward`.
+
+        Args:
+            query: (N, Q, C).
+            query_pos: (N, Q, C).
+            value: Encoder memory, (N, points, C).
+            reference_points: Points (N, Q, 2), or boxes (N, Q, 4) of two-stage detectors.
+            valid_ratios: (N, levels, 2).
+            refiner: Of the head, fresh.
+            kwargs: For every layer.
+        """
+        states: list[Tensor] = []
+        for layer in self.layers:
+            position = query_pos + self.query_position(reference_points) if states else query_pos
+            boxes = on_levels(reference_points, valid_ratios)
+            query = layer(
+                query, query_pos=position, value=value, valid_ratios=valid_ratios, reference_points=boxes, **kwargs
+            )
+            states.append(query)
+            reference_points = refiner(query, reference_points)
+        return torch.stack(states), refiner.result()
+
+
+class FDRDABDecoder(DABDetrTransformerDecoder):
+    """DAB-DETR's decoder; its anchors are the refined boxes."""
+
+    def anchor_encoding(self, layer: int, query: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the query position and the positional query of the cross attention, (N, Q, C) each.
+
+        Args:
+            layer: Number of the layer.
+            query: (N, Q, C).
+            anchors: (N, Q, 4), or (N, Q, 2) where ``query_dim`` is 2.
+        """
+        encoded = coordinate_to_encoding(anchors, num_feats=self.embed_dims // 2)
+        position = self.ref_point_head(encoded)
+        sine = encoded[..., : self.embed_dims]
+        if self.query_scale_type == 'fix_elewise':
+            sine = sine * self.query_scale.weight[layer]
+        elif layer:
+            sine = sine * self.query_scale(query)
+        if self.with_modulated_hw_attn:
+            # The encoding holds y before x, and the modulation of y goes by heights.
+            ratio = self.ref_anchor_head(query).sigmoid() / anchors[..., 2:]
+            sine = sine * ratio.flip(-1).repeat_interleave(self.embed_dims // 2, dim=-1)
+        return position, sine
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_pos: Tensor,
+        key_pos: Tensor,
+        refiner: BoxRefiner,
+        key_padding_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Refinement]:
+        """Run all layers; see :meth:`FDRDinoDecoder.forward`.
+
+        Args:
+            query: (N, Q, C).
+            key: Encoder memory, (N, points, C).
+            query_pos: Learnt anchors before the sigmoid, (N, Q, ``query_dim``).
+            key_pos: (N, points, C).
+            refiner: Of the head, fresh.
+            key_padding_mask: (N, points).
+            kwargs: For every layer.
+        """
+        states: list[Tensor] = []
+        reference = query_pos.sigmoid()
+        for number, layer in enumerate(self.layers):
+            position, sine = self.anchor_encoding(number, query, reference[..., : self.query_dim])
+            query = layer(
+                query,
+                key,
+                query_pos=position,
+                key_pos=key_pos,
+                ref_sine_embed=sine,
+                key_padding_mask=key_padding_mask,
+                is_first=not states,
+                **kwargs,
+            )
+            states.append(self.post_norm(query))
+            reference = refiner(states[-1], reference)
+        return torch.stack(states), refiner.result()

@@ -1,0 +1,153 @@
+"""MMDetection's DETRs with fine-grained distribution refinement (FDR)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.models.detectors import DABDETR, DINO, DeformableDETR
+from torch import Tensor
+
+from ...errors import ConfigError
+from ...registry import MODELS
+from . import heads
+from .decoders import FDRDABDecoder, FDRDeformableDecoder, FDRDinoDecoder
+
+
+def fit_head(detector: type, decoder: dict[str, Any], bbox_head: dict[str, Any]) -> dict[str, Any]:
+    """Return the head's config with the number of decoder layers, after checking that the parts belong together.
+
+    Args:
+        detector: The FDR detector; ``FDRx`` needs a head ``FDRxHead`` or a subclass.
+        decoder: Config of the decoder.
+        bbox_head: Config of the head.
+
+    Raises:
+        ConfigError: If the head has no FDR, or the decoder does not return all layers.
+    """
+    needed = f'{detector.__name__}Head'
+    kind = bbox_head.get('type')
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(found, type) and issubclass(found, getattr(heads, needed))):
+        raise ConfigError(f"model.bbox_head.type: '{kind}' is no head with FDR; nearest: 'kd_plugins.{needed}'")
+    if not decoder.get('return_intermediate', True):
+        raise ConfigError(
+            'model.decoder.return_intermediate: False, and FDR refines the boxes of every layer; set True'
+        )
+    return dict(bbox_head, num_decoder_layers=decoder['num_layers'])
+
+
+@MODELS.register_module()
+class FDRDINO(DINO):
+    """MMDetection's ``DINO`` with FDR; arguments as there, ``bbox_head`` is an ``FDRDINOHead``."""
+
+    def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDINO, decoder, bbox_head), **kwargs)
+
+    def _init_layers(self) -> None:
+        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
+        decoder = self.decoder
+        super()._init_layers()
+        self.decoder = FDRDinoDecoder(**decoder)
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        reference_points: Tensor,
+        dn_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return hidden states and refinement; arguments as in MMDetection's ``DINO``."""
+        states, refinement = self.decoder(
+            query=query,
+            value=memory,
+            key_padding_mask=memory_mask,
+            self_attn_mask=dn_mask,
+            reference_points=reference_points,
+            refiner=self.bbox_head.refiner(),
+            **kwargs,
+        )
+        if self.training:
+            # A batch without objects has no denoising queries, and DDP waits for the gradient of their embedding.
+            states = states + 0.0 * self.dn_query_generator.label_embedding.weight.sum()
+        return dict(hidden_states=states, refinement=refinement)
+
+
+@MODELS.register_module()
+class FDRDeformableDETR(DeformableDETR):
+    """MMDetection's ``DeformableDETR``, single- or two-stage, with FDR; ``bbox_head`` is an ``FDRDeformableDETRHead``.
+
+    FDR refines boxes whatever ``with_box_refine`` says; it counts as True.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        decoder: dict[str, Any],
+        bbox_head: dict[str, Any],
+        with_box_refine: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        bbox_head = fit_head(FDRDeformableDETR, decoder, bbox_head)
+        super().__init__(*args, decoder=decoder, bbox_head=bbox_head, with_box_refine=True, **kwargs)
+
+    def _init_layers(self) -> None:
+        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
+        decoder = self.decoder
+        super()._init_layers()
+        self.decoder = FDRDeformableDecoder(**decoder)
+
+    def init_weights(self) -> None:
+        """Start as the plain detector does."""
+        super().init_weights()
+        self.decoder.zero_new()
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        reference_points: Tensor,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return hidden states and refinement; arguments as in MMDetection's ``DeformableDETR``."""
+        states, refinement = self.decoder(
+            query=query,
+            query_pos=query_pos,
+            value=memory,
+            key_padding_mask=memory_mask,
+            reference_points=reference_points,
+            refiner=self.bbox_head.refiner(),
+            **kwargs,
+        )
+        return dict(hidden_states=states, refinement=refinement)
+
+
+@MODELS.register_module()
+class FDRDABDETR(DABDETR):
+    """MMDetection's ``DABDETR`` with FDR; ``bbox_head`` is an ``FDRDABDETRHead``."""
+
+    def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDABDETR, decoder, bbox_head), **kwargs)
+
+    def _init_layers(self) -> None:
+        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
+        decoder = self.decoder
+        super()._init_layers()
+        self.decoder = FDRDABDecoder(**decoder)
+
+    def forward_decoder(
+        self, query: Tensor, query_pos: Tensor, memory: Tensor, memory_mask: Tensor | None, memory_pos: Tensor
+    ) -> dict[str, Any]:
+        """Return hidden states and refinement; arguments as in MMDetection's ``DABDETR``."""
+        states, refinement = self.decoder(
+            query=query,
+            key=memory,
+            query_pos=query_pos,
+            key_pos=memory_pos,
+            key_padding_mask=memory_mask,
+            refiner=self.bbox_head.refiner(),
+        )
+        return dict(hidden_states=states, refinement=refinement)

@@ -1,0 +1,237 @@
+"""MMDetection's DETR heads with FDR branches and the D-FINE criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import DABDETRHead, DeformableDETRHead, DINOHead
+from mmdet.structures import SampleList
+from mmdet.utils import InstanceList
+from mmengine.model import bias_init_with_prob, constant_init
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from ...errors import ConfigError, nearest
+from ...registry import MODELS
+from .criterion import Criterion, Denoising, Predictions, Proposals
+from .refinement import BoxRefiner, FDRBranches, Refinement
+
+MATCHING = ('union', 'own')
+
+
+class FDRHead:
+    """Mixin for a DETR head: what FDR adds to the head, and what it replaces.
+
+    Args:
+        num_decoder_layers: Set by the detector.
+        reg_max: See :class:`FDRBranches`.
+        reg_scale: See :class:`FDRBranches`.
+        up: See :class:`FDRBranches`.
+        loss_fgl: Loss of the distributions.
+        loss_ddf: Distillation of the last layer into the others; None switches it off.
+        matching: ``'union'``: boxes and distributions of all layers learn from the union of their matches (GO);
+            ``'own'``: each from its own.
+        keep_every_object: See :func:`kd_plugins.matching.union`.
+
+    Raises:
+        ConfigError: If an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        num_decoder_layers: int = 6,
+        reg_max: int = 32,
+        reg_scale: float = 4.0,
+        up: float = 0.5,
+        loss_fgl: dict[str, Any] | None = None,
+        loss_ddf: dict[str, Any] | None = ...,  # type: ignore[assignment]
+        matching: str = 'union',
+        keep_every_object: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if matching not in MATCHING:
+            raise ConfigError(f"bbox_head.matching: '{matching}' is not known; {nearest(str(matching), MATCHING)}")
+        # MMDetection's heads build their layers inside their __init__.
+        self.fdr_cfg = dict(num_layers=num_decoder_layers, reg_max=reg_max, reg_scale=reg_scale, up=up)
+        super().__init__(*args, **kwargs)
+        if not self.loss_cls.use_sigmoid:
+            raise ConfigError(
+                f'bbox_head.loss_cls: {type(self.loss_cls).__name__} uses softmax, and FDR scores boxes with sigmoid; '
+                "set use_sigmoid=True or take type='kd_plugins.VFLLoss'"
+            )
+        self.loss_fgl = MODELS.build(loss_fgl or dict(type='kd_plugins.FGLLoss'))
+        ddf = dict(type='kd_plugins.DDFLoss') if loss_ddf is ... else loss_ddf
+        self.loss_ddf = None if ddf is None else MODELS.build(ddf)
+        self.matching = matching
+        self.keep_every_object = keep_every_object
+
+    def _init_layers(self) -> None:
+        """Make the layers of the plain head that FDR uses, and its own."""
+        super()._init_layers()  # type: ignore[misc]
+        self.fdr = FDRBranches(embed_dims=self.embed_dims, **self.fdr_cfg)
+
+    def initial_branch(self) -> nn.Module:
+        """Return the traditional box branch of the first decoder layer."""
+        raise NotImplementedError
+
+    def class_branch(self, layer: int) -> nn.Module:
+        """Return the class branch of a decoder layer."""
+        raise NotImplementedError
+
+    def refiner(self) -> BoxRefiner:
+        """Return what the decoder calls after each layer, for one pass."""
+        return BoxRefiner(self.fdr, self.initial_branch())
+
+    def layer_scores(self, layer: int, hidden: Tensor, logits: Tensor) -> Tensor:
+        """Return a layer's class logits, with the correction by location quality, (N, Q, C)."""
+        return self.class_branch(layer)(hidden).float() + self.fdr.qualities[layer](logits)
+
+    def forward(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
+        """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers."""
+        scores = [self.layer_scores(i, *layer) for i, layer in enumerate(zip(hidden_states, refinement.logits))]
+        return torch.stack(scores), refinement.boxes
+
+    def predict(
+        self,
+        hidden_states: Tensor,
+        refinement: Refinement,
+        batch_data_samples: SampleList,
+        rescale: bool = True,
+        **_: Any,
+    ) -> InstanceList:
+        """Return the detections of every image, from the last layer."""
+        last = len(hidden_states) - 1
+        scores = self.layer_scores(last, hidden_states[last], refinement.logits[last])
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.predict_by_feat(scores[None], refinement.boxes[last:], batch_img_metas=metas, rescale=rescale)
+
+    def loss(
+        self,
+        hidden_states: Tensor,
+        refinement: Refinement,
+        batch_data_samples: SampleList,
+        enc_outputs_class: Tensor | None = None,
+        enc_outputs_coord: Tensor | None = None,
+        dn_meta: dict[str, int] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the losses of the decoder layers, the initial boxes, the proposals and the denoising queries."""
+        scores, boxes = self(hidden_states, refinement)  # type: ignore[operator]
+        initial = self.class_branch(0)(hidden_states[0])
+        noise = dn_meta['num_denoising_queries'] if dn_meta else 0
+        everything = Predictions(scores, boxes, refinement.logits, initial, refinement.initial)
+        queries = [2, 2, 2, 1, 1]  # the dimension of each part that counts queries
+
+        def part(start: int, length: int) -> Predictions:
+            return Predictions(*(x.narrow(dim, start, length) for x, dim in zip(everything, queries)))
+
+        denoising = None
+        if dn_meta is not None:
+            denoising = Denoising(part(0, noise), dn_meta['num_denoising_groups'])
+        proposals = None
+        if enc_outputs_class is not None and enc_outputs_coord is not None:
+            proposals = self.proposals(enc_outputs_class, enc_outputs_coord, boxes.shape[2] - noise)
+        truths: list[InstanceData] = [sample.gt_instances for sample in batch_data_samples]
+        shapes: Sequence[tuple[int, int]] = [sample.metainfo['img_shape'][:2] for sample in batch_data_samples]
+        matching = part(noise, boxes.shape[2] - noise)
+        with torch.autocast(boxes.device.type, enabled=False):
+            return self.criterion()(matching, truths, shapes, proposals, denoising)
+
+    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
+        """Return the proposals that became the queries, in their order."""
+        return Proposals(scores, boxes, class_agnostic=False)
+
+    def criterion(self) -> Criterion:
+        """Return the losses of this head as one callable."""
+        if getattr(self, 'assigner', None) is None or not hasattr(self.assigner, 'match_costs'):
+            raise ConfigError(
+                'model.train_cfg.assigner: training needs an assigner with match_costs, '
+                "as MMDetection's DETR configs have; valid: 'HungarianAssigner'"
+            )
+        return Criterion(
+            num_classes=self.num_classes,
+            bins=self.fdr.bins,
+            reg_scale=self.fdr.reg_scale,
+            match_costs=self.assigner.match_costs,
+            loss_cls=self.loss_cls,
+            loss_bbox=self.loss_bbox,
+            loss_iou=self.loss_iou,
+            loss_fgl=self.loss_fgl,
+            loss_ddf=self.loss_ddf,
+            matching=self.matching,
+            keep_every_object=self.keep_every_object,
+        )
+
+
+@MODELS.register_module()
+class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
+    """MMDetection's ``DeformableDETRHead`` with FDR; see :class:`FDRHead` for the arguments that are new.
+
+    Of the plain head's box branches the first makes the initial boxes, and in two-stage detectors the last makes the
+    proposals; those between are gone.
+    """
+
+    def _init_layers(self) -> None:
+        """Make all layers, without box branches that nothing would use."""
+        super()._init_layers()
+        for layer in range(1, self.fdr_cfg['num_layers']):
+            # The place is kept, so that the other branches keep their names in checkpoints.
+            self.reg_branches[layer] = nn.Identity()
+
+    def init_weights(self) -> None:
+        """Start as the plain head does, and with FDR that changes nothing."""
+        for branch in self.cls_branches:
+            nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
+        for branch in self.reg_branches:
+            if not isinstance(branch, nn.Identity):
+                constant_init(branch[-1], 0, bias=0)
+        if not self.as_two_stage:
+            # A single-stage query starts from a point; -2 makes its first box 12 % of the image wide.
+            nn.init.constant_(self.reg_branches[0][-1].bias.data[2:], -2.0)
+        self.fdr.init_weights()
+
+    def initial_branch(self) -> nn.Module:
+        """Return the first box branch."""
+        return self.reg_branches[0]
+
+    def class_branch(self, layer: int) -> nn.Module:
+        """Return the layer's class branch."""
+        return self.cls_branches[layer]
+
+    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
+        """Return the best proposals, as two-stage Deformable DETR picks its queries: by class 0, which means any."""
+        best = scores[..., 0].topk(num_queries, dim=1).indices[..., None]
+        scores = scores.gather(1, best.expand(-1, -1, scores.shape[-1]))
+        return Proposals(scores, boxes.gather(1, best.expand(-1, -1, 4)), class_agnostic=True)
+
+
+@MODELS.register_module()
+class FDRDINOHead(FDRDeformableDETRHead, DINOHead):
+    """MMDetection's ``DINOHead`` with FDR; see :class:`FDRHead` for the arguments that are new."""
+
+    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
+        """Return the proposals; DINO hands on those that became queries."""
+        return Proposals(scores, boxes, class_agnostic=False)
+
+
+@MODELS.register_module()
+class FDRDABDETRHead(FDRHead, DABDETRHead):
+    """MMDetection's ``DABDETRHead`` with FDR; see :class:`FDRHead` for the arguments that are new.
+
+    Its one box branch makes the initial boxes; its one class branch serves all layers, as before.
+    """
+
+    def init_weights(self) -> None:
+        """Start as the plain head does, and with FDR that changes nothing."""
+        super().init_weights()
+        self.fdr.init_weights()
+
+    def initial_branch(self) -> nn.Module:
+        """Return the box branch."""
+        return self.fc_reg
+
+    def class_branch(self, layer: int) -> nn.Module:
+        """Return the class branch, the same for every layer."""
+        return self.fc_cls
