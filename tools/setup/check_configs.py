@@ -66,7 +66,8 @@ def preflight(path: Path, config: Config) -> None:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
     command = [sys.executable, str(ROOT / 'tools' / 'preflight.py'), str(path), '--generated']
-    checkpoint = (config.default_hooks.distill.get('teacher') or {}).get('checkpoint')
+    distill = config.default_hooks.get('distill') or {}
+    checkpoint = (distill.get('teacher') or {}).get('checkpoint')
     if checkpoint and not Path(checkpoint).is_file():
         command += ['--cfg-options', 'default_hooks.distill.teacher.checkpoint=None']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -88,7 +89,7 @@ def main() -> int:
         try:
             build(path)
             config = Config.fromfile(path)
-            if 'distill' in config.get('default_hooks', {}):
+            if 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
                 preflight(path, config)
         except Exception as error:  # every config is tried, and each says what is wrong
             failed += 1

@@ -40,12 +40,14 @@ def fit_head(detector: type, decoder: dict[str, Any], bbox_head: dict[str, Any])
 class FDRDINO(DINO):
     """MMDetection's ``DINO`` with FDR; arguments as there, ``bbox_head`` is an ``FDRDINOHead``."""
 
+    decoder: Any
+
     def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDINO, decoder, bbox_head), **kwargs)
 
     def _init_layers(self) -> None:
         """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
-        decoder = self.decoder
+        decoder: dict[str, Any] = self.decoder
         super()._init_layers()
         self.decoder = FDRDinoDecoder(**decoder)
 
@@ -81,6 +83,8 @@ class FDRDeformableDETR(DeformableDETR):
     FDR refines boxes whatever ``with_box_refine`` says; it counts as True.
     """
 
+    decoder: Any
+
     def __init__(
         self,
         *args: Any,
@@ -94,7 +98,7 @@ class FDRDeformableDETR(DeformableDETR):
 
     def _init_layers(self) -> None:
         """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
-        decoder = self.decoder
+        decoder: dict[str, Any] = self.decoder
         super()._init_layers()
         self.decoder = FDRDeformableDecoder(**decoder)
 
@@ -129,12 +133,14 @@ class FDRDeformableDETR(DeformableDETR):
 class FDRDABDETR(DABDETR):
     """MMDetection's ``DABDETR`` with FDR; ``bbox_head`` is an ``FDRDABDETRHead``."""
 
+    decoder: Any
+
     def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDABDETR, decoder, bbox_head), **kwargs)
 
     def _init_layers(self) -> None:
         """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
-        decoder = self.decoder
+        decoder: dict[str, Any] = self.decoder
         super()._init_layers()
         self.decoder = FDRDABDecoder(**decoder)
 

@@ -19,6 +19,8 @@ from .criterion import Criterion, Denoising, Predictions, Proposals
 from .refinement import BoxRefiner, FDRBranches, Refinement
 
 MATCHING = ('union', 'own')
+FGL: dict[str, Any] = dict(type='kd_plugins.FGLLoss')
+DDF: dict[str, Any] = dict(type='kd_plugins.DDFLoss')
 
 
 class FDRHead:
@@ -39,6 +41,15 @@ class FDRHead:
         ConfigError: If an argument does not fit.
     """
 
+    # What MMDetection's head beside the mixin has.
+    loss_cls: nn.Module
+    loss_bbox: nn.Module
+    loss_iou: nn.Module
+    embed_dims: int
+    num_classes: int
+    assigner: Any
+    predict_by_feat: Any
+
     def __init__(
         self,
         *args: Any,
@@ -46,8 +57,8 @@ class FDRHead:
         reg_max: int = 32,
         reg_scale: float = 4.0,
         up: float = 0.5,
-        loss_fgl: dict[str, Any] | None = None,
-        loss_ddf: dict[str, Any] | None = ...,  # type: ignore[assignment]
+        loss_fgl: dict[str, Any] = FGL,
+        loss_ddf: dict[str, Any] | None = DDF,
         matching: str = 'union',
         keep_every_object: bool = True,
         **kwargs: Any,
@@ -55,23 +66,23 @@ class FDRHead:
         if matching not in MATCHING:
             raise ConfigError(f"bbox_head.matching: '{matching}' is not known; {nearest(str(matching), MATCHING)}")
         # MMDetection's heads build their layers inside their __init__.
-        self.fdr_cfg = dict(num_layers=num_decoder_layers, reg_max=reg_max, reg_scale=reg_scale, up=up)
+        self.num_decoder_layers = num_decoder_layers
+        self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
         if not self.loss_cls.use_sigmoid:
             raise ConfigError(
                 f'bbox_head.loss_cls: {type(self.loss_cls).__name__} uses softmax, and FDR scores boxes with sigmoid; '
                 "set use_sigmoid=True or take type='kd_plugins.VFLLoss'"
             )
-        self.loss_fgl = MODELS.build(loss_fgl or dict(type='kd_plugins.FGLLoss'))
-        ddf = dict(type='kd_plugins.DDFLoss') if loss_ddf is ... else loss_ddf
-        self.loss_ddf = None if ddf is None else MODELS.build(ddf)
+        self.loss_fgl = MODELS.build(loss_fgl)
+        self.loss_ddf = None if loss_ddf is None else MODELS.build(loss_ddf)
         self.matching = matching
         self.keep_every_object = keep_every_object
 
     def _init_layers(self) -> None:
         """Make the layers of the plain head that FDR uses, and its own."""
         super()._init_layers()  # type: ignore[misc]
-        self.fdr = FDRBranches(embed_dims=self.embed_dims, **self.fdr_cfg)
+        self.fdr = FDRBranches(self.num_decoder_layers, self.embed_dims, **self.fdr_cfg)
 
     def initial_branch(self) -> nn.Module:
         """Return the traditional box branch of the first decoder layer."""
@@ -176,7 +187,7 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
     def _init_layers(self) -> None:
         """Make all layers, without box branches that nothing would use."""
         super()._init_layers()
-        for layer in range(1, self.fdr_cfg['num_layers']):
+        for layer in range(1, self.num_decoder_layers):
             # The place is kept, so that the other branches keep their names in checkpoints.
             self.reg_branches[layer] = nn.Identity()
 

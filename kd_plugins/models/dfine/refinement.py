@@ -6,7 +6,8 @@ Source: D-FINE (arXiv 2410.13842, section 4.1) and the decoder of Peterande/D-FI
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,15 @@ def perceptron(channels: Sequence[int]) -> nn.Sequential:
         channels: Sizes of input, hidden layers and output.
     """
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(channels[:-1], channels[1:]):
+    for fan_in, fan_out in pairwise(channels):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
-def zero_last(branch: nn.Sequential) -> None:
-    """Let a branch start by saying nothing: its last layer gives 0."""
-    for parameter in branch[-1].parameters():
+def zero_last(branch: nn.Module) -> None:
+    """Let a branch of :func:`perceptron` start by saying nothing: its last layer gives 0."""
+    last = list(branch.children())[-1]
+    for parameter in last.parameters():
         nn.init.zeros_(parameter)
 
 
@@ -118,7 +120,7 @@ class FDRBranches(nn.Module):
         """Start with uniform distributions, which leave the initial box where it is, and without quality."""
         for distribution, quality in zip(self.distributions, self.qualities):
             zero_last(distribution)
-            zero_last(quality.branch)
+            zero_last(cast(QualityEstimator, quality).branch)
 
 
 class BoxRefiner:

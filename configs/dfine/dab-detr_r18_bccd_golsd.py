@@ -1,0 +1,6 @@
+# A small DAB-DETR on BCCD with D-FINE: fine-grained distribution refinement, taught by its own last layer (GO-LSD).
+_base_ = './dab-detr_r18_bccd.py'
+model = dict(
+    type='kd_plugins.FDRDABDETR',
+    bbox_head=dict(type='kd_plugins.FDRDABDETRHead', loss_cls=dict(_delete_=True, type='kd_plugins.VFLLoss')),
+)

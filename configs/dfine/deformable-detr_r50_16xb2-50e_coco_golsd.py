@@ -1,0 +1,7 @@
+# Deformable DETR on COCO with D-FINE: fine-grained distribution refinement, taught by its own last layer (GO-LSD).
+_base_ = 'mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py'
+custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+model = dict(
+    type='kd_plugins.FDRDeformableDETR',
+    bbox_head=dict(type='kd_plugins.FDRDeformableDETRHead', loss_cls=dict(_delete_=True, type='kd_plugins.VFLLoss')),
+)
