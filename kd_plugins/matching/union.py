@@ -51,7 +51,10 @@ def union(pairs: Pairs, last: int, keep_every_object: bool = True) -> Pairs:
         (claims,) = np.nonzero(in_last)
         slots = np.searchsorted(taken, cells[claims])
         # A claim that was granted stays, because no other claim has its slot: at most one round per claim.
-        while (lost := ~np.isin(owners[claims], owners[chosen])).any():
+        for _ in claims:
+            lost = ~np.isin(owners[claims], owners[chosen])
+            if not lost.any():
+                break
             chosen[slots[lost]] = claims[lost]
     return Pairs(np.full_like(chosen, last), pairs.images[chosen], pairs.queries[chosen], pairs.objects[chosen])
 
