@@ -88,7 +88,9 @@ def decoupled_distillation(
     own = edges * masks.sum(dim=-1)
     balance = own
     if counts is not None:
-        balance = torch.stack([torch.as_tensor(count).to(own).expand_as(own[0]) for count in counts])
+        # A number becomes a tensor by filling it: a copy from the host would wait for the device.
+        given = [count.detach().to(own) if isinstance(count, Tensor) else own.new_full((), count) for count in counts]
+        balance = torch.stack([count.expand_as(own[0]) for count in given])
     if normalizer == 'world':
         own, balance = global_mean(torch.stack([own, balance]))
     if reduction == 'means':

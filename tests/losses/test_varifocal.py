@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from inspect import signature
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses import VFLLoss, aligned_iou, varifocal
+from kd_plugins.registry import MODELS
+from tests.losses.test_bins import to_corners
+from tests.losses.test_fine_grained import Scene
+
+
+def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (6, 3), quality (6,) and labels (6,), of which 3 is the background."""
+    generator = torch.Generator().manual_seed(4)
+    logits = 2 * torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    quality = torch.rand(6, generator=generator, dtype=torch.float64)
+    return logits.to(dtype), quality.to(dtype), torch.tensor([0, 3, 2, 1, 3, 2])
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize('rows', [(5, 0, 10), ()], ids=['some matched', 'none matched'])
+def test_is_the_loss_of_transformers(rows: tuple[int, ...], dtype: torch.dtype) -> None:
+    pytest.importorskip('transformers.loss.loss_rt_detr')
+    from transformers import DFineConfig
+    from transformers.loss.loss_d_fine import DFineLoss
+
+    scene = Scene(rows, (1, 0, 2)[: len(rows)])
+    logits = 2 * torch.randn(14, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    leaf, expected_leaf = (logits.clone().requires_grad_() for _ in range(2))
+    classes = torch.tensor([1, 3, 0])
+    targets = [{**t, 'class_labels': c} for t, c in zip(scene.targets, (classes[:2], classes[2:]))]
+    # In float64 the boxes are too, so that the IoU is the same number.
+    targets = [{**t, 'boxes': t['boxes'].to(dtype)} for t in targets]
+    outputs = {'pred_boxes': scene.predicted.to(dtype).view(2, 7, 4), 'logits': expected_leaf.view(2, 7, 4)}
+    config = DFineConfig(num_labels=4)
+    expected = DFineLoss(config).loss_labels_vfl(outputs, targets, scene.indices, 2.5)['loss_vfl']
+
+    labels, quality = torch.full((14,), 4), torch.zeros(14, dtype=dtype)
+    labels[scene.rows] = classes[scene.chosen]
+    quality[scene.rows] = aligned_iou(
+        to_corners(scene.predicted.to(dtype)[scene.rows]), to_corners(scene.objects.to(dtype))[scene.chosen]
+    )
+    module = VFLLoss(alpha=config.focal_loss_alpha, gamma=config.focal_loss_gamma, loss_weight=config.weight_loss_vfl)
+    found = module(leaf, (labels, quality), avg_factor=2.5)
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=tolerance, atol=tolerance)
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    config = pytest.importorskip('transformers').DFineConfig()
+    module = VFLLoss()
+    found = (module.alpha, module.gamma, module.loss_weight)
+    assert found == (config.focal_loss_alpha, config.focal_loss_gamma, config.weight_loss_vfl)
+
+
+def test_by_hand() -> None:
+    logits, quality, labels = data()
+    found = varifocal(logits, quality, labels)
+    for n in range(6):
+        expected = torch.zeros((), dtype=torch.float64)
+        for c in range(3):
+            p = 1 / (1 + (-logits[n, c]).exp())
+            if labels[n] == c:
+                expected -= quality[n] * (quality[n] * p.log() + (1 - quality[n]) * (1 - p).log())
+            else:
+                expected -= 0.75 * p**2 * (1 - p).log()
+        torch.testing.assert_close(found[n], expected)
+
+
+def test_gradient_stops_at_the_modulating_factor() -> None:
+    logits, quality, labels = data()
+    quality.requires_grad_()
+    varifocal(logits.requires_grad_(), quality, labels, alpha=0.6, gamma=1.5).sum().backward()
+    p = logits.detach().sigmoid()
+    expected = 0.6 * p**2.5
+    positive = labels < 3
+    rows, classes = positive.nonzero()[:, 0], labels[positive]
+    q = quality.detach()[positive]
+    expected[rows, classes] = q * (p[rows, classes] - q)
+    torch.testing.assert_close(logits.grad, expected)
+    assert quality.grad is None
+
+
+def test_gradcheck_where_nothing_is_stopped() -> None:
+    logits, quality, labels = data()
+    assert torch.autograd.gradcheck(lambda z: varifocal(z, quality, labels, gamma=0.0), (logits.requires_grad_(),))
+
+
+class TestMMDetection:
+    def test_two_differences_to_varifocal_loss(self) -> None:
+        """There a match with IoU 0 is a negative, and the modulating factor carries gradient; the rest is the same."""
+        losses = pytest.importorskip('mmdet.models.losses')
+        logits, quality, labels = data()
+        quality[3] = 0.0
+        target = torch.zeros_like(logits)
+        positive = labels < 3
+        target[positive.nonzero()[:, 0], labels[positive]] = quality[positive]
+        leaf, expected_leaf = (logits.clone().requires_grad_() for _ in range(2))
+        theirs = losses.VarifocalLoss(reduction='none')(expected_leaf, target).sum(-1)
+        ours = varifocal(leaf, quality, labels)
+        overlapping = torch.arange(6) != 3
+        torch.testing.assert_close(ours[overlapping], theirs[overlapping])
+        p = logits[3, 1].sigmoid()
+        torch.testing.assert_close(theirs[3] - ours[3], -0.75 * p**2 * (1 - p).log())
+        ours.sum().backward()
+        theirs.sum().backward()
+        assert leaf.grad is not None and expected_leaf.grad is not None and leaf.grad[3, 1] == 0
+        on_label = target > 0
+        torch.testing.assert_close(leaf.grad[on_label], expected_leaf.grad[on_label])
+        p = logits.sigmoid()
+        through_factor = -0.75 * 2 * p**2 * (1 - p) * (1 - p).log()
+        others = ~on_label & overlapping[:, None]
+        torch.testing.assert_close((expected_leaf.grad - leaf.grad)[others], through_factor[others])
+
+    def test_takes_the_place_of_quality_focal_loss(self) -> None:
+        losses = pytest.importorskip('mmdet.models.losses')
+        theirs, ours = losses.QualityFocalLoss(), VFLLoss()
+        assert list(signature(theirs.forward).parameters) == list(signature(ours.forward).parameters)
+        assert ours.use_sigmoid is True and ours.loss_weight == theirs.loss_weight
+        logits, quality, labels = data(torch.float32)
+        weight = torch.rand(6)
+        for arguments in ({}, {'weight': weight}, {'avg_factor': 4.0}, {'reduction_override': 'none'}):
+            shapes = [loss(logits, (labels, quality), **arguments).shape for loss in (theirs, ours)]
+            assert shapes[0] == shapes[1]
+
+
+def test_reductions() -> None:
+    logits, quality, labels = data()
+    target, weight = (labels, quality), torch.rand(6)
+    module = VFLLoss(loss_weight=2.0)
+    each = module(logits, target, reduction_override='none')
+    torch.testing.assert_close(each, 2.0 * varifocal(logits, quality, labels))
+    torch.testing.assert_close(module(logits, target), each.mean())
+    torch.testing.assert_close(module(logits, target, avg_factor=4.0), each.sum() / 4)
+    torch.testing.assert_close(module(logits, target, avg_factor=torch.tensor(4.0)), each.sum() / 4)
+    torch.testing.assert_close(module(logits, target, weight, avg_factor=4.0), (each * weight).sum() / 4)
+    torch.testing.assert_close(module(logits, target, reduction_override='sum'), each.sum())
+    torch.testing.assert_close(VFLLoss(reduction='sum')(logits, target), each.sum() / 2)
+
+
+def test_leading_dimensions() -> None:
+    logits, quality, labels = data()
+    found = varifocal(logits.view(2, 3, 3), quality.view(2, 3), labels.view(2, 3))
+    assert torch.equal(found.flatten(), varifocal(logits, quality, labels))
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_no_queries_keep_a_graph(reduction: str) -> None:
+    logits = torch.zeros(0, 3, requires_grad=True)
+    found = VFLLoss(reduction=reduction)(logits, (torch.zeros(0, dtype=torch.long), torch.zeros(0)))
+    found.backward()
+    assert found.shape == () and found == 0 and logits.grad is not None
+
+
+@pytest.mark.parametrize('label', [0, 3], ids=['all matched', 'all background'])
+def test_one_kind_alone(label: int) -> None:
+    logits, quality, _ = data()
+    found = varifocal(logits.requires_grad_(), quality, torch.full((6,), label))
+    found.sum().backward()
+    assert found.isfinite().all() and logits.grad is not None and logits.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision(dtype: torch.dtype) -> None:
+    logits, quality, labels = data(dtype)
+    found = varifocal(logits.requires_grad_(), quality, labels)
+    found.sum().backward()
+    assert found.dtype == torch.float32 and logits.grad is not None and logits.grad.isfinite().all()
+    expected = varifocal(logits.detach().float(), quality.float(), labels)
+    torch.testing.assert_close(found, expected)
+    with torch.autocast('cpu', dtype):
+        torch.testing.assert_close(varifocal(logits, quality, labels), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_large_logits_stay_finite(dtype: torch.dtype) -> None:
+    logits, quality, labels = data(dtype)
+    for size in (1e4, -1e4):
+        leaf = (size * logits.sign()).requires_grad_()
+        found = varifocal(leaf, quality, labels)
+        found.sum().backward()
+        assert found.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
+
+
+def test_module() -> None:
+    module = MODELS.build({'type': 'kd_plugins.VFLLoss', 'alpha': 0.5, 'gamma': 1.0, 'reduction': 'none'})
+    logits, quality, labels = data()
+    assert torch.equal(module(logits, (labels, quality)), varifocal(logits, quality, labels, 0.5, 1.0))
+
+
+def test_arguments_that_cannot_be() -> None:
+    logits, quality, labels = data()
+    with pytest.raises(ConfigError, match='use_sigmoid: VFLLoss has one sigmoid per class, False was found'):
+        VFLLoss(use_sigmoid=False)
+    with pytest.raises(ConfigError, match="reduction: 'means' is not known; nearest: 'mean'"):
+        VFLLoss(reduction='means')
+    with pytest.raises(ConfigError, match="reduction_override: 'no' is not known; nearest: 'none'"):
+        VFLLoss()(logits, (labels, quality), reduction_override='no')
+    with pytest.raises(ConfigError, match="'sum' takes no avg_factor"):
+        VFLLoss()(logits, (labels, quality), avg_factor=1.0, reduction_override='sum')
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_cuda_without_host_sync() -> None:
+    inputs = data(torch.float32)
+    expected = varifocal(*inputs)
+    logits, quality, labels = (x.cuda() for x in inputs)
+    logits.requires_grad_()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        found = varifocal(logits, quality, labels)
+        found.sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    torch.testing.assert_close(found.cpu(), expected)
