@@ -7,6 +7,7 @@ import doctest
 import inspect
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from kd_plugins.hooks import DistillHook
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
 WRITTEN = [ROOT / 'README.md', *PAGES]
-MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'matching', 'teachers')
+MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'matching', 'teachers', 'visualization')
+if find_spec('mmdet') is not None:
+    MODULES += ('models.dfine',)
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
 
 
