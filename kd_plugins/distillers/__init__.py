@@ -4,5 +4,14 @@ from .base import BaseDistiller, Batch, Taps
 from .feature import FeatureDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
+from .stage_localization import StageLocalizationDistiller
 
-__all__ = ['BaseDistiller', 'Batch', 'FeatureDistiller', 'LocalizationDistiller', 'LogitDistiller', 'Taps']
+__all__ = [
+    'BaseDistiller',
+    'Batch',
+    'FeatureDistiller',
+    'LocalizationDistiller',
+    'LogitDistiller',
+    'StageLocalizationDistiller',
+    'Taps',
+]

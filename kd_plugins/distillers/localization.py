@@ -20,6 +20,7 @@ from ..losses import (
 )
 from ..registry import MODELS
 from ._checks import check_levels, check_number, check_same_size
+from ._heads import has_distributions, roi_head, why_no_distribution
 from .base import BaseDistiller, Batch, Taps
 
 Grid = tuple[tuple[float, float], tuple[float, float]]
@@ -134,25 +135,31 @@ class LocalizationDistiller(BaseDistiller):
     def _head_of(self, model: nn.Module, role: str) -> Any:
         modules = dict(model.named_modules())
         if self.head not in modules:
+            roi = roi_head(model)
+            if roi is not None and not any(has_distributions(module) for module in modules.values()):
+                raise ConfigError(
+                    f"{self.key}.head: '{self.head}' names no module of the {role}, whose '{roi[0]}' is "
+                    f'{type(roi[1]).__name__}, {why_no_distribution(model, roi[0])}'
+                )
             near = nearest(self.head, [name for name in modules if name])
             raise ConfigError(f"{self.key}.head: '{self.head}' names no module of the {role}; {near}")
         head = modules[self.head]
-        if not hasattr(head, 'reg_max') or not hasattr(head, 'prior_generator'):
+        if not has_distributions(head):
             raise ConfigError(
-                f"{self.key}.head: '{self.head}' of the {role} is {type(head).__name__}, which predicts no "
-                'distribution over box edges; GFLHead and LDHead do, and for other heads there are '
-                'LogitDistiller and FeatureDistiller'
+                f"{self.key}.head: '{self.head}' of the {role} is {type(head).__name__}, "
+                f'{why_no_distribution(model, self.head)}'
             )
         return head
 
     def bind(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read ``reg_max``, strides and first locations of the heads."""
+        # The head first: where it has no distributions, a teacher would not help.
+        head, teacher_head = self._head_of(student, 'student'), self._head_of(teacher, 'teacher')
         if teacher is student:
             raise ConfigError(
                 f"{self.key}: a network's own boxes teach it nothing; give a teacher, "
                 "for example teacher=dict(type='kd_plugins.EMATeacher')"
             )
-        head, teacher_head = self._head_of(student, 'student'), self._head_of(teacher, 'teacher')
         if head.reg_max != teacher_head.reg_max:
             raise ConfigError(
                 f"{self.key}: the student's '{self.head}' has reg_max={head.reg_max} and the teacher's "

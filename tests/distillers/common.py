@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller, Batch
 
@@ -36,3 +37,47 @@ def check_step(distiller: BaseDistiller, student: dict, teacher: dict, batch: Ba
     for leaf in leaves:
         assert leaf.grad is not None and leaf.grad.isfinite().all()
     return {name: value.detach() for name, value in losses.items()}
+
+
+def cascade() -> nn.Module:
+    """A model whose RoI head is a Cascade R-CNN's, with two narrow stages."""
+    registry = pytest.importorskip('mmdet.registry')
+    from mmengine.config import ConfigDict
+
+    heads = [
+        dict(
+            type='Shared2FCBBoxHead',
+            in_channels=4,
+            fc_out_channels=8,
+            roi_feat_size=7,
+            num_classes=3,
+            reg_class_agnostic=True,
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]),
+        )
+        for _ in range(2)
+    ]
+    stages = [
+        dict(
+            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=threshold, neg_iou_thr=threshold, min_pos_iou=threshold),
+            sampler=dict(type='RandomSampler', num=12, pos_fraction=0.25),
+            pos_weight=-1,
+            debug=False,
+        )
+        for threshold in (0.5, 0.7)
+    ]
+    config = dict(
+        type='CascadeRoIHead',
+        num_stages=2,
+        stage_loss_weights=[1.0, 0.5],
+        bbox_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
+            out_channels=4,
+            featmap_strides=[4],
+        ),
+        bbox_head=heads,
+        train_cfg=stages,
+    )
+    model = nn.Module()
+    model.roi_head = registry.MODELS.build(ConfigDict(config))
+    return model

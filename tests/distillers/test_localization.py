@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,9 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.losses import edge_distribution_kl
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
-from tests.distillers.common import check_step, make_batch
+from tests.distillers.common import cascade, check_step, make_batch
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 REG_MAX = 7
 SIZES = [(8, 8), (4, 4)]
 
@@ -299,6 +301,52 @@ def test_rtmdet_head_is_refused() -> None:
     head = dense_heads.RTMDetHead(3, 4, stacked_convs=1, feat_channels=4, norm_cfg=norm, loss_bbox={'type': 'GIoULoss'})
     with sentence('is RTMDetHead, which predicts no distribution'):
         LocalizationDistiller().bind(Detector(head), Detector(Head()))
+
+
+@pytest.mark.parametrize(
+    ('name', 'match'),
+    [
+        ('dino_r18_bccd', "is DINOHead, which predicts no .*'kd_plugins.FDRDINO' .*'kd_plugins.FDRDINOHead'"),
+        ('deformable-detr_r18_bccd', "is DeformableDETRHead, .*'kd_plugins.FDRDeformableDETR' with"),
+        ('dab-detr_r18_bccd', "is DABDETRHead, .*'kd_plugins.FDRDABDETR' with"),
+        ('dino_r18_bccd_fdr', r"is FDRDINOHead, .* loss_ddf, or Stage.*'bbox_head.fdr.distributions.\*'.*accumulate"),
+    ],
+)
+def test_detr_heads_are_refused(name: str, match: str) -> None:
+    pytest.importorskip('mmdet')
+    from mmengine.config import Config
+    from mmengine.registry import MODELS as ROOT_MODELS
+    from mmengine.registry import init_default_scope
+
+    import kd_plugins.models.dfine  # noqa: F401
+
+    init_default_scope('mmdet')
+    model = ROOT_MODELS.build(Config.fromfile(CONFIGS / 'dfine' / f'{name}.py').model)
+    for teacher in (model, Detector(Head())):  # without a teacher, a teacher is not what is missing
+        with sentence(match):
+            LocalizationDistiller().bind(model, teacher)
+
+
+def test_other_detr_heads_are_refused() -> None:
+    dense_heads = pytest.importorskip('mmdet.models.dense_heads')
+    head = dense_heads.DETRHead(num_classes=3, embed_dims=8)
+    with sentence('is DETRHead, which predicts no .* for their three detectors, .*FeatureDistiller'):
+        LocalizationDistiller().bind(Detector(head), Detector(Head()))
+
+
+def test_cascade_heads_are_refused() -> None:
+    model = cascade()
+    for head, found in (
+        ('bbox_head', "'bbox_head' names no module of the student, whose 'roi_head' is CascadeRoIHead"),
+        ('roi_head.bbox_head', "'roi_head.bbox_head' of the student is ModuleList"),
+        ('roi_head.bbox_head.1', 'is Shared2FCBBoxHead'),
+    ):
+        with sentence(rf'{found}, which predicts no .* proposals .* nearest: FeatureDistiller\(student='):
+            LocalizationDistiller(head).bind(model, model)
+    # Where another module has distributions, its path is what is missing.
+    model.rpn_head = Head()
+    with sentence("'rpn_hed' names no module of the student; nearest: 'rpn_head'"):
+        LocalizationDistiller('rpn_hed').bind(model, model)
 
 
 def test_shape_sentences() -> None:

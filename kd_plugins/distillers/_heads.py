@@ -1,0 +1,71 @@
+"""What kind of head a path names, read from class names, so that no detection library needs to be imported."""
+
+from __future__ import annotations
+
+from torch import nn
+
+FDR_OF = {'DINOHead': 'FDRDINO', 'DeformableDETRHead': 'FDRDeformableDETR', 'DABDETRHead': 'FDRDABDETR'}
+"""MMDetection's heads for which there is a detector with edge distributions."""
+
+ROI_ALTERNATIVE = (
+    "nearest: FeatureDistiller(student='neck.fpn_convs.*'), which compares what the proposals are read from"
+)
+
+
+def is_a(module: nn.Module, name: str) -> bool:
+    """Say whether a module's class or one of its bases has this name.
+
+    >>> is_a(nn.Conv2d(1, 1, 1), 'Module'), is_a(nn.Conv2d(1, 1, 1), 'Linear')
+    (True, False)
+    """
+    return any(kind.__name__ == name for kind in type(module).__mro__)
+
+
+def lineage(model: nn.Module, path: str) -> list[nn.Module]:
+    """Return the model and every module on the way to ``path``, ``path`` itself last.
+
+    >>> [type(module).__name__ for module in lineage(nn.ModuleDict({'a': nn.ReLU()}), 'a')]
+    ['ModuleDict', 'ReLU']
+    """
+    parts = path.split('.')
+    return [model, *(model.get_submodule('.'.join(parts[: end + 1])) for end in range(len(parts)))]
+
+
+def roi_head(model: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return the path and the module of the model's first RoI head, if it has one."""
+    return next(((name, module) for name, module in model.named_modules() if is_a(module, 'BaseRoIHead')), None)
+
+
+def has_distributions(head: nn.Module) -> bool:
+    """Say whether a head predicts a distribution over box edges at fixed locations, as the GFL family does."""
+    return hasattr(head, 'reg_max') and hasattr(head, 'prior_generator')
+
+
+def why_no_distribution(model: nn.Module, path: str) -> str:
+    """Return why the head at ``path`` has no distribution that another network could teach, and the nearest choice.
+
+    Returns:
+        The closing words of an error sentence that has named the head's class.
+    """
+    head = model.get_submodule(path)
+    kind = type(head).__name__
+    plain = 'which predicts no distribution over box edges'
+    if is_a(head, 'FDRHead'):
+        return (
+            'which predicts distributions for queries, and those of another network are others; nearest: its loss_ddf, '
+            f"or StageLocalizationDistiller(logits='{path}.fdr.distributions.*', accumulate=True)"
+        )
+    if kind in FDR_OF:
+        name = f'kd_plugins.{FDR_OF[kind]}'
+        return (
+            f"{plain}; nearest: model.type='{name}' with bbox_head.type='{name}Head', which has one in every decoder "
+            'layer and lets the last teach the others'
+        )
+    if is_a(head, 'DETRHead'):
+        return (
+            f'{plain}; kd_plugins.FDRDINO, FDRDeformableDETR and FDRDABDETR do for their three detectors, and for '
+            'other DETRs there is FeatureDistiller'
+        )
+    if any(is_a(module, 'BaseRoIHead') for module in lineage(model, path)):
+        return f'{plain}, and whose proposals no other network shares; {ROI_ALTERNATIVE}'
+    return f'{plain}; GFLHead and LDHead do, and for other heads there are LogitDistiller and FeatureDistiller'
