@@ -102,7 +102,7 @@ def draw_box(axes: Any, corners: Array, **style: Any) -> None:
 
 
 def look_at(axes: Any, corners: Array, margin: float = 0.35) -> None:
-    """Let axes that show an image show the surroundings of boxes alone.
+    """Let axes that show an image show the surroundings of boxes alone, a square.
 
     Args:
         axes: Their image stays whole.
@@ -111,9 +111,11 @@ def look_at(axes: Any, corners: Array, margin: float = 0.35) -> None:
     """
     points = corners.reshape(-1, 2)  # corners may have crossed
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = max(margin * float((high - low).max()), 4.0)
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(high[1] + margin, low[1] - margin)
+    side = float((high - low).max())
+    x, y = (low + high) / 2
+    reach = side / 2 + max(margin * side, 4.0)
+    axes.set_xlim(x - reach, x + reach)
+    axes.set_ylim(y + reach, y - reach)
 
 
 def draw_refinement(
