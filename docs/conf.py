@@ -23,7 +23,7 @@ exclude_patterns = ['_build']
 myst_enable_extensions = ['dollarmath', 'deflist', 'colon_fence']
 myst_heading_anchors = 3
 
-autodoc_default_options = {'members': False, 'show-inheritance': True}
+autodoc_default_options = {'show-inheritance': True}
 autodoc_typehints = 'signature'
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True

@@ -72,7 +72,7 @@ PARTS: list[Part] = [
     *_plain('volume', 'monai', 'nibabel'),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
-    *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling'),
+    *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling', 'transformers'),
 ]
 ALWAYS_INSTALLED = ('det', 'demo', 'docs', 'dev')
 """Extras that ``make install`` brings without being asked."""
