@@ -13,6 +13,7 @@ from ..hooks import DistillHook
 from .steps import batches, distill_hook, drive
 
 ZERO_GRADIENT = 1e-12
+ZERO_LOSS = 1e-6
 
 
 @dataclass
@@ -184,6 +185,11 @@ def _inspect_terms(hook: DistillHook, runner: Any, losses: dict[str, Tensor], re
             continue
         elif not torch.isfinite(torch.tensor(gradient)):
             result.problems.append(f"'{name}' has a gradient that is not finite")
+        elif hook.teacher is None and abs(value) <= ZERO_LOSS:
+            result.remarks.append(
+                f"'{name}' is 0 on the first batch, because the layer that teaches and those that learn agree, as they "
+                'do where branches start at 0; watch it rise'
+            )
         elif gradient <= ZERO_GRADIENT:
             result.problems.append(
                 f"'{name}' has no gradient on the student although distillers.{distiller}.weight becomes {peak:g}: "
