@@ -1,7 +1,7 @@
 """Hungarian matching of many prediction sets with one transfer to the host.
 
 MMDetection matches each decoder layer and each image on its own, and waits for the device every time. Here the costs of
-all layers and images are computed first, with MMDetection's own cost objects, and cross to the host together.
+all layers and images are computed first and cross to the host together.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MissingDependencyError, NonFiniteLossError
+from .costs import Comparison, batched_costs, is_batched
 
 
 class Pairs(NamedTuple):
@@ -58,10 +59,10 @@ def matching_costs(
 
     .. math:: C_{s,q,g} = \sum_k C^{(k)}(\text{prediction}_{s,q}, \text{object}_g)
 
-    over the cost functions :math:`C^{(k)}` of the assigner (MMDetection, ``HungarianAssigner.match_costs``), each
-    called once per image with the predictions of all sets. They get what ``DETRHead`` gives them: logits, boxes in
-    pixels and the shape of the image. Nothing is read back from the device; some of MMDetection's costs copy a small
-    constant to it.
+    over the cost functions :math:`C^{(k)}` of the assigner (MMDetection, ``HungarianAssigner.match_costs``).
+    ``FocalLossCost``, ``BBoxL1Cost`` and ``IoUCost`` are computed for all images together and without waiting for the
+    device. Others are called once per image with the predictions of all sets, and get what ``DETRHead`` gives them:
+    logits, boxes in pixels and the shape of the image.
 
     Args:
         scores: Class logits, shape (S, B, Q, C).
@@ -76,26 +77,53 @@ def matching_costs(
     Returns:
         B tensors of shape (S, Q, G_i) on the device, float32, without gradient.
     """
-    sets, _, queries, _ = boxes.shape
     scores, boxes = scores.detach().float(), boxes.detach().float()
-    costs = []
+    together = [cost for cost in match_costs if is_batched(cost)]
+    alone = [cost for cost in match_costs if not is_batched(cost)]
+    if together and len(truths):
+        costs = _costs_together(scores, boxes, truths, img_shapes, together, labels)
+    else:
+        sets, _, queries, _ = boxes.shape
+        costs = [boxes.new_zeros(sets, queries, len(truth)) for truth in truths]
     for image, (truth, img_shape) in enumerate(zip(truths, img_shapes)):
-        if len(truth) == 0:
-            costs.append(boxes.new_zeros(sets, queries, 0))
-            continue
-        objects = InstanceData(**dict(truth.items()))
-        objects.bboxes = truth.bboxes.float()
-        if labels is not None:
-            objects.labels = labels[image]
-        predictions = InstanceData(
-            scores=scores[:, image].flatten(0, 1), bboxes=_pixel_corners(boxes[:, image], img_shape).flatten(0, 1)
-        )
-        terms = [
-            cost(pred_instances=predictions, gt_instances=objects, img_meta=dict(img_shape=tuple(img_shape[:2])))
-            for cost in match_costs
-        ]
-        costs.append(torch.stack(terms).sum(dim=0).float().view(sets, queries, len(truth)))
+        if len(truth) and alone:
+            objects = InstanceData(**dict(truth.items()))
+            objects.bboxes = truth.bboxes.float()
+            if labels is not None:
+                objects.labels = labels[image]
+            predictions = InstanceData(
+                scores=scores[:, image].flatten(0, 1), bboxes=_pixel_corners(boxes[:, image], img_shape).flatten(0, 1)
+            )
+            meta = dict(img_shape=tuple(img_shape[:2]))
+            terms = [cost(pred_instances=predictions, gt_instances=objects, img_meta=meta) for cost in alone]
+            costs[image] = costs[image] + torch.stack(terms).sum(dim=0).float().view_as(costs[image])
     return costs
+
+
+def _costs_together(
+    scores: Tensor,
+    boxes: Tensor,
+    truths: Sequence[InstanceData],
+    img_shapes: Sequence[tuple[int, int]],
+    match_costs: Sequence[Callable[..., Tensor]],
+    labels: Sequence[Tensor] | None,
+) -> list[Tensor]:
+    """Do the work of :func:`matching_costs` for the costs that are computed for all images together."""
+    numbers = [len(truth) for truth in truths]
+    # Per object its image and the image's width and height, in one transfer.
+    sizes = [(image, *shape[1::-1]) for image, (_, shape) in enumerate(zip(truths, img_shapes))]
+    table = np.array(sizes, np.float32).reshape(-1, 3)
+    rows = torch.from_numpy(table.repeat(numbers, axis=0)).to(boxes.device, non_blocking=True)
+    corners = torch.cat([getattr(truth.bboxes, 'tensor', truth.bboxes).reshape(-1, 4) for truth in truths])
+    found = Comparison(
+        scores,
+        boxes,
+        labels=torch.cat([truth.labels for truth in truths] if labels is None else list(labels)).long(),
+        corners=corners.float() / rows[:, 1:].repeat(1, 2),
+        images=rows[:, 0].long(),
+        areas=rows[:, 1] * rows[:, 2],
+    )
+    return [cost.permute(1, 2, 0) for cost in batched_costs(found, match_costs).split(numbers)]
 
 
 def assign(*groups: Sequence[Tensor]) -> Pairs:
@@ -120,19 +148,29 @@ def assign(*groups: Sequence[Tensor]) -> Pairs:
     if not costs:
         return _pairs([])
     # `copy` makes this one countable operation on every device.
-    host = torch.cat([cost.flatten() for cost in costs]).to('cpu', copy=True).numpy()
+    # Objects come first because :func:`matching_costs` has them so in memory.
+    host = torch.cat([cost.permute(2, 0, 1).flatten() for cost in costs]).to('cpu', copy=True).numpy()
     parts = iter(np.split(host, np.cumsum([cost.numel() for cost in costs])[:-1]))
     solved, first = [], 0
     for group in groups:
         for image, cost in enumerate(group):
-            for number, matrix in enumerate(next(parts).reshape(cost.shape), start=first):
+            sets, queries, objects = cost.shape
+            matrices = next(parts).reshape(objects, sets, queries).transpose(1, 0, 2)
+            for number, matrix in enumerate(matrices, start=first):
                 solved.append(_solve(matrix, number, image))
         first += len(group[0]) if group else 0
     return _pairs(solved)
 
 
 def _solve(matrix: NDArray[np.floating], number: int, image: int) -> NDArray[np.int64]:
-    """Return the pairs of one prediction set and image as columns (set, image, query, object), shape (pairs, 4)."""
+    """Return the pairs of one prediction set and image as columns (set, image, query, object), shape (pairs, 4).
+
+    Args:
+        matrix: Costs, (objects, queries). The solver turns a matrix with more rows than columns itself, so this way
+            round is the quicker one and gives the same pairs.
+        number: Of the set.
+        image: Number of the image.
+    """
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
@@ -142,7 +180,7 @@ def _solve(matrix: NDArray[np.floating], number: int, image: int) -> NDArray[np.
             f'the matching cost of image {image} in prediction set {number} is not finite: its scores, its boxes or '
             'the boxes of its objects hold NaN or infinite values'
         )
-    queries, objects = linear_sum_assignment(matrix)
+    objects, queries = linear_sum_assignment(matrix)
     return np.stack([np.full_like(queries, number), np.full_like(queries, image), queries, objects], axis=-1)
 
 
