@@ -45,13 +45,17 @@ class FarTensor(Tensor):
 
 
 class _Constants(TorchFunctionMode):
-    """`Tensor.new_tensor` looks for the kernels of the device itself; `torch.tensor` goes through the dispatcher."""
+    """Tensors made of Python numbers look for kernels of their device themselves: here they are made, then moved."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if func is Tensor.new_tensor:
-            like, data = args
-            return torch.tensor(data, dtype=kwargs.get('dtype', like.dtype), device=kwargs.get('device', like.device))
+            like, *args = args
+            kwargs = {'dtype': like.dtype, 'device': like.device} | kwargs
+            func = torch.tensor
+        if func is torch.tensor and kwargs.get('device') is not None:
+            device = kwargs.pop('device')
+            return torch.tensor(*args, **kwargs).to(device)
         return func(*args, **kwargs)
 
 
@@ -105,7 +109,11 @@ class FarDevice(TorchDispatchMode):
         masks = [leaf for leaf in far if leaf.dtype in (torch.bool, torch.uint8)]
         if name in READS:
             self.waits[name] += 1
-        elif name in ('index', 'index_put', 'index_put_') and masks and any(leaf is mask for leaf in tree_leaves(args[1]) for mask in masks):
+        elif (
+            name in ('index', 'index_put', 'index_put_')
+            and masks
+            and any(leaf is mask for leaf in tree_leaves(args[1]) for mask in masks)
+        ):
             self.waits['boolean index'] += 1
         elif name == '_to_copy' and far and target not in (None, DEVICE.type):
             self.waits['device to host'] += 1
