@@ -1,4 +1,4 @@
-# Two-stage Deformable DETR on COCO with D-FINE: fine-grained distribution refinement, taught by its own last layer (GO-LSD).
+# Two-stage Deformable DETR on COCO with D-FINE: fine-grained distribution refinement, taught by its last layer.
 _base_ = 'mmdet::deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco.py'
 custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 model = dict(

@@ -1,4 +1,4 @@
-# A small Deformable DETR on BCCD with D-FINE: fine-grained distribution refinement, taught by its own last layer (GO-LSD).
+# A small Deformable DETR on BCCD with D-FINE: fine-grained distribution refinement, taught by its last layer.
 _base_ = './deformable-detr_r18_bccd.py'
 model = dict(
     type='kd_plugins.FDRDeformableDETR',

@@ -1,5 +1,5 @@
-# A DAB-DETR that a CPU can train from scratch: ResNet-18 with trainable BatchNorm, one level at stride 16, 1 encoder and
-# 3 decoder layers, 100 queries.
+# A DAB-DETR that a CPU can train from scratch: ResNet-18 with trainable BatchNorm, one level at stride 16, 1 encoder
+# and 3 decoder layers, 100 queries.
 model = dict(
     type='DABDETR',
     num_queries=100,
