@@ -9,47 +9,50 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ...registry import MODELS
-from . import heads
 from .decoders import FDRDABDecoder, FDRDeformableDecoder, FDRDinoDecoder
+from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead
 
 
-def fit_head(detector: type, decoder: dict[str, Any], bbox_head: dict[str, Any]) -> dict[str, Any]:
-    """Return the head's config with the number of decoder layers, after checking that the parts belong together.
+class FDRDetector:
+    """Mixin for a DETR of MMDetection: the decoder with FDR in the place of the plain one, and a head that fits."""
 
-    Args:
-        detector: The FDR detector; ``FDRx`` needs a head ``FDRxHead`` or a subclass.
-        decoder: Config of the decoder.
-        bbox_head: Config of the head.
-
-    Raises:
-        ConfigError: If the head has no FDR, or the decoder does not return all layers.
-    """
-    needed = f'{detector.__name__}Head'
-    kind = bbox_head.get('type')
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(found, type) and issubclass(found, getattr(heads, needed))):
-        raise ConfigError(f"model.bbox_head.type: '{kind}' is no head with FDR; nearest: 'kd_plugins.{needed}'")
-    if not decoder.get('return_intermediate', True):
-        raise ConfigError(
-            'model.decoder.return_intermediate: False, and FDR refines the boxes of every layer; set True'
-        )
-    return dict(bbox_head, num_decoder_layers=decoder['num_layers'])
-
-
-@MODELS.register_module()
-class FDRDINO(DINO):
-    """MMDetection's ``DINO`` with FDR; arguments as there, ``bbox_head`` is an ``FDRDINOHead``."""
-
+    fdr_decoder: type
+    fdr_head: type
     decoder: Any
 
     def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDINO, decoder, bbox_head), **kwargs)
+        super().__init__(*args, decoder=decoder, bbox_head=self._fit_head(decoder, bbox_head), **kwargs)  # type: ignore[call-arg]
+
+    def _fit_head(self, decoder: dict[str, Any], bbox_head: dict[str, Any]) -> dict[str, Any]:
+        """Return the head's config with the number of decoder layers, after checking that the parts belong together.
+
+        Raises:
+            ConfigError: If the head has no FDR, or the decoder does not return all layers.
+        """
+        kind = bbox_head.get('type')
+        found = MODELS.get(kind) if isinstance(kind, str) else kind
+        if not (isinstance(found, type) and issubclass(found, self.fdr_head)):
+            near = f'kd_plugins.{self.fdr_head.__name__}'
+            raise ConfigError(f"model.bbox_head.type: '{kind}' is no head with FDR; nearest: '{near}'")
+        if not decoder.get('return_intermediate', True):
+            raise ConfigError(
+                'model.decoder.return_intermediate: False, and FDR refines the boxes of every layer; set True'
+            )
+        return dict(bbox_head, num_decoder_layers=decoder['num_layers'])
 
     def _init_layers(self) -> None:
         """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
         decoder: dict[str, Any] = self.decoder
-        super()._init_layers()
-        self.decoder = FDRDinoDecoder(**decoder)
+        super()._init_layers()  # type: ignore[misc]
+        self.decoder = self.fdr_decoder(**decoder)
+
+
+@MODELS.register_module()
+class FDRDINO(FDRDetector, DINO):
+    """MMDetection's ``DINO`` with FDR; arguments as there, ``bbox_head`` is an ``FDRDINOHead``."""
+
+    fdr_decoder = FDRDinoDecoder
+    fdr_head = FDRDINOHead
 
     def forward_decoder(
         self,
@@ -77,30 +80,17 @@ class FDRDINO(DINO):
 
 
 @MODELS.register_module()
-class FDRDeformableDETR(DeformableDETR):
+class FDRDeformableDETR(FDRDetector, DeformableDETR):
     """MMDetection's ``DeformableDETR``, single- or two-stage, with FDR; ``bbox_head`` is an ``FDRDeformableDETRHead``.
 
     FDR refines boxes whatever ``with_box_refine`` says; it counts as True.
     """
 
-    decoder: Any
+    fdr_decoder = FDRDeformableDecoder
+    fdr_head = FDRDeformableDETRHead
 
-    def __init__(
-        self,
-        *args: Any,
-        decoder: dict[str, Any],
-        bbox_head: dict[str, Any],
-        with_box_refine: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        bbox_head = fit_head(FDRDeformableDETR, decoder, bbox_head)
-        super().__init__(*args, decoder=decoder, bbox_head=bbox_head, with_box_refine=True, **kwargs)
-
-    def _init_layers(self) -> None:
-        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
-        decoder: dict[str, Any] = self.decoder
-        super()._init_layers()
-        self.decoder = FDRDeformableDecoder(**decoder)
+    def __init__(self, *args: Any, with_box_refine: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, with_box_refine=True, **kwargs)
 
     def init_weights(self) -> None:
         """Start as the plain detector does."""
@@ -130,19 +120,11 @@ class FDRDeformableDETR(DeformableDETR):
 
 
 @MODELS.register_module()
-class FDRDABDETR(DABDETR):
+class FDRDABDETR(FDRDetector, DABDETR):
     """MMDetection's ``DABDETR`` with FDR; ``bbox_head`` is an ``FDRDABDETRHead``."""
 
-    decoder: Any
-
-    def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(*args, decoder=decoder, bbox_head=fit_head(FDRDABDETR, decoder, bbox_head), **kwargs)
-
-    def _init_layers(self) -> None:
-        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
-        decoder: dict[str, Any] = self.decoder
-        super()._init_layers()
-        self.decoder = FDRDABDecoder(**decoder)
+    fdr_decoder = FDRDABDecoder
+    fdr_head = FDRDABDETRHead
 
     def forward_decoder(
         self, query: Tensor, query_pos: Tensor, memory: Tensor, memory_mask: Tensor | None, memory_pos: Tensor

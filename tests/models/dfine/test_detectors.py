@@ -192,3 +192,26 @@ def test_wrong_configs_are_refused(changes: dict[str, Any], sentence: str) -> No
         node[name] = value
     with pytest.raises(ConfigError, match=sentence):
         build(model_config)
+
+
+def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
+    """For equal weights, matching and class loss, what FDR does not change has the plain losses and gradients."""
+    plain_config, model_config = config('dino', fdr=False), config('dino')
+    model_config['bbox_head'].update(loss_cls=plain_config['bbox_head']['loss_cls'], matching='own')
+    plain, ours = build(plain_config).train(), build(model_config, seed=1).train()
+    ours.load_state_dict(plain.state_dict(), strict=False)
+    found = {}
+    for name, made in (('plain', plain), ('ours', ours)):
+        made.backbone.eval()
+        values = losses(made, [3, 2])
+        kept = {key: value for key, value in values.items() if key.startswith('enc_')}
+        kept |= {key.replace('init.', 'd0.'): value for key, value in values.items() if key.startswith('init.')}
+        kept |= {key: value for key, value in values.items() if key.startswith('d0.') and name == 'plain'}
+        weights = [made.bbox_head.cls_branches[-1].weight, made.memory_trans_fc.weight]
+        total = torch.stack([value for key, value in kept.items() if key.startswith('enc_')]).sum()
+        found[name] = kept, torch.autograd.grad(total, weights)
+    assert found['plain'][0].keys() == found['ours'][0].keys() and len(found['plain'][0]) == 9
+    for key, value in found['plain'][0].items():
+        torch.testing.assert_close(found['ours'][0][key], value, msg=lambda text, key=key: f'{key}: {text}')
+    for first, second in zip(*(gradients for _, gradients in found.values())):
+        torch.testing.assert_close(first, second)
