@@ -203,7 +203,7 @@ def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
     found = {}
     for name, made in (('plain', plain), ('ours', ours)):
         made.backbone.eval()
-        values = losses(made, [3, 2])
+        values = {key: value.reshape(()) for key, value in losses(made, [3, 2]).items()}
         kept = {key: value for key, value in values.items() if key.startswith('enc_')}
         kept |= {key.replace('init.', 'd0.'): value for key, value in values.items() if key.startswith('init.')}
         kept |= {key: value for key, value in values.items() if key.startswith('d0.') and name == 'plain'}
