@@ -77,6 +77,23 @@ def _loads(config: Config, name: str) -> bool:
     return any(node.get(name) for _, node in walk(pipelines) if node.get('type') == 'LoadAnnotations')
 
 
+def image_size(config: Config, size: tuple[int, int] = (128, 160)) -> tuple[int, int]:
+    """Return an image size (height, width) that suits the model.
+
+    Args:
+        config: Its ``model.num_queries``, where there is one, is how many locations a two-stage DETR picks; a map of
+            stride 8 must have as many.
+        size: The smallest.
+
+    >>> image_size(Config(dict(model=dict(num_queries=900))))
+    (256, 320)
+    """
+    queries = config.model.get('num_queries') or 0
+    while (size[0] // 8) * (size[1] // 8) < queries:
+        size = (2 * size[0], 2 * size[1])
+    return size
+
+
 def use_generated_data(config: Config, batch_size: int = 2) -> None:
     """Let a detection config train on generated images instead of its data set.
 
@@ -103,6 +120,7 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
             classes=classes,
             images=4 * batch_size,
             length=1000 * batch_size,
+            size=image_size(config),
             with_mask=_loads(config, 'with_mask'),
             with_semantic=_loads(config, 'with_seg'),
         ),
