@@ -76,7 +76,9 @@ def main() -> int:
             result = inspect(runner)
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
-            result.remarks.append("default_hooks has no 'distill': this config trains without distillation")
+            kind = str(config.model.get('type'))
+            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.') else ''
+            result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
         for remark in [*remarks, *result.remarks]:
             print(f'note: {remark}')
         for problem in result.problems:
