@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
 
@@ -54,6 +54,23 @@ def check_arguments(kind: type, arguments: Iterable[str], key: str) -> None:
     unknown = next((name for name in arguments if name not in valid), None)
     if unknown is not None:
         raise ConfigError(f"{key}: {kind.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
+
+
+def check_known(key: str, found: str, choices: Sequence[str]) -> None:
+    """Refuse a name that is none of the choices.
+
+    Args:
+        key: Config key for the error sentence.
+        found: What the config gives.
+        choices: All valid names.
+
+    Raises:
+        ConfigError: Naming the nearest choices.
+
+    >>> check_known('reduction', 'mean', ['mean', 'sum'])
+    """
+    if found not in choices:
+        raise ConfigError(f'{key}: {found!r} is not known; {nearest(str(found), choices)}')
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

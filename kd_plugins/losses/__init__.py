@@ -1,7 +1,15 @@
 """Losses: pure functions with their formula, and thin registered modules around them."""
 
 from .bins import edge_targets, expected_offsets, refine_boxes, weighting_function
-from .boxes import aligned_iou, centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+from .boxes import (
+    aligned_iou,
+    centers_inside,
+    distances_to_boxes,
+    expected_distances,
+    pairwise_iou,
+    to_centers,
+    to_corners,
+)
 from .decoupled import DDFLoss, decoupled_distillation
 from .feature import (
     ChannelWiseKLLoss,
@@ -59,6 +67,8 @@ __all__ = [
     'refine_boxes',
     'softmax_kl',
     'softmax_kl_loss',
+    'to_centers',
+    'to_corners',
     'to_float',
     'varifocal',
     'weighted_mean',

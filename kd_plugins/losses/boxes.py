@@ -38,6 +38,26 @@ def distances_to_boxes(centers: Tensor, distances: Tensor) -> Tensor:
     return torch.cat([centers - distances[..., :2], centers + distances[..., 2:]], dim=-1)
 
 
+def to_corners(boxes: Tensor) -> Tensor:
+    """Return (x1, y1, x2, y2) of (cx, cy, w, h), shape (..., 4), in any unit.
+
+    >>> to_corners(torch.tensor([2.0, 2.0, 2.0, 4.0]))
+    tensor([1., 0., 3., 4.])
+    """
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([center - half, center + half], dim=-1)
+
+
+def to_centers(corners: Tensor) -> Tensor:
+    """Return (cx, cy, w, h) of (x1, y1, x2, y2), shape (..., 4), in any unit.
+
+    >>> to_centers(torch.tensor([1.0, 0.0, 3.0, 4.0]))
+    tensor([2., 2., 2., 4.])
+    """
+    low, high = corners[..., :2], corners[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, check_known
 from ..registry import MODELS
 from .localization import edge_distribution_kl
 from .reduction import global_mean
@@ -16,11 +14,6 @@ from .reduction import global_mean
 REDUCTIONS = ('means', 'sums')
 NORMALIZERS = ('world', 'rank')
 DENOISING_COUNTS = ('own', 'matching')
-
-
-def _check_choice(key: str, found: str, choices: Sequence[str]) -> None:
-    if found not in choices:
-        raise ConfigError(f'{key}: {found!r} is not known; {nearest(str(found), choices)}')
 
 
 def _nonzero(x: Tensor) -> Tensor:
@@ -77,8 +70,8 @@ def decoupled_distillation(
     >>> decoupled_distillation(student, teacher, torch.tensor([[1.0, 0.5]]), matched, temperature=1.0)
     tensor([0.8240])
     """
-    _check_choice('reduction', reduction, REDUCTIONS)
-    _check_choice('normalizer', normalizer, NORMALIZERS)
+    check_known('reduction', reduction, REDUCTIONS)
+    check_known('normalizer', normalizer, NORMALIZERS)
     divergence = edge_distribution_kl(student, teacher, temperature, detach_teacher)
     edges = divergence.shape[-1]
     weighted = divergence.sum(dim=-1) * weight.detach().to(divergence.dtype)
@@ -128,9 +121,9 @@ class DDFLoss(nn.Module):
         denoising_counts: str = 'own',
     ) -> None:
         super().__init__()
-        _check_choice('reduction', reduction, REDUCTIONS)
-        _check_choice('normalizer', normalizer, NORMALIZERS)
-        _check_choice('denoising_counts', denoising_counts, DENOISING_COUNTS)
+        check_known('reduction', reduction, REDUCTIONS)
+        check_known('normalizer', normalizer, NORMALIZERS)
+        check_known('denoising_counts', denoising_counts, DENOISING_COUNTS)
         if not temperature > 0:
             raise ConfigError(f'temperature: {temperature!r} is not above 0; D-FINE takes 5.0')
         self.loss_weight = loss_weight

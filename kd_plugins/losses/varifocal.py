@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, check_known
 from ..registry import MODELS
 from .reduction import to_float
 
@@ -70,8 +70,7 @@ class VFLLoss(nn.Module):
         super().__init__()
         if not use_sigmoid:
             raise ConfigError(f'use_sigmoid: VFLLoss has one sigmoid per class, {use_sigmoid!r} was found; valid: True')
-        if reduction not in REDUCTIONS:
-            raise ConfigError(f'reduction: {reduction!r} is not known; {nearest(str(reduction), REDUCTIONS)}')
+        check_known('reduction', reduction, REDUCTIONS)
         self.use_sigmoid = use_sigmoid
         self.alpha = alpha
         self.gamma = gamma
@@ -102,8 +101,7 @@ class VFLLoss(nn.Module):
             ConfigError: Where the reduction is not known, or ``avg_factor`` comes with ``'sum'``.
         """
         reduction = reduction_override or self.reduction
-        if reduction not in REDUCTIONS:
-            raise ConfigError(f'reduction_override: {reduction!r} is not known; {nearest(reduction, REDUCTIONS)}')
+        check_known('reduction_override', reduction, REDUCTIONS)
         if reduction == 'sum' and avg_factor is not None:
             raise ConfigError("reduction: 'sum' takes no avg_factor; nearest: 'mean'")
         labels, quality = target

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..losses import to_centers, to_corners
+
 # Elements of one intermediate result, (objects, S, Q): small enough for the caches of a CPU, enough for a GPU.
 CHUNK = 2**18
 
@@ -43,10 +45,6 @@ def _columns(values: Tensor) -> Tensor:
     return values.t()[:, :, None, None]
 
 
-def _corners(boxes: Tensor) -> Tensor:
-    return torch.cat([boxes[..., :2] - 0.5 * boxes[..., 2:], boxes[..., :2] + 0.5 * boxes[..., 2:]], dim=-1)
-
-
 def _focal(cost: Any, found: Comparison) -> Tensor:
     """``FocalLossCost``."""
 
@@ -67,15 +65,15 @@ def _l1(cost: Any, found: Comparison) -> Tensor:
     """``BBoxL1Cost``."""
     boxes, truth = found.boxes, found.corners
     if cost.box_format == 'xywh':
-        truth = torch.cat([(truth[:, :2] + truth[:, 2:]) / 2, truth[:, 2:] - truth[:, :2]], dim=-1)
+        truth = to_centers(truth)
     else:
-        boxes = _corners(boxes)
+        boxes = to_corners(boxes)
     return (_per_object(boxes, found.images) - _columns(truth)).abs().sum(dim=0)
 
 
 def _iou(cost: Any, found: Comparison) -> Tensor:
     """``IoUCost``; unions below 1e-6 square pixels count as that, as in ``bbox_overlaps``."""
-    boxes, truth = _per_object(_corners(found.boxes), found.images), _columns(found.corners)
+    boxes, truth = _per_object(to_corners(found.boxes), found.images), _columns(found.corners)
     tiny = (1e-6 / found.areas)[:, None, None]
     low, high = torch.maximum(boxes[:2], truth[:2]), torch.minimum(boxes[2:], truth[2:])
     overlap = (high - low).clamp(min=0).prod(dim=0)

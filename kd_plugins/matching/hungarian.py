@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MissingDependencyError, NonFiniteLossError
+from ..losses import to_corners
 from .costs import Comparison, batched_costs, is_batched
 
 
@@ -40,10 +41,8 @@ class Pairs(NamedTuple):
 def _pixel_corners(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     """Return (x1, y1, x2, y2) in pixels of normalised (cx, cy, w, h), without a size tensor to copy to the device."""
     height, width = img_shape
-    cx, cy, w, h = boxes.unbind(dim=-1)
-    return torch.stack(
-        [(cx - 0.5 * w) * width, (cy - 0.5 * h) * height, (cx + 0.5 * w) * width, (cy + 0.5 * h) * height], dim=-1
-    )
+    x1, y1, x2, y2 = to_corners(boxes).unbind(dim=-1)
+    return torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
 
 
 @torch.no_grad()

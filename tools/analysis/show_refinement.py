@@ -22,6 +22,7 @@ from torch import nn
 
 from kd_plugins.checkpoints import load_checkpoint, load_weights
 from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
+from kd_plugins.distillers._heads import FDR_OF
 from kd_plugins.engine import load_config
 from kd_plugins.engine.weights import check_weights
 from kd_plugins.errors import ConfigError, nearest
@@ -84,8 +85,6 @@ def build_detector(config: Config, checkpoint: str, device: str) -> tuple[nn.Mod
             used.
         CheckpointError: If the checkpoint does not belong to the model.
     """
-    from mmdet.models.detectors import DABDETR, DINO, DeformableDETR
-
     from kd_plugins.models.dfine import FDRHead
 
     missing = [key for key in ('model', 'test_dataloader') if config.get(key) is None]
@@ -93,9 +92,7 @@ def build_detector(config: Config, checkpoint: str, device: str) -> tuple[nn.Mod
         raise ConfigError(f"config: '{config.filename}' has no '{missing[0]}'; inherit one that has")
     model = MODELS.build(config.model)
     if not isinstance(getattr(model, 'bbox_head', None), FDRHead):
-        # MMDetection's DINO is a DeformableDETR as well.
-        kinds = {DINO: 'FDRDINO', DeformableDETR: 'FDRDeformableDETR', DABDETR: 'FDRDABDETR'}
-        close = next((name for kind, name in kinds.items() if isinstance(model, kind)), 'FDRDINO')
+        close = FDR_OF.get(type(getattr(model, 'bbox_head', None)).__name__, 'FDRDINO')
         raise ConfigError(
             f"model.type: '{config.model.type}' has no edge distributions of FDR to show; nearest: 'kd_plugins.{close}'"
         )

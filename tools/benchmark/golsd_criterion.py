@@ -40,7 +40,7 @@ from torch import Tensor
 
 from kd_plugins.cli import note, one_sentence, parse
 from kd_plugins.errors import ConfigError, KDPluginsError, MissingDependencyError
-from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss, weighting_function
+from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss, to_corners, weighting_function
 from kd_plugins.tables import print_table
 
 IMAGE = (640, 640)  # height, width
@@ -188,8 +188,7 @@ def ours(batch: Batch, matching: str = 'union') -> Side:
         matching=matching,
     )
     pixels = batch.objects.new_tensor([IMAGE[1], IMAGE[0]] * 2)
-    half = batch.objects[..., 2:] / 2
-    corners = torch.cat([batch.objects[..., :2] - half, batch.objects[..., :2] + half], dim=-1) * pixels
+    corners = to_corners(batch.objects) * pixels
     truths = [InstanceData(bboxes=box, labels=label) for box, label in zip(corners, batch.labels)]
     shapes = [IMAGE] * len(truths)
     leaves = [

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from mmdet.models.losses import QualityFocalLoss
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...losses import aligned_iou, edge_targets, global_normalizer
+from ...losses import VFLLoss, aligned_iou, edge_targets, global_normalizer, to_centers, to_corners
 from ...matching import Pairs, assign, matching_costs, union
 from .targets import FlatPairs, GroundTruth, denoising_pairs, flatten, ground_truth, to_device
 
@@ -50,26 +51,6 @@ class Denoising(NamedTuple):
 
     predictions: Predictions
     num_groups: int
-
-
-def to_corners(boxes: Tensor) -> Tensor:
-    """Return (x1, y1, x2, y2) of (cx, cy, w, h).
-
-    >>> to_corners(torch.tensor([2.0, 2.0, 2.0, 4.0]))
-    tensor([1., 0., 3., 4.])
-    """
-    center, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([center - half, center + half], dim=-1)
-
-
-def to_centers(corners: Tensor) -> Tensor:
-    """Return (cx, cy, w, h) of (x1, y1, x2, y2).
-
-    >>> to_centers(torch.tensor([1.0, 0.0, 3.0, 4.0]))
-    tensor([2., 2., 2., 4.])
-    """
-    low, high = corners[..., :2], corners[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def pick(values: Tensor, queries: Tensor) -> Tensor:
@@ -115,7 +96,7 @@ def quality(boxes: Tensor, corners: Tensor) -> Tensor:
 
 def takes_quality(loss_cls: nn.Module) -> bool:
     """Say whether a classification loss wants ``(labels, qualities)`` and not labels alone."""
-    return type(loss_cls).__name__ in ('QualityFocalLoss', 'VFLLoss') or getattr(loss_cls, 'takes_quality', False)
+    return isinstance(loss_cls, (QualityFocalLoss, VFLLoss))
 
 
 def edge_counts(queries: Tensor, like: Tensor) -> tuple[float, float]:

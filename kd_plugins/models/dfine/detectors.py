@@ -19,6 +19,7 @@ class FDRDetector:
     fdr_decoder: type
     fdr_head: type
     decoder: Any
+    bbox_head: Any
 
     def __init__(self, *args: Any, decoder: dict[str, Any], bbox_head: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, decoder=decoder, bbox_head=self._fit_head(decoder, bbox_head), **kwargs)  # type: ignore[call-arg]
@@ -46,6 +47,11 @@ class FDRDetector:
         super()._init_layers()  # type: ignore[misc]
         self.decoder = self.fdr_decoder(**decoder)
 
+    def _decode(self, **kwargs: Any) -> dict[str, Any]:
+        """Run the decoder and return what the head takes."""
+        states, refinement = self.decoder(refiner=self.bbox_head.refiner(), **kwargs)
+        return dict(hidden_states=states, refinement=refinement)
+
 
 @MODELS.register_module()
 class FDRDINO(FDRDetector, DINO):
@@ -64,19 +70,19 @@ class FDRDINO(FDRDetector, DINO):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Return hidden states and refinement; arguments as in MMDetection's ``DINO``."""
-        states, refinement = self.decoder(
+        found = self._decode(
             query=query,
             value=memory,
             key_padding_mask=memory_mask,
             self_attn_mask=dn_mask,
             reference_points=reference_points,
-            refiner=self.bbox_head.refiner(),
             **kwargs,
         )
         if self.training:
             # A batch without objects has no denoising queries, and DDP waits for the gradient of their embedding.
-            states = states + 0.0 * self.dn_query_generator.label_embedding.weight.sum()
-        return dict(hidden_states=states, refinement=refinement)
+            unused = 0.0 * self.dn_query_generator.label_embedding.weight.sum()
+            found['hidden_states'] = found['hidden_states'] + unused
+        return found
 
 
 @MODELS.register_module()
@@ -107,16 +113,14 @@ class FDRDeformableDETR(FDRDetector, DeformableDETR):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Return hidden states and refinement; arguments as in MMDetection's ``DeformableDETR``."""
-        states, refinement = self.decoder(
+        return self._decode(
             query=query,
             query_pos=query_pos,
             value=memory,
             key_padding_mask=memory_mask,
             reference_points=reference_points,
-            refiner=self.bbox_head.refiner(),
             **kwargs,
         )
-        return dict(hidden_states=states, refinement=refinement)
 
 
 @MODELS.register_module()
@@ -130,12 +134,10 @@ class FDRDABDETR(FDRDetector, DABDETR):
         self, query: Tensor, query_pos: Tensor, memory: Tensor, memory_mask: Tensor | None, memory_pos: Tensor
     ) -> dict[str, Any]:
         """Return hidden states and refinement; arguments as in MMDetection's ``DABDETR``."""
-        states, refinement = self.decoder(
+        return self._decode(
             query=query,
             key=memory,
             query_pos=query_pos,
             key_pos=memory_pos,
             key_padding_mask=memory_mask,
-            refiner=self.bbox_head.refiner(),
         )
-        return dict(hidden_states=states, refinement=refinement)

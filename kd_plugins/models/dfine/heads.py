@@ -13,7 +13,7 @@ from mmengine.model import bias_init_with_prob, constant_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...errors import ConfigError, nearest
+from ...errors import ConfigError, check_known
 from ...registry import MODELS
 from .criterion import Criterion, Denoising, Predictions, Proposals
 from .refinement import BoxRefiner, FDRBranches, Refinement
@@ -63,8 +63,7 @@ class FDRHead:
         keep_every_object: bool = True,
         **kwargs: Any,
     ) -> None:
-        if matching not in MATCHING:
-            raise ConfigError(f"bbox_head.matching: '{matching}' is not known; {nearest(str(matching), MATCHING)}")
+        check_known('bbox_head.matching', matching, MATCHING)
         # MMDetection's heads build their layers inside their __init__.
         self.num_decoder_layers = num_decoder_layers
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
