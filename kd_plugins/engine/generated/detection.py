@@ -1,17 +1,15 @@
-"""Generated data for tools that need one batch and no data set: noise images with random boxes and masks."""
+"""MMDetection: noise images with random boxes and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from torch.utils.data import Dataset
 
-from ..errors import ConfigError
-from ..registry import DATASETS
-from .checks import dataset_classes
-from .config import walk
+from ...registry import DATASETS
+from ..checks import dataset_classes
+from ..config import walk
 
 
 @DATASETS.register_module()
@@ -94,43 +92,20 @@ def image_size(config: Config, size: tuple[int, int] = (128, 160)) -> tuple[int,
     return size
 
 
-def use_generated_data(config: Config, batch_size: int = 2) -> None:
-    """Let a detection config train on generated images instead of its data set.
+def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
+    """Return the config of a data set that suits a detector.
 
     Args:
-        config: Changed in place.
+        config: The detector's whole config.
         batch_size: Images per batch.
-
-    Raises:
-        ConfigError: If images for the config's package cannot be generated.
     """
-    scope = config.get('default_scope')
-    if scope != 'mmdet':
-        raise ConfigError(
-            f"--generated: default_scope is '{scope}'; images are generated for 'mmdet' only, so a data set is needed"
-        )
     classes = dataset_classes(config) or tuple(f'class_{index}' for index in range(_class_count(config)))
-    config.train_dataloader = ConfigDict(
-        batch_size=batch_size,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='pseudo_collate'),
-        dataset=dict(
-            type='kd_plugins.GeneratedDetection',
-            classes=classes,
-            images=4 * batch_size,
-            length=1000 * batch_size,
-            size=image_size(config),
-            with_mask=_loads(config, 'with_mask'),
-            with_semantic=_loads(config, 'with_seg'),
-        ),
+    return dict(
+        type='kd_plugins.GeneratedDetection',
+        classes=classes,
+        images=4 * batch_size,
+        length=1000 * batch_size,
+        size=image_size(config),
+        with_mask=_loads(config, 'with_mask'),
+        with_semantic=_loads(config, 'with_seg'),
     )
-
-
-def strip_pretrained(node: Any) -> Iterator[str]:
-    """Remove every ``init_cfg`` that loads a file, and yield what was removed."""
-    for path, found in list(walk(node)):
-        init = found.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
-            found['init_cfg'] = None
-            yield f'{path}.init_cfg ({init.get("checkpoint")})'
