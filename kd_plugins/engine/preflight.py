@@ -121,7 +121,7 @@ def _finite(losses: dict[str, Tensor]) -> list[str]:
 def _loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     for name, value in outputs.items():
-        if 'loss' in name:
+        if 'loss' in name or name.startswith('task.'):
             entries = value if isinstance(value, (list, tuple)) else [value]
             values[name] = torch.stack([entry.mean() for entry in entries]).sum()
     return values
@@ -168,7 +168,7 @@ def _inspect_terms(hook: DistillHook, runner: Any, losses: dict[str, Tensor], re
             result.problems.append(
                 f"tap '{path}' never fired; heads that call self.forward(...) need taps on their last layers"
             )
-    task = sum(float(value) for name, value in losses.items() if name not in report['terms'])
+    task = float(report['task_loss'])
     length = len(runner.train_dataloader)
     for name, raw in report['terms'].items():
         distiller = name.split('.')[1]
@@ -201,7 +201,8 @@ def _inspect_terms(hook: DistillHook, runner: Any, losses: dict[str, Tensor], re
 
 def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
     parameters = [value for value in runner.model.parameters() if value.requires_grad]
-    runner.optim_wrapper.update_params(torch.stack(list(losses.values())).sum())
+    trained = [value for name, value in losses.items() if not name.startswith('task.')]
+    runner.optim_wrapper.update_params(torch.stack(trained).sum())
     bad = [name for name, value in runner.model.named_parameters() if not torch.isfinite(value).all()]
     if bad:
         result.problems.append(

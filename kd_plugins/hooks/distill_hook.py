@@ -9,12 +9,15 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from ..checkpoints import ATOMIC_BACKEND
+from ..distillers._checks import check_number
 from ..distillers.base import BaseDistiller, Batch
 from ..errors import ConfigError, NonFiniteLossError, check_arguments, nearest
 from ..registry import HOOKS, MODELS, TASK_UTILS
 from ..rng import forked_rng
 from ..teachers.base import BaseTeacher
 from .optimizer_group import OptimizerGroup
+from .restart import KEY as RESTART_KEY
+from .restart import Restart
 from .session import DistillSession
 from .term_log import TermLog, image_names, non_finite, sentences
 
@@ -59,6 +62,9 @@ class DistillHook(Hook):
     Args:
         distillers: Name to config of each distiller; ``None`` switches one off in an inheriting config.
         teacher: Config of the teacher; ``None`` where deeper layers of the student teach.
+        restart: ``dict(parts=['head'])`` draws the weights of these parts anew after ``load_from`` and freezes the
+            rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the model as it is.
+        task_weight: Factor on the task's own losses; at 0 they are logged as ``task.*`` and train nothing.
         log_interval: Iterations between reports of the terms; ``None`` takes that of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
 
@@ -72,6 +78,8 @@ class DistillHook(Hook):
         self,
         distillers: dict[str, dict[str, Any] | None],
         teacher: dict[str, Any] | None = None,
+        restart: dict[str, Any] | None = None,
+        task_weight: float = 1.0,
         log_interval: int | None = None,
         atomic_checkpoints: bool = True,
     ) -> None:
@@ -97,6 +105,13 @@ class DistillHook(Hook):
                 f"distillers.{name}.source is 'teacher', but default_hooks.distill.teacher is None; "
                 "nearest: teacher=dict(type='kd_plugins.EMATeacher')"
             )
+        self.restart: Restart | None = None
+        if restart is not None:
+            if not isinstance(restart, dict):
+                raise ConfigError(f"{RESTART_KEY} is {restart!r}; give a dict, for example dict(parts=['head'])")
+            check_arguments(Restart, restart, RESTART_KEY)
+            self.restart = Restart(**{'parts': (), **restart})
+        self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
         self.log_interval = log_interval
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
@@ -108,6 +123,7 @@ class DistillHook(Hook):
         self._log = TermLog()
         self._last: tuple[dict[str, Tensor], Batch] | None = None
         self._resumed: dict[str, Any] | None = None
+        self._loaded = False
 
     # Attach and detach.
 
@@ -115,13 +131,18 @@ class DistillHook(Hook):
         """Attach to the student, which has loaded or resumed its weights by now."""
         student = self._student(runner)
         with forked_rng():
+            frozen = self.restart.freeze(student) if self.restart is not None else {}
             if self.teacher is not None:
+                self.teacher.frozen = frozen
                 self.teacher.prepare(student, runner.iter, runner.epoch)
                 if self._resumed and self._resumed.get('teacher'):
                     self.teacher.load_state_dict(self._resumed['teacher'])
             self._check_classes(runner)
+            if self.restart is not None:
+                self._restart(runner, student)
             self.session = DistillSession(student, self.distillers, self.teacher, lambda: self._on_build(runner))
         self.session.on_losses = self._on_losses
+        self.session.task_weight = self.task_weight
         self.session.force, self.session.reporting = self.force, self.reporting
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
@@ -134,7 +155,21 @@ class DistillHook(Hook):
         if self.group is not None:
             self.group.remove()
             self.group = None
+        if self.restart is not None:
+            self.restart.release()
         self._last = None
+
+    def _restart(self, runner: Any, student: nn.Module) -> None:
+        """Renew the parts of a model that was loaded, or go on with those of a resumed run."""
+        assert self.restart is not None
+        if not self._loaded and not self.force:
+            raise ConfigError(
+                f'{RESTART_KEY} keeps a trained model but for {self.restart.parts}, and load_from is None; '
+                "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
+            )
+        if self._resumed is None:
+            self.restart.renew(runner, student)
+        self.restart.wrap(runner, student)
 
     @staticmethod
     def _student(runner: Any) -> nn.Module:
@@ -184,6 +219,8 @@ class DistillHook(Hook):
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
         length = _epoch_length(runner)
+        if self.restart is not None:
+            self.restart.hold()
         for name, member in self.distillers.items():
             self.session.weights[name] = member.schedule(runner.iter, runner.max_iters, length)
 
@@ -254,6 +291,7 @@ class DistillHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Keep our part of a checkpoint that is resumed from; weights alone (``load_from``) start afresh."""
+        self._loaded = True
         if getattr(runner, '_resume', False):
             self._resumed = checkpoint.get(CHECKPOINT_KEY)
             if self._resumed is None:

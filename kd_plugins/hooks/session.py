@@ -25,6 +25,28 @@ def task_loss(losses: Mapping[str, Any]) -> Tensor:
     return torch.stack(tensors).sum() if tensors else torch.zeros(())
 
 
+def scale_task(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """Return the task's own losses times ``weight``.
+
+    At 0 they only inform: without gradient, under keys that MMEngine's ``parse_losses`` does not add up.
+
+    >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, 0.0)
+    {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000)}
+    """
+    scaled: dict[str, Any] = {}
+    for key, value in losses.items():
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        if 'loss' not in key or weight == 1.0:
+            scaled[key] = value
+        elif weight == 0.0:
+            values = [entry.detach().mean() for entry in entries if isinstance(entry, Tensor)]
+            if values:
+                scaled[f'task.{key.replace("loss_", "").replace("loss", "all")}'] = torch.stack(values).sum()
+        else:
+            scaled[key] = [entry * weight for entry in entries] if isinstance(value, (list, tuple)) else value * weight
+    return scaled
+
+
 def as_float32(tensor: Tensor) -> Tensor:
     """Return half precision as float32, anything else unchanged."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
@@ -61,6 +83,7 @@ class DistillSession:
         self.iteration = 0
         self.epoch = 0
         self.weights: dict[str, float] = dict.fromkeys(distillers, 0.0)
+        self.task_weight = 1.0
         self.sync_gradients: Callable[[], bool] = lambda: True
         self.on_losses: Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Batch], None] | None = None
         self._on_build = on_build
@@ -100,8 +123,11 @@ class DistillSession:
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._recorded = _mode(args, kwargs) == 'loss' and module.training and (not self.built or bool(self.active()))
         if self._recorded:
-            # The teacher goes first: what it needs in passing is gone before the student's activations pile up.
-            self._run_teacher(args, kwargs)
+            if self.teacher is not None and self.teacher.after_student:
+                self.teacher.before_student()
+            else:
+                # The teacher goes first: what it needs in passing is gone before the student's activations pile up.
+                self._run_teacher(args, kwargs)
             self.student_taps.start()
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -112,13 +138,15 @@ class DistillSession:
         batch = Batch(call.get('inputs'), call.get('data_samples'), self.iteration, self.epoch)
         task = task_loss(output)
         if self._recorded:
+            if self.teacher is not None and self.teacher.after_student:
+                self._run_teacher(args, kwargs)
             raw = self._distill(batch, task)
         else:
             raw = {key: torch.zeros((), device=task.device) for key in self.members.loss_keys()}
         weighted = {key: value * self.weights[key.split('.')[1]] for key, value in raw.items()}
         if self.on_losses is not None:
             self.on_losses(raw, weighted, task, batch)
-        return {**output, **weighted}
+        return {**scale_task(output, self.task_weight), **weighted}
 
     def _run_teacher(self, args: Any, kwargs: Any) -> None:
         listening = not self.built or any(self.taught(name) for name in self.active())
@@ -184,6 +212,8 @@ class DistillSession:
 
     def detach(self) -> None:
         """Take every hook off the student."""
+        if self.teacher is not None:
+            self.teacher.forget()
         for handle in self._handles:
             handle.remove()
         for taps in self.all_taps():

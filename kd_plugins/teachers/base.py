@@ -26,10 +26,15 @@ class BaseTeacher:
         ConfigError: If ``forward`` is none of these.
     """
 
+    after_student = False
+    """Whether it runs after the student's forward pass, on what that has computed, and not before it."""
+
     def __init__(self, forward: str = 'tensor') -> None:
         if forward not in FORWARDS:
             raise ConfigError(f"teacher.forward is '{forward}'; {nearest(forward, FORWARDS, 4)}")
         self.forward = forward
+        self.frozen: dict[str, nn.Module] = {}
+        """The student's modules that never change in this run, by name; the hook sets them before :meth:`prepare`."""
         self._model: nn.Module | None = None
 
     @property
@@ -53,6 +58,12 @@ class BaseTeacher:
             epoch: 0-based epoch at which training begins.
         """
         raise ConfigError(f'teacher: {type(self).__name__} must define prepare(...)')
+
+    def before_student(self) -> None:
+        """Get ready to run after the student; called before its forward pass where :attr:`after_student` is true."""
+
+    def forget(self) -> None:
+        """Drop what :meth:`before_student` keeps."""
 
     def after_iter(self, student: nn.Module, iteration: int) -> None:
         """Follow the student after the optimizer step of ``iteration`` (0-based)."""

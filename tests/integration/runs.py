@@ -145,10 +145,11 @@ def make_runner(
     batch_size: int = 4,
     accumulate: int = 1,
     hooks: list[Any] | None = None,
+    distill: dict[str, Any] | None = None,
     **config: Any,
 ) -> Runner:
     """Build a runner with everything that a plain MMDetection run has, and DistillHook where ``distillers`` is
-    given."""
+    given, with further arguments in ``distill``."""
     from mmdet.utils import register_all_modules
 
     import kd_plugins  # noqa: F401
@@ -160,7 +161,8 @@ def make_runner(
         'epoch_seed': {'type': 'kd_plugins.EpochSeedHook'},
     }
     if distillers is not None:
-        default_hooks['distill'] = {'type': 'kd_plugins.DistillHook', 'distillers': distillers, 'teacher': teacher}
+        parts = {'distillers': distillers, 'teacher': teacher, **(distill or {})}
+        default_hooks['distill'] = {'type': 'kd_plugins.DistillHook', **parts}
     settings: dict[str, Any] = {
         'train_dataloader': {
             'batch_size': batch_size,
