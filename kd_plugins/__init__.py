@@ -5,9 +5,10 @@ MMEngine alone; MMDetection, MMPose and the others are imported where they are u
 """
 
 from . import adapters, distillers, hooks, losses, schedules, teachers
-from .compat import allow_resume, register_config_package
+from .compat import allow_pose_visualizer, allow_resume, register_config_package
 from .version import __version__
 
+allow_pose_visualizer()
 allow_resume()
 register_config_package()
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+
+SIMCC_VIS = 'mmpose.visualization.simcc_vis'
 
 
 def history_method(owner: Any, name: str) -> Any:
@@ -52,3 +59,65 @@ def register_config_package() -> None:
     from mmengine.config import utils
 
     utils.MODULE2PACKAGE.setdefault('kd_plugins', 'kd_plugins')
+
+
+def image_of_map(values: torch.Tensor) -> Any:
+    """Do for a map what torchvision's ``ToPILImage()`` does: [0, 1] becomes a grey image of 8 bits.
+
+    Args:
+        values: (H, W) or (1, H, W).
+
+    >>> image_of_map(torch.tensor([[0.0, 0.5, 1.0]])).size
+    (3, 1)
+    """
+    from PIL import Image
+
+    grey = values.detach().cpu().float().mul(255).byte()
+    return Image.fromarray(grey.reshape(grey.shape[-2:]).numpy())
+
+
+class _WithoutTorchvision(SourceFileLoader):
+    """Executes a module that needs nothing of torchvision but ``ToPILImage``, which is there only meanwhile."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        package, transforms = ModuleType('torchvision'), ModuleType('torchvision.transforms')
+        transforms.ToPILImage = lambda: image_of_map  # type: ignore[attr-defined]
+        package.transforms = transforms  # type: ignore[attr-defined]
+        stand_ins = {found.__name__: found for found in (package, transforms)}
+        before = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
+        sys.modules.update(stand_ins)
+        try:
+            super().exec_module(module)
+        finally:
+            for name in stand_ins:
+                del sys.modules[name]
+            sys.modules.update(before)
+
+
+class SimCCVisFinder:
+    """Finds MMPose's ``simcc_vis`` where torchvision is absent or broken, and nothing else."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Answer as Python's finders do; ``None`` leaves a module to them."""
+        if name != SIMCC_VIS:
+            return None
+        try:
+            import_module('torchvision.transforms')
+        except Exception:
+            spec = PathFinder.find_spec(name, path, target)
+            if spec is not None and isinstance(spec.loader, SourceFileLoader):
+                spec.loader = _WithoutTorchvision(spec.loader.name, spec.loader.path)
+            return spec
+        return None
+
+
+def allow_pose_visualizer() -> None:
+    """Let MMPose's visualizer be imported without torchvision.
+
+    MMPose 1.3.2 needs torchvision for one function of one module, to draw SimCC distributions, but every run with a
+    visualizer imports that module. Beside a CPU torch, torchvision is often absent, or a build for CUDA that fails at
+    import with a RuntimeError. Nothing happens before MMPose asks for the module, nor where torchvision works.
+    """
+    if SimCCVisFinder not in sys.meta_path:
+        sys.meta_path.insert(0, SimCCVisFinder)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_plugins.compat import image_of_map
+
+ROOT = Path(__file__).resolve().parents[1]
+# A torchvision of each kind lies in a folder of its own; the folders are arguments.
+SCRIPT = """
+import importlib, json, sys
+import numpy, torch
+import kd_plugins
+assert 'mmpose' not in sys.modules and 'torchvision' not in sys.modules, 'imported before it is needed'
+for folder in sys.argv[1:]:
+    sys.path.insert(0, folder)
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision' or name.endswith('simcc_vis')]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    simcc_vis = importlib.import_module('mmpose.visualization.simcc_vis')
+    image = numpy.zeros((64, 48, 3), "uint8")
+    drawn = simcc_vis.SimCCVisualizer().draw_instance_xy_heatmap(torch.rand(3, 64, 48), image)
+    try:
+        importlib.import_module('torchvision.transforms')
+        afterwards = 'works'
+    except Exception as error:
+        afterwards = type(error).__name__
+    print(json.dumps([getattr(simcc_vis.ToPILImage, '__module__', None), afterwards, drawn.ndim]))
+"""
+TORCHVISIONS = {
+    'absent': 'raise ModuleNotFoundError("no torchvision", name="torchvision")',
+    'broken': 'raise RuntimeError("operator torchvision::nms does not exist")',
+    'working': '',
+}
+TRANSFORMS = """
+from PIL import Image
+class ToPILImage:
+    def __call__(self, values):
+        return Image.fromarray(values.reshape(values.shape[-2:]).mul(255).byte().numpy())
+"""
+
+
+def test_mmpose_draws_simcc_whatever_torchvision_is(tmp_path):
+    pytest.importorskip('mmpose')
+    for name, content in TORCHVISIONS.items():
+        package = tmp_path / name / 'torchvision'
+        package.mkdir(parents=True)
+        (package / '__init__.py').write_text(content)
+        (package / 'transforms.py').write_text(TRANSFORMS)
+    command = [sys.executable, '-W', 'ignore', '-c', SCRIPT, *(str(tmp_path / name) for name in TORCHVISIONS)]
+    environ = {**os.environ, 'PYTHONPATH': str(ROOT), 'MPLBACKEND': 'agg'}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    assert done.returncode == 0, done.stderr
+    # A working torchvision is used, and afterwards none is feigned.
+    assert [json.loads(line) for line in done.stdout.splitlines()[-3:]] == [
+        ['kd_plugins.compat', 'ModuleNotFoundError', 3],
+        ['kd_plugins.compat', 'RuntimeError', 3],
+        ['torchvision.transforms', 'works', 3],
+    ]
+
+
+def test_a_map_becomes_the_grey_image_that_torchvision_makes():
+    values = torch.tensor([[0.0, 0.25, 1.0]])
+    for shape in ((1, 3), (1, 1, 3), (3, 1)):
+        image = image_of_map(values.reshape(shape))
+        assert image.mode == 'L' and image.size == (shape[-1], shape[-2])
+        assert list(image.tobytes()) == [0, 63, 255]
