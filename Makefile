@@ -18,6 +18,8 @@ install: ## the environment; EXTRAS="pose seg det3d volume", STACK=onedl VENV=.v
 demo: install ## train a small detector plain and self-distilled on handwritten digits, eight minutes on two cores
 	@$(RUN) tools/demo.py
 
+# The extras that the tests and the configs need; a variable of a target holds for what it depends on.
+test: EXTRAS := pose seg volume det3d
 test: lint types docs configs unit ## the whole quality gate
 
 lint: install ## style and format
