@@ -51,6 +51,17 @@ def add_cfg_options(parser: ArgumentParser) -> None:
     )
 
 
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` strings as a dict, read as ``--cfg-options`` reads them.
+
+    >>> parse_options(['train_cfg.max_epochs=2', 'model.strides=4,8'])
+    {'train_cfg.max_epochs': 2, 'model.strides': [4, 8]}
+    """
+    parser = ArgumentParser()
+    add_cfg_options(parser)
+    return dict(parser.parse_args(['--cfg-options', *options] if options else []).cfg_options)
+
+
 def add_launcher(parser: ArgumentParser) -> None:
     """Add ``--launcher`` and ``--local-rank`` with OpenMMLab's meaning."""
     parser.add_argument(

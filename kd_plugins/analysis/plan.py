@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints import latest_checkpoint
+from ..engine import runs
+from ..engine.runs import config_hash, training_length
 from ..errors import ConfigError
 from .scalars import read_run
 
@@ -57,19 +58,15 @@ def final_step(config: Config) -> int:
     Raises:
         ConfigError: If the config says neither, or validates never.
     """
-    loop = config.get('train_cfg') or {}
-    last = loop.get('max_epochs') or loop.get('max_iters')
-    if not last:
-        raise ConfigError('train_cfg has neither max_epochs nor max_iters, so nobody knows when a run is finished')
+    _, last = training_length(config)
     if not config.get('val_cfg'):
         raise ConfigError('val_cfg is missing, so no metrics are logged that could be compared')
-    return int(last)
+    return last
 
 
 def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
     """Return the arm of a config that is already resolved."""
-    fingerprint = hashlib.sha256(config.pretty_text.encode()).hexdigest()[:16]
-    return Arm(name or Path(path).stem, path, final_step(config), fingerprint)
+    return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16])
 
 
 def check_fingerprint(run_folder: Path, arm: Arm) -> None:
@@ -124,6 +121,5 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
 
 def train_command(python: str, tool: Path, run: Run, options: Sequence[str]) -> list[str]:
     """Return the command that starts or resumes a run."""
-    resume = ['--resume'] if run.state == 'resume' else []
     settings = ['--cfg-options', *options, f'randomness.seed={run.seed}']
-    return [python, str(tool), run.arm.path, '--work-dir', str(run.folder), *resume, *settings]
+    return runs.train_command([python, str(tool)], run.arm.path, run.folder, run.state == 'resume', settings)

@@ -108,3 +108,16 @@ def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
                     row[name] = float(f'{value:.{digits}g}') if math.isfinite(value) else value
             lines.append(json.dumps(row))
     return lines
+
+
+def without_nan(node: Any) -> Any:
+    """Return ``node`` with ``None`` for NaN, which JSON does not know.
+
+    >>> without_nan({'a': [float('nan'), 1.0]})
+    {'a': [None, 1.0]}
+    """
+    if isinstance(node, dict):
+        return {key: without_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_nan(value) for value in node]
+    return None if isinstance(node, float) and node != node else node

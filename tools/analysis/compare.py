@@ -7,24 +7,22 @@ kept), then prints and writes the table, every value, the curves and compact log
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from kd_plugins.analysis.comparison import compare, markdown, plot_curves, table_of, verdict
 from kd_plugins.analysis.plan import Arm, Run, check_fingerprint, make_arm, plan_runs, train_command
-from kd_plugins.analysis.scalars import RunLog, compact_lines, read_run, read_test
+from kd_plugins.analysis.scalars import RunLog, compact_lines, read_run, read_test, without_nan
 from kd_plugins.checkpoints import latest_checkpoint
-from kd_plugins.cli import add_cfg_options, one_sentence, parse
+from kd_plugins.cli import one_sentence, parse, parse_options
 from kd_plugins.engine import check_data, load_config
+from kd_plugins.engine.runs import execute
 from kd_plugins.errors import KDPluginsError
 from kd_plugins.tables import print_table
 
@@ -47,42 +45,6 @@ def parser() -> ArgumentParser:
     found.add_argument('--out', help='folder of the report; default WORK_DIR/report')
     found.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every run')
     return found
-
-
-def parsed_options(options: list[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` strings as a dict."""
-    inner = ArgumentParser()
-    add_cfg_options(inner)
-    return dict(inner.parse_args(['--cfg-options', *options] if options else []).cfg_options)
-
-
-def without_nan(node: Any) -> Any:
-    """Return ``node`` with ``None`` for NaN, which JSON does not know."""
-    if isinstance(node, dict):
-        return {key: without_nan(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [without_nan(value) for value in node]
-    return None if isinstance(node, float) and node != node else node
-
-
-def execute(command: list[str], log: Path, jobs: int) -> None:
-    """Run a command with its output in a file.
-
-    Raises:
-        KDPluginsError: If it fails; the sentence ends with what the command said last.
-    """
-    environment = dict(os.environ)
-    if jobs > 1:
-        # Threads of two processes on the same cores spin waiting for each other.
-        environment['OMP_NUM_THREADS'] = '1'
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open('a', encoding='utf-8') as file:
-        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False).returncode
-    if status:
-        lines = [line for line in log.read_text(encoding='utf-8', errors='replace').splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith('error')]
-        said = (errors or lines or ['nothing'])[-1]
-        raise KDPluginsError(f"'{log}' ended with status {status}: {said}")
 
 
 def perform(run: Run, args: Namespace, position: str) -> str | None:
@@ -154,7 +116,7 @@ def main() -> int:
     with one_sentence():
         arms = []
         for path in [args.baseline, *args.distilled]:
-            config = load_config(path, parsed_options(args.cfg_options))
+            config = load_config(path, parse_options(args.cfg_options))
             if not args.report_only:
                 check_data(config)
             arms.append(make_arm(path, config))

@@ -1,0 +1,150 @@
+"""Trainings in processes of their own: what identifies one, the command that starts it, running it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, KDPluginsError
+
+LOCK = '.lock'
+
+
+def config_hash(config: Config) -> str:
+    """Return the SHA-256 of a resolved config's text: equal settings, wherever they were written, have equal hashes.
+
+    >>> config_hash(Config({'x': 1})) == config_hash(Config({'x': 1})) != config_hash(Config({'x': 2}))
+    True
+    """
+    return hashlib.sha256(config.pretty_text.encode()).hexdigest()
+
+
+def training_length(config: Config) -> tuple[str, int]:
+    """Return the unit in which a training counts, ``'epoch'`` or ``'iter'``, and its length.
+
+    Raises:
+        ConfigError: If the config says neither.
+
+    >>> training_length(Config({'train_cfg': {'max_epochs': 3}}))
+    ('epoch', 3)
+    """
+    loop = config.get('train_cfg') or {}
+    for unit, key in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
+        if loop.get(key):
+            return unit, int(loop[key])
+    raise ConfigError('train_cfg has neither max_epochs nor max_iters, so nobody knows when a run is finished')
+
+
+def train_command(
+    start: Sequence[str],
+    config: str | Path,
+    folder: str | Path,
+    resume: bool | str = False,
+    arguments: Sequence[str] = (),
+) -> list[str]:
+    """Return the command that starts or resumes a training.
+
+    Args:
+        start: What runs ``tools/train.py``, and its path.
+        config: The config.
+        folder: Its work_dir.
+        resume: Whether to go on from the newest checkpoint, or from which.
+        arguments: More arguments.
+
+    >>> train_command(['python', 'tools/train.py'], 'a.py', 'out', resume=True)
+    ['python', 'tools/train.py', 'a.py', '--work-dir', 'out', '--resume']
+    """
+    resumed = ['--resume', *([resume] if isinstance(resume, str) else [])] if resume else []
+    return [*start, str(config), '--work-dir', str(folder), *resumed, *arguments]
+
+
+def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence[int] = ()) -> None:
+    """Run a command with its output at the end of a file; it is stopped where this process is interrupted.
+
+    Args:
+        command: What to run.
+        log: The file.
+        jobs: How many such processes run at once; more than one get one CPU thread each.
+        pass_fds: File descriptors that the process inherits.
+
+    Raises:
+        KDPluginsError: If it fails; the sentence ends with what the command said last.
+    """
+    environment = dict(os.environ)
+    if jobs > 1:
+        # Threads of two processes on the same cores spin waiting for each other.
+        environment['OMP_NUM_THREADS'] = '1'
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('a', encoding='utf-8') as file:
+        begin = file.tell()
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=tuple(pass_fds)
+        )
+        try:
+            status = process.wait()
+        except BaseException:
+            stop(process)
+            raise
+    if status:
+        with log.open('rb') as written:
+            written.seek(begin)
+            text = written.read().decode('utf-8', errors='replace')
+        lines = [line for line in text.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith('error')]
+        how = f'status {status}' if status > 0 else f'signal {signal_name(-status)}'
+        raise KDPluginsError(f"'{log}' ended with {how}: {(errors or lines or ['nothing'])[-1]}")
+
+
+def stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
+    """End a process: ask first, so that it can end its own children, then kill."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, or its number where it has none.
+
+    >>> signal_name(9)
+    'SIGKILL'
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Keep a folder to this process and to the processes that inherit the file descriptors that this gives.
+
+    A training that outlives its killed parent keeps the folder as well. Where there are no POSIX locks, nothing is
+    kept.
+
+    Raises:
+        ConfigError: If another process has the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield ()
+        return
+    with (folder / LOCK).open('a') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"--work-dir: a training in '{folder}' is still running; wait for its end or stop it first"
+            ) from None
+        yield (file.fileno(),)
