@@ -6,12 +6,15 @@ that it searches, so a config finds every part even where it forgot ``custom_imp
 * :data:`HOOKS`: what the runner calls.
 * :data:`MODELS`: everything that computes on tensors: distillers, adapters, losses.
 * :data:`TASK_UTILS`: everything that steers: teachers and weight schedules.
+* :data:`DATASETS`, :data:`TRANSFORMS`, :data:`METRICS`: data that the package makes or reads, and what measures on it.
 """
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='kd_plugins', locations=['kd_plugins.hooks'])
@@ -28,5 +31,7 @@ TASK_UTILS = Registry(
     locations=['kd_plugins.teachers', 'kd_plugins.schedules'],
 )
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='kd_plugins', locations=['kd_plugins.datasets'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='kd_plugins', locations=['kd_plugins.datasets'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='kd_plugins', locations=['kd_plugins.evaluation'])
 
-__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'TASK_UTILS']
+__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'TASK_UTILS', 'TRANSFORMS']
