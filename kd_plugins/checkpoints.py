@@ -150,12 +150,17 @@ def latest_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
     Returns:
         Its path, or ``None`` where the folder holds none.
     """
+    return next((str(found) for _, found in numbered_checkpoints(work_dir) if is_readable(found)), None)
+
+
+def numbered_checkpoints(work_dir: str | os.PathLike[str]) -> list[tuple[int, Path]]:
+    """Return epoch or iteration and path of every checkpoint to resume from, newest first, damaged ones included."""
     numbered = []
     for found in Path(work_dir).glob('*.pth'):
         match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', found.name)
         if match:
             numbered.append((int(match.group(1)), found))
-    return next((str(found) for _, found in sorted(numbered, reverse=True) if is_readable(found)), None)
+    return sorted(numbered, reverse=True)
 
 
 class AtomicBackend(LocalBackend):

@@ -15,6 +15,7 @@ from kd_plugins.engine import (
     build_runner,
     check_classes,
     check_data,
+    check_trainable,
     has_accelerator,
     load_config,
     set_resume,
@@ -75,11 +76,7 @@ def main() -> None:
     args = parse(parser())
     with one_sentence():
         config = resolve(args)
-        missing = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(key)]
-        if missing:
-            raise ConfigError(
-                f"config: '{args.config}' has no '{missing[0]}', so it cannot be trained; inherit one that has"
-            )
+        check_trainable(config, args.config)
         used = ('train_dataloader', 'val_dataloader') if config.get('val_cfg') else ('train_dataloader',)
         check_data(config, used)
         check_classes(config)

@@ -16,6 +16,17 @@ from .config import walk
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
+def check_trainable(config: Config, path: str) -> None:
+    """Refuse a config that only a part of a training could inherit.
+
+    Raises:
+        ConfigError: Naming the first part that it lacks.
+    """
+    for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not config.get(key):
+            raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")
+
+
 def datasets_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield config key and dict of every dataset that reads files, inside wrappers as well."""
     for loader in loaders:
