@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kd_plugins.engine.memory import LiveBytes
+from kd_plugins.engine.timing import Cost
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,11 +90,7 @@ def test_overhead_prints_ratios_of_interleaved_steps(capsys, monkeypatch, tmp_pa
 
 
 def test_the_median_is_robust_and_pairs_are_kept():
-    found = {
-        'times': {'distilled': [1.2, 9.0, 1.2], 'baseline': [1.0, 6.0, 1.0]},
-        'peak_bytes': {'distilled': 12, 'baseline': 10},
-    }
-    numbers = overhead.summarize(found)
+    numbers = overhead.summarize(Cost([1.2, 9.0, 1.2], 12), Cost([1.0, 6.0, 1.0], 10))
     assert numbers['time_ratio_of_medians'] == pytest.approx(1.2)
     assert numbers['time_median_of_ratios'] == pytest.approx(1.2)
     assert numbers['memory_ratio'] == pytest.approx(1.2)

@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import time
 import warnings
 from argparse import ArgumentParser, Namespace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -23,8 +20,8 @@ import torch
 
 from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
 from kd_plugins.engine import check_data, load_config
-from kd_plugins.engine.memory import peak_bytes
-from kd_plugins.engine.steps import batches, copy_batch, distill_hook, drive, temporary_runner, train_step
+from kd_plugins.engine.steps import temporary_runner
+from kd_plugins.engine.timing import Cost, interleave
 from kd_plugins.errors import ConfigError
 from kd_plugins.tables import print_table
 
@@ -42,62 +39,16 @@ def parser() -> ArgumentParser:
     return found
 
 
-def timed_step(runner: Any, index: int, batch: Any) -> float:
-    """Run one step on a copy of the batch and return its seconds."""
-    mine = copy_batch(batch)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    train_step(runner, index, mine)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def measure(distilled: Any, baseline: Any, steps: int, warmup: int) -> dict[str, Any]:
-    """Interleave the steps of two runners and return times and peak bytes.
-
-    Args:
-        distilled: Runner of the distilled config.
-        baseline: Runner of the baseline.
-        steps: Measured steps of each.
-        warmup: Steps of each before that.
-    """
-    times: dict[str, list[float]] = {'distilled': [], 'baseline': []}
-    peaks: dict[str, int] = {}
-    hook = distill_hook(distilled)
-    if hook is not None:
-        hook.force = True
-    arms = {'baseline': baseline, 'distilled': distilled}
-
-    def body() -> None:
-        shared = batches(baseline, 4)
-        for index in range(warmup + steps):
-            # The order alternates: whoever goes second finds warmer caches.
-            for name in list(arms) if index % 2 == 0 else list(arms)[::-1]:
-                seconds = timed_step(arms[name], index, shared[index % len(shared)])
-                if index >= warmup:
-                    times[name].append(seconds)
-        for name, runner in arms.items():
-            # One step of counting takes several times as long as a plain one, so it is not timed.
-            batch = copy_batch(shared[0])
-            peaks[name] = peak_bytes(runner, partial(train_step, runner, warmup + steps, batch))
-
-    drive(baseline, lambda: drive(distilled, body))
-    return {'times': times, 'peak_bytes': peaks}
-
-
-def summarize(found: dict[str, Any]) -> dict[str, float]:
-    """Return medians and ratios of what :func:`measure` gave."""
-    ours, theirs = found['times']['distilled'], found['times']['baseline']
+def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:
+    """Return medians and ratios of what :func:`~kd_plugins.engine.timing.interleave` gave."""
     return {
-        'distilled_step_s': statistics.median(ours),
-        'baseline_step_s': statistics.median(theirs),
-        'time_ratio_of_medians': statistics.median(ours) / statistics.median(theirs),
-        'time_median_of_ratios': statistics.median(a / b for a, b in zip(ours, theirs)),
-        'distilled_peak_mib': found['peak_bytes']['distilled'] / 2**20,
-        'baseline_peak_mib': found['peak_bytes']['baseline'] / 2**20,
-        'memory_ratio': found['peak_bytes']['distilled'] / found['peak_bytes']['baseline'],
+        'distilled_step_s': statistics.median(ours.seconds),
+        'baseline_step_s': statistics.median(baseline.seconds),
+        'time_ratio_of_medians': statistics.median(ours.seconds) / statistics.median(baseline.seconds),
+        'time_median_of_ratios': statistics.median(a / b for a, b in zip(ours.seconds, baseline.seconds)),
+        'distilled_peak_mib': ours.peak_bytes / 2**20,
+        'baseline_peak_mib': baseline.peak_bytes / 2**20,
+        'memory_ratio': ours.peak_bytes / baseline.peak_bytes,
     }
 
 
@@ -113,7 +64,8 @@ def run(args: Namespace) -> dict[str, float]:
             note(f'{error}; generated images are used instead')
             generated = True
     with temporary_runner(configs[0], generated) as (baseline, _), temporary_runner(configs[1], generated) as (ours, _):
-        numbers = summarize(measure(ours, baseline, args.steps, args.warmup))
+        costs = interleave({'baseline': baseline, 'distilled': ours}, args.steps, args.warmup)
+    numbers = summarize(costs['distilled'], costs['baseline'])
     rows = [
         [
             'step, median (s)',

@@ -1,0 +1,38 @@
+"""The benchmark of the second stage: three runs that compute what they should, on a narrow RTMPose."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmpose')
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDENT = ROOT / 'configs' / 'dwpose' / 'rtmpose-t_lspet.py'
+NARROW = ['model.backbone.widen_factor=0.125', 'model.head.in_channels=128']
+
+benchmark = import_module('tools.benchmark.second_stage')
+
+
+def test_three_arms_are_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stage = tmp_path / 'stage2.py'
+    stage.write_text(
+        f"_base_ = '{STUDENT}'\n"
+        "default_hooks = dict(distill=dict(type='kd_plugins.DistillHook', restart=dict(parts=['head']), "
+        "task_weight=0.0, teacher=dict(type='kd_plugins.FinishedTeacher'), "
+        "distillers=dict(simcc=dict(type='kd_plugins.SimCCDistiller'))))\n"
+    )
+    out = tmp_path / 'numbers.json'
+    arguments = [str(stage), '--student', str(STUDENT), '--generated', '--steps', '1', '--warmup', '1']
+    arguments += ['--batch-size', '2', '--out', str(out), '--cfg-options', *NARROW]
+    monkeypatch.setattr(sys, 'argv', ['second_stage', *arguments])
+    benchmark.main()
+    assert "against MMPose's" in capsys.readouterr().out
+    peaks = {name: cost['peak_bytes'] for name, cost in json.loads(out.read_text()).items()}
+    assert peaks['ours'] < peaks['mmpose'] < peaks['plain'], 'no unused backbone, no activations of a frozen one'
