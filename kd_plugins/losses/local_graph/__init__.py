@@ -1,0 +1,31 @@
+"""Local graph distillation (PointDistiller, arXiv 2205.11098): which points, which neighbours, which edges."""
+
+from .edges import edge_gap, edge_outputs, edge_statistics, neighbour_sum, pooled_gap
+from .loss import EdgeTerms, LocalGraph, edge_spread, local_graph_loss, normalize_edges
+from .neighbours import joint_space, nearest_neighbours
+from .released import RELEASED, Released, released_weights
+from .selection import channel_max, class_score, effective_support, feature_norm, reweighting, top_points
+
+__all__ = [
+    'RELEASED',
+    'EdgeTerms',
+    'LocalGraph',
+    'Released',
+    'channel_max',
+    'class_score',
+    'edge_gap',
+    'edge_outputs',
+    'edge_spread',
+    'edge_statistics',
+    'effective_support',
+    'feature_norm',
+    'joint_space',
+    'local_graph_loss',
+    'nearest_neighbours',
+    'neighbour_sum',
+    'normalize_edges',
+    'pooled_gap',
+    'released_weights',
+    'reweighting',
+    'top_points',
+]
