@@ -2,6 +2,7 @@
 
 from .base import BaseDistiller, Batch, Taps
 from .feature import FeatureDistiller
+from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
 from .stage_localization import StageLocalizationDistiller
@@ -10,6 +11,7 @@ __all__ = [
     'BaseDistiller',
     'Batch',
     'FeatureDistiller',
+    'LocalGraphDistiller',
     'LocalizationDistiller',
     'LogitDistiller',
     'StageLocalizationDistiller',

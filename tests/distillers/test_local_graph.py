@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+
+from kd_plugins.distillers import Batch, LocalGraphDistiller
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses.local_graph import LocalGraph, effective_support
+from kd_plugins.registry import MODELS
+from tests.distillers.common import check_step, make_batch
+from tests.losses.local_graph.direct import direct_loss
+
+BATCH = make_batch([None, None])
+Shapes = list[tuple[int, ...]]
+
+
+def taps(ours: Shapes, theirs: Shapes | None = None) -> tuple[dict, dict]:
+    shapes = ours if theirs is None else theirs
+    return {'student': [torch.randn(s) for s in ours]}, {'teacher': [torch.randn(s) for s in shapes]}
+
+
+def built(student: dict, teacher: dict, **options: Any) -> LocalGraphDistiller:
+    distiller = LocalGraphDistiller(**{'num_points': 6, 'num_neighbours': 4, 'channels': 5, **options})
+    distiller.build(student, teacher)
+    return distiller
+
+
+def direct(distiller: LocalGraphDistiller, student: dict, teacher: dict, clouds: Any, batch: Batch) -> Tensor:
+    """The mean over levels and samples of the loss's definition on points that ``clouds`` reads."""
+    values = []
+    for level, graphs in enumerate(distiller.graphs(teacher, batch)):
+        pair = distiller.student_adapters[level], distiller.teacher_adapters[level]
+        ours, theirs = clouds(student['student'][level]), clouds(teacher['teacher'][level])
+        values.append(direct_loss(ours, theirs, graphs, pair, distiller.pool))
+    return torch.cat(values).mean().detach()
+
+
+def voxel_batch(owners: list[int], samples: int = 2) -> Batch:
+    """A batch of MMDetection3D: voxel i lies at (z, y, x) = (0, 2 i, i) and holds i + 1 points."""
+    count = torch.arange(len(owners), dtype=torch.int32)
+    coors = torch.stack([torch.tensor(owners, dtype=torch.int32), 0 * count, 2 * count, count], dim=1)
+    return Batch({'voxels': {'coors': coors, 'num_points': count + 1}}, [None] * samples)
+
+
+# What is computed.
+
+
+@pytest.mark.parametrize('pool', [False, True])
+@pytest.mark.parametrize('edge', ['concat', 'difference'])
+def test_maps(edge: str, pool: bool) -> None:
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 1, 2)], [(2, 7, 6, 8), (2, 7, 1, 2)])
+    distiller = built(student, teacher, edge=edge, pool=pool)
+    found = check_step(distiller, student, teacher, BATCH)['loss_local_graph']
+    wanted = direct(distiller, student, teacher, lambda x: [image.flatten(1).T for image in x], BATCH)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert all(param.grad is not None for param in distiller.parameters())
+    assert 'EdgeAdapter' in distiller.spec()['teacher_adapters']
+
+
+def test_voxels_in_any_order() -> None:
+    owners = [1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 0]
+    batch = voxel_batch(owners)
+    student, teacher = taps([(12, 4)], [(12, 6)])
+    distiller = built(student, teacher, points='voxel', importance='count', num_points=3)
+    found = check_step(distiller, student, teacher, batch)['loss_local_graph']
+    rows = [[i for i, owner in enumerate(owners) if owner == sample] for sample in (0, 1)]
+    torch.testing.assert_close(
+        found, direct(distiller, student, teacher, lambda x: [x[r] for r in rows], batch), rtol=1e-4, atol=1e-6
+    )
+    # The fullest voxels are the last of each sample.
+    chosen = [
+        {rows[sample][i] for i in graph.centers.tolist()}
+        for sample, graph in enumerate(distiller.graphs(teacher, batch)[0])
+    ]
+    assert chosen == [{11, 9, 7}, {10, 8, 4}]
+    places = distiller.places(teacher, batch)[0]
+    assert places[1].tolist() == [[i, 2 * i, 0] for i in rows[1]]
+
+
+def test_points_with_coordinates_and_indices() -> None:
+    """What a set abstraction of PointNet++ returns: coordinates, features, indices."""
+    places = torch.randn(2, 20, 3)
+    student = {'student': [places.clone(), torch.randn(2, 4, 20), torch.randint(20, (2, 20))]}
+    teacher = {'teacher': [places.clone(), torch.randn(2, 6, 20), torch.randint(20, (2, 20))]}
+    batch = Batch({'points': [torch.randn(50, 4)] * 2}, [None, None])
+    distiller = built(student, teacher, points='point', space='coordinate')
+    assert [len(distiller.student_adapters), len(distiller.teacher_adapters)] == [1, 1]
+    for cloud, graph in zip(places, distiller.graphs(teacher, batch)[0]):
+        distances = torch.cdist(cloud[graph.centers], cloud)
+        wanted = distances.topk(4, largest=False).indices
+        assert torch.equal(graph.neighbours.sort(dim=1).values, wanted.sort(dim=1).values)
+    student['student'][1].requires_grad_()
+    distiller(student, teacher, batch)['loss_local_graph'].backward()
+    assert student['student'][1].grad.abs().sum() > 0
+
+
+def test_points_take_the_raw_coordinates_where_there_are_as_many() -> None:
+    _, teacher = taps([(2, 4, 20)])
+    clouds = [torch.randn(20, 4), torch.randn(20, 4)]
+    distiller = built({'student': teacher['teacher']}, teacher, points='point', space='coordinate')
+    places = distiller.places(teacher, Batch({'points': clouds}, [None, None]))[0]
+    assert all(torch.equal(found, cloud[:, :3]) for found, cloud in zip(places, clouds))
+
+
+def test_padding_has_no_points() -> None:
+    """A batch of 64 x 64 with images of 64 x 32 and 33 x 64, on a map of stride 8."""
+    batch = make_batch([None, None])
+    batch.data_samples[0].metainfo['img_shape'] = (64, 32)
+    batch.data_samples[1].metainfo['img_shape'] = (33, 64)
+    student, teacher = taps([(2, 4, 8, 8)])
+    distiller = built(student, teacher, num_points=100)
+    places = distiller.places(teacher, batch)[0]
+    assert [len(x) for x in places] == [8 * 4, 5 * 8]
+    assert places[0].amax(dim=0).tolist() == [28.0, 60.0] and places[1].amin(dim=0).tolist() == [4.0, 4.0]
+    assert [len(graph.centers) for graph in distiller.graphs(teacher, batch)[0]] == [32, 40]
+    check_step(distiller, student, teacher, batch)
+    grad = student['student'][0].grad
+    assert grad[0, :, :, 4:].abs().sum() == 0 and grad[1, :, 5:].abs().sum() == 0 and grad.abs().sum() > 0
+
+
+def test_coordinates_belong_to_the_features() -> None:
+    teacher = {'teacher': [torch.arange(24.0).view(1, 1, 4, 6)]}
+    distiller = built({'student': teacher['teacher']}, teacher)
+    batch = Batch(torch.zeros(1, 3, 32, 48), [SimpleNamespace(metainfo={})])
+    (places,) = distiller.places(teacher, batch)[0]
+    values = teacher['teacher'][0][0].flatten(1).T
+    assert places[int((values == 8).nonzero()[0, 0])].tolist() == [2 * 8 + 4, 8 + 4]
+    # Without an input image, cells count.
+    (cells,) = distiller.places(teacher, Batch(None, [None]))[0]
+    assert torch.equal(cells * 8, places)
+
+
+# What is selected.
+
+
+def only_graph(teacher: dict, batch: Batch = BATCH, **options: Any) -> LocalGraph:
+    student = {'student': [x.clone() for x in teacher['teacher']]}
+    return built(student, teacher, **options).graphs(teacher, batch)[0][0]
+
+
+def peak(features: Tensor) -> Tensor:
+    return -features[:, 0]
+
+
+def wrong(features: Tensor) -> Tensor:
+    return features
+
+
+def test_importance() -> None:
+    _, teacher = taps([(2, 4, 6, 8)])
+    rows = teacher['teacher'][0][0].flatten(1).T
+    teacher['scores'] = [torch.randn(2, 3, 6, 8)]
+    scores = teacher['scores'][0][0].flatten(1).T
+    cases = {
+        'max': ({}, rows.amax(dim=1)),
+        'norm': ({}, rows.norm(dim=1)),
+        'score': ({'scores': 'bbox_head.cls'}, scores.sigmoid().amax(dim=1)),
+        'tests.distillers.test_local_graph.peak': ({}, -rows[:, 0]),
+    }
+    for name, (options, wanted) in cases.items():
+        graph = only_graph(teacher, importance=name, **options)
+        assert set(graph.centers.tolist()) == set(wanted.topk(6).indices.tolist()), name
+        chosen = wanted[graph.centers]
+        torch.testing.assert_close(graph.weights, (chosen / chosen.std(correction=0)).softmax(dim=0))
+    uniform = only_graph(teacher, temperature=None)
+    torch.testing.assert_close(uniform.weights, torch.full((6,), 1 / 6))
+
+
+def test_neighbours_are_near_in_the_space_that_is_asked_for() -> None:
+    _, teacher = taps([(1, 4, 9, 11)])
+    batch = make_batch([None])
+    rows = teacher['teacher'][0][0].flatten(1).T
+    ys, xs = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing='ij')
+    # The map is stretched to 64 x 64 pixels.
+    places = torch.stack([xs.flatten() * 64 / 11, ys.flatten() * 64 / 9], dim=1)
+    spaces = {'feature': rows, 'coordinate': places}
+    spaces['both'] = torch.cat([(x - x.mean(0)) / x.var(0, correction=0).sum().sqrt() for x in (rows, places)], dim=1)
+    for name, space in spaces.items():
+        graph = only_graph(teacher, batch, space=name, num_neighbours=5)
+        distances = torch.cdist(space, space)[graph.centers]
+        found = distances.gather(1, graph.neighbours).sort(dim=1).values
+        torch.testing.assert_close(found, distances.topk(5, largest=False).values, rtol=1e-4, atol=1e-4)
+
+
+def test_one_neighbour_is_the_point_itself() -> None:
+    graph = only_graph({'teacher': [torch.ones(1, 4, 5, 5)]}, make_batch([None]), num_neighbours=1)
+    assert torch.equal(graph.neighbours, graph.centers[:, None])
+
+
+def test_the_student_has_no_say_in_the_graph() -> None:
+    student, teacher = taps([(2, 4, 6, 8)])
+    distiller = built(student, teacher)
+    for graph in distiller.graphs(teacher, BATCH)[0]:
+        assert not any(part.requires_grad for part in graph)
+    before = distiller.graphs(teacher, BATCH)[0][0].neighbours
+    student['student'][0].mul_(100)
+    assert torch.equal(distiller.graphs(teacher, BATCH)[0][0].neighbours, before)
+
+
+def test_samples_do_not_see_each_other() -> None:
+    """Of one sample's gradient, another sample changes the normalisation alone: with the same edges twice, nothing."""
+    student, teacher = taps([(1, 4, 6, 8)])
+    twice = (
+        {'student': [student['student'][0].repeat(2, 1, 1, 1)]},
+        {'teacher': [teacher['teacher'][0].repeat(2, 1, 1, 1)]},
+    )
+    distiller = built(student, teacher)
+    alone = check_step(distiller, student, teacher, make_batch([None]))['loss_local_graph']
+    both = check_step(distiller, *twice, BATCH)['loss_local_graph']
+    torch.testing.assert_close(both, alone)
+    torch.testing.assert_close(2 * twice[0]['student'][0].grad[1], student['student'][0].grad[0], rtol=1e-4, atol=1e-7)
+    # Neighbours of far points come from the own sample: at most the own points are indexed, and the nearest of them.
+    teacher = {'teacher': [torch.cat([torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)])]}
+    for image, graph in zip(teacher['teacher'][0], distiller.graphs(teacher, BATCH)[0]):
+        (lone,) = distiller.graphs({'teacher': [image[None]]}, make_batch([None]))[0]
+        assert torch.equal(graph.neighbours.sort(dim=1).values, lone.neighbours.sort(dim=1).values)
+
+
+def test_released_pillars_cross_samples_and_ours_do_not() -> None:
+    owners = [0] * 6 + [1] * 6
+    student, teacher = taps([(12, 4)])
+    teacher['teacher'][0][6:] = teacher['teacher'][0][:6] + 1e-4
+    kwargs = {'points': 'voxel', 'num_points': 6, 'num_neighbours': 2}
+    ours = built(student, teacher, importance='count', **kwargs).graphs(teacher, voxel_batch(owners))[0]
+    released = built(student, teacher, reference='pointpillars', **kwargs).graphs(teacher, voxel_batch(owners))[0]
+    assert [len(graph.centers) for graph in ours] == [6, 6] and len(released) == 1
+    # The twin in the other sample is nearest.
+    assert (released[0].neighbours < 6).any(dim=1).all() and (released[0].neighbours >= 6).any(dim=1).all()
+
+
+# Inputs that are small, empty or constant.
+
+
+@pytest.mark.parametrize('pool', [False, True])
+@pytest.mark.parametrize('points', ['grid', 'voxel', 'point'])
+@pytest.mark.parametrize('counts', [[0, 0], [0, 9], [1, 1], [1], [3, 12], []], ids=str)
+def test_few_points(points: str, counts: list[int], pool: bool) -> None:
+    """Empty clouds, one point, fewer points than N or K, a batch of one, and none."""
+    samples = len(counts)
+    if points == 'voxel':
+        owners = [sample for sample, count in enumerate(counts) for _ in range(count)]
+        shape: tuple[int, ...] = (len(owners), 4)
+        batch = voxel_batch(owners, samples)
+    else:
+        width = max(counts, default=0)
+        shape = (samples, 4, 1, width) if points == 'grid' else (samples, 4, width)
+        batch = make_batch([None] * samples, None)
+    student, teacher = taps([shape], [(*shape[:1], 6, *shape[2:])])
+    distiller = built(student, teacher, points=points, pool=pool)
+    check_step(distiller, student, teacher, batch)
+    assert all(param.grad is not None and param.grad.isfinite().all() for param in distiller.parameters())
+
+
+def test_a_sample_without_points_does_not_count() -> None:
+    student, teacher = taps([(9, 4)])
+    distiller = built(student, teacher, points='voxel')
+    one = check_step(distiller, student, teacher, voxel_batch([0] * 9, samples=1))
+    three = check_step(distiller, student, teacher, voxel_batch([1] * 9, samples=3))
+    torch.testing.assert_close(one, three)
+
+
+@pytest.mark.parametrize('value', [0.0, 1e4, -3.0])
+def test_identical_points(value: float) -> None:
+    student, teacher = taps([(2, 4, 5, 5)])
+    for space in ('feature', 'both'):
+        constant = {'teacher': [torch.full((2, 4, 5, 5), value)]}
+        distiller = built(student, constant, space=space)
+        check_step(distiller, student, constant, BATCH)
+        check_step(distiller, {'student': [torch.full((2, 4, 5, 5), value)]}, teacher, BATCH)
+
+
+# Teachers, adapters, monitors.
+
+
+def test_a_deeper_layer_teaches() -> None:
+    distiller = LocalGraphDistiller('backbone.layer2', 'backbone.layer3', source='student', resize='bilinear')
+    assert distiller.student_taps() == {'student': 'backbone.layer2'}
+    assert distiller.teacher_taps() == {'teacher': 'backbone.layer3'}
+    model = nn.Identity()
+    distiller.bind(model, model)
+    student, teacher = taps([(2, 4, 8, 8)], [(2, 8, 4, 4)])
+    distiller.build(student, teacher)
+    assert check_step(distiller, student, teacher, BATCH)['loss_local_graph'] > 0
+
+
+def test_a_frozen_teacher_adapter_stays() -> None:
+    student, teacher = taps([(2, 4, 6, 8)])
+    distiller = built(student, teacher, freeze_teacher_adapter=True)
+    check_step(distiller, student, teacher, BATCH)
+    assert all(param.grad is None for param in distiller.teacher_adapters.parameters())
+    assert all(param.grad is not None for param in distiller.student_adapters.parameters())
+
+
+def test_the_student_learns_the_teachers_geometry() -> None:
+    torch.manual_seed(0)
+    teacher = {'teacher': [torch.randn(1, 6, 4, 4)]}
+    features = torch.randn(1, 6, 4, 4, requires_grad=True)
+    distiller = built({'student': [features]}, teacher, freeze_teacher_adapter=True)
+    optimizer = torch.optim.Adam([features, *distiller.student_adapters.parameters()], lr=0.1)
+    values = []
+    for _ in range(60):
+        loss = distiller({'student': [features]}, teacher, make_batch([None]))['loss_local_graph']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < 0.3 * values[0]
+
+
+def test_monitors_say_how_many_points_share_the_weight() -> None:
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 1, 2)])
+    distiller = built(student, teacher)
+    assert distiller.monitors() == {}
+    distiller(student, teacher, BATCH)
+    found = distiller.monitors()
+    supports = [effective_support(graph.weights) for graphs in distiller.graphs(teacher, BATCH) for graph in graphs]
+    torch.testing.assert_close(found['effective_points'], torch.stack(supports).mean())
+    assert found['selected_points'] == (6 + 6 + 2 + 2) / 4
+    assert all(value.shape == () and not value.requires_grad for value in found.values())
+    assert 0.3 < found['teacher_spread'] < 0.8 and 0.3 < found['student_spread'] < 0.8
+
+
+def collapse(distiller: LocalGraphDistiller, which: list[nn.ModuleList]) -> None:
+    for adapters in which:
+        for adapter in adapters:
+            adapter.scale.data.zero_()
+            adapter.shift.data.fill_(0.5)
+
+
+@pytest.fixture
+def said() -> Any:
+    """What the current logger says; it hands nothing on to others."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize('case', ['healthy', 'student', 'both', 'constant'])
+def test_collapse_is_said_once(case: str, said: list[str]) -> None:
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
+    distiller = built(student, teacher)
+    distiller.key = 'distillers.graph'
+    both = [distiller.student_adapters, distiller.teacher_adapters]
+    collapse(distiller, {'healthy': [], 'student': both[:1]}.get(case, both))
+    if case == 'constant':
+        teacher = {'teacher': [torch.ones_like(x) for x in teacher['teacher']]}
+    for iteration in (0, 1, 50, 100):
+        distiller(student, teacher, Batch(BATCH.inputs, BATCH.data_samples, iteration))
+    assert len(said) == (case == 'both')
+    if said:
+        assert said[0].startswith('distillers.graph: at level 0 both edge functions give nearly the same output')
+        assert 'freeze_teacher_adapter=True' in said[0]
+
+
+# Sentences.
+
+
+def sentence(match: str) -> Any:
+    return pytest.raises(ConfigError, match=match)
+
+
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [
+        ({'points': 'pillar'}, "points is 'pillar'; valid: 'grid', 'voxel', 'point'"),
+        ({'importance': 'maximum'}, "importance is 'maximum', which cannot be imported .*nearest: 'max'"),
+        ({'importance': 'torch.nothing'}, "importance is 'torch.nothing', which cannot be imported"),
+        ({'importance': 'torch.float32'}, 'is no function but dtype'),
+        ({'importance': 'count'}, "importance is 'count', which only voxels have, with points='grid'"),
+        ({'importance': 'score'}, "scores is None with importance='score'; set both"),
+        ({'scores': 'bbox_head.gfl_cls'}, "scores is 'bbox_head.gfl_cls' with importance='max'; set both"),
+        ({'num_points': 0}, 'num_points is 0; valid: an integer of at least 1, such as 256'),
+        ({'num_points': None}, 'num_points is None; valid: an integer'),
+        ({'num_neighbours': 2.5}, 'num_neighbours is 2.5; valid'),
+        ({'channels': -1}, 'channels is -1; valid'),
+        ({'space': 'features'}, "space is 'features'; nearest: 'feature'"),
+        ({'edge': 'sub'}, "edge is 'sub'; valid: 'concat', 'difference'"),
+        ({'temperature': 0.0}, 'temperature is 0.0; it must be a finite number > 0'),
+        ({'pool': 'max'}, "pool is 'max'; valid: True, False"),
+        ({'resize': 'linear'}, "resize is 'linear'; nearest: 'bilinear'"),
+        ({'points': 'point', 'resize': 'area'}, "resize is 'area' with points='point'"),
+        ({'reference': 'pillars'}, "reference is 'pillars'; nearest: 'pointpillars'"),
+        ({'reference': 'second', 'temperature': 0.1}, "reference is 'second', which has its own weights"),
+        ({'reference': 'pointpillars'}, "importance is 'count', which only voxels have"),
+    ],
+)
+def test_config_sentences(options: dict, match: str) -> None:
+    with sentence(match):
+        LocalGraphDistiller(**options)
+
+
+def test_a_layer_does_not_teach_itself() -> None:
+    model = nn.Identity()
+    with sentence('would teach itself'):
+        LocalGraphDistiller().bind(model, model)
+
+
+@pytest.mark.parametrize(
+    ('options', 'ours', 'theirs', 'scores', 'match'),
+    [
+        ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, None, '1 levels and the teacher 2'),
+        ({}, [(2, 4)], [(2, 4)], None, r"points is 'grid', which reads \(N, C, H, W\), .*'voxel' for \(V, C\)"),
+        ({'points': 'voxel'}, [(2, 4, 3)], [(2, 4, 3)], None, r"points is 'voxel', which reads \(V, C\)"),
+        ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], None, 'graph.student: level 0 .*for maps of other sizes set resize'),
+        ({'points': 'voxel'}, [(12, 4)], [(10, 4)], None, 'both must have the same points'),
+        ({}, [(2, 4, 3, 3)] * 2, [(2, 4, 3, 3)] * 2, [(2, 3, 3, 3)], 'scores: .* gives 1 tensors for 2 levels'),
+        ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], [(2, 3, 6, 6)], 'scores: level 0 .*belong to the same points'),
+    ],
+)
+def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Shapes | None, match: str) -> None:
+    more = {} if scores is None else {'importance': 'score', 'scores': 'bbox_head.cls'}
+    distiller = MODELS.build({'type': 'kd_plugins.LocalGraphDistiller', **options, **more})
+    distiller.key = 'distillers.graph'
+    student, teacher = taps(ours, theirs)
+    with sentence(match):
+        distiller.build(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
+
+
+def test_sentences_about_a_batch() -> None:
+    student, teacher = taps([(12, 4)])
+    distiller = built(student, teacher, points='voxel')
+    distiller.key = 'distillers.graph'
+    with sentence(r"graph.points is 'voxel', which reads inputs\['voxels'\]\['coors'\]"):
+        distiller(student, teacher, BATCH)
+    with sentence('the layer gives 12 rows for 5 voxels; tap the voxel encoder'):
+        distiller(student, teacher, voxel_batch([0] * 5))
+    student, teacher = taps([(2, 4, 12)])
+    distiller = built(student, teacher, points='point', space='both')
+    with sentence("space needs coordinates, .*12 points; nearest: 'feature'"):
+        distiller(student, teacher, Batch({'points': [torch.randn(50, 4)] * 2}, [None, None]))
+    with sentence(r'the function gives \(48, 4\) for features \(48, 4\); it must give \(48,\)'):
+        only_graph(taps([(2, 4, 6, 8)])[1], importance='tests.distillers.test_local_graph.wrong')
