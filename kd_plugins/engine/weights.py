@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to a model, before it is evaluated."""
+"""Trained models: whether a checkpoint belongs to one, and one that is ready to be looked at."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ..checkpoints import weights_of
-from ..errors import CheckpointError, nearest
+from ..checkpoints import load_checkpoint, load_weights, weights_of
+from ..errors import CheckpointError, ConfigError, nearest
 
 
 def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> list[str]:
@@ -46,3 +46,33 @@ def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> li
     return (
         [f"'{path}' holds {len(unused)} weights that the model does not use (first: '{unused[0]}')"] if unused else []
     )
+
+
+def load_trained(model: nn.Module, path: str, device: str = 'cpu') -> dict[str, Any]:
+    """Give a model the weights of a checkpoint, put it onto a device and into eval mode.
+
+    Args:
+        model: The model; changed in place.
+        path: Checkpoint file, or a URL.
+        device: Where it is going to run.
+
+    Returns:
+        The checkpoint's ``meta``.
+
+    Raises:
+        CheckpointError: If the checkpoint does not belong to the model.
+        ConfigError: If the device cannot be used.
+    """
+    from ..cli import note
+
+    checkpoint = load_checkpoint(path)
+    for remark in check_weights(model, checkpoint, path):
+        note(remark)
+    load_weights(model, checkpoint, path, strict=False)
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device: '{device}' cannot be used ({reason}); nearest: 'cpu'") from error
+    model.eval()
+    return checkpoint.get('meta') or {}

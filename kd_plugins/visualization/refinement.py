@@ -10,15 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import MissingDependencyError
+from .pictures import Array, new_figure, softmax
 
 if TYPE_CHECKING:
     from ..models.dfine import Refinement
-
-Array = NDArray[Any]
 
 EDGES = ('left', 'top', 'right', 'bottom')
 INITIAL = 'tab:red'  # no colour of the map that tells the layers apart
@@ -87,12 +84,6 @@ def pixel_corners(boxes: Array, img_shape: Sequence[int], scale_factor: Sequence
     return np.concatenate([(center - half) * size, (center + half) * size], axis=-1)
 
 
-def softmax(logits: Array) -> Array:
-    """Return probabilities over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def draw_box(axes: Any, corners: Array, **style: Any) -> None:
     """Draw the outline of a box into axes that show an image."""
     from matplotlib.patches import Rectangle
@@ -149,17 +140,12 @@ def draw_refinement(
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-    except ImportError as error:
-        raise MissingDependencyError("pictures need 'matplotlib' (extra 'demo'), which is not installed") from error
     layers, rows = boxes.shape[:2]
+    figure = new_figure(19.0, 0.9 + 2.7 * rows)
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+
     colors = [colormaps['viridis'](value) for value in np.linspace(0.0, 0.9, layers)]
-    figure = Figure(figsize=(19.0, 0.9 + 2.7 * rows), layout='constrained')
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, 6, width_ratios=[2.2, 1.6, 1, 1, 1, 1])
 
     overview = figure.add_subplot(grid[:, 0])

@@ -20,15 +20,13 @@ from mmengine.registry import MODELS, init_default_scope
 from numpy.typing import NDArray
 from torch import nn
 
-from kd_plugins.checkpoints import load_checkpoint, load_weights
-from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
+from kd_plugins.cli import add_cfg_options, one_sentence, parse
 from kd_plugins.distillers._heads import FDR_OF
 from kd_plugins.engine import load_config
-from kd_plugins.engine.weights import check_weights
-from kd_plugins.errors import ConfigError, nearest
+from kd_plugins.engine.weights import load_trained
+from kd_plugins.errors import ConfigError
 from kd_plugins.visualization import best_queries, draw_refinement, pixel_corners, record_refinement
-
-FORMATS = ('png', 'pdf', 'svg', 'jpg')
+from kd_plugins.visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
 
 
 def parser() -> ArgumentParser:
@@ -52,29 +50,9 @@ def check_arguments(args: Namespace) -> None:
     Raises:
         ConfigError: Naming the argument.
     """
-    ending = Path(args.out).suffix.removeprefix('.').lower()
-    if ending not in FORMATS:
-        raise ConfigError(f"--out: '{args.out}' does not end in a known format; {nearest(ending, FORMATS, 4)}")
+    check_picture_name(args.out)
     if args.top < 1:
         raise ConfigError(f'--top: {args.top} detections cannot be drawn; nearest: 1')
-
-
-def read_image(path: str) -> NDArray[Any]:
-    """Return an image as the pipelines read it, RGB.
-
-    Raises:
-        ConfigError: If the file holds no image.
-    """
-    import cv2
-    import mmcv
-
-    try:
-        image = mmcv.imread(path, channel_order='rgb')
-    except (cv2.error, IsADirectoryError):  # an empty file, a folder
-        image = None
-    if image is None:
-        raise ConfigError(f"image: '{path}' is no image that OpenCV can read")
-    return image
 
 
 def build_detector(config: Config, checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -96,17 +74,9 @@ def build_detector(config: Config, checkpoint: str, device: str) -> tuple[nn.Mod
         raise ConfigError(
             f"model.type: '{config.model.type}' has no edge distributions of FDR to show; nearest: 'kd_plugins.{close}'"
         )
-    loaded = load_checkpoint(checkpoint)
-    for remark in check_weights(model, loaded, checkpoint):
-        note(remark)
-    load_weights(model, loaded, checkpoint, strict=False)
+    meta = load_trained(model, checkpoint, device)
     model.cfg = config
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device: '{device}' cannot be used ({reason}); nearest: 'cpu'") from error
-    return model.eval(), loaded.get('meta') or {}
+    return model, meta
 
 
 def choose(scores: NDArray[Any], args: Namespace) -> NDArray[Any]:
@@ -170,8 +140,7 @@ def main() -> None:
         init_default_scope(config.get('default_scope') or 'mmengine')
         model, meta = build_detector(config, args.checkpoint, args.device)
         figure = picture(model, meta, image, args)
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(args.out, dpi=120)
+        save_picture(figure, args.out)
         print(args.out)
 
 

@@ -1,0 +1,84 @@
+"""What every picture needs: its file, the photograph below it, an empty figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, MissingDependencyError, nearest
+
+Array = NDArray[Any]
+
+FORMATS = ('png', 'pdf', 'svg', 'jpg')
+
+
+def check_picture_name(path: str) -> None:
+    """Refuse the name of a picture that could not be written, before a model is built.
+
+    Raises:
+        ConfigError: If it ends in no known format.
+    """
+    ending = Path(path).suffix.removeprefix('.').lower()
+    if ending not in FORMATS:
+        raise ConfigError(f"--out: '{path}' does not end in a known format; {nearest(ending, FORMATS, 4)}")
+
+
+def read_image(path: str, key: str = 'image') -> Array:
+    """Return an image as the pipelines read it, RGB.
+
+    Args:
+        path: Its file.
+        key: Argument for the error sentence.
+
+    Raises:
+        ConfigError: If the file holds no image.
+    """
+    import cv2
+    import mmcv
+
+    try:
+        image = mmcv.imread(path, channel_order='rgb')
+    except (cv2.error, IsADirectoryError):  # an empty file, a folder
+        image = None
+    if image is None:
+        raise ConfigError(f"{key}: '{path}' is no image that OpenCV can read")
+    return image
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty ``matplotlib.figure.Figure`` that needs no display.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("pictures need 'matplotlib' (extra 'demo'), which is not installed") from error
+    figure = Figure(figsize=(width, height), layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_picture(figure: Any, path: str) -> None:
+    """Write a figure, with the folders above it."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def softmax(logits: Array) -> Array:
+    """Return probabilities over the last axis.
+
+    >>> softmax(np.array([0.0, 0.0, -1e4]))
+    array([0.5, 0.5, 0. ])
+    """
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
