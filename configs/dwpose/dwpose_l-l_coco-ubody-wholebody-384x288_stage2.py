@@ -1,0 +1,5 @@
+# DWPose's second stage: the RTMPose-l of the first one teaches a new head of its own.
+_base_ = './dwpose_x-l_coco-ubody-wholebody-384x288_stage1.py'
+load_from = 'work_dirs/dwpose_x-l_coco-ubody-wholebody-384x288_stage1/epoch_270.pth'
+train_cfg = dict(max_epochs=60)
+default_hooks = dict(distill=dict(_delete_=True, **_base_.dwpose_stage2))

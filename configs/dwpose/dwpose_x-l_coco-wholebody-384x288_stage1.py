@@ -1,0 +1,13 @@
+# DWPose's first stage on COCO-WholeBody at 384x288: RTMPose-x teaches RTMPose-l.
+_base_ = [
+    'mmpose::wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-l_8xb32-270e_coco-wholebody-384x288.py',
+    '../_base_/dwpose_wholebody.py',
+]
+teacher = dict(
+    type='kd_plugins.FrozenTeacher',
+    config='mmpose::wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-x_8xb32-270e_coco-wholebody-384x288.py',
+    checkpoint='https://download.openmmlab.com/mmpose/v1/projects/'
+    'rtmposev1/rtmpose-x_simcc-coco-wholebody_pt-body7_270e-384x288-401dfc90_20230629.pth',
+)
+default_hooks = dict(distill=dict(teacher=teacher, **_base_.dwpose_stage1))
+optim_wrapper = dict(clip_grad=dict(max_norm=1.0, norm_type=2))
