@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..adapters import infer_adapter
 from ..errors import ConfigError
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
-from ..losses.feature import FeatureLoss
+from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
 from ._checks import check_choice, check_levels, check_number
 from .base import BaseDistiller, Batch, Taps
@@ -37,6 +37,8 @@ class FeatureDistiller(BaseDistiller):
         resize: How the student's map takes the teacher's spatial size: ``None`` (sizes must agree), ``'bilinear'``
             (linear in any number of dimensions), ``'nearest'`` or ``'area'``.
         channel_dim: Dimension of the channels.
+        reduction: Within an image, for ``'mse'``: ``'mean'``, or ``'sum'`` over channels and positions as in DWPose;
+            then comes the mean over levels and images.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
 
@@ -55,6 +57,7 @@ class FeatureDistiller(BaseDistiller):
         adapter: str | dict[str, Any] | None = 'auto',
         resize: str | None = None,
         channel_dim: int = 1,
+        reduction: str = 'mean',
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
     ) -> None:
@@ -72,6 +75,12 @@ class FeatureDistiller(BaseDistiller):
         if not isinstance(channel_dim, int) or channel_dim == 0:
             raise ConfigError(f'{self.key}.channel_dim is {channel_dim!r}; valid: 1 for (N, C, ...), -1 for (N, L, C)')
         self.channel_dim = channel_dim
+        self.reduction = check_choice(f'{self.key}.reduction', reduction, MSE_REDUCTIONS)
+        if reduction == 'sum' and kind != 'mse':
+            raise ConfigError(
+                f"{self.key}.reduction is 'sum' with kind='{kind}', which is a mean by definition; "
+                "use reduction='mean' or kind='mse'"
+            )
         self.adapters = nn.ModuleList()
 
     def student_taps(self) -> dict[str, str]:
@@ -176,7 +185,7 @@ class FeatureDistiller(BaseDistiller):
         adapted = [adapter(s) for adapter, s in zip(self.adapters, student['student'])]
         ours = [self._resized(s, t) for s, t in zip(adapted, theirs)]
         per_image: dict[str, FeatureLoss] = {
-            'mse': feature_mse,
+            'mse': partial(feature_mse, reduction=self.reduction),
             'cosine': partial(feature_cosine, dim=self.channel_dim),
             'channel_wise': partial(channel_wise_kl, temperature=self.temperature, dim=self.channel_dim),
         }

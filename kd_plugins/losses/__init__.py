@@ -21,6 +21,8 @@ from .feature import (
     feature_mse,
 )
 from .fine_grained import FGLLoss, fine_grained_localization
+from .keypoint import KeypointKLLoss, keypoint_kl, mean_over_joints
+from .laplace import LaplaceKLLoss, laplace_kl, laplace_kl_loss
 from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
 from .logit import (
     QualityFocalKDLoss,
@@ -39,6 +41,8 @@ __all__ = [
     'FGLLoss',
     'FeatureCosineLoss',
     'FeatureMSELoss',
+    'KeypointKLLoss',
+    'LaplaceKLLoss',
     'LocalizationLoss',
     'QualityFocalKDLoss',
     'SoftmaxKLLoss',
@@ -58,8 +62,12 @@ __all__ = [
     'fine_grained_localization',
     'global_mean',
     'global_normalizer',
+    'keypoint_kl',
+    'laplace_kl',
+    'laplace_kl_loss',
     'localization_loss',
     'mean_over_images',
+    'mean_over_joints',
     'mean_per_image',
     'pairwise_iou',
     'quality_focal',

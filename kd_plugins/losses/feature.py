@@ -8,27 +8,42 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..errors import check_known
 from ..registry import MODELS
 from .reduction import mean_over_images, mean_per_image, to_float
+
+MSE_REDUCTIONS = ('mean', 'sum')
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor]
 """From student and teacher features (N, ...) to one value per image (N,)."""
 
 
-def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared difference of each image (FitNets, arXiv 1412.6550, eq. 3).
+def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Tensor:
+    """Return the mean (FitNets, arXiv 1412.6550, eq. 3) or the sum of the squared differences of each image.
+
+    The sum is the form of DWPose (arXiv 2307.15880; ``FeaLoss`` of mmpose/models/losses/fea_dis_loss.py).
 
     Args:
         student: Features, shape (N, ...).
         teacher: Features of the same shape; no gradient goes through them.
+        reduction: ``'mean'`` or ``'sum'`` over everything but the images.
 
     Returns:
         Shape (N,), float32 (float64 for float64).
 
+    Raises:
+        ConfigError: If ``reduction`` is neither.
+
     >>> feature_mse(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
     tensor([5.])
+    >>> feature_mse(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), reduction='sum')
+    tensor([10.])
     """
-    return mean_per_image((to_float(student) - to_float(teacher.detach())).square())
+    check_known('reduction', reduction, MSE_REDUCTIONS)
+    squares = (to_float(student) - to_float(teacher.detach())).square()
+    if reduction == 'mean':
+        return mean_per_image(squares)
+    return squares.flatten(1).sum(dim=1) if squares.ndim > 1 else squares
 
 
 def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 1e-6) -> Tensor:
@@ -111,11 +126,19 @@ class _FeatureLossModule(nn.Module):
 
 @MODELS.register_module()
 class FeatureMSELoss(_FeatureLossModule):
-    """Module form of :func:`feature_mse` over levels and images."""
+    """Module form of :func:`feature_mse` over levels and images.
 
-    def __init__(self) -> None:
+    Args:
+        reduction: ``'mean'`` or ``'sum'``, within an image.
+
+    Raises:
+        ConfigError: If ``reduction`` is neither.
+    """
+
+    def __init__(self, reduction: str = 'mean') -> None:
         super().__init__()
-        self.per_image = feature_mse
+        check_known('reduction', reduction, MSE_REDUCTIONS)
+        self.per_image = partial(feature_mse, reduction=reduction)
 
 
 @MODELS.register_module()

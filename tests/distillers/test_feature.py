@@ -106,6 +106,39 @@ def test_explicit_adapter() -> None:
     check_step(distiller, student, teacher, BATCH)
 
 
+@pytest.mark.parametrize('channels', [8, 4], ids=['1x1', 'no_adapter'])
+def test_sum_is_the_loss_of_dwpose(channels: int) -> None:
+    """With MMPose's FeaLoss, its 1x1 convolution included."""
+    losses = pytest.importorskip('mmpose.models.losses')
+    theirs = losses.FeaLoss('loss_fea', True, student_channels=4, teacher_channels=channels, alpha_fea=7e-5)
+    student, teacher = taps([(3, 4, 5, 6)], [(3, channels, 5, 6)])
+    distiller = FeatureDistiller(reduction='sum')
+    distiller.build(student, teacher)
+    if theirs.align is not None:
+        projection = distiller.adapters[0].projection
+        with torch.no_grad():
+            projection.weight.copy_(theirs.align.weight.flatten(1))
+            projection.bias.copy_(theirs.align.bias)
+    found = check_step(distiller, student, teacher, make_batch([None] * 3))['loss_feat']
+    feature = student['student'][0].detach().requires_grad_()
+    expected = theirs(feature, teacher['teacher'][0])
+    expected.backward()
+    torch.testing.assert_close(7e-5 * found, expected.detach())
+    torch.testing.assert_close(7e-5 * student['student'][0].grad, feature.grad)
+
+
+def test_sum_does_not_depend_on_the_batch() -> None:
+    student, teacher = taps([(2, 4, 5, 6), (2, 4, 3, 3)])
+    distiller = FeatureDistiller(reduction='sum')
+    distiller.build(student, teacher)
+    once = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    student, teacher = (
+        {name: [x.detach().repeat(4, 1, 1, 1) for x in maps] for name, maps in tapped.items()}
+        for tapped in (student, teacher)
+    )
+    torch.testing.assert_close(check_step(distiller, student, teacher, make_batch([None] * 8))['loss_feat'], once)
+
+
 def test_deeper_layer_teaches() -> None:
     distiller = FeatureDistiller('backbone.layer1', 'backbone.layer2', source='student')
     assert distiller.student_taps() == {'student': 'backbone.layer1'}
@@ -129,6 +162,10 @@ def test_config_sentences() -> None:
         FeatureDistiller(temperature=float('nan'))
     with sentence('channel_dim is 0'):
         FeatureDistiller(channel_dim=0)
+    with sentence("reduction is 'sums'; nearest: 'sum'"):
+        FeatureDistiller(reduction='sums')
+    with sentence("reduction is 'sum' with kind='cosine', which is a mean by definition; use reduction='mean'"):
+        FeatureDistiller(kind='cosine', reduction='sum')
     model = nn.Identity()
     with sentence('would teach itself'):
         FeatureDistiller().bind(model, model)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.errors import ConfigError
 from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from kd_plugins.registry import MODELS
 from tests.losses.tester import LossTester
@@ -18,6 +19,14 @@ class TestMSE(LossTester):
 
     def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
         return F.mse_loss(student, teacher)
+
+
+class TestSumOfSquares(TestMSE):
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return feature_loss([student], [teacher], sum_of_squares)
+
+    def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student, teacher, reduction='sum') / 2
 
 
 class TestCosine(LossTester):
@@ -50,7 +59,11 @@ class TestChannelWise(LossTester):
         return torch.stack(images).mean()
 
 
-LOSSES = [feature_mse, feature_cosine, channel_wise_kl]
+def sum_of_squares(student: Tensor, teacher: Tensor) -> Tensor:
+    return feature_mse(student, teacher, reduction='sum')
+
+
+LOSSES = [feature_mse, sum_of_squares, feature_cosine, channel_wise_kl]
 
 
 @pytest.mark.parametrize('loss', LOSSES)
@@ -111,10 +124,17 @@ def test_levels_are_averaged() -> None:
     torch.testing.assert_close(feature_loss(maps, zeros, feature_mse), expected)
 
 
+def test_sum_of_squares_without_positions() -> None:
+    assert sum_of_squares(torch.zeros(2), torch.tensor([1.0, 3.0])).tolist() == [1.0, 9.0]
+    with pytest.raises(ConfigError, match="reduction: 'sums' is not known; nearest: 'sum'"):
+        feature_mse(torch.zeros(2), torch.zeros(2), reduction='sums')
+
+
 @pytest.mark.parametrize(
     ('config', 'loss'),
     [
         ({'type': 'kd_plugins.FeatureMSELoss'}, feature_mse),
+        ({'type': 'kd_plugins.FeatureMSELoss', 'reduction': 'sum'}, sum_of_squares),
         ({'type': 'kd_plugins.FeatureCosineLoss', 'channel_dim': 2}, lambda s, t: feature_cosine(s, t, dim=2)),
         ({'type': 'kd_plugins.ChannelWiseKLLoss', 'temperature': 3.0}, lambda s, t: channel_wise_kl(s, t, 3.0)),
     ],

@@ -1,0 +1,117 @@
+"""Distillation of keypoints as distributions over bins (SimCC) or over pixels (heatmaps)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import check_known
+from ..registry import MODELS
+from .logit import softmax_kl
+from .reduction import mean_over_images, mean_per_image, to_float
+
+REDUCTIONS = ('task', 'mean', 'reference')
+
+
+def mean_over_joints(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean over the joints and over the images of all ranks; every rank must call it.
+
+    A joint of weight 0 counts 0 and is still counted, as MMPose's ``KeypointMSELoss`` and ``RLELoss`` do it, so that
+    the ratio to them does not depend on how many joints are visible.
+
+    Args:
+        values: One value per image and joint, shape (N, K); ranks may hold different N, also 0.
+        weight: Weights of the same shape, or ``None``; no gradient goes through them.
+
+    Returns:
+        Shape ().
+
+    >>> mean_over_joints(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor(0.5000)
+    """
+    if weight is not None:
+        values = values * weight.detach().to(values.dtype)
+    return mean_over_images(mean_per_image(values))
+
+
+def keypoint_kl(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    beta: float,
+    weight: Tensor | None = None,
+    reduction: str = 'task',
+) -> Tensor:
+    r"""Return the KL divergence of every joint's distribution along every axis.
+
+    .. math:: D_{nka} = KL(softmax(\beta \, t_{nka}) \,\|\, softmax(\beta \, s_{nka}))
+
+    (DWPose, arXiv 2307.15880, logit-based distillation; ``KDLoss`` of mmpose/models/losses/logit_dis_loss.py.) With
+    :math:`B_a` bins on axis a, K joints and N images, it is reduced as
+
+    ============= =============================================================================================
+    ``task``      :math:`\frac{1}{K} \sum_{nka} w_{nk} D_{nka} / B_a`, summed over this rank's images as
+                  MMPose's ``KLDiscretLoss`` does it: in any batch and on any number of ranks, task loss and
+                  distillation keep their ratio.
+    ``mean``      :math:`\frac{1}{NK} \sum_{nka} w_{nk} D_{nka}`, N the images of all ranks; every rank must call.
+    ``reference`` :math:`\frac{1}{NK} \sum_{nka} w_{nk} D_{nka}`, N the images of this rank: the released value where
+                  ``weight`` is ``None``, since the release takes a weight and does not use it.
+    ============= =============================================================================================
+
+    Args:
+        student: Logits of each axis, shape (N, K, bins of that axis).
+        teacher: Logits of the same shapes; no gradient goes through them.
+        beta: Factor on both logits, > 0: an inverse temperature that is part of the head, so without a square in front.
+        weight: Weight of each joint, shape (N, K), or ``None`` to count all.
+        reduction: ``'task'``, ``'mean'`` or ``'reference'``.
+
+    Returns:
+        Shape (), float32 (float64 for float64), ``0 * sum`` where every weight is 0 or there is no image.
+
+    Raises:
+        ConfigError: If ``reduction`` is none of these.
+
+    >>> x, y = torch.zeros(1, 1, 2), torch.zeros(1, 1, 4)
+    >>> keypoint_kl([x, y], [torch.tensor([[[0.0, 9.0]]]), y], beta=10.0)
+    tensor(0.3466)
+    >>> keypoint_kl([x, y], [torch.tensor([[[0.0, 9.0]]]), y], beta=10.0, reduction='mean')
+    tensor(0.6931)
+    """
+    check_known('reduction', reduction, REDUCTIONS)
+    # To float32 before the factor: 10 times a large logit does not fit into float16.
+    axes = [
+        softmax_kl(to_float(s) * beta, to_float(t) * beta, temperature=1.0, dim=-1) for s, t in zip(student, teacher)
+    ]
+    if reduction == 'task':
+        axes = [axis / max(s.shape[-1], 1) for axis, s in zip(axes, student)]
+    joints = torch.stack(axes).sum(dim=0)
+    if reduction == 'mean':
+        return mean_over_joints(joints, weight)
+    if weight is not None:
+        joints = joints * weight.detach().to(joints.dtype)
+    images = joints.shape[0] if reduction == 'reference' else 1
+    return joints.sum() / max(images * joints.shape[1], 1)
+
+
+@MODELS.register_module()
+class KeypointKLLoss(nn.Module):
+    """Module form of :func:`keypoint_kl`.
+
+    Args:
+        beta: Factor on both logits.
+        reduction: ``'task'``, ``'mean'`` or ``'reference'``.
+
+    Raises:
+        ConfigError: If ``reduction`` is none of these.
+    """
+
+    def __init__(self, beta: float = 10.0, reduction: str = 'task') -> None:
+        super().__init__()
+        check_known('reduction', reduction, REDUCTIONS)
+        self.beta = beta
+        self.reduction = reduction
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+        """See :func:`keypoint_kl`."""
+        return keypoint_kl(student, teacher, self.beta, weight, self.reduction)
