@@ -121,6 +121,7 @@ class Criterion:
         match_costs: Of the head's assigner.
         loss_cls: MMDetection's ``FocalLoss``, or one that takes ``(labels, qualities)`` (``QualityFocalLoss``,
             ``VFLLoss``).
+        loss_proposal_cls: The same for the proposals; None takes ``loss_cls``.
         loss_bbox: Elementwise on normalised (cx, cy, w, h).
         loss_iou: On corners in pixels.
         loss_fgl: ``FGLLoss``.
@@ -140,6 +141,7 @@ class Criterion:
     loss_ddf: nn.Module | None
     matching: str = 'union'
     keep_every_object: bool = True
+    loss_proposal_cls: nn.Module | None = None
 
     def __call__(
         self,
@@ -176,7 +178,7 @@ class Criterion:
         labels = truth.labels[matched.objects]
         if proposals is not None and proposals.class_agnostic:
             labels = torch.cat([labels[:-1], torch.zeros_like(labels[-1:])])
-        found = self.classify(scores, boxes, matched, labels, truth, normalizers[0])
+        found = self.classify(scores, boxes, matched, labels, truth, normalizers[0], proposals is not None)
         losses.update(zip([name.format('loss_cls') for name in names], found))
         for key, value in self.regress(boxes, regressed, truth, normalizers[1]).items():
             losses.update(zip([name.format(key) for name in names], value))
@@ -222,22 +224,40 @@ class Criterion:
         return own, (own if self.matching == 'own' else (union(pairs, last, self.keep_every_object), 1))
 
     def classify(
-        self, scores: Tensor, boxes: Tensor, pairs: FlatPairs, labels: Tensor, truth: GroundTruth, normalizer: Tensor
+        self,
+        scores: Tensor,
+        boxes: Tensor,
+        pairs: FlatPairs,
+        labels: Tensor,
+        truth: GroundTruth,
+        normalizer: Tensor,
+        last_proposes: bool = False,
     ) -> Tensor:
         """Return the classification loss of each set, (S,), on its own one-to-one matches."""
+        if last_proposes and self.loss_proposal_cls is not None:
+            parts = []
+            for rows, loss in ((slice(None, -1), self.loss_cls), (slice(-1, None), self.loss_proposal_cls)):
+                mine = FlatPairs(*(part[rows] for part in pairs))
+                parts.append(self._class_sums(loss, scores[rows], boxes[rows], mine, labels[rows], truth))
+            return torch.cat(parts) / normalizer
+        return self._class_sums(self.loss_cls, scores, boxes, pairs, labels, truth) / normalizer
+
+    def _class_sums(
+        self, loss_cls: nn.Module, scores: Tensor, boxes: Tensor, pairs: FlatPairs, labels: Tensor, truth: GroundTruth
+    ) -> Tensor:
         target = spread(
             labels, labels.new_full((len(scores), scores[0, ..., 0].numel()), self.num_classes), pairs.queries
         )
         flat = scores.flatten(0, 2)
         wanted: Tensor | tuple[Tensor, Tensor] = target.flatten()
-        if takes_quality(self.loss_cls):
+        if takes_quality(loss_cls):
             overlap = quality(pick(boxes, pairs.queries), truth.corners[pairs.objects])
             wanted = (
                 target.flatten(),
                 spread(overlap, torch.zeros_like(target, dtype=overlap.dtype), pairs.queries).flatten(),
             )
-        loss = self.loss_cls(flat, wanted, reduction_override='none')
-        return loss.reshape(*target.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2)) / normalizer
+        loss = loss_cls(flat, wanted, reduction_override='none')
+        return loss.reshape(*target.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2))
 
     def regress(self, boxes: Tensor, pairs: FlatPairs, truth: GroundTruth, normalizer: Tensor) -> dict[str, Tensor]:
         """Return ``loss_bbox`` and ``loss_iou`` of each set, (S,)."""

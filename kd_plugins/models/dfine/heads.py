@@ -32,6 +32,9 @@ class FDRHead:
         reg_scale: See :class:`FDRBranches`.
         up: See :class:`FDRBranches`.
         loss_fgl: Loss of the distributions.
+        loss_proposal_cls: Classification loss of the proposals in two-stage detectors; None takes ``loss_cls``.
+            With VFL a proposal scores as well as it is placed, so that rare and small objects can be left without a
+            query early in training; MMDetection's ``FocalLoss`` scores all that are objects.
         loss_ddf: Distillation of the last layer into the others; None switches it off.
         matching: ``'union'``: boxes and distributions of all layers learn from the union of their matches (GO);
             ``'own'``: each from its own.
@@ -57,6 +60,7 @@ class FDRHead:
         reg_max: int = 32,
         reg_scale: float = 4.0,
         up: float = 0.5,
+        loss_proposal_cls: dict[str, Any] | None = None,
         loss_fgl: dict[str, Any] = FGL,
         loss_ddf: dict[str, Any] | None = DDF,
         matching: str = 'union',
@@ -68,11 +72,13 @@ class FDRHead:
         self.num_decoder_layers = num_decoder_layers
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
-        if not self.loss_cls.use_sigmoid:
-            raise ConfigError(
-                f'bbox_head.loss_cls: {type(self.loss_cls).__name__} uses softmax, and FDR scores boxes with sigmoid; '
-                "set use_sigmoid=True or take type='kd_plugins.VFLLoss'"
-            )
+        self.loss_proposal_cls = None if loss_proposal_cls is None else MODELS.build(loss_proposal_cls)
+        for name, loss in (('loss_cls', self.loss_cls), ('loss_proposal_cls', self.loss_proposal_cls)):
+            if loss is not None and not loss.use_sigmoid:
+                raise ConfigError(
+                    f'bbox_head.{name}: {type(loss).__name__} uses softmax, and FDR scores boxes with sigmoid; '
+                    "set use_sigmoid=True or take type='kd_plugins.VFLLoss'"
+                )
         self.loss_fgl = MODELS.build(loss_fgl)
         self.loss_ddf = None if loss_ddf is None else MODELS.build(loss_ddf)
         self.matching = matching
@@ -172,6 +178,7 @@ class FDRHead:
             loss_ddf=self.loss_ddf,
             matching=self.matching,
             keep_every_object=self.keep_every_object,
+            loss_proposal_cls=self.loss_proposal_cls,
         )
 
 

@@ -191,6 +191,19 @@ def test_proposals(agnostic: bool) -> None:
     assert torch.equal(losses['enc_loss_cls'], one_class['enc_loss_cls']) == agnostic
 
 
+def test_proposals_may_have_a_class_loss_of_their_own() -> None:
+    outputs, objects = predictions(), truths([3, 2])
+    proposals = Proposals(outputs.initial_scores * 0.9, outputs.initial_boxes * 0.99, False)
+    usual, focal, mixed = (
+        evaluate(criterion(**options), outputs, objects, proposals=proposals, denoising=noise(2, 3))
+        for options in ({}, {'loss_cls': FocalLoss()}, {'loss_proposal_cls': FocalLoss()})
+    )
+    assert mixed.keys() == usual.keys()
+    for key, value in mixed.items():
+        assert torch.equal(value, (focal if key == 'enc_loss_cls' else usual)[key]), key
+    assert not torch.equal(mixed['enc_loss_cls'], usual['enc_loss_cls'])
+
+
 CASES: dict[str, list[int]] = {
     'no object at all': [0, 0],
     'one image without objects': [0, 3],

@@ -179,8 +179,12 @@ def test_single_stage_and_without_box_refine() -> None:
             {'bbox_head.loss_cls': dict(type='CrossEntropyLoss', use_sigmoid=False)},
             r'bbox_head\.loss_cls: CrossEntropyLoss uses softmax',
         ),
+        (
+            {'bbox_head.loss_proposal_cls': dict(type='CrossEntropyLoss', use_sigmoid=False)},
+            r'bbox_head\.loss_proposal_cls: CrossEntropyLoss uses softmax',
+        ),
     ],
-    ids=['head', 'matching', 'reg_max', 'decoder', 'softmax'],
+    ids=['head', 'matching', 'reg_max', 'decoder', 'softmax', 'softmax of proposals'],
 )
 def test_wrong_configs_are_refused(changes: dict[str, Any], sentence: str) -> None:
     model_config = config('dino')
