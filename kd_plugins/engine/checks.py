@@ -102,24 +102,32 @@ def dataset_classes(config: Config) -> tuple[str, ...] | None:
     return None
 
 
+def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
+    """Yield config key and number of classes of what the model predicts."""
+    if config.get('default_scope') == 'mmdet':
+        for path, node in walk(config.model, 'model'):
+            if node.get('num_classes') is not None and set(path.split('.')) & {'bbox_head', 'mask_head'}:
+                yield f'{path}.num_classes', node['num_classes']
+    elif config.model.get('type') == 'kd_plugins.VolumetricSegmentor':
+        found = (config.model.get('network') or {}).get('out_channels')
+        if found is not None:
+            yield 'model.network.out_channels', found
+
+
 def check_classes(config: Config) -> None:
-    """Refuse a detector whose heads predict another number of classes than the training data has.
+    """Refuse a model that predicts another number of classes than the training data has.
 
     Raises:
-        ConfigError: Naming the head's key.
+        ConfigError: Naming the key.
     """
-    if config.get('default_scope') != 'mmdet' or 'model' not in config:
+    if 'model' not in config:
         return
-    classes = dataset_classes(config)
-    if not classes:
-        return
-    for path, node in walk(config.model, 'model'):
-        parts = set(path.split('.'))
-        found = node.get('num_classes')
-        if found is None or not parts & {'bbox_head', 'mask_head'} or found == len(classes):
-            continue
-        shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
-        raise ConfigError(
-            f'{path}.num_classes is {found}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
-            'make both equal (classes of a custom data set go into dataset.metainfo)'
-        )
+    predicted = list(_predicted_classes(config))
+    classes = dataset_classes(config) if predicted else None
+    for key, found in predicted:
+        if classes and found != len(classes):
+            shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
+            raise ConfigError(
+                f'{key} is {found}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
+                'make both equal (classes of a custom data set go into dataset.metainfo)'
+            )

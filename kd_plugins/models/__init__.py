@@ -2,5 +2,7 @@
 
 from importlib.util import find_spec
 
+from . import volumetric as volumetric
+
 if find_spec('mmdet') is not None:
     from . import dfine as dfine

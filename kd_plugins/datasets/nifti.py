@@ -1,0 +1,264 @@
+"""NIfTI volumes in MMEngine's data set: pairs of image and label from a folder or a json file, and their reading."""
+
+from __future__ import annotations
+
+import copy
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, MissingDependencyError, check_known, nearest
+from ..registry import DATASETS
+
+SUFFIXES = ('.nii.gz', '.nii')
+AFFINE_TOLERANCE = 1e-3
+"""Largest difference, in millimetres, between the affines of an image and its label."""
+
+
+def load_header(path: str) -> Any:
+    """Return nibabel's image object of a NIfTI file; its voxels are not read yet.
+
+    Raises:
+        ConfigError: If the file is absent or no NIfTI, or holds something else than numbers on two or three axes, with
+            or without channels as the last one.
+        MissingDependencyError: If nibabel is not installed.
+    """
+    try:
+        import nibabel
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "NiftiDataset: 'nibabel' is not installed (extra 'volume'); tools/doctor.py prints the command"
+        ) from error
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        siblings = sorted(found.name for found in folder.iterdir()) if folder.is_dir() else []
+        raise ConfigError(f"'{path}' does not exist; {nearest(Path(path).name, siblings)}")
+    try:
+        image: Any = nibabel.load(path)
+    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError) as error:
+        raise ConfigError(f"'{path}' is truncated or no NIfTI file; copy or download it again") from error
+    if image.get_data_dtype().kind not in 'uif':
+        raise ConfigError(f"'{path}' holds voxels of type {image.get_data_dtype()}; convert them to integers or floats")
+    if len(image.shape) not in (3, 4) or 0 in image.shape:
+        raise ConfigError(f"'{path}' has shape {tuple(image.shape)}; expected 3 axes, or 4 with the channels last")
+    if abs(float(np.linalg.det(image.affine[:3, :3]))) < 1e-12:
+        raise ConfigError(f"'{path}' has an affine that puts all voxels in one plane; repair its header (sform, qform)")
+    return image
+
+
+def read_volume(path: str) -> Any:
+    """Read a NIfTI file with MONAI's reader.
+
+    Returns:
+        A float32 ``MetaTensor`` of shape (C, X, Y, Z), axes and affine as on disk.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds NaN or infinity.
+    """
+    from monai.transforms import LoadImage
+
+    load_header(path)
+    try:
+        volume = LoadImage(reader='NibabelReader', ensure_channel_first=True)(path)
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
+        raise ConfigError(f"'{path}' is truncated or damaged; copy or download it again") from error
+    if not volume.isfinite().all():
+        raise ConfigError(f"'{path}' holds NaN or infinite voxels; replace them before training")
+    return volume
+
+
+def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
+    """Read the labels of an image.
+
+    Args:
+        path: NIfTI file with class indices, of any number type.
+        image_path: The image.
+        classes: Class names, the background's first.
+
+    Returns:
+        A float32 ``MetaTensor`` of shape (1, X, Y, Z).
+
+    Raises:
+        ConfigError: If shape or affine are not the image's, or the values are not the indices of the classes.
+    """
+    image, header = load_header(image_path), load_header(path)
+    if header.shape[:3] != image.shape[:3] or header.shape[3:] not in ((), (1,)):
+        raise ConfigError(
+            f"'{path}' has shape {tuple(header.shape)} where its image '{image_path}' has {tuple(image.shape)}"
+        )
+    if not np.allclose(header.affine, image.affine, atol=AFFINE_TOLERANCE):
+        axis = int(np.abs(header.affine - image.affine).max(1).argmax())
+        raise ConfigError(
+            f"'{path}' has another affine than its image '{image_path}' (row {axis}: "
+            f'{np.round(header.affine[axis], 4).tolist()} and {np.round(image.affine[axis], 4).tolist()}); '
+            "save the labels with the image's affine"
+        )
+    labels = read_volume(path)
+    values = np.unique(labels.numpy())
+    broken = values[values != np.round(values)]
+    if len(broken):
+        raise ConfigError(
+            f"'{path}' holds the label {broken[0]:g}; labels are whole numbers, the indices of the classes"
+        )
+    outside = values[(values < 0) | (values >= len(classes))]
+    if len(outside):
+        raise ConfigError(
+            f"'{path}' holds the label {outside[0]:g}, but dataset.metainfo.classes has {len(classes)} entries, "
+            f'{tuple(classes)}: 0 to {len(classes) - 1}'
+        )
+    return labels
+
+
+def split_names(names: Sequence[str], sizes: Mapping[str, int], seed: int = 0) -> dict[str, list[str]]:
+    """Divide names at random, the same way on every machine.
+
+    The names are sorted, permuted by ``numpy.random.RandomState(seed).permutation``, whose stream NumPy does not
+    change, and dealt out in the order of ``sizes``.
+
+    Args:
+        names: What to divide.
+        sizes: Name of each part to its size, together at most ``len(names)``.
+        seed: Seed of the permutation.
+
+    Raises:
+        ConfigError: If the parts need more than there are.
+
+    >>> split_names(['e', 'd', 'c', 'b', 'a'], {'train': 3, 'test': 2})
+    {'train': ['c', 'a', 'b'], 'test': ['d', 'e']}
+    """
+    if sum(sizes.values()) > len(names):
+        raise ConfigError(
+            f'dataset.split: {dict(sizes)} needs {sum(sizes.values())} volumes, and there are {len(names)}'
+        )
+    order = sorted(names)
+    shuffled = [order[index] for index in np.random.RandomState(seed).permutation(len(order))]
+    parts: dict[str, list[str]] = {}
+    for part, size in sizes.items():
+        parts[part], shuffled = shuffled[:size], shuffled[size:]
+    return parts
+
+
+def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the voxel size along each axis of a grid, in millimetres.
+
+    >>> spacing_of(np.diag([-1.0, 0.5, 2.0, 1.0]))
+    (1.0, 0.5, 2.0)
+    """
+    return tuple(float(value) for value in np.linalg.norm(np.asarray(affine)[:3, :3], axis=0))
+
+
+@DATASETS.register_module()
+class NiftiDataset(BaseDataset):
+    """Volumes in NIfTI files, for :class:`~kd_plugins.models.volumetric.VolumetricSegmentor`.
+
+    Without ``ann_file``, every ``*.nii.gz`` and ``*.nii`` in ``data_prefix.img`` is an image and the file of the same
+    name in ``data_prefix.seg`` its label. With it, a json file names them as the Medical Segmentation Decathlon does:
+    ``{"training": [{"image": PATH, "label": PATH}, ...], ...}``, paths relative to ``data_root``.
+
+    Items are what the pipeline returns. It starts with ``kd_plugins.LoadVolume`` and ends with
+    ``kd_plugins.PackVolume``.
+
+    Args:
+        part: Which part of the split, or which list of the json file (then by default ``'training'``).
+        split: Sizes of the parts and a seed, as in ``dict(train=140, val=20, test=40, seed=0)``
+            (:func:`split_names`); ``None`` takes all volumes.
+        cache: Whether to keep every volume in memory as it is after the steps of the pipeline that are not random.
+            Each worker keeps its own, and loses it with ``persistent_workers=False``: use ``num_workers=0``.
+        data_prefix: Folders ``img`` and, unless the volumes have no labels, ``seg``; as in MMEngine.
+        kwargs: The other arguments of MMEngine's ``BaseDataset``: ``data_root``, ``ann_file``, ``metainfo``,
+            ``pipeline``, ``indices``, ``test_mode``. ``metainfo.classes`` names every class, the background first.
+
+    Raises:
+        ConfigError: If no volume is found, a label is missing, or the split does not fit.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        part: str | None = None,
+        split: dict[str, int] | None = None,
+        cache: bool = False,
+        data_prefix: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.part = part
+        self.split = dict(split) if split else None
+        self.cache = cache
+        self._cached: dict[str, Any] = {}
+        super().__init__(*args, data_prefix={'img': ''} if data_prefix is None else dict(data_prefix), **kwargs)
+        classes = self.metainfo.get('classes')
+        if not classes:
+            raise ConfigError("dataset.metainfo has no 'classes'; name every class, the background first")
+        steps = self.pipeline.transforms
+        random = [index for index, step in enumerate(steps) if not getattr(step, 'deterministic', False)]
+        self._fixed = random[0] if random else len(steps)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Return ``img_path``, ``seg_path`` (``None`` without labels) and ``classes`` of each volume."""
+        pairs = self._from_json() if self.ann_file else self._from_folder()
+        if not pairs:
+            raise ConfigError(f"dataset: no volume in '{self.ann_file or self.data_prefix['img']}'")
+        classes = tuple(self.metainfo.get('classes') or ())
+        return [{'img_path': image, 'seg_path': label, 'classes': classes} for image, label in pairs]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Return one item of the pipeline, its first steps from memory where ``cache`` is set."""
+        if not self.cache:
+            return super().prepare_data(idx)
+        info = self.get_data_info(idx)
+        steps, key = self.pipeline.transforms, info['img_path']
+        if key not in self._cached:
+            for step in steps[: self._fixed]:
+                info = step(info)
+            self._cached[key] = info
+        result = copy.deepcopy(self._cached[key])
+        for step in steps[self._fixed :]:
+            result = step(result)
+        return result
+
+    def _from_folder(self) -> list[tuple[str, str | None]]:
+        folder = Path(self.data_prefix['img'])
+        if not folder.is_dir():
+            raise ConfigError(f"dataset.data_prefix.img: '{folder}' does not exist")
+        names = sorted(found.name for found in folder.iterdir() if found.name.endswith(SUFFIXES) and found.is_file())
+        if self.split is not None:
+            sizes = {name: size for name, size in self.split.items() if name != 'seed'}
+            check_known('dataset.part', str(self.part), list(sizes))
+            names = split_names(names, sizes, self.split.get('seed', 0))[str(self.part)]
+        labels = self.data_prefix.get('seg')
+        if labels is None:
+            return [(str(folder / name), None) for name in names]
+        there = {found.name for found in Path(labels).iterdir()} if Path(labels).is_dir() else set()
+        missing = next((name for name in names if name not in there), None)
+        if missing is not None:
+            raise ConfigError(
+                f"dataset.data_prefix.seg: '{folder / missing}' has no label in '{labels}'; "
+                f'{nearest(missing, sorted(there))}'
+            )
+        return [(str(folder / name), str(Path(labels) / name)) for name in names]
+
+    def _from_json(self) -> list[tuple[str, str | None]]:
+        try:
+            content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"dataset.ann_file: '{self.ann_file}' is no readable json file: {error}") from error
+        lists = {name: value for name, value in content.items() if isinstance(value, list)}
+        part = self.part or 'training'
+        check_known(f"dataset.part of '{self.ann_file}'", part, list(lists))
+        pairs = []
+        for entry in lists[part]:
+            image, label = (entry, None) if isinstance(entry, str) else (entry.get('image'), entry.get('label'))
+            if not isinstance(image, str) or not isinstance(label, (str, type(None))):
+                raise ConfigError(f"dataset.ann_file: '{self.ann_file}' holds {entry!r}; expected 'image' and 'label'")
+            root = Path(self.data_root or '')
+            pairs.append((str(root / image), None if label is None else str(root / label)))
+        return pairs
+
+
+__all__ = ['NiftiDataset', 'load_header', 'read_labels', 'read_volume', 'spacing_of', 'split_names']

@@ -1,0 +1,188 @@
+"""An MMEngine model around a network of MONAI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from ...errors import ConfigError, check_known
+from ...monai_parts import build_part, first_line
+from ...registry import MODELS
+from ...structures import VolumeDataSample
+
+MODES = ('tensor', 'loss', 'predict')
+PREFIX = 'network.'
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint as the plain MONAI network names them.
+
+    Args:
+        checkpoint: What ``torch.load`` or :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
+
+    >>> list(network_weights({'state_dict': {'network.output_block.conv.conv.bias': torch.zeros(3)}}))
+    ['output_block.conv.conv.bias']
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    named = {name.removeprefix('module.'): value for name, value in state.items()}
+    return {name.removeprefix(PREFIX): value for name, value in named.items() if name.startswith(PREFIX)}
+
+
+def unstack(output: Any, dims: int, key: str = 'model.network') -> list[Tensor]:
+    """Return a network's maps of logits, the main one first and those of its deep supervision after it.
+
+    Args:
+        output: A tensor of shape (N, C, *S), or (N, H, C, *S) with H heads, as DynUNet stacks them in training; or a
+            list of maps, of which the first is the main one and no other is as large.
+        dims: Number of dimensions of the network's input.
+        key: Config key for the error sentence.
+
+    Raises:
+        ConfigError: If it is neither, so that the main map is unknown.
+
+    >>> [tuple(level.shape) for level in unstack(torch.zeros(2, 3, 4, 8, 8, 8), 5)]
+    [(2, 4, 8, 8, 8), (2, 4, 8, 8, 8), (2, 4, 8, 8, 8)]
+    """
+    if isinstance(output, Tensor) and output.ndim in (dims, dims + 1):
+        return [output] if output.ndim == dims else list(output.unbind(1))
+    listed = list(output) if isinstance(output, (list, tuple)) else []
+    maps = all(isinstance(level, Tensor) and level.ndim == dims for level in listed)
+    if listed and maps and all(level.shape != listed[0].shape for level in listed[1:]):
+        return listed
+    raise ConfigError(
+        f'{key} gives {type(output).__name__} in which the main map of logits cannot be told from the others; '
+        'nearest: deep_supervision=False, or a network with one output'
+    )
+
+
+@MODELS.register_module()
+class VolumetricSegmentor(BaseModel):
+    """Segment volumes with a network, a loss and an inferer of MONAI, each named as in MONAI.
+
+    The network is the attribute ``network``, so taps read ``network.upsamples.0``, and the checkpoint holds its weights
+    as ``network.*``; :func:`network_weights` gives them back to MONAI. Two-dimensional networks work as well.
+
+    Args:
+        network: ``dict(type='DynUNet', ...)``, any class of ``monai.networks.nets`` that maps (N, C_in, *S) to logits
+            (N, C, *S). One with deep supervision may stack or list several (:func:`unstack`).
+        loss: A class of ``monai.losses`` called with logits (N, C, *S) and labels (N, 1, *S). ``None`` takes
+            ``dict(type='DiceCELoss', to_onehot_y=True, softmax=True)``: background included, both parts with weight 1.
+        inferer: A class of ``monai.inferers`` for prediction, as a rule
+            ``dict(type='SlidingWindowInferer', roi_size=..., overlap=..., mode='gaussian')``. ``None`` gives the whole
+            volume to the network.
+        deep_supervision: Arguments of MONAI's ``DeepSupervisionLoss``, used where the network gives several maps;
+            ``None`` takes its default, weights 1, 1/2, 1/4, ...
+        data_preprocessor: ``None`` takes :class:`VolumePreprocessor`.
+        init_cfg: As in any MMEngine model.
+
+    Raises:
+        ConfigError: If MONAI has no such class, or a class does not take these arguments.
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        loss: dict[str, Any] | None = None,
+        inferer: dict[str, Any] | None = None,
+        deep_supervision: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or {'type': 'kd_plugins.VolumePreprocessor'}, init_cfg)
+        self.network: nn.Module = build_part('network', network, 'model.network')
+        loss = loss or {'type': 'DiceCELoss', 'to_onehot_y': True, 'softmax': True}
+        weights = {'type': 'DeepSupervisionLoss', **(deep_supervision or {})}
+        self.loss_seg = build_part(
+            'loss', weights, 'model.deep_supervision', loss=build_part('loss', loss, 'model.loss')
+        )
+        self.inferer = build_part('inferer', inferer or {'type': 'SimpleInferer'}, 'model.inferer')
+        self.in_channels: int | None = network.get('in_channels')
+        self._key = f'model.network ({network["type"]})'
+
+    def forward(
+        self,
+        inputs: Tensor | Sequence[Tensor],
+        data_samples: Sequence[VolumeDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: Shape (N, C, *S); with ``mode='predict'`` also a list of volumes (C, *S) of different shapes.
+            data_samples: One per volume; ``mode='loss'`` reads ``gt_sem_seg``.
+            mode: ``'tensor'`` returns the network's own output, ``'loss'`` a dict with ``loss_seg`` of shape ``()``,
+                ``'predict'`` the data samples with ``pred_sem_seg``.
+
+        Raises:
+            ConfigError: If the volumes or their labels do not fit the network.
+        """
+        check_known('mode', mode, MODES)
+        self._check_channels(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if not isinstance(inputs, Tensor):
+            raise ConfigError(
+                f"mode='{mode}' needs volumes of one shape; these have {[tuple(x.shape) for x in inputs]}"
+            )
+        output = self._run(inputs)
+        if mode == 'tensor':
+            return output
+        return {'loss_seg': self._loss(unstack(output, inputs.ndim, self._key), data_samples)}
+
+    def predict(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[VolumeDataSample] | None = None
+    ) -> list[VolumeDataSample]:
+        """Return the data samples with the class of each voxel in ``pred_sem_seg.data``, int64 of shape (1, *S)."""
+        samples = list(data_samples or [VolumeDataSample() for _ in inputs])
+
+        def network(windows: Tensor) -> Tensor:
+            return unstack(self._run(windows), windows.ndim, self._key)[0]
+
+        for volume, sample in zip(inputs, samples):
+            logits = self.inferer(volume[None], network)[0]
+            metainfo = {'affine': sample.affine} if 'affine' in sample else {}
+            sample.pred_sem_seg = BaseDataElement(metainfo=metainfo, data=logits.argmax(0, keepdim=True))
+        return samples
+
+    def _loss(self, levels: list[Tensor], data_samples: Sequence[VolumeDataSample] | None) -> Tensor:
+        if not data_samples or any('gt_sem_seg' not in sample for sample in data_samples):
+            raise ConfigError(
+                "train_dataloader.dataset gives no labels; set data_prefix.seg, or 'label' in the json of ann_file"
+            )
+        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        if labels.shape[2:] != levels[0].shape[2:]:
+            raise ConfigError(
+                f'{self._key} gives logits of {tuple(levels[0].shape[2:])} voxels for labels of '
+                f'{tuple(labels.shape[2:])}; the first stride must be 1, and spatial transforms must have '
+                "keys=['image', 'label']"
+            )
+        # Half-precision sums over a volume overflow.
+        logits = [level.float() for level in levels]
+        loss: Tensor = self.loss_seg(logits if len(logits) > 1 else logits[0], labels.float())
+        return loss
+
+    def _run(self, inputs: Tensor) -> Any:
+        try:
+            return self.network(inputs)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if not any(word in str(error) for word in ('size', 'shape', 'spatial')):
+                raise
+            raise ConfigError(
+                f'{self._key} cannot take a patch of shape {tuple(inputs.shape[1:])}: {first_line(error)}; '
+                'the sizes of crops and of model.inferer.roi_size must suit its strides or its img_size'
+            ) from error
+
+    def _check_channels(self, inputs: Tensor | Sequence[Tensor], samples: Sequence[VolumeDataSample] | None) -> None:
+        found = int(inputs[0].shape[0])
+        if self.in_channels is not None and found != self.in_channels:
+            path = getattr(samples[0], 'img_path', None) if samples else None
+            whose = f"'{path}'" if path else 'the first volume'
+            raise ConfigError(f'model.network.in_channels is {self.in_channels}, but {whose} has {found} channels')
+
+
+__all__ = ['VolumetricSegmentor', 'network_weights', 'unstack']

@@ -1,0 +1,27 @@
+"""What accompanies a volume from its file to the metric."""
+
+from __future__ import annotations
+
+from mmengine.structures import BaseDataElement
+
+
+class VolumeDataSample(BaseDataElement):
+    """Labels, prediction and origin of one volume or patch.
+
+    ``metainfo`` holds ``img_path``, ``seg_path`` (``None`` without labels), ``affine``, from the voxels of the
+    network's input to millimetres, and of the file on disk ``ori_shape``, ``ori_affine``, ``spacing`` (mm) and
+    ``orientation`` (for example ``'RAS'``).
+
+    Attributes:
+        gt_sem_seg: Labels: ``.data`` of shape (1, *S), int64, and the ``.affine`` of their grid.
+        pred_sem_seg: Prediction: ``.data`` of shape (1, *S), int64, on the grid of the network's input.
+
+    >>> import torch
+    >>> sample = VolumeDataSample(metainfo=dict(img_path='a.nii.gz'))
+    >>> sample.gt_sem_seg = BaseDataElement(data=torch.zeros(1, 4, 4, 4, dtype=torch.long))
+    >>> sample.gt_sem_seg.data.shape
+    torch.Size([1, 4, 4, 4])
+    """
+
+
+__all__ = ['VolumeDataSample']
