@@ -21,6 +21,7 @@ from kd_plugins.engine import (
     set_resume,
     write_run_record,
 )
+from kd_plugins.engine.runs import validates
 from kd_plugins.errors import ConfigError
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     with one_sentence():
         config = resolve(args)
         check_trainable(config, args.config)
-        used = ('train_dataloader', 'val_dataloader') if config.get('val_cfg') else ('train_dataloader',)
+        used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
         check_data(config, used)
         check_classes(config)
         path = set_resume(config, args.resume)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ..checkpoints import latest_checkpoint
 from ..engine import runs
-from ..engine.runs import config_hash, training_length
+from ..engine.runs import config_hash, training_length, validates
 from ..errors import ConfigError
 from .scalars import read_run
 
@@ -59,7 +59,7 @@ def final_step(config: Config) -> int:
         ConfigError: If the config says neither, or validates never.
     """
     _, last = training_length(config)
-    if not config.get('val_cfg'):
+    if not validates(config):
         raise ConfigError('val_cfg is missing, so no metrics are logged that could be compared')
     return last
 

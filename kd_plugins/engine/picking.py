@@ -21,7 +21,7 @@ from ..analysis.scalars import RunLog
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
 from ..errors import CheckpointError, ConfigError, check_known, nearest
 from .config import walk
-from .runs import training_length
+from .runs import training_length, validates
 
 KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed')
 """What a checkpoint's ``meta`` says of its weights. The rest says when and where they were made: even
@@ -76,7 +76,7 @@ def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
         check_known(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])
     if kind == 'best':
         known = best_metrics(config)
-        if not known or not config.get('val_cfg'):
+        if not known or not validates(config):
             lacking = 'val_cfg is missing' if known else 'default_hooks.checkpoint.save_best is off'
             raise ConfigError(f"{key}.pick is '{pick}', but {lacking}; set it, or pick='last'")
         if metric and metric not in known:
@@ -145,7 +145,7 @@ def is_validated(config: Config, step: int) -> bool:
     >>> [step for step in range(1, 6) if is_validated(config, step)]
     [2, 4, 5]
     """
-    if not config.get('val_cfg'):
+    if not validates(config):
         return False
     unit, last = training_length(config)
     loop = config.train_cfg

@@ -42,6 +42,15 @@ def training_length(config: Config) -> tuple[str, int]:
     raise ConfigError('train_cfg has neither max_epochs nor max_iters, so nobody knows when a run is finished')
 
 
+def validates(config: Config) -> bool:
+    """Whether a training validates; MMPose's configs say so with an empty dict.
+
+    >>> validates(Config({'val_cfg': {}})), validates(Config({'val_cfg': None}))
+    (True, False)
+    """
+    return config.get('val_cfg') is not None
+
+
 def train_command(
     start: Sequence[str],
     config: str | Path,

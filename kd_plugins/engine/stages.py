@@ -16,7 +16,7 @@ from ..errors import ConfigError, check_known, nearest
 from .checks import check_classes, check_data, check_trainable
 from .config import load_config
 from .picking import check_rule, file_hash
-from .runs import config_hash
+from .runs import config_hash, validates
 
 CONFIGS, REPLACED = 'configs', 'replaced'
 """Folders beside those of the stages."""
@@ -228,7 +228,7 @@ def make_plan(stage: Stage, options: Mapping[str, Any]) -> Plan:
             )
         return Plan(stage, None, {}, file_hash(Path(checkpoint)))
     config = stage_config(stage, options)
-    check_data(config, ('train_dataloader', 'val_dataloader') if config.get('val_cfg') else ('train_dataloader',))
+    check_data(config, ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',))
     return Plan(stage, config, dict(options), config_hash(config))
 
 

@@ -80,3 +80,5 @@ def test_a_config_without_validation_cannot_be_compared():
     with pytest.raises(ConfigError, match='val_cfg is missing'):
         final_step(Config({'train_cfg': {'max_epochs': 3}}))
     assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {'type': 'ValLoop'}})) == 7
+    # An empty dict, as in MMPose, is MMEngine's default loop.
+    assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {}})) == 7
