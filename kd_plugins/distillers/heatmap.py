@@ -42,7 +42,7 @@ class HeatmapDistiller(KeypointDistiller):
             makes (255 for ``MegviiHeatmap``, otherwise 1).
         visible_only: Whether joints count by the ``keypoint_weights`` of the data samples, as in the task loss.
         reduction: ``'task'`` is a mean over images, joints and pixels in units of the squared peak, as
-            ``KeypointMSELoss`` is, whose gradients it then has the size of; ``'mean'`` is a mean over images and joints.
+            ``KeypointMSELoss`` is, and has gradients of its size; ``'mean'`` is a mean over images and joints.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
 

@@ -29,13 +29,14 @@ def gaussian(size: tuple[int, int], sigma: float, height: float) -> torch.Tensor
 
 @pytest.mark.parametrize(('size', 'sigma'), [((64, 48), 2.0), ((96, 72), 3.0)], ids=str)
 @pytest.mark.parametrize(
-    ('beta', 'height', 'share'), [(10, 1.0, 0.96), (10, 0.8, 0.79), (10, 0.5, 0.28), (20, 0.8, 1.0), (5, 1.0, 0.28)]
+    ('beta', 'shares'), [(5, [0.28, 0.17, 0.10]), (10, [0.96, 0.79, 0.28]), (20, [1.0, 1.0, 0.96])]
 )
-def test_the_default_factor(size: tuple[int, int], sigma: float, beta: float, height: float, share: float) -> None:
-    """How much of the distribution lies under the peak is what the docstring says, at both usual input sizes."""
-    heatmap = gaussian(size, sigma, height)
-    distribution = (beta * heatmap).flatten().softmax(0)
-    assert distribution[heatmap.flatten() > 0].sum().item() == pytest.approx(share, abs=0.006)
+def test_the_default_factor(size: tuple[int, int], sigma: float, beta: float, shares: list[float]) -> None:
+    """How much of the distribution lies under the peak is what the documentation says, at both usual input sizes."""
+    for height, share in zip((1.0, 0.8, 0.5), shares):
+        heatmap = gaussian(size, sigma, height)
+        distribution = (beta * heatmap).flatten().softmax(0)
+        assert distribution[heatmap.flatten() > 0].sum().item() == pytest.approx(share, abs=0.008)
 
 
 @pytest.mark.parametrize('reduction', ['task', 'mean'])
@@ -67,12 +68,15 @@ def test_ratio_to_the_task_loss(times: int) -> None:
     torch.testing.assert_close(found / task, once / losses.KeypointMSELoss(True)(ours[:2], truth[:2], WEIGHT))
 
 
-@pytest.mark.parametrize(('height', 'shift'), [(0.0, 0), (0.7, 0), (1.0, 1), (1.0, 3)])
-def test_gradients_have_the_size_of_the_task_loss(height: float, shift: int) -> None:
+@pytest.mark.parametrize(
+    ('height', 'shift', 'value'), [(0.0, 0, 0.00175), (0.7, 0, 0.00013), (1.0, 1, 0.00029), (1.0, 3, 0.00174)]
+)
+def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shift: int, value: float) -> None:
     """With the default weight of 1, taught by the target itself, where the student's peak is low or off by pixels."""
     target = gaussian((64, 48), 2.0, 1.0)
     ours = (height * target.roll(shift, 1))[None, None].clone().requires_grad_()
     found = HeatmapDistiller()({'heatmap': [ours]}, {'heatmap': [target[None, None]]}, labelled(None, 1))['loss_kpt']
+    assert found.item() == pytest.approx(value, abs=5e-6)
     (distillation,) = torch.autograd.grad(found, ours)
     (task,) = torch.autograd.grad((ours - target).square().mean(), ours)
     assert 0.5 < distillation.norm() / task.norm() < 2.0

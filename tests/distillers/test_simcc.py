@@ -92,6 +92,21 @@ def test_each_network_has_its_own_beta() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_values_of_the_documentation() -> None:
+    """Labels of MMPose's codec at 256x192 teach a student that knows nothing, or is a few bins off along x."""
+
+    def label(bins: int, center: float, sigma: float) -> torch.Tensor:
+        return torch.exp(-((torch.arange(bins) - center) ** 2) / (2 * sigma**2))[None, None]
+
+    teacher = {'x': [label(384, 150.0, 4.9)], 'y': [label(512, 260.0, 5.66)]}
+    distiller = SimCCDistiller(beta=10.0, reduction='mean')
+    nothing = {name: [torch.zeros_like(tensors[0])] for name, tensors in teacher.items()}
+    assert distiller(nothing, teacher, labelled(None, 1))['loss_kpt'].item() == pytest.approx(8.0, abs=0.1)
+    for shift, value in ((1, 0.2), (2, 0.7), (4, 2.4)):
+        off = {**teacher, 'x': [label(384, 150.0 + shift, 4.9)]}
+        assert distiller(off, teacher, labelled(None, 1))['loss_kpt'].item() == pytest.approx(value, abs=0.05)
+
+
 def test_another_layer_teaches() -> None:
     distiller = SimCCDistiller('a.x', 'a.y', teacher_x='b.x', teacher_y='b.y', beta=10.0, source='student')
     assert distiller.student_taps() == {'x': 'a.x', 'y': 'a.y'}
