@@ -69,7 +69,7 @@ PARTS: list[Part] = [
     Part('nuscenes', ('nuscenes-devkit',), 'det3d', '--no-deps nuscenes-devkit'),
     *_plain('det3d', 'numba', 'plyfile', 'trimesh', 'pyquaternion', 'pandas', 'sklearn=scikit-learn'),
     *_plain('det3d', 'skimage=scikit-image', 'fire', 'cachetools', 'tensorboard'),
-    *_plain('volume', 'monai', 'nibabel'),
+    *_plain('volume', 'monai', 'nibabel', 'einops', 'scipy'),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
     *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling', 'transformers'),

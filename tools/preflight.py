@@ -77,7 +77,7 @@ def main() -> int:
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
             kind = str(config.model.get('type'))
-            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.') else ''
+            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.FDR') else ''
             result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
         for remark in [*remarks, *result.remarks]:
             print(f'note: {remark}')

@@ -26,7 +26,7 @@ def lower_is_better(metric: str) -> bool:
     >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
     (True, False)
     """
-    return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse'))
+    return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
 
 
 def order_metrics(metrics: Sequence[str], main: str) -> list[str]:

@@ -94,7 +94,7 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
             Step('MMDetection3D', ('mmdet3d==1.4.0', *devkits), NO_DEPS),
             Step("MMDetection3D's needs", (*libraries, *more)),
         ]
-    return [Step('volume', ('monai>=1.3', 'nibabel'))]
+    return [Step('volume', ('monai>=1.3', 'nibabel', 'einops', 'scipy'))]
 
 
 def carry_out(env: Environment, step: Step) -> None:
