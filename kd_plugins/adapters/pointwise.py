@@ -40,9 +40,11 @@ class PointwiseAdapter(nn.Module):
         if dim == x.ndim - 1:
             return self.projection(x)
         if dim == 1:
-            # A convolution spares the two copies that moving the channels to the end and back would make.
-            y = F.conv1d(x.flatten(2), self.projection.weight[:, :, None], self.projection.bias)
-            return y.unflatten(2, x.shape[2:])
+            # A convolution spares the two copies that moving the channels to the end and back would make, and is
+            # fastest with as many dimensions as the input has.
+            convolve, y = (F.conv2d, x) if x.ndim == 4 else (F.conv3d, x) if x.ndim == 5 else (F.conv1d, x.flatten(2))
+            weight = self.projection.weight.view(*self.projection.weight.shape, *[1] * (y.ndim - 2))
+            return convolve(y, weight, self.projection.bias).view(len(x), self.projection.out_features, *x.shape[2:])
         return self.projection(x.movedim(dim, -1)).movedim(-1, dim)
 
 

@@ -1,6 +1,7 @@
 """Distillers: one method each."""
 
 from .base import BaseDistiller, Batch, Taps
+from .dual_self import DualSelfDistiller
 from .feature import FeatureDistiller
 from .heatmap import HeatmapDistiller
 from .local_graph import LocalGraphDistiller
@@ -13,6 +14,7 @@ from .stage_localization import StageLocalizationDistiller
 __all__ = [
     'BaseDistiller',
     'Batch',
+    'DualSelfDistiller',
     'FeatureDistiller',
     'HeatmapDistiller',
     'LocalGraphDistiller',

@@ -11,6 +11,7 @@ from .boxes import (
     to_corners,
 )
 from .decoupled import DDFLoss, decoupled_distillation
+from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
 from .feature import (
     ChannelWiseKLLoss,
     FeatureCosineLoss,
@@ -23,6 +24,7 @@ from .feature import (
 from .fine_grained import FGLLoss, fine_grained_localization
 from .keypoint import KeypointKLLoss, keypoint_kl, mean_over_joints
 from .laplace import LaplaceKLLoss, laplace_kl, laplace_kl_loss
+from .levels import LevelKLLoss, level_kl, level_kl_sums, sum_over_rows, uncertainty_weighted
 from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
 from .logit import (
     QualityFocalKDLoss,
@@ -38,19 +40,24 @@ from .varifocal import VFLLoss, varifocal
 __all__ = [
     'ChannelWiseKLLoss',
     'DDFLoss',
+    'DiceCELoss',
     'FGLLoss',
     'FeatureCosineLoss',
     'FeatureMSELoss',
     'KeypointKLLoss',
     'LaplaceKLLoss',
+    'LevelKLLoss',
     'LocalizationLoss',
     'QualityFocalKDLoss',
+    'SegmentationSums',
     'SoftmaxKLLoss',
     'VFLLoss',
     'aligned_iou',
     'centers_inside',
     'channel_wise_kl',
+    'class_masks',
     'decoupled_distillation',
+    'dice_cross_entropy',
     'distances_to_boxes',
     'edge_distribution_kl',
     'edge_targets',
@@ -65,6 +72,8 @@ __all__ = [
     'keypoint_kl',
     'laplace_kl',
     'laplace_kl_loss',
+    'level_kl',
+    'level_kl_sums',
     'localization_loss',
     'mean_over_images',
     'mean_over_joints',
@@ -73,11 +82,14 @@ __all__ = [
     'quality_focal',
     'quality_focal_kd_loss',
     'refine_boxes',
+    'segmentation_sums',
     'softmax_kl',
     'softmax_kl_loss',
+    'sum_over_rows',
     'to_centers',
     'to_corners',
     'to_float',
+    'uncertainty_weighted',
     'varifocal',
     'weighted_mean',
     'weighting_function',

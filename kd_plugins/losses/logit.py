@@ -12,14 +12,17 @@ from ..registry import MODELS
 from .reduction import global_normalizer, mean_over_images, mean_per_image, to_float
 
 
-def softmax_kl(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+def softmax_kl(
+    student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, detach_teacher: bool = True
+) -> Tensor:
     r"""Return :math:`T^2 KL(softmax(t / T) || softmax(s / T))` at every position (arXiv 1503.02531, section 2).
 
     Args:
         student: Logits of any shape.
-        teacher: Logits of the same shape; no gradient goes through them.
+        teacher: Logits of the same shape, or of one that broadcasts to it.
         temperature: :math:`T` > 0.
         dim: Dimension of the classes.
+        detach_teacher: Whether to stop the gradient to the teacher.
 
     Returns:
         The shape of the input without ``dim``, float32 (float64 for float64).
@@ -28,7 +31,8 @@ def softmax_kl(student: Tensor, teacher: Tensor, temperature: float, dim: int = 
     tensor([0.6931])
     """
     log_q = (to_float(student) / temperature).log_softmax(dim=dim)
-    log_p = (to_float(teacher.detach()) / temperature).log_softmax(dim=dim)
+    target = teacher.detach() if detach_teacher else teacher
+    log_p = (to_float(target) / temperature).log_softmax(dim=dim)
     return (log_p.exp() * (log_p - log_q)).sum(dim=dim) * temperature**2
 
 

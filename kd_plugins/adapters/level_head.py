@@ -1,0 +1,239 @@
+"""An auxiliary head on one level of a network: class logits at any larger size, whole or some rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .pointwise import PointwiseAdapter
+
+Double = Callable[[Tensor], Tensor]
+"""What doubles every spatial axis."""
+
+
+def doublings(size: Sequence[int], target: Sequence[int]) -> int | None:
+    """Return how often every axis has to be doubled to reach the target, ``None`` where no number of times does.
+
+    >>> doublings((4, 5), (32, 40)), doublings((4, 5), (4, 5)), doublings((4, 5), (32, 41)), doublings((4, 4), (2, 2))
+    (3, 0, None, None)
+    """
+    times = 0
+    while size[0] * 2**times < target[0]:
+        times += 1
+    return times if [axis * 2**times for axis in size] == list(target) else None
+
+
+def doubled_rows(x: Tensor, start: int, stop: int, times: int, double: Double) -> Tensor:
+    """Return rows ``[start, stop)`` of what ``times`` doublings make of ``x``, doubling no rows that are not needed.
+
+    Args:
+        x: (N, C, *spatial); rows are entries of the first spatial axis.
+        start: First row of the result.
+        stop: The one after its last.
+        times: How often to double.
+        double: Maps (N, C, *spatial) to (N, C, *twice), each row to its own two.
+
+    >>> x = torch.arange(4.0).view(1, 1, 2, 2)
+    >>> doubled_rows(x, 1, 3, 1, lambda x: F.interpolate(x, scale_factor=2)).tolist()
+    [[[[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0]]]]
+    """
+    if times == 0:
+        return x[:, :, start:stop]
+    first = start // 2
+    coarse = doubled_rows(x, first, (stop + 1) // 2, times - 1, double)
+    return double(coarse)[:, :, start - 2 * first : stop - 2 * first]
+
+
+def interpolated_rows(x: Tensor, start: int, stop: int, size: Sequence[int]) -> Tensor:
+    """Return rows ``[start, stop)`` of what (bi-, tri-)linear interpolation of ``x`` to ``size`` gives.
+
+    Equal to ``F.interpolate(x, size, mode=..., align_corners=False)[:, :, start:stop]`` up to rounding.
+
+    Args:
+        x: (N, C, *spatial) with two or three spatial axes; rows are entries of the first.
+        start: First row of the result.
+        stop: The one after its last.
+        size: Spatial size of the whole.
+
+    >>> x = torch.rand(1, 2, 3, 4)
+    >>> whole = F.interpolate(x, (7, 9), mode='bilinear')
+    >>> torch.allclose(interpolated_rows(x, 2, 5, (7, 9)), whole[:, :, 2:5], atol=1e-6)
+    True
+    """
+    rows = x.shape[2]
+    if rows != size[0]:
+        place = (torch.arange(start, stop, device=x.device, dtype=x.dtype) + 0.5) * (rows / size[0]) - 0.5
+        place = place.clamp(0, rows - 1)
+        # Each row mixes two: a small matrix of hat functions spares an indexed read, whose gradient is not exact to
+        # the last bit on a GPU.
+        low = max(int((start + 0.5) * rows / size[0] - 0.5), 0)
+        high = min(int((stop - 0.5) * rows / size[0] + 0.5) + 1, rows)
+        source = torch.arange(low, high, device=x.device, dtype=x.dtype)
+        mix = (1 - (place[:, None] - source).abs()).clamp(min=0)
+        x = torch.tensordot(mix, x[:, :, low:high], dims=([1], [2])).movedim(0, 2)
+    else:
+        x = x[:, :, start:stop]
+    if x.shape[3:] == torch.Size(size[1:]):
+        return x
+    mode = 'linear' if x.ndim == 4 else 'bilinear'
+    across = F.interpolate(x.flatten(1, 2), tuple(size[1:]), mode=mode, align_corners=False)
+    return across.unflatten(1, x.shape[1:3])
+
+
+def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return means over the parts of ``x`` that fall into each of ``size`` cells.
+
+    Args:
+        x: (N, C, *spatial), two or three spatial axes.
+        size: Spatial size of the result, nowhere larger than that of ``x``.
+
+    >>> shrunk(torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), (1, 1)).item()
+    3.0
+    """
+    if x.shape[2:] == torch.Size(size):
+        return x
+    pool = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
+    return pool(x, list(size))
+
+
+def upsampled_rows(logits: Tensor, start: int, stop: int, size: Sequence[int], double: Double | None = None) -> Tensor:
+    """Return rows ``[start, stop)`` of logits at another size.
+
+    Args:
+        logits: (N, C, *spatial).
+        start: First row of the result.
+        stop: The one after its last.
+        size: Spatial size of the whole; where the logits are as large in every axis, means of them are taken.
+        double: What doubles every axis; ``None`` interpolates.
+
+    Raises:
+        ConfigError: If no number of doublings reaches the size.
+    """
+    if all(axis >= wanted for axis, wanted in zip(logits.shape[2:], size)):
+        return shrunk(logits, size)[:, :, start:stop]
+    if double is None:
+        return interpolated_rows(logits, start, stop, size)
+    times = doublings(logits.shape[2:], size)
+    if times is None:
+        sizes = ' and '.join('x'.join(map(str, axes)) for axes in (logits.shape[2:], size))
+        raise ConfigError(
+            f"upsample is 'deconv', which doubles every axis, and no number of doublings leads from {sizes}; "
+            "use upsample='interpolate'"
+        )
+    return doubled_rows(logits, start, stop, times, double)
+
+
+class LevelHead(nn.Module):
+    """Class logits from the features of one level: a 1x1 convolution, then upsampling.
+
+    Args:
+        in_channels: Channels of the level.
+        num_classes: Channels of the logits.
+        spatial_dims: 2 or 3.
+        upsample: ``'deconv'``: one transposed convolution of stride and kernel 2 that is applied as often as needed,
+            as DSD's ``DeepUp`` (soumbane/DualSelfDistillation, ``networks/*/deepUp.py``). It starts as
+            nearest-neighbour upsampling; the release starts it at random, which shrinks the logits at each step.
+            ``'interpolate'``: linear interpolation.
+
+    >>> LevelHead(8, 2, spatial_dims=2)(torch.zeros(1, 8, 4, 4), (16, 16)).shape
+    torch.Size([1, 2, 16, 16])
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, spatial_dims: int, upsample: str = 'deconv') -> None:
+        super().__init__()
+        self.projection = PointwiseAdapter(in_channels, num_classes)
+        self.doubling: nn.ConvTranspose2d | nn.ConvTranspose3d | None = None
+        if upsample == 'deconv':
+            kind = nn.ConvTranspose2d if spatial_dims == 2 else nn.ConvTranspose3d
+            self.doubling = kind(num_classes, num_classes, kernel_size=2, stride=2)
+            same = torch.eye(num_classes).view(num_classes, num_classes, *[1] * spatial_dims)
+            with torch.no_grad():
+                self.doubling.weight.copy_(same.expand_as(self.doubling.weight))
+                nn.init.zeros_(self.doubling.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits (N, C, *size) of features (N, in_channels, *spatial)."""
+        return upsampled_rows(self.projection(x), 0, size[0], size, self.doubling)
+
+
+class LevelHeads(nn.Module):
+    """Heads of several levels.
+
+    Args:
+        levels: Position to features (N, C, *spatial) of the levels that get a head, on the heads' device.
+        num_classes: Channels of the logits.
+        upsample: See :class:`LevelHead`.
+        share: Whether levels of equal channels and size share a head.
+    """
+
+    def __init__(
+        self, levels: Mapping[int, Tensor], num_classes: int, upsample: str = 'deconv', share: bool = False
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList()
+        self.member_of: dict[int, int] = {}
+        kinds: dict[Sequence[int], int] = {}
+        for position, level in levels.items():
+            kind = level.shape[1:] if share else (position,)
+            if kind not in kinds:
+                kinds[kind] = len(kinds)
+                self.members.append(LevelHead(level.shape[1], num_classes, level.ndim - 2, upsample).to(level))
+            self.member_of[position] = kinds[kind]
+
+    def _head(self, position: int) -> LevelHead:
+        head = self.members[self.member_of[position]]
+        assert isinstance(head, LevelHead)
+        return head
+
+    def project(self, levels: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Return position to logits at the size of the features, of the levels that have a head."""
+        return {position: self._head(position).projection(levels[position]) for position in self.member_of}
+
+    def rows(
+        self, logits: Mapping[int, Tensor], wanted: Iterable[int], start: int, stop: int, size: Sequence[int]
+    ) -> dict[int, Tensor]:
+        """Return position to rows ``[start, stop)`` of the logits at another size.
+
+        Args:
+            logits: From :meth:`project`; those of a position without a head are interpolated.
+            wanted: Which positions.
+            start: First row of the result.
+            stop: The one after its last.
+            size: Spatial size of the whole.
+        """
+        doubles = {at: self._head(at).doubling if at in self.member_of else None for at in wanted}
+        return {at: upsampled_rows(logits[at], start, stop, size, double) for at, double in doubles.items()}
+
+
+class LevelHints(nn.Module):
+    """Maps from the features of shallower levels to the channels of the deepest (FitNets, arXiv 1412.6550).
+
+    Args:
+        levels: Features (N, C, *spatial), the deepest last.
+        size: Positions per axis over which features are averaged before; None keeps those of the deepest.
+
+    >>> hints = LevelHints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])
+    >>> [(ours.shape, theirs.shape) for ours, theirs in hints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])]
+    [(torch.Size([1, 6, 1, 1]), torch.Size([1, 6, 1, 1]))]
+    """
+
+    def __init__(self, levels: Sequence[Tensor], size: int | None = 1) -> None:
+        super().__init__()
+        *shallower, deepest = levels
+        self.size = size
+        self.members = nn.ModuleList(PointwiseAdapter(x.shape[1], deepest.shape[1]).to(x) for x in shallower)
+
+    def forward(self, levels: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Return for every shallower level its mapped features and those of the deepest, of equal shape."""
+        *shallower, deepest = levels
+        wanted = [axis if self.size is None else self.size for axis in deepest.shape[2:]]
+        pairs = []
+        for adapter, x in zip(self.members, shallower):
+            size = [min(axes) for axes in zip(wanted, x.shape[2:], deepest.shape[2:])]
+            # The map is linear, so that the mean comes first.
+            pairs.append((adapter(shrunk(x, size)), shrunk(deepest, size)))
+        return pairs
