@@ -93,6 +93,10 @@ class BaseDistiller(nn.Module):
         """Return how the adapters were built, for error sentences and preflight."""
         return {name: repr(child) for name, child in self.named_children()}
 
+    def monitors(self) -> dict[str, Tensor]:
+        """Return what the last batch showed besides the losses, each of shape ``()``, for the log; may be nothing."""
+        return {}
+
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return each of :attr:`loss_names` with its raw, unweighted value of shape ``()``.
 

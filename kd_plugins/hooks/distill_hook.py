@@ -19,7 +19,7 @@ from .optimizer_group import OptimizerGroup
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession
-from .term_log import TermLog, image_names, non_finite, sentences
+from .term_log import TermLog, image_names, monitor_sentences, monitor_values, non_finite, sentences
 
 CHECKPOINT_KEY = 'distill'
 
@@ -254,8 +254,9 @@ class DistillHook(Hook):
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take(self.session.weights)
             if means:
-                runner.visualizer.add_scalars(means, step=runner.iter + 1)
-                for sentence in sentences(means):
+                watched = monitor_values(self.distillers)
+                runner.visualizer.add_scalars({**means, **watched}, step=runner.iter + 1)
+                for sentence in [*sentences(means), *monitor_sentences(watched)]:
                     runner.logger.info(sentence)
 
     def after_train_epoch(self, runner: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..distillers.base import BaseDistiller
 
 
 class TermLog:
@@ -71,6 +74,33 @@ def sentences(means: dict[str, float]) -> list[str]:
         f'{means[f"{key}/weighted"]:.4f} ({100 * means[f"{key}/ratio"]:.1f} % of the task loss)'
         for key in keys
     ]
+
+
+def monitor_values(distillers: Mapping[str, BaseDistiller]) -> dict[str, float]:
+    """Return what the distillers watched in the last batch, with one transfer to the host.
+
+    Returns:
+        ``distill.<name>/<monitor>`` to its value.
+    """
+    found = {
+        f'distill.{name}/{monitor}': value.detach().float()
+        for name, member in distillers.items()
+        for monitor, value in member.monitors().items()
+    }
+    return dict(zip(found, torch.stack(list(found.values())).tolist())) if found else {}
+
+
+def monitor_sentences(values: dict[str, float]) -> list[str]:
+    """Render what :func:`monitor_values` gave, one line a distiller.
+
+    >>> monitor_sentences({'distill.a/points': 80.0, 'distill.a/spread': 0.5833})
+    ['distill.a: points 80, spread 0.5833']
+    """
+    shown: dict[str, list[str]] = {}
+    for key, value in values.items():
+        name, monitor = key.split('/')
+        shown.setdefault(name, []).append(f'{monitor} {value:.4g}')
+    return [f'{name}: {", ".join(listed)}' for name, listed in shown.items()]
 
 
 def non_finite(raw: dict[str, Tensor]) -> list[str]:
