@@ -1,0 +1,310 @@
+"""Time and memory of our local graph distillation beside its direct form: ``python tools/benchmark/local_graph.py``.
+
+Both sides get the same features and importance of one cloud and compute the loss of PointDistiller and its gradients:
+the most important points, their nearest neighbours in the teacher's feature space, two edge functions with BatchNorm,
+and the reweighted squared difference. The direct form writes it down as the definition does, and as the released code
+computes it: the matrix of all distances, a tensor of all neighbours' features beside their centres', a 1x1 convolution,
+``nn.BatchNorm2d`` and ReLU on every edge. Both sides take turns, so that whatever else the machine does meets both.
+
+``search`` is the choice of points and neighbours, ``edges`` the rest, forward and backward; ``step`` is both. On one
+CPU thread, seconds are processor time, which other processes hardly disturb. Memory is what a step needs beyond its
+inputs and weights at its peak: on CUDA from the allocator, on the CPU the tensors that are alive
+(:class:`kd_plugins.engine.memory.LiveBytes`).
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_plugins.adapters import EdgeAdapter
+from kd_plugins.cli import note, one_sentence, parse
+from kd_plugins.engine.memory import LiveBytes
+from kd_plugins.errors import ConfigError, KDPluginsError
+from kd_plugins.losses.local_graph import (
+    EdgeTerms,
+    LocalGraph,
+    local_graph_loss,
+    nearest_neighbours,
+    normalize_edges,
+    reweighting,
+    top_points,
+)
+from kd_plugins.tables import print_table
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+CHECKED = 600  # points of the cloud on which both sides are compared in float64
+
+
+def parser() -> ArgumentParser:
+    """Return the parser; the defaults are the paper's sizes for PointPillars."""
+    found = ArgumentParser(description='Compare local graph distillation with its direct form, forward and backward')
+    found.add_argument('--points', type=int, default=12000, help='points of the cloud')
+    found.add_argument('--selected', type=int, default=6000, help='points that are distilled')
+    found.add_argument('--neighbours', type=int, default=128)
+    found.add_argument('--channels', type=int, nargs=2, default=[64, 32], help="teacher's and student's")
+    found.add_argument('--edge-channels', type=int, default=32)
+    found.add_argument('--pool', action='store_true', help="pool each point's edges to their maxima")
+    found.add_argument('--repeats', type=int, default=3, help='measured runs of each side')
+    found.add_argument('--device', default='cpu', help="'cpu' or a CUDA device")
+    found.add_argument('--threads', type=int, default=1, help='CPU threads of both sides')
+    found.add_argument('--out', help='write the numbers to this JSON file')
+    return found
+
+
+class Side:
+    """One implementation on one cloud.
+
+    Args:
+        args: Of the command line.
+        points: Of the cloud.
+        dtype: Of everything.
+        seed: Draws the same features and weights for both sides.
+    """
+
+    def __init__(self, args: Namespace, points: int, dtype: torch.dtype, seed: int = 0) -> None:
+        self.args = args
+        torch.manual_seed(seed)
+        drawn = [torch.randn(points, channels, dtype=torch.float64) for channels in (*args.channels, 1)]
+        self.teacher, self.student, importance = (x.to(args.device, dtype) for x in drawn)
+        self.importance = importance[:, 0]
+        self.adapters = [EdgeAdapter(channels, args.edge_channels) for channels in args.channels]
+        self.leaves = [self.student.requires_grad_()]
+        for adapter in self.adapters:
+            self.leaves += adapter.to(args.device, dtype).parameters()
+
+    def held(self) -> list[Tensor]:
+        """Return inputs and weights."""
+        return [self.teacher, self.importance, *self.leaves]
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of the last step."""
+        return [x.grad for x in self.leaves if x.grad is not None]
+
+    def search(self) -> LocalGraph:
+        """Choose points and neighbours."""
+        raise NotImplementedError
+
+    def loss(self, graph: LocalGraph) -> Tensor:
+        """Return the loss on a graph."""
+        raise NotImplementedError
+
+    def edges(self, graph: LocalGraph) -> Tensor:
+        """Compute loss and gradients on a graph."""
+        for x in self.leaves:
+            x.grad = None
+        loss = self.loss(graph)
+        loss.backward()
+        return loss.detach()
+
+    def step(self) -> Tensor:
+        """Compute everything."""
+        return self.edges(self.search())
+
+
+class Ours(Side):
+    """As the library computes it."""
+
+    def search(self) -> LocalGraph:
+        """Choose points and neighbours, in chunks."""
+        centers = top_points(self.importance, self.args.selected)
+        neighbours = nearest_neighbours(self.teacher[centers], self.teacher, self.args.neighbours)
+        return LocalGraph(centers, neighbours, reweighting(self.importance[centers], 1.0))
+
+    def loss(self, graph: LocalGraph) -> Tensor:
+        """Return the loss from a term per point."""
+        halves = [adapter(x, graph.centers) for adapter, x in zip(self.adapters, (self.teacher, self.student))]
+        terms = [EdgeTerms(*(torch.cat(both, dim=1) for both in zip(*halves)))]
+        scale, shift = (torch.cat([getattr(adapter, name) for adapter in self.adapters]) for name in ('scale', 'shift'))
+        return local_graph_loss(normalize_edges(terms, [graph], scale, shift), [graph], self.args.pool).sum()
+
+
+class Direct(Side):
+    """As the definition says it."""
+
+    def search(self) -> LocalGraph:
+        """Choose points and neighbours from the matrix of all distances."""
+        centers = self.importance.topk(min(self.args.selected, len(self.importance))).indices
+        distances = torch.cdist(self.teacher[centers], self.teacher)
+        neighbours = distances.topk(min(self.args.neighbours, len(self.teacher)), largest=False, sorted=False).indices
+        chosen = self.importance[centers]
+        return LocalGraph(centers, neighbours, (chosen / chosen.std(correction=0)).softmax(dim=0))
+
+    def loss(self, graph: LocalGraph) -> Tensor:
+        """Return the loss from a tensor of all edges."""
+        outputs = []
+        for adapter, x in zip(self.adapters, (self.teacher, self.student)):
+            grouped = x[graph.neighbours].permute(2, 0, 1)[None].contiguous()
+            centers = x[graph.centers].T[None, :, :, None].expand_as(grouped)
+            edges = F.conv2d(torch.cat([grouped, centers], dim=1), adapter.projection.weight[:, :, None, None])
+            outputs.append(F.relu(F.batch_norm(edges, None, None, adapter.scale, adapter.shift, training=True)))
+        if self.args.pool:
+            outputs = [x.amax(dim=3, keepdim=True) for x in outputs]
+        return 2.0 * (graph.weights * (outputs[0] - outputs[1]).square().mean(dim=(0, 1, 3))).sum()
+
+
+def difference(first: Tensor, second: Tensor) -> float:
+    """Return the size of the difference relative to the size of ``second``."""
+    return float((first - second).norm() / second.norm().clamp(min=1e-12))
+
+
+def compare(args: Namespace, points: int, dtype: torch.dtype) -> dict[str, float]:
+    """Compare loss and gradients of both sides, on the same neighbours, and how many neighbours are the same.
+
+    Raises:
+        KDPluginsError: If they differ.
+    """
+    mine, other = Ours(args, points, dtype), Direct(args, points, dtype)
+    graph, wanted = mine.search(), other.search()
+    loss = difference(mine.edges(graph), other.edges(wanted._replace(neighbours=graph.neighbours)))
+    gradient = max(difference(a, b) for a, b in zip(mine.gradients(), other.gradients()))
+    if not max(loss, gradient) < TOLERANCE[dtype]:
+        raise KDPluginsError(f'the two sides differ: the loss by {loss:.1e}, the gradients by {gradient:.1e} ({dtype})')
+    same = (graph.neighbours.sort(dim=1).values == wanted.neighbours.sort(dim=1).values).double().mean()
+    return dict(loss=loss, gradient=gradient, same_neighbours=float(same))
+
+
+def seconds(action: Callable[[], Any], device: str) -> float:
+    """Run something once."""
+    cuda = torch.device(device).type == 'cuda'
+    clock = time.perf_counter if cuda or torch.get_num_threads() > 1 else time.process_time
+    if cuda:
+        torch.cuda.synchronize(device)
+    start = clock()
+    action()
+    if cuda:
+        torch.cuda.synchronize(device)
+    return clock() - start
+
+
+def peak_bytes(side: Side, device: str) -> int:
+    """Return how many bytes a step needs beyond inputs and weights."""
+    for x in side.held():
+        x.grad = None
+    if torch.device(device).type == 'cuda':
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        side.step()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    with LiveBytes(side.held()) as live:
+        before = live.now
+        side.step()
+    return live.peak - before
+
+
+def bytes_needed(args: Namespace) -> int:
+    """Estimate the direct form's peak: ten numbers per edge and channel, and the matrix of distances."""
+    edges = args.selected * args.neighbours
+    return 4 * (args.selected * args.points + edges * (4 * args.channels[0] + 2 * args.channels[1]) * 2)
+
+
+def bytes_free(device: str) -> int | None:
+    """Return how much memory is free, None where the system does not say."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.mem_get_info(torch.device(device))[0]
+    try:
+        lines = Path('/proc/meminfo').read_text(encoding='utf-8').splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable')), None)
+
+
+def measure(sides: dict[str, Side], repeats: int, device: str) -> dict[str, dict[str, list[float]]]:
+    """Return the seconds of each part of each side, run in turn after one run that is not counted."""
+    times: dict[str, dict[str, list[float]]] = {name: {'search': [], 'edges': [], 'step': []} for name in sides}
+    for index in range(-1, repeats):
+        # The order alternates: whoever goes second finds warmer caches.
+        for name in list(sides) if index % 2 else list(sides)[::-1]:
+            side, graphs = sides[name], []  # type: ignore[var-annotated]
+            search = seconds(lambda: graphs.append(side.search()), device)  # noqa: B023 (called at once)
+            edges = seconds(lambda: side.edges(graphs[0]), device)  # noqa: B023
+            if index >= 0:
+                for part, value in (('search', search), ('edges', edges), ('step', search + edges)):
+                    times[name][part].append(value)
+    return times
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Compare, measure and print."""
+    torch.set_num_threads(args.threads)
+    agreement = dict(float64=compare(args, min(CHECKED, args.points), torch.float64))
+    sides: dict[str, Side] = {'ours': Ours(args, args.points, torch.float32)}
+    needed, free = bytes_needed(args), bytes_free(args.device)
+    if free is None or needed < 0.9 * free:
+        agreement['float32'] = compare(args, args.points, torch.float32)
+        sides['direct'] = Direct(args, args.points, torch.float32)
+    else:
+        note(
+            f'the direct form would need about {needed / 2**30:.1f} GiB of the {free / 2**30:.1f} that are free, and '
+            'is left out'
+        )
+    times = measure(sides, args.repeats, args.device)
+    memory = {name: peak_bytes(side, args.device) for name, side in sides.items()}
+    ratios: dict[str, float] = {}
+    if 'direct' in sides:
+        for part in ('search', 'edges', 'step'):
+            pairs = zip(times['ours'][part], times['direct'][part])
+            ratios[part] = statistics.median(other / mine for mine, other in pairs)
+        ratios['memory'] = memory['direct'] / memory['ours']
+    numbers = {name: [f'{statistics.median(values):.3f}' for values in times[name].values()] for name in sides}
+    for name in sides:
+        numbers[name].append(f'{memory[name] / 2**20:.0f}')
+    numbers.setdefault('direct', ['does not fit'] * 4)
+    quotients = [f'{ratio:.1f}' for ratio in ratios.values()] or [''] * 4
+    names = ['search (s)', 'edges (s)', 'step (s)', 'memory (MiB)']
+    rows = [list(row) for row in zip(names, numbers['ours'], numbers['direct'], quotients)]
+    print_table(
+        f'{args.selected} of {args.points} points, {args.neighbours} neighbours, {args.channels[0]} and '
+        f'{args.channels[1]} channels to {args.edge_channels}, median of {args.repeats} ({args.device}, threads: '
+        f'{args.threads})',
+        ['', 'ours', 'direct', 'direct / ours'],
+        rows,
+    )
+    for dtype, found in agreement.items():
+        print(
+            f'\n{dtype}: losses agree within {found["loss"]:.1e} and gradients within {found["gradient"]:.1e} '
+            f'(relative); {100 * found["same_neighbours"]:.3f} % of the neighbours are the same.'
+        )
+    settings = {key: value for key, value in vars(args).items() if key != 'out'}
+    return dict(
+        settings=settings, torch=torch.__version__, agreement=agreement, seconds=times, bytes=memory, ratios=ratios
+    )
+
+
+def check_arguments(args: Namespace) -> None:
+    """Refuse numbers that make no cloud."""
+    for key in ('points', 'selected', 'neighbours', 'channels', 'edge_channels', 'repeats', 'threads'):
+        value = getattr(args, key)
+        if min(value) < 1 if isinstance(value, list) else value < 1:
+            raise ConfigError(f'--{key.replace("_", "-")} is {value}; nearest: 1')
+    for key in ('selected', 'neighbours'):
+        if getattr(args, key) > args.points:
+            raise ConfigError(f'--{key} is {getattr(args, key)}, more than the points; nearest: {args.points}')
+
+
+def main() -> None:
+    """Measure and print."""
+    args = parse(parser())
+    with one_sentence():
+        check_arguments(args)
+        numbers = run(args)
+        if args.out:
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
