@@ -1,6 +1,18 @@
 """Metrics that run on any machine."""
 
 from .grid import resample_labels, save_labels
+from .kitti_ap import average_precision
+from .lidar_metric import LidarAPMetric
+from .rotated_overlap import box_overlaps, rectangle_intersections
 from .volumetric import VolumetricMetric, volume_scores
 
-__all__ = ['VolumetricMetric', 'resample_labels', 'save_labels', 'volume_scores']
+__all__ = [
+    'LidarAPMetric',
+    'VolumetricMetric',
+    'average_precision',
+    'box_overlaps',
+    'rectangle_intersections',
+    'resample_labels',
+    'save_labels',
+    'volume_scores',
+]
