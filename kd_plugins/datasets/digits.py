@@ -9,7 +9,6 @@ index.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingDependencyError, nearest
+from ._files import is_complete, write_atomically
 
 CLASSES = tuple('0123456789')
 SPLITS = ('train', 'val')
@@ -210,23 +210,6 @@ def compose(scans: Scans, split: str, index: int, seed: int = 0, size: int = 160
     image: Image = np.clip(canvas + noise, 0, 255).astype(np.uint8)
     boxes = np.array([tight_box(mask) for mask in masks], dtype=np.int64).reshape(-1, 4)
     return Scene(image, boxes, np.array(labels, dtype=np.int64), np.array(masks).reshape(-1, size, size))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
-def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:
-    """Say whether a split was already made with the same arguments (its annotation file is written last)."""
-    try:
-        found = json.loads(ann_file.read_text(encoding='utf-8')).get('info')
-    except (OSError, ValueError, AttributeError):
-        return False
-    return bool(found == info)
 
 
 def make_split(

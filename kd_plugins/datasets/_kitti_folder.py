@@ -1,0 +1,26 @@
+"""The subclass behind :func:`kd_plugins.datasets.kitti.kitti_folder`; the only module here that needs MMDetection3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.datasets import KittiDataset
+
+from .kitti import frame_names, kitti_infos
+
+
+class KittiFolder(KittiDataset):
+    """KITTI's folders."""
+
+    def __init__(self, data_root: str, ann_file: str = '', **arguments: Any) -> None:
+        arguments.setdefault('data_prefix', dict(pts='velodyne', img='image_2'))
+        super().__init__(data_root=data_root, ann_file=ann_file, **arguments)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Make the entries that the converter would have written."""
+        root = Path(self.data_root)
+        labels = (root / 'label_2').is_dir() or not self.test_mode
+        infos = kitti_infos(root, frame_names(root, self.ann_file), with_labels=labels)
+        self._metainfo.setdefault('categories', infos['metainfo']['categories'])
+        return [self.parse_data_info(entry) for entry in infos['data_list']]

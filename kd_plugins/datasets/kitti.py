@@ -1,0 +1,203 @@
+"""KITTI's folders as they are downloaded: no info files, no reduced copies of the point clouds.
+
+MMDetection3D wants its converter's info files. Here the same entries are made in memory from ``calib``, ``label_2`` and
+the sizes of the images, and points outside the image, where nothing is annotated, are left out when they are loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, MissingDependencyError
+from ..registry import DATASETS, TRANSFORMS
+
+CATEGORIES = ('Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 'Tram', 'Misc')
+"""Names of labels in the order of MMDetection3D; any other name, such as ``DontCare``, has the label -1."""
+USUAL_SIZE = (1242, 375)
+"""Width and height of most of KITTI's images, taken where there is no image."""
+
+Matrix = NDArray[np.float64]
+
+
+def read_calibration(path: Path) -> tuple[Matrix, Matrix]:
+    """Return LiDAR to rectified camera and camera to image of the left colour camera, each of shape (4, 4).
+
+    Raises:
+        ConfigError: If the file lacks a matrix.
+    """
+    rows = (line.partition(':') for line in path.read_text(encoding='utf-8').splitlines() if line.strip())
+    values = {name: np.array(numbers.split(), dtype=np.float64) for name, _, numbers in rows}
+    found = []
+    for name, shape in (('P2', (3, 4)), ('R0_rect', (3, 3)), ('Tr_velo_to_cam', (3, 4))):
+        if name not in values or values[name].size != shape[0] * shape[1]:
+            raise ConfigError(
+                f"'{path}' has no {name} of {shape[0]}x{shape[1]} numbers; is it a file of KITTI's calib?"
+            )
+        matrix = np.eye(4)
+        matrix[: shape[0], : shape[1]] = values[name].reshape(shape)
+        found.append(matrix)
+    projection, rectify, to_camera = found
+    return rectify @ to_camera, projection
+
+
+def read_labels(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file of ``label_2`` as instances of MMDetection3D's infos, DontCare areas included.
+
+    Raises:
+        ConfigError: If a line has fewer than 15 fields.
+    """
+    instances = []
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) < 15:
+            raise ConfigError(f"'{path}' line {number} has {len(fields)} fields; valid: KITTI's 15")
+        truncated, occluded, alpha, *rest = (float(field) for field in fields[1:15])
+        high, wide, long = rest[4:7]
+        label = CATEGORIES.index(fields[0]) if fields[0] in CATEGORIES else -1
+        instances.append(
+            dict(
+                bbox_label=label,
+                bbox_label_3d=label,
+                bbox=rest[:4],
+                bbox_3d=[*rest[7:10], long, high, wide, rest[10]],
+                truncated=truncated,
+                occluded=int(occluded),
+                alpha=alpha,
+                score=0.0,
+            )
+        )
+    return instances
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG from its header, :data:`USUAL_SIZE` where there is no such file.
+
+    Raises:
+        ConfigError: If the file is no PNG.
+    """
+    if not path.is_file():
+        return USUAL_SIZE
+    with path.open('rb') as file:
+        header = file.read(24)
+    if len(header) < 24 or not header.startswith(b'\x89PNG'):
+        raise ConfigError(f"'{path}' is no PNG file; copy it again, or take image_2 away to use {USUAL_SIZE}")
+    width, height = struct.unpack('>II', header[16:24])
+    return width, height
+
+
+def frame_names(root: Path, split: str = '') -> list[str]:
+    """Return the frames of a folder, or those that a file names, one a line.
+
+    Args:
+        root: Holds ``velodyne``, ``calib`` and ``label_2``.
+        split: Path of such a file, of KITTI's ``ImageSets``.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if split:
+        if not Path(split).is_file():
+            raise ConfigError(
+                f"KittiFolder.ann_file: '{split}' does not exist; valid: a text file of frame names, or ''"
+            )
+        names = Path(split).read_text(encoding='utf-8').split()
+    else:
+        names = sorted(path.stem for path in (root / 'velodyne').glob('*.bin'))
+    if not names:
+        raise ConfigError(f"KittiFolder: no frames in '{split or root / 'velodyne'}'; valid: files named 000000.bin")
+    return names
+
+
+def kitti_infos(root: Path, names: Sequence[str], with_labels: bool = True) -> dict[str, Any]:
+    """Return what MMDetection3D's converter would write for some frames.
+
+    Args:
+        root: Holds ``velodyne``, ``calib``, ``label_2`` and, where the sizes of images matter, ``image_2``.
+        names: Names of frames, such as ``'000000'``.
+        with_labels: Whether ``label_2`` is read.
+
+    Raises:
+        ConfigError: If a file is missing or damaged.
+    """
+    entries = []
+    for index, name in enumerate(names):
+        wanted = [root / 'velodyne' / f'{name}.bin', root / 'calib' / f'{name}.txt']
+        wanted += [root / 'label_2' / f'{name}.txt'] if with_labels else []
+        absent = next((path for path in wanted if not path.is_file()), None)
+        if absent is not None:
+            raise ConfigError(f"KittiFolder: '{absent}' does not exist; each frame needs {len(wanted)} files")
+        lidar2cam, cam2img = read_calibration(wanted[1])
+        width, height = png_size(root / 'image_2' / f'{name}.png')
+        camera = dict(
+            img_path=f'{name}.png',
+            width=width,
+            height=height,
+            cam2img=cam2img.tolist(),
+            lidar2cam=lidar2cam.tolist(),
+            lidar2img=(cam2img @ lidar2cam).tolist(),
+        )
+        entries.append(
+            dict(
+                sample_idx=index,
+                lidar_points=dict(lidar_path=f'{name}.bin', num_pts_feats=4),
+                images=dict(CAM2=camera),
+                instances=read_labels(wanted[2]) if with_labels else [],
+            )
+        )
+    categories = {name: label for label, name in enumerate(CATEGORIES)} | {'DontCare': -1}
+    return dict(metainfo=dict(categories=categories, dataset='kitti', info_version='1.1'), data_list=entries)
+
+
+@TRANSFORMS.register_module()
+class CameraView:
+    """Leave out the points that the image does not show, as KITTI's reduced point clouds do.
+
+    Comes after ``LoadPointsFromFile`` and before any augmentation.
+
+    Args:
+        camera: Which of the images.
+    """
+
+    def __init__(self, camera: str = 'CAM2') -> None:
+        self.camera = camera
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return ``results`` with fewer ``points``."""
+        view = results['images'][self.camera]
+        points = results['points']
+        place = points.tensor[:, :3]
+        matrix = place.new_tensor(view['lidar2img'])
+        u, v, depth = (place @ matrix[:3, :3].T + matrix[:3, 3]).unbind(dim=1)
+        shown = (depth > 0) & (u >= 0) & (u < view['width'] * depth) & (v >= 0) & (v < view['height'] * depth)
+        results['points'] = points[shown]
+        return results
+
+
+@DATASETS.register_module(name='KittiFolder')
+def kitti_folder(**arguments: Any) -> Any:
+    """Build MMDetection3D's ``KittiDataset`` on KITTI's own folders (``type='kd_plugins.KittiFolder'``).
+
+    Args:
+        arguments: Those of ``KittiDataset``. ``data_root`` holds the folders ``velodyne``, ``calib``, ``label_2`` and,
+            for the sizes of the images, ``image_2``. ``ann_file`` is a text file of frame names, as in KITTI's
+            ``ImageSets``; without it, every frame is used.
+
+    Raises:
+        MissingDependencyError: If MMDetection3D is not installed.
+        ConfigError: If a file is missing or damaged.
+    """
+    try:
+        from ._kitti_folder import KittiFolder
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); tools/doctor.py prints the command"
+        ) from error
+    return KittiFolder(**arguments)
