@@ -6,4 +6,4 @@ _base_ = [
     '../_base_/runtime_det.py',
 ]
 model = dict(bbox_head=dict(num_classes=3))
-train_dataloader = dict(batch_size=4)
+train_dataloader = dict(batch_size=2)
