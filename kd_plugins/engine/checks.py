@@ -17,11 +17,13 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def check_trainable(config: Config, path: str) -> None:
-    """Refuse a config that only a part of a training could inherit.
+    """Refuse a config that only a part of a training could inherit, and one that lists several trainings.
 
     Raises:
         ConfigError: Naming the first part that it lacks.
     """
+    if config.get('stages') and not config.get('model'):
+        raise ConfigError(f"config: '{path}' lists stages, each a training; tools/train_stages.py trains them")
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not config.get(key):
             raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")

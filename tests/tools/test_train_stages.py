@@ -322,6 +322,18 @@ def test_a_training_that_fails_is_quoted_with_its_log(home, tmp_path, monkeypatc
     assert 'started' in capsys.readouterr().out
 
 
+def test_a_single_training_and_a_chain_are_told_apart(home, tmp_path, monkeypatch, capsys):
+    train = import_module('tools.train')
+    monkeypatch.setattr(sys, 'argv', ['train', str(home / 'stages.py')])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert 'tools/train_stages.py trains them' in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['train_stages', str(home / 'first.py'), '--work-dir', str(tmp_path / 'x')])
+    with pytest.raises(SystemExit):
+        tool.main()
+    assert "has no 'stages'" in capsys.readouterr().err and not (tmp_path / 'x').exists()
+
+
 def test_how_trainings_are_started(monkeypatch):
     monkeypatch.setenv('SRUN_ARGS', '--gres=gpu:2 -n 2')
     assert tool.starter('slurm', 1)[:5] == ['srun', '--kill-on-bad-exit=1', '--gres=gpu:2', '-n', '2']
