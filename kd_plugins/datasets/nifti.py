@@ -261,4 +261,4 @@ class NiftiDataset(BaseDataset):
         return pairs
 
 
-__all__ = ['NiftiDataset', 'load_header', 'read_labels', 'read_volume', 'spacing_of', 'split_names']
+__all__ = ['NiftiDataset', 'read_labels', 'read_volume', 'split_names']

@@ -185,4 +185,4 @@ def mean_of(values: np.ndarray[Any, Any]) -> float:
     return float(there.mean()) if len(there) else math.nan
 
 
-__all__ = ['VolumetricMetric', 'mean_of', 'volume_scores']
+__all__ = ['VolumetricMetric', 'volume_scores']

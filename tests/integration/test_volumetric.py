@@ -43,6 +43,7 @@ def make_runner(root: Path, work_dir: Path, *random: dict[str, Any], recorder: A
     test = [LOAD, monai_step({**FIXED[0]}), PACK]
     loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
     epochs = more.pop('epochs', EPOCHS)
+    hooks = {name: more.pop(name) for name in ('distill',) if name in more}
     return Runner(
         model=dict(
             type='kd_plugins.VolumetricSegmentor',
@@ -61,7 +62,7 @@ def make_runner(root: Path, work_dir: Path, *random: dict[str, Any], recorder: A
         val_cfg={},
         val_evaluator=dict(type='kd_plugins.VolumetricMetric', output_dir=str(work_dir / 'out')),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2)),
-        default_hooks=dict(epoch_seed=dict(type='kd_plugins.EpochSeedHook')),
+        default_hooks=dict(epoch_seed=dict(type='kd_plugins.EpochSeedHook'), **hooks),
         custom_hooks=[recorder] if recorder else [],
         randomness=dict(seed=3),
         default_scope='mmengine',
@@ -141,3 +142,23 @@ def test_a_resumed_run_draws_the_same_crops(root: Path, tmp_path: Path) -> None:
     losses = [entry['loss_seg'] for entry in first.losses + second.losses]
     assert losses == [entry['loss_seg'] for entry in whole.losses]
     assert len({round(loss, 6) for loss in losses}) == len(losses)
+
+
+def test_a_distilled_run_leaves_the_plain_networks_checkpoint(root: Path, tmp_path: Path) -> None:
+    levels = ['network.input_block', 'network.downsamples.0']
+    dsd = dict(
+        type='kd_plugins.DualSelfDistiller', encoder=levels, decoder=['network.bottleneck', 'network.upsamples.0']
+    )
+    hook = dict(type='kd_plugins.DistillHook', distillers=dict(dsd=dict(dsd, num_classes=3)))
+    recorder = Recorder()
+    runner = make_runner(root, tmp_path / 'dsd', recorder=recorder, epochs=1, distill=hook)
+    before = network_weights({name: value.clone() for name, value in runner.model.state_dict().items()})
+    runner.train()
+    names = {'loss_encoder_seg', 'loss_decoder_seg', 'loss_encoder_kl', 'loss_decoder_kl'}
+    assert set(recorder.losses[0]) == {'loss', 'loss_seg', *(f'distill.dsd.{name}' for name in names)}
+    assert all(value > 0 for value in recorder.losses[0].values())
+    checkpoint = load_checkpoint(tmp_path / 'dsd' / 'epoch_1.pth')
+    assert list(network_weights(checkpoint)) == list(before)
+    network = monai.networks.nets.DynUNet(**{key: value for key, value in DYNUNET.items() if key != 'type'})
+    network.load_state_dict(network_weights(checkpoint), strict=True)
+    assert not torch.equal(network.bottleneck.conv1.conv.weight, before['bottleneck.conv1.conv.weight'])

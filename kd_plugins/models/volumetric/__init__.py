@@ -1,6 +1,6 @@
 """Volumetric segmentation: an MMEngine model around the networks of MONAI."""
 
 from .preprocessor import VolumePreprocessor
-from .segmentor import VolumetricSegmentor, network_weights
+from .segmentor import VolumetricSegmentor, network_weights, unstack
 
-__all__ = ['VolumePreprocessor', 'VolumetricSegmentor', 'network_weights']
+__all__ = ['VolumePreprocessor', 'VolumetricSegmentor', 'network_weights', 'unstack']

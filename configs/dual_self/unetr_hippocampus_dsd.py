@@ -1,0 +1,16 @@
+# The small UNETR with dual self-distillation. The decoder's levels end before the last, which feeds the network's own
+# head. The release also takes the tokens, reshaped, as the decoder's first level; here every level is a module's map.
+_base_ = './unetr_hippocampus.py'
+default_hooks = dict(
+    distill=dict(
+        type='kd_plugins.DistillHook',
+        distillers=dict(
+            dsd=dict(
+                type='kd_plugins.DualSelfDistiller',
+                encoder=['network.encoder1', 'network.encoder2', 'network.encoder3', 'network.encoder4'],
+                decoder=['network.decoder5', 'network.decoder4', 'network.decoder3'],
+                num_classes=3,
+            )
+        ),
+    )
+)
