@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
+from ..configs import read_config
 from ..hooks import DistillHook
 from .generated import strip_pretrained, use_generated_data
 from .launch import build_runner
@@ -44,7 +45,22 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         config.train_dataloader.persistent_workers = False
         config.train_dataloader.pop('prefetch_factor', None)
     removed = [f'model{"." if name[0] != "." else ""}{name}' for name in strip_pretrained(config.model)]
+    removed += [f'teacher.config: model.{name}' for name in _strip_teacher(config)]
     return [f'{name} is not loaded here: the network starts at random' for name in removed]
+
+
+def _strip_teacher(config: Config) -> list[str]:
+    """Keep a teacher without a checkpoint from loading what its own config starts from."""
+    distill = (config.get('default_hooks') or {}).get('distill') or {}
+    teacher = distill.get('teacher') or {}
+    if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
+        return []
+    found = read_config(teacher['config'], key='teacher.config')
+    if 'model' not in found:
+        return []
+    removed = list(strip_pretrained(found.model))
+    teacher['config'] = ConfigDict(model=found.model, default_scope=found.get('default_scope'))
+    return removed
 
 
 def drive(runner: Any, body: Callable[[], None]) -> None:

@@ -1,15 +1,25 @@
-"""Build what every shipped config names, then run it for one step on generated images (``tools/preflight.py``).
+"""Build what every shipped config names, then run it for one step on generated data (``tools/preflight.py``).
 
-A config whose OpenMMLab package is not installed is skipped and named.
+Each config is checked in a process of its own, forked from one that has imported the large packages already. A config
+whose OpenMMLab package is not installed is skipped and named. ``check_configs.py dwpose 'gfl/*ld'`` checks those
+whose path has a match.
 """
 
 from __future__ import annotations
 
-import subprocess
+import io
+import multiprocessing
+import re
 import sys
 import time
 import warnings
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from fnmatch import fnmatch
 from importlib.util import find_spec
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +28,50 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-
-def shipped_configs() -> list[Path]:
-    """Return every config that can be trained, sorted."""
-    return sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-
-
-def needed_packages(text: str) -> list[str]:
-    """Return the packages that a config inherits from (``mmdet::...``), in order of appearance.
-
-    >>> needed_packages("_base_ = ['mmdet::_base_/default_runtime.py', '../x.py']")
-    ['mmdet']
-    """
-    return [name for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d') if f'{name}::' in text]
+# Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
+MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
+MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
+PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'tools.preflight')
+# Augmentations of packages that neither training on generated data nor evaluation needs.
+OPTIONAL_STEPS = {'Albumentation': 'albumentations'}
 
 
-def build(path: Path) -> None:
+def shipped_configs(patterns: Sequence[str] = ()) -> list[Path]:
+    """Return every config that can be trained, or those that match a pattern, sorted."""
+    found = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+    names = [path.relative_to(ROOT / 'configs').as_posix() for path in found]
+    wanted = [not patterns or any(fnmatch(name, f'*{part}*') for part in patterns) for name in names]
+    return list(compress(found, wanted))
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """Yield a config and every config of this checkout that it names: its bases, and its teacher's."""
+    waiting, seen = [path.resolve()], set[Path]()
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        yield current
+        names = re.findall(r"'([^':]+\.py)'", current.read_text(encoding='utf-8'))
+        places = [place.resolve() for name in names for place in (current.parent / name, ROOT / name)]
+        waiting += [place for place in places if place.is_file()]
+
+
+def needed_packages(path: Path) -> list[str]:
+    """Return the packages that a config, its bases and its teacher need."""
+    text = '\n'.join(found.read_text(encoding='utf-8') for found in files_of(path))
+    return [name for name, mark in MARKS.items() if re.search(mark, text)]
+
+
+def build(path: Path) -> list[str]:
     """Build everything that the config names and that needs neither data nor weights.
 
     Args:
         path: The config.
+
+    Returns:
+        What was left out because a package is not installed.
     """
     from mmengine.dataset import Compose
     from mmengine.registry import HOOKS, MODELS, DefaultScope, init_default_scope
@@ -46,58 +80,113 @@ def build(path: Path) -> None:
     Visualizer.get_instance('check_configs')  # some hooks ask for the current one when they are made
     config = Config.fromfile(path)
     init_default_scope(config.get('default_scope', 'mmengine'))
+    left_out = set()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')):
         MODELS.build(config.model)
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            dataset: Any = config.get(loader, {}).get('dataset', {})
-            if dataset.get('pipeline'):
-                Compose(dataset.pipeline)
+            dataset: Any = (config.get(loader) or {}).get('dataset', {})
+            steps = []
+            for step in dataset.get('pipeline') or []:
+                package = OPTIONAL_STEPS.get(str(step.get('type')))
+                if package and not find_spec(package):
+                    left_out.add(f"{package}, which '{step.type}' needs, is not installed")
+                else:
+                    steps.append(step)
+            Compose(steps)
         for hook in [*config.get('default_hooks', {}).values(), *config.get('custom_hooks', [])]:
             if isinstance(hook, dict):
                 HOOKS.build(hook)
+    return sorted(left_out)
 
 
 def preflight(path: Path, config: Config) -> None:
-    """Run one step of a config on generated images, in a process of its own.
+    """Run one step of a config on generated data.
 
-    A frozen teacher whose checkpoint is not there yet (a run that has to be trained first) starts at random.
+    What has to be trained first, a frozen teacher or the model that a second stage starts from, starts at random where
+    its checkpoint is not there.
 
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
-    command = [sys.executable, str(ROOT / 'tools' / 'preflight.py'), str(path), '--generated']
+    from tools import preflight as tool
+
+    changes = []
     distill = config.default_hooks.get('distill') or {}
     checkpoint = (distill.get('teacher') or {}).get('checkpoint')
     if checkpoint and not Path(checkpoint).is_file():
-        command += ['--cfg-options', 'default_hooks.distill.teacher.checkpoint=None']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError('preflight: ' + ' | '.join((done.stdout + done.stderr).strip().splitlines()[-5:]))
+        changes.append('default_hooks.distill.teacher.checkpoint=None')
+    if config.get('load_from') and not Path(config.load_from).is_file():
+        changes.append('load_from=None')
+    sys.argv = ['preflight', str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
+        try:
+            status = tool.main()
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+    if status:
+        raise RuntimeError('preflight: ' + ' | '.join(output.getvalue().strip().splitlines()[-5:]))
 
 
-def main() -> int:
-    """Check all configs; return the exit status."""
+def check(path: Path, answer: Any) -> None:
+    """Check one config in this process.
+
+    Args:
+        path: The config.
+        answer: A connection, to which a pair is sent: what failed, or ``''``, and what was left out.
+    """
     warnings.simplefilter('ignore')
-    failed = 0
-    for path in shipped_configs():
+    failure, left_out = '', list[str]()
+    try:
+        config = Config.fromfile(path)
+        if config.get('stages'):
+            # The configs that it lists are shipped, and checked, on their own.
+            from kd_plugins.engine.stages import read_stages, stage_config
+
+            for stage in read_stages(config, str(path)):
+                stage_config(stage, {})
+        else:
+            left_out = build(path)
+            if 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
+                preflight(path, config)
+    except Exception as error:  # every config is tried, and each says what is wrong
+        failure = f'{type(error).__name__}: {error}'
+    answer.send((failure, left_out))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check all configs; return the exit status."""
+    parser = ArgumentParser(description='Build what each config names and run one step')
+    parser.add_argument('patterns', nargs='*', help='parts of paths, with wildcards; by default every config')
+    paths = shipped_configs(parser.parse_args(arguments).patterns)
+    server = 'forkserver' in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context('forkserver' if server else 'spawn')
+    if server:
+        context.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    failed, remarks = 0, Counter[str]()
+    for path in paths:
         name = path.relative_to(ROOT).as_posix()
-        lacking = [package for package in needed_packages(path.read_text(encoding='utf-8')) if not find_spec(package)]
+        lacking = [package for package in needed_packages(path) if not find_spec(package)]
         if lacking:
             print(f'skip  {name}: {", ".join(lacking)} is not installed')
             continue
         start = time.monotonic()
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=check, args=(path, theirs))
+        process.start()
+        theirs.close()
         try:
-            build(path)
-            config = Config.fromfile(path)
-            if 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
-                preflight(path, config)
-        except Exception as error:  # every config is tried, and each says what is wrong
-            failed += 1
-            print(f'FAIL  {name}: {type(error).__name__}: {error}')
-        else:
-            print(f'ok    {name} ({time.monotonic() - start:.1f} s)')
-    print(f'{failed} configs failed' if failed else 'all configs build and pass preflight')
-    return int(bool(failed))
+            failure, left_out = ours.recv()
+        except EOFError:
+            failure, left_out = 'its process died', []
+        process.join()
+        failed += bool(failure)
+        remarks.update(left_out)
+        print(f'FAIL  {name}: {failure}' if failure else f'ok    {name} ({time.monotonic() - start:.1f} s)', flush=True)
+    for remark, count in remarks.items():
+        print(f'note: {remark}, so {count} configs were built without it')
+    print(f'{failed} configs failed' if failed else f'{len(paths)} configs build and pass preflight')
+    return int(bool(failed) or not paths)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,43 @@
+"""Which configs the gate checks, and what it finds in them."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+
+check_configs = import_module('tools.setup.check_configs')
+CONFIGS = check_configs.ROOT / 'configs'
+
+
+def names(*patterns):
+    return [path.name for path in check_configs.shipped_configs(patterns)]
+
+
+def test_patterns_choose_configs():
+    assert 'gfl_r18_bccd.py' in names() and 'gfl_r18.py' not in names()
+    assert names('dwpose/rtmpose', '*born') == ['rtmpose-s_lspet.py', 'rtmpose-t_lspet.py', 'gfl_r18_bccd_born-again.py']
+        'rtmpose-s_lspet.py',
+        'rtmpose-t_lspet.py',
+        'gfl_r18_bccd_born-again.py',
+    ]
+    assert check_configs.main(['no such config']) == 1
+
+
+def test_packages_of_bases_and_teachers_count():
+    assert check_configs.needed_packages(CONFIGS / 'gfl' / 'gfl_r18_bccd.py') == ['mmdet']
+    # MMPose by the runtime that it inherits.
+    assert check_configs.needed_packages(CONFIGS / 'dwpose' / 'dwpose_t-t_lspet_stage2.py') == ['mmpose']
+
+
+def test_a_config_that_fails_is_named_and_the_status_says_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'wrong.py').write_text("model = dict(type='NoSuchModel')\n")
+    monkeypatch.setattr(check_configs, 'ROOT', tmp_path)
+    assert check_configs.main([]) == 1
+    out = capsys.readouterr().out
+    assert 'FAIL  configs/wrong.py: KeyError' in out and '1 configs failed' in out
+
+
+@pytest.mark.skipif(find_spec('mmpose') is None, reason='MMPose is not installed')
+def test_a_second_stage_steps_without_the_first():
+    assert check_configs.main(['dwpose_t-t_lspet_stage2.py']) == 0
