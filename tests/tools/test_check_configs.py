@@ -15,7 +15,7 @@ def names(*patterns):
 
 def test_patterns_choose_configs():
     assert 'gfl_r18_bccd.py' in names() and 'gfl_r18.py' not in names()
-    assert names('dwpose/rtmpose', '*born') == ['rtmpose-s_lspet.py', 'rtmpose-t_lspet.py', 'gfl_r18_bccd_born-again.py']
+    assert names('dwpose/rtmpose-', '*again') == [
         'rtmpose-s_lspet.py',
         'rtmpose-t_lspet.py',
         'gfl_r18_bccd_born-again.py',
