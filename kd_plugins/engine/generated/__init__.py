@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from ...errors import ConfigError
 from ..config import walk
-from . import detection, pose, volumes
+from . import detection, pose, segmentation, volumes
 
 # A config's ``default_scope`` to what returns ``train_dataloader.dataset`` for it, from the config and a batch size.
 # The data set has a few different items and an ordinary length: schedules by epoch and warm-ups need one.
@@ -17,6 +17,7 @@ GENERATORS: dict[str, Callable[[Config, int], dict[str, Any]]] = {
     'mmdet': detection.generated_dataset,
     'mmengine': volumes.generated_dataset,  # a VolumetricSegmentor needs no other package's scope
     'mmpose': pose.generated_dataset,
+    'mmseg': segmentation.generated_dataset,
 }
 
 
@@ -46,12 +47,15 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
 
 
 def strip_pretrained(node: Any) -> Iterator[str]:
-    """Remove every ``init_cfg`` that loads a file, and yield what was removed."""
+    """Remove every ``init_cfg`` or ``pretrained`` that loads a file, and yield what was removed."""
     for path, found in list(walk(node)):
         init = found.get('init_cfg')
         if isinstance(init, dict) and init.get('type') == 'Pretrained':
             found['init_cfg'] = None
             yield f'{path}.init_cfg ({init.get("checkpoint")})'
+        if isinstance(found.get('pretrained'), str):  # the older way, which MMSegmentation's configs still take
+            removed, found['pretrained'] = found['pretrained'], None
+            yield f'{path}.pretrained ({removed})'
 
 
 __all__ = ['GENERATORS', 'strip_pretrained', 'use_generated_data']
