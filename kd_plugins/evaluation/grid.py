@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 AFFINE_TOLERANCE = 1e-4
@@ -34,8 +35,9 @@ def resample_labels(labels: Tensor, affine: Any, target_affine: Any, target_shap
     from monai.transforms import SpatialResample
 
     resample = SpatialResample(mode='nearest', padding_mode='zeros', dtype=np.float64)
-    volume = MetaTensor(labels.double(), affine=np.asarray(affine, dtype=np.float64))
-    found = resample(volume, dst_affine=np.asarray(target_affine, dtype=np.float64), spatial_size=tuple(target_shape))
+    here, there = (torch.as_tensor(np.asarray(entry, dtype=np.float64)) for entry in (affine, target_affine))
+    volume = MetaTensor(labels.double(), affine=here)
+    found: Any = resample(volume, dst_affine=there, spatial_size=tuple(target_shape))
     result: Tensor = found.as_tensor().round().long()
     return result
 
@@ -57,7 +59,7 @@ def save_labels(path: str | Path, labels: Tensor, affine: Any, like: str | None 
     )
     image.header.set_xyzt_units('mm')
     if like is not None:
-        theirs = nibabel.load(like).header
+        theirs: Any = nibabel.load(like).header
         image.header.set_xyzt_units(*theirs.get_xyzt_units())
         codes = int(theirs['sform_code']), int(theirs['qform_code'])
         if any(codes):

@@ -49,16 +49,17 @@ def volume_scores(
     from monai.metrics import compute_dice, compute_hausdorff_distance
     from monai.networks import one_hot
 
-    pair = [one_hot(entry[None].cpu(), num_classes) for entry in (prediction, labels)]
-    dice = compute_dice(*pair, include_background=False, ignore_empty=ignore_empty)[0]
+    mine, theirs = one_hot(prediction[None].cpu(), num_classes), one_hot(labels[None].cpu(), num_classes)
+    dice = compute_dice(mine, theirs, include_background=False, ignore_empty=ignore_empty)[0]
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='.*is all 0')
-        distance = compute_hausdorff_distance(*pair, percentile=95, spacing=tuple(spacing))[0]
-    mine, theirs = (entry[0, 1:].flatten(1).any(1) for entry in pair)
+        # Of absent structures, and of an argument that MONAI gives to its own function.
+        warnings.simplefilter('ignore')
+        distance = compute_hausdorff_distance(mine, theirs, percentile=95, spacing=tuple(spacing))[0]
+    found, wanted = (entry[0, 1:].flatten(1).any(1) for entry in (mine, theirs))
     return {
         'dice': dice.tolist(),
         'hd95': [value if math.isfinite(value) else math.nan for value in distance.tolist()],
-        'one_sided': (mine != theirs).double().tolist(),
+        'one_sided': (found != wanted).double().tolist(),
     }
 
 
