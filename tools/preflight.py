@@ -26,7 +26,7 @@ def parser() -> ArgumentParser:
     found = ArgumentParser(description='Run one batch and show what would be silently wrong')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
     found.add_argument(
-        '--generated', action='store_true', help='use two generated images even where the data set exists'
+        '--generated', action='store_true', help='use generated data even where the data set exists'
     )
     add_cfg_options(found)
     return found
@@ -70,7 +70,7 @@ def main() -> int:
             try:
                 check_data(config, ('train_dataloader',))
             except ConfigError as error:
-                note(f'{error}; two generated images are used instead')
+                note(f'{error}; generated data is used instead')
                 generated = True
         with temporary_runner(config, generated) as (runner, remarks):
             result = inspect(runner)
