@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS
 
 from ..errors import ConfigError, nearest
 from .config import walk
+from .pose_checks import check_pose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -117,13 +118,14 @@ def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
 
 
 def check_classes(config: Config) -> None:
-    """Refuse a model that predicts another number of classes than the training data has.
+    """Refuse a model that predicts another number of classes, or keypoints, than the training data has.
 
     Raises:
         ConfigError: Naming the key.
     """
     if 'model' not in config:
         return
+    check_pose(config)
     predicted = list(_predicted_classes(config))
     classes = dataset_classes(config) if predicted else None
     for key, found in predicted:

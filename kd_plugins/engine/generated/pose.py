@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from torch.utils.data import Dataset
 
 from ...errors import ConfigError
 from ...registry import DATASETS
 from ..config import walk
+from ..pose_checks import pose_metainfo
 
 
 @DATASETS.register_module()
@@ -118,25 +118,6 @@ def input_size(steps: Sequence[dict[str, Any]]) -> tuple[int, int]:
     raise ConfigError('--generated: the codec of the training pipeline has no input_size, so a data set is needed')
 
 
-def pose_metainfo(config: Config) -> dict[str, Any]:
-    """Return what the training data says of its keypoints: the config's ``metainfo``, else that of the dataset's type.
-
-    Raises:
-        ConfigError: If neither does.
-    """
-    dataset = config.train_dataloader.dataset
-    if dataset.get('metainfo'):
-        return dict(dataset.metainfo)
-    kind = dataset.type
-    if isinstance(kind, str):
-        with MMENGINE_DATASETS.switch_scope_and_registry('mmpose') as registry:
-            kind = registry.get(kind)
-    metainfo = getattr(kind, 'METAINFO', None)
-    if not metainfo:
-        raise ConfigError(f"train_dataloader.dataset.metainfo is missing, and '{dataset.type}' has none of its own")
-    return dict(metainfo)
-
-
 def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
     """Return the config of a data set that suits a pose estimator.
 
@@ -145,10 +126,16 @@ def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
         batch_size: Images per batch.
     """
     steps = target_steps(config)
+    metainfo = pose_metainfo(config)
+    if metainfo is None:
+        kind = config.train_dataloader.dataset.type
+        raise ConfigError(
+            f"--generated: train_dataloader.dataset.metainfo is missing, and '{kind}' has none of its own"
+        )
     return dict(
         type='kd_plugins.GeneratedPose',
         pipeline=steps,
-        metainfo=pose_metainfo(config),
+        metainfo=metainfo,
         size=input_size(steps),
         images=4 * batch_size,
         length=1000 * batch_size,
