@@ -13,8 +13,8 @@ class VolumeDataSample(BaseDataElement):
     ``orientation`` (for example ``'RAS'``).
 
     Attributes:
-        gt_sem_seg: Labels: ``.data`` of shape (1, *S), int64, and the ``.affine`` of their grid.
-        pred_sem_seg: Prediction: ``.data`` of shape (1, *S), int64, on the grid of the network's input.
+        gt_sem_seg: Labels: ``.data`` of shape (1, ...), int64, and the ``.affine`` of their grid.
+        pred_sem_seg: Prediction: ``.data`` of shape (1, ...), int64, on the grid of the network's input.
 
     >>> import torch
     >>> sample = VolumeDataSample(metainfo=dict(img_path='a.nii.gz'))

@@ -94,7 +94,7 @@ class PackVolume:
     """Make the model's ``inputs`` and ``data_samples`` of ``image`` and ``label``, of one volume or of each crop."""
 
     def __call__(self, results: Any) -> dict[str, Any]:
-        """Return ``inputs``, float32 of shape (C, *S), and ``data_samples``; lists of both for several crops.
+        """Return ``inputs``, float32 of shape (C, ...), and ``data_samples``; lists of both for several crops.
 
         Raises:
             ConfigError: If a transform has interpolated the labels.

@@ -20,13 +20,13 @@ def resample_labels(labels: Tensor, affine: Any, target_affine: Any, target_shap
     Exact where the grids share their voxel centres, which flips, permuted axes, crops and padding keep.
 
     Args:
-        labels: Class indices of shape (1, *S).
+        labels: Class indices of shape (1, ...).
         affine: From their voxel indices to millimetres, shape (4, 4).
         target_affine: That of the other grid.
         target_shape: Shape of the other grid.
 
     Returns:
-        int64 of shape (1, *target_shape).
+        int64 of shape (1, ...).
     """
     same = tuple(labels.shape[1:]) == tuple(target_shape)
     if same and np.allclose(affine, target_affine, atol=AFFINE_TOLERANCE):

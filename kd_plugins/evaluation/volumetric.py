@@ -29,8 +29,8 @@ def volume_scores(
         q_{95}\\{d(g, \\partial P_c)\\}_{g \\in \\partial G_c}\\big)
 
     Args:
-        prediction: Class indices of shape (1, *S).
-        labels: Class indices of shape (1, *S), on the same grid.
+        prediction: Class indices of shape (1, ...).
+        labels: Class indices of shape (1, ...), on the same grid.
         num_classes: Number of classes C with the background.
         spacing: Voxel size along each axis in millimetres.
         ignore_empty: What the Dice of a structure is that the labels lack: NaN, or else 1 where the prediction lacks

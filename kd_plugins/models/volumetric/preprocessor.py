@@ -45,7 +45,7 @@ class VolumePreprocessor(BaseDataPreprocessor):
     """
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return ``inputs``, float32 of shape (N, C, *S), and the list ``data_samples``.
+        """Return ``inputs``, float32 of shape (N, C, ...), and the list ``data_samples``.
 
         Args:
             data: ``inputs`` and ``data_samples`` as ``pseudo_collate`` gives them; each may be one list per crop.

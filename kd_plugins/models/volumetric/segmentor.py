@@ -37,7 +37,7 @@ def unstack(output: Any, dims: int, key: str = 'model.network') -> list[Tensor]:
     """Return a network's maps of logits, the main one first and those of its deep supervision after it.
 
     Args:
-        output: A tensor of shape (N, C, *S), or (N, H, C, *S) with H heads, as DynUNet stacks them in training; or a
+        output: A tensor of shape (N, C, ...), or (N, H, C, ...) with H heads, as DynUNet stacks them in training; or a
             list of maps, of which the first is the main one and no other is as large.
         dims: Number of dimensions of the network's input.
         key: Config key for the error sentence.
@@ -68,9 +68,9 @@ class VolumetricSegmentor(BaseModel):
     as ``network.*``; :func:`network_weights` gives them back to MONAI. Two-dimensional networks work as well.
 
     Args:
-        network: ``dict(type='DynUNet', ...)``, any class of ``monai.networks.nets`` that maps (N, C_in, *S) to logits
-            (N, C, *S). One with deep supervision may stack or list several (:func:`unstack`).
-        loss: A class of ``monai.losses`` called with logits (N, C, *S) and labels (N, 1, *S). ``None`` takes
+        network: ``dict(type='DynUNet', ...)``, any class of ``monai.networks.nets`` that maps (N, C_in, ...) to logits
+            (N, C, ...). One with deep supervision may stack or list several (:func:`unstack`).
+        loss: A class of ``monai.losses`` called with logits (N, C, ...) and labels (N, 1, ...). ``None`` takes
             ``dict(type='DiceCELoss', to_onehot_y=True, softmax=True)``: background included, both parts with weight 1.
         inferer: A class of ``monai.inferers`` for prediction, as a rule
             ``dict(type='SlidingWindowInferer', roi_size=..., overlap=..., mode='gaussian')``. ``None`` gives the whole
@@ -113,7 +113,7 @@ class VolumetricSegmentor(BaseModel):
         """Run the network.
 
         Args:
-            inputs: Shape (N, C, *S); with ``mode='predict'`` also a list of volumes (C, *S) of different shapes.
+            inputs: Shape (N, C, ...); with ``mode='predict'`` also a list of volumes (C, ...) of different shapes.
             data_samples: One per volume; ``mode='loss'`` reads ``gt_sem_seg``.
             mode: ``'tensor'`` returns the network's own output, ``'loss'`` a dict with ``loss_seg`` of shape ``()``,
                 ``'predict'`` the data samples with ``pred_sem_seg``.
@@ -137,7 +137,7 @@ class VolumetricSegmentor(BaseModel):
     def predict(
         self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[VolumeDataSample] | None = None
     ) -> list[VolumeDataSample]:
-        """Return the data samples with the class of each voxel in ``pred_sem_seg.data``, int64 of shape (1, *S)."""
+        """Return the data samples with the class of each voxel in ``pred_sem_seg.data``, int64 of shape (1, ...)."""
         samples = list(data_samples or [VolumeDataSample() for _ in inputs])
 
         def network(windows: Tensor) -> Tensor:
