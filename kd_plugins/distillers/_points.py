@@ -48,12 +48,16 @@ class PointReader:
         """Return those of a tap's tensors that hold features."""
         return list(tensors)
 
-    def samples(self, x: Tensor) -> list[Tensor]:
-        """Return the features of each sample's points, (n, C); of a batch without samples, one without points."""
+    def sizes(self, x: Tensor) -> list[int]:
+        """Return how many points each sample has."""
         raise NotImplementedError
 
-    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return where each sample's points lie, (n, D).
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the features of all samples' points, one sample after another, (V, C)."""
+        raise NotImplementedError
+
+    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return where the points lie, (V, D).
 
         Args:
             x: A level.
@@ -61,8 +65,8 @@ class PointReader:
         """
         raise NotImplementedError
 
-    def counts(self, x: Tensor) -> list[Tensor]:
-        """Return how many raw points each point of each sample holds, (n,)."""
+    def counts(self, x: Tensor) -> Tensor:
+        """Return how many raw points each point holds, (V,)."""
         raise NotImplementedError
 
 
@@ -90,22 +94,29 @@ class GridReader(PointReader):
                     sizes[index] = min(rows, height), min(columns, width)
         return sizes
 
-    def samples(self, x: Tensor) -> list[Tensor]:
-        """Return the features of the locations on each image, (n, C)."""
-        found = [image[:, :h, :w].flatten(1).T for image, (h, w) in zip(x, self._inside(x))]
-        return found or [x.movedim(1, -1).flatten(0, -2)]
+    def sizes(self, x: Tensor) -> list[int]:
+        """Return how many locations lie on each image."""
+        return [height * width for height, width in self._inside(x)]
 
-    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the centres (x, y) of the locations on each image, (n, 2)."""
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the features of the locations on images, (V, C)."""
+        inside = self._inside(x)
+        if len(set(inside)) > 1:
+            return torch.cat([image[:, :h, :w].flatten(1).T for image, (h, w) in zip(x, inside)])
+        height, width = inside[0] if inside else x.shape[2:]
+        return x[:, :, :height, :width].movedim(1, 3).flatten(0, 2)
+
+    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the centres (x, y) of the locations on images, (V, 2)."""
         full = self._input_size or x.shape[2:]
         steps = [size / max(cells, 1) for size, cells in zip(full, x.shape[2:])]
-        found = []
+        found = [x.new_zeros(0, 2)]
         for size in self._inside(x):
             ys, xs = (
                 (torch.arange(cells, device=x.device, dtype=x.dtype) + 0.5) * step for cells, step in zip(size, steps)
             )
             found.append(torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1))
-        return found or [x.new_zeros(0, 2)]
+        return torch.cat(found)
 
 
 class VoxelReader(PointReader):
@@ -126,32 +137,37 @@ class VoxelReader(PointReader):
         return found
 
     @cached_property
-    def _rows(self) -> list[Tensor]:
-        """The rows of each sample. How many they are must be known here, which is one wait for the device."""
-        owner = self._voxels('coors')[:, 0].long()
-        sizes: list[int] = torch.bincount(owner, minlength=self.batch.num_images).tolist()
-        return list(owner.argsort(stable=True).split(sizes or [0]))
+    def _order(self) -> Tensor:
+        """Sample after sample."""
+        return self._voxels('coors')[:, 0].argsort(stable=True)
 
-    def _split(self, x: Tensor) -> list[Tensor]:
-        return [x.index_select(0, rows) for rows in self._rows]
+    @cached_property
+    def _sizes(self) -> list[int]:
+        # How many voxels a sample has must be known here, which is one wait for the device.
+        found: list[int] = torch.bincount(self._voxels('coors')[:, 0].long(), minlength=self.batch.num_images).tolist()
+        return found
 
-    def samples(self, x: Tensor) -> list[Tensor]:
-        """Return the features of each sample's voxels, (n, C)."""
+    def sizes(self, x: Tensor) -> list[int]:
+        """Return how many voxels each sample has."""
+        return self._sizes
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the features of the voxels, (V, C)."""
         count = len(self._voxels('coors'))
         if len(x) != count:
             raise ConfigError(
                 f"{self.key}.points is 'voxel', and the layer gives {len(x)} rows for {count} voxels; "
                 'tap the voxel encoder'
             )
-        return self._split(x)
+        return x.index_select(0, self._order)
 
-    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return (x, y, z) of each sample's voxels, in voxels, (n, 3)."""
-        return self._split(self._voxels('coors')[:, 1:].flip(-1).to(x.dtype))
+    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return (x, y, z) of the voxels, in voxels, (V, 3)."""
+        return self._voxels('coors')[:, 1:].flip(-1).to(x.dtype).index_select(0, self._order)
 
-    def counts(self, x: Tensor) -> list[Tensor]:
-        """Return how many points each voxel holds, (n,)."""
-        return self._split(self._voxels('num_points').to(x.dtype))
+    def counts(self, x: Tensor) -> Tensor:
+        """Return how many points each voxel holds, (V,)."""
+        return self._voxels('num_points').to(x.dtype).index_select(0, self._order)
 
 
 class CloudReader(PointReader):
@@ -174,22 +190,26 @@ class CloudReader(PointReader):
             if x.is_floating_point() and not CloudReader._are_coordinates(tensors, index)
         ]
 
-    def samples(self, x: Tensor) -> list[Tensor]:
-        """Return the features of each sample's points, (n, C)."""
-        return [cloud.T for cloud in x] or [x.movedim(1, -1).flatten(0, -2)]
+    def sizes(self, x: Tensor) -> list[int]:
+        """Return how many points each sample has."""
+        return [x.shape[2]] * x.shape[0]
 
-    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return (x, y, z) of each sample's points, (n, 3)."""
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the features of the points, (V, C)."""
+        return x.movedim(1, 2).flatten(0, 1)
+
+    def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return (x, y, z) of the points, (V, 3)."""
         index = next(i for i, tensor in enumerate(tensors) if tensor is x)
         if index and self._are_coordinates(tensors, index - 1):
-            return list(tensors[index - 1])
+            return tensors[index - 1].flatten(0, 1)
         raw = self.batch.inputs.get('points') if isinstance(self.batch.inputs, dict) else None
         if raw is None or any(len(cloud) != x.shape[2] for cloud in raw):
             raise ConfigError(
                 f'{self.key}.space needs coordinates, and neither the layer nor the input has any for its '
                 f"{x.shape[2]} points; nearest: 'feature'"
             )
-        return [cloud[:, :3].to(x) for cloud in raw]
+        return torch.cat([cloud[:, :3].to(x) for cloud in raw])
 
 
 READERS: dict[str, type[PointReader]] = {'grid': GridReader, 'voxel': VoxelReader, 'point': CloudReader}

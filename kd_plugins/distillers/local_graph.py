@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,22 +16,20 @@ from ..adapters.edge import EDGES, EdgeAdapter
 from ..errors import ConfigError
 from ..losses.local_graph import (
     RELEASED,
-    EdgeTerms,
     LocalGraph,
+    build_graph,
     edge_spread,
     effective_support,
     joint_space,
     local_graph_loss,
-    nearest_neighbours,
     normalize_edges,
     released_weights,
     reweighting,
-    top_points,
 )
 from ..losses.reduction import weighted_mean
 from ..registry import MODELS
 from ._checks import check_choice, check_levels, check_number, check_same_size
-from ._importance import checked_importance, importance_function
+from ._importance import IMPORTANCES, checked_importance, importance_function
 from ._points import READERS, PointReader
 from .base import BaseDistiller, Batch, Taps
 from .stage_localization import check_count
@@ -214,48 +214,53 @@ class LocalGraphDistiller(BaseDistiller):
             self.teacher_adapters.append(EdgeAdapter(t.shape[1], self.channels, self.edge).to(s.device))
         self.teacher_adapters.requires_grad_(not self.freeze_teacher_adapter)
 
-    def _merged(self, samples: list[Tensor]) -> list[Tensor]:
-        """Return one cloud of all samples where the released code makes no difference between them."""
-        return [torch.cat(samples)] if self.released is not None and self.released.merged else samples
-
     @torch.no_grad()
     def graphs(self, teacher: Taps, batch: Batch) -> list[list[LocalGraph]]:
-        """Return the graph of every level and sample, which the teacher alone decides."""
+        """Return the graphs of every level, which the teacher alone decides.
+
+        Neighbouring samples with equally many points share one :class:`~kd_plugins.losses.local_graph.LocalGraph`.
+        """
         reader = READERS[self.points](batch, self.key)
         levels = reader.levels(teacher['teacher'])
         scores = reader.levels(teacher['scores']) if self.scores else levels
         return [self._graphs_of(reader, x, logits, teacher) for x, logits in zip(levels, scores)]
 
     def _graphs_of(self, reader: PointReader, x: Tensor, logits: Tensor, teacher: Taps) -> list[LocalGraph]:
-        spaces = features = self._merged(reader.samples(x))
-        if self.space != 'feature':
-            places = self._merged(reader.coordinates(x, teacher['teacher']))
-            spaces = [joint_space(*pair) for pair in zip(features, places)] if self.space == 'both' else places
-        if self._importance is None:
-            importances = self._merged(reader.counts(x))
-        else:
-            key = f'{self.key}.importance'
-            read = features if logits is x else self._merged(reader.samples(logits))
-            importances = [checked_importance(key, self._importance, sample) for sample in read]
-        return [self._graph(space, importance, len(spaces)) for space, importance in zip(spaces, importances)]
-
-    def _graph(self, space: Tensor, importance: Tensor, num_samples: int) -> LocalGraph:
-        centers = top_points(importance, self.num_points)
-        if self.num_neighbours == 1:
-            neighbours = centers[:, None]
-        else:
-            neighbours = nearest_neighbours(space.index_select(0, centers), space, self.num_neighbours)
-        chosen = importance.index_select(0, centers)
+        sizes, features = reader.sizes(x) or [0], reader.rows(x)
+        importance = self._importance_of(reader, x, features if logits is x else reader.rows(logits), sizes)
+        places = None if self.space == 'feature' else reader.coordinates(x, teacher['teacher'])
+        if self.released is not None and self.released.merged:
+            sizes = [sum(sizes)]
+        weigh = partial(reweighting, temperature=self.temperature, standardize=self.standardize)
         if self.reference is not None:
-            return LocalGraph(centers, neighbours, released_weights(self.reference, chosen, num_samples))
-        return LocalGraph(centers, neighbours, reweighting(chosen, self.temperature, self.standardize))
+            weigh = partial(released_weights, self.reference, num_samples=len(sizes))
+        found, start = [], 0
+        for size, group in groupby(sizes):
+            count = len(list(group))
+            rows = slice(start, start + count * size)
+            space = features[rows].unflatten(0, (count, size))
+            if places is not None:
+                where = places[rows].unflatten(0, (count, size))
+                space = where if self.space == 'coordinate' else joint_space(space, where)
+            numbers = importance[rows].unflatten(0, (count, size))
+            found.append(build_graph(space, numbers, self.num_points, self.num_neighbours, weigh, start))
+            start = rows.stop
+        return found
+
+    def _importance_of(self, reader: PointReader, x: Tensor, features: Tensor, sizes: list[int]) -> Tensor:
+        if self._importance is None:
+            return reader.counts(x)
+        # What a config names itself may compare the points of a sample.
+        samples = [features] if self.importance in IMPORTANCES else features.split(sizes)
+        key = f'{self.key}.importance'
+        return torch.cat([checked_importance(key, self._importance, sample) for sample in samples])
 
     @torch.no_grad()
-    def places(self, teacher: Taps, batch: Batch) -> list[list[Tensor]]:
-        """Return the coordinates of the points of every level and sample, (n, D), for pictures."""
+    def places(self, teacher: Taps, batch: Batch) -> list[Tensor]:
+        """Return the coordinates of the points of all samples, (V, D), of every level, for pictures."""
         reader = READERS[self.points](batch, self.key)
         tensors = teacher['teacher']
-        return [self._merged(reader.coordinates(x, tensors)) for x in reader.levels(tensors)]
+        return [reader.coordinates(x, tensors) for x in reader.levels(tensors)]
 
     def _resized(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.resize is None or student.shape[2:] == teacher.shape[2:]:
@@ -263,17 +268,14 @@ class LocalGraphDistiller(BaseDistiller):
         corners = False if self.resize == 'bilinear' else None
         return F.interpolate(student, teacher.shape[2:], mode=self.resize, align_corners=corners)
 
-    def _edges(
-        self, level: int, student: list[Tensor], teacher: list[Tensor], graphs: list[LocalGraph]
-    ) -> list[EdgeTerms]:
-        """Return the normalised edges of one level, teacher and student side by side."""
+    def _edges(self, level: int, student: Tensor, teacher: Tensor, graphs: list[LocalGraph]) -> tuple[Tensor, Tensor]:
+        """Return the normalised terms of one level's edges, teacher and student side by side."""
         pair = self.teacher_adapters[level], self.student_adapters[level]
-        terms = []
-        for s, t, graph in zip(student, teacher, graphs):
-            halves = [adapter(x, graph.centers) for adapter, x in zip(pair, (t, s))]
-            terms.append(EdgeTerms(*(torch.cat(both, dim=1) for both in zip(*halves))))
+        selected = torch.cat([graph.centers.flatten() for graph in graphs])
+        terms = zip(*(adapter(x, selected) for adapter, x in zip(pair, (teacher, student))))
+        values, centers = (torch.cat(both, dim=1) for both in terms)
         scale, shift = (torch.cat([getattr(adapter, name) for adapter in pair]) for name in ('scale', 'shift'))
-        return normalize_edges(terms, graphs, scale, shift)
+        return normalize_edges(values, centers, graphs, scale, shift)
 
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_local_graph``."""
@@ -282,12 +284,10 @@ class LocalGraphDistiller(BaseDistiller):
         every_graph = self.graphs(teacher, batch)
         values, present, spreads = [], [], []
         for level, (s, t, graphs) in enumerate(zip(ours, theirs, every_graph)):
-            mine, other = (self._merged(reader.samples(x)) for x in (self._resized(s, t), t))
-            edges = self._edges(level, mine, other, graphs)
-            found = local_graph_loss(edges, graphs, self.pool)
-            values.append(found)
-            present.append(torch.stack([found.new_full((), float(len(graph.centers) > 0)) for graph in graphs]))
-            spreads.append(edge_spread(edges, graphs))
+            edges = self._edges(level, reader.rows(self._resized(s, t)), reader.rows(t), graphs)
+            values.append(local_graph_loss(*edges, graphs, self.pool))
+            present.append(torch.cat([graph.weights.detach().sum(dim=1).sign() for graph in graphs]))
+            spreads.append(edge_spread(*edges, graphs))
         self._watch([graph for graphs in every_graph for graph in graphs], torch.stack(spreads))
         if batch.iteration % CHECK_INTERVAL == 0 and not self._said:
             self._check_collapse(spreads, theirs)
@@ -296,9 +296,9 @@ class LocalGraphDistiller(BaseDistiller):
 
     @torch.no_grad()
     def _watch(self, graphs: list[LocalGraph], spreads: Tensor) -> None:
-        support = torch.stack([effective_support(graph.weights) for graph in graphs])
+        support = torch.cat([effective_support(graph.weights) for graph in graphs])
+        selected = sum(graph.centers.numel() for graph in graphs) / max(len(support), 1)
         teacher, student = spreads.mean(dim=0)
-        selected = sum(len(graph.centers) for graph in graphs) / len(graphs)
         self._monitors = {
             'selected_points': support.new_full((), selected),
             'effective_points': support.mean(),

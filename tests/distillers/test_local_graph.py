@@ -31,13 +31,13 @@ def built(student: dict, teacher: dict, **options: Any) -> LocalGraphDistiller:
     return distiller
 
 
-def direct(distiller: LocalGraphDistiller, student: dict, teacher: dict, clouds: Any, batch: Batch) -> Tensor:
-    """The mean over levels and samples of the loss's definition on points that ``clouds`` reads."""
+def direct(distiller: LocalGraphDistiller, student: dict, teacher: dict, read: Any, batch: Batch) -> Tensor:
+    """The mean over levels and samples of the loss's definition on points that ``read`` lists."""
     values = []
     for level, graphs in enumerate(distiller.graphs(teacher, batch)):
         pair = distiller.student_adapters[level], distiller.teacher_adapters[level]
-        ours, theirs = clouds(student['student'][level]), clouds(teacher['teacher'][level])
-        values.append(direct_loss(ours, theirs, graphs, pair, distiller.pool))
+        rows = [read(taps[level]) for taps in (student['student'], teacher['teacher'])]
+        values.append(direct_loss(*rows, graphs, pair, distiller.pool))
     return torch.cat(values).mean().detach()
 
 
@@ -57,7 +57,7 @@ def test_maps(edge: str, pool: bool) -> None:
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 1, 2)], [(2, 7, 6, 8), (2, 7, 1, 2)])
     distiller = built(student, teacher, edge=edge, pool=pool)
     found = check_step(distiller, student, teacher, BATCH)['loss_local_graph']
-    wanted = direct(distiller, student, teacher, lambda x: [image.flatten(1).T for image in x], BATCH)
+    wanted = direct(distiller, student, teacher, lambda x: torch.cat([image.flatten(1).T for image in x]), BATCH)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
     assert all(param.grad is not None for param in distiller.parameters())
     assert 'EdgeAdapter' in distiller.spec()['teacher_adapters']
@@ -69,18 +69,13 @@ def test_voxels_in_any_order() -> None:
     student, teacher = taps([(12, 4)], [(12, 6)])
     distiller = built(student, teacher, points='voxel', importance='count', num_points=3)
     found = check_step(distiller, student, teacher, batch)['loss_local_graph']
-    rows = [[i for i, owner in enumerate(owners) if owner == sample] for sample in (0, 1)]
-    torch.testing.assert_close(
-        found, direct(distiller, student, teacher, lambda x: [x[r] for r in rows], batch), rtol=1e-4, atol=1e-6
-    )
+    rows = [i for sample in (0, 1) for i, owner in enumerate(owners) if owner == sample]
+    wanted = direct(distiller, student, teacher, lambda x: x[rows], batch)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
     # The fullest voxels are the last of each sample.
-    chosen = [
-        {rows[sample][i] for i in graph.centers.tolist()}
-        for sample, graph in enumerate(distiller.graphs(teacher, batch)[0])
-    ]
-    assert chosen == [{11, 9, 7}, {10, 8, 4}]
-    places = distiller.places(teacher, batch)[0]
-    assert places[1].tolist() == [[i, 2 * i, 0] for i in rows[1]]
+    graphs = distiller.graphs(teacher, batch)[0]
+    assert [{rows[i] for i in graph.centers[0].tolist()} for graph in graphs] == [{11, 9, 7}, {10, 8, 4}]
+    assert distiller.places(teacher, batch)[0].tolist() == [[i, 2 * i, 0] for i in rows]
 
 
 def test_points_with_coordinates_and_indices() -> None:
@@ -91,10 +86,11 @@ def test_points_with_coordinates_and_indices() -> None:
     batch = Batch({'points': [torch.randn(50, 4)] * 2}, [None, None])
     distiller = built(student, teacher, points='point', space='coordinate')
     assert [len(distiller.student_adapters), len(distiller.teacher_adapters)] == [1, 1]
-    for cloud, graph in zip(places, distiller.graphs(teacher, batch)[0]):
-        distances = torch.cdist(cloud[graph.centers], cloud)
-        wanted = distances.topk(4, largest=False).indices
-        assert torch.equal(graph.neighbours.sort(dim=1).values, wanted.sort(dim=1).values)
+    (graph,) = distiller.graphs(teacher, batch)[0]
+    for sample, cloud in enumerate(places):
+        distances = torch.cdist(cloud[graph.centers[sample] - 20 * sample], cloud)
+        wanted = distances.topk(4, largest=False).indices + 20 * sample
+        assert torch.equal(graph.neighbours[sample].sort(dim=1).values, wanted.sort(dim=1).values)
     student['student'][1].requires_grad_()
     distiller(student, teacher, batch)['loss_local_graph'].backward()
     assert student['student'][1].grad.abs().sum() > 0
@@ -105,7 +101,7 @@ def test_points_take_the_raw_coordinates_where_there_are_as_many() -> None:
     clouds = [torch.randn(20, 4), torch.randn(20, 4)]
     distiller = built({'student': teacher['teacher']}, teacher, points='point', space='coordinate')
     places = distiller.places(teacher, Batch({'points': clouds}, [None, None]))[0]
-    assert all(torch.equal(found, cloud[:, :3]) for found, cloud in zip(places, clouds))
+    assert torch.equal(places, torch.cat(clouds)[:, :3])
 
 
 def test_padding_has_no_points() -> None:
@@ -116,9 +112,9 @@ def test_padding_has_no_points() -> None:
     student, teacher = taps([(2, 4, 8, 8)])
     distiller = built(student, teacher, num_points=100)
     places = distiller.places(teacher, batch)[0]
-    assert [len(x) for x in places] == [8 * 4, 5 * 8]
-    assert places[0].amax(dim=0).tolist() == [28.0, 60.0] and places[1].amin(dim=0).tolist() == [4.0, 4.0]
-    assert [len(graph.centers) for graph in distiller.graphs(teacher, batch)[0]] == [32, 40]
+    assert len(places) == 8 * 4 + 5 * 8
+    assert places[:32].amax(dim=0).tolist() == [28.0, 60.0] and places[32:].amax(dim=0).tolist() == [60.0, 36.0]
+    assert [graph.centers.shape for graph in distiller.graphs(teacher, batch)[0]] == [(1, 32), (1, 40)]
     check_step(distiller, student, teacher, batch)
     grad = student['student'][0].grad
     assert grad[0, :, :, 4:].abs().sum() == 0 and grad[1, :, 5:].abs().sum() == 0 and grad.abs().sum() > 0
@@ -128,11 +124,11 @@ def test_coordinates_belong_to_the_features() -> None:
     teacher = {'teacher': [torch.arange(24.0).view(1, 1, 4, 6)]}
     distiller = built({'student': teacher['teacher']}, teacher)
     batch = Batch(torch.zeros(1, 3, 32, 48), [SimpleNamespace(metainfo={})])
-    (places,) = distiller.places(teacher, batch)[0]
+    places = distiller.places(teacher, batch)[0]
     values = teacher['teacher'][0][0].flatten(1).T
     assert places[int((values == 8).nonzero()[0, 0])].tolist() == [2 * 8 + 4, 8 + 4]
     # Without an input image, cells count.
-    (cells,) = distiller.places(teacher, Batch(None, [None]))[0]
+    cells = distiller.places(teacher, Batch(None, [None]))[0]
     assert torch.equal(cells * 8, places)
 
 
@@ -141,7 +137,8 @@ def test_coordinates_belong_to_the_features() -> None:
 
 def only_graph(teacher: dict, batch: Batch = BATCH, **options: Any) -> LocalGraph:
     student = {'student': [x.clone() for x in teacher['teacher']]}
-    return built(student, teacher, **options).graphs(teacher, batch)[0][0]
+    found = built(student, teacher, **options).graphs(teacher, batch)[0][0]
+    return LocalGraph(*(part[0] for part in found))
 
 
 def peak(features: Tensor) -> Tensor:
@@ -217,9 +214,11 @@ def test_samples_do_not_see_each_other() -> None:
     torch.testing.assert_close(2 * twice[0]['student'][0].grad[1], student['student'][0].grad[0], rtol=1e-4, atol=1e-7)
     # Neighbours of far points come from the own sample: at most the own points are indexed, and the nearest of them.
     teacher = {'teacher': [torch.cat([torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)])]}
-    for image, graph in zip(teacher['teacher'][0], distiller.graphs(teacher, BATCH)[0]):
+    (both_graphs,) = distiller.graphs(teacher, BATCH)[0]
+    for sample, image in enumerate(teacher['teacher'][0]):
         (lone,) = distiller.graphs({'teacher': [image[None]]}, make_batch([None]))[0]
-        assert torch.equal(graph.neighbours.sort(dim=1).values, lone.neighbours.sort(dim=1).values)
+        found = both_graphs.neighbours[sample] - 48 * sample
+        assert torch.equal(found.sort(dim=1).values, lone.neighbours[0].sort(dim=1).values)
 
 
 def test_released_pillars_cross_samples_and_ours_do_not() -> None:
@@ -229,9 +228,11 @@ def test_released_pillars_cross_samples_and_ours_do_not() -> None:
     kwargs = {'points': 'voxel', 'num_points': 6, 'num_neighbours': 2}
     ours = built(student, teacher, importance='count', **kwargs).graphs(teacher, voxel_batch(owners))[0]
     released = built(student, teacher, reference='pointpillars', **kwargs).graphs(teacher, voxel_batch(owners))[0]
-    assert [len(graph.centers) for graph in ours] == [6, 6] and len(released) == 1
+    assert ours[0].centers.shape == (2, 6) and released[0].centers.shape == (1, 6)
+    assert torch.equal(ours[0].neighbours >= 6, torch.tensor([False, True])[:, None, None].expand(2, 6, 2))
     # The twin in the other sample is nearest.
-    assert (released[0].neighbours < 6).any(dim=1).all() and (released[0].neighbours >= 6).any(dim=1).all()
+    near = released[0].neighbours[0]
+    assert (near < 6).any(dim=1).all() and (near >= 6).any(dim=1).all()
 
 
 # Inputs that are small, empty or constant.
@@ -320,7 +321,7 @@ def test_monitors_say_how_many_points_share_the_weight() -> None:
     distiller(student, teacher, BATCH)
     found = distiller.monitors()
     supports = [effective_support(graph.weights) for graphs in distiller.graphs(teacher, BATCH) for graph in graphs]
-    torch.testing.assert_close(found['effective_points'], torch.stack(supports).mean())
+    torch.testing.assert_close(found['effective_points'], torch.cat(supports).mean())
     assert found['selected_points'] == (6 + 6 + 2 + 2) / 4
     assert all(value.shape == () and not value.requires_grad for value in found.values())
     assert 0.3 < found['teacher_spread'] < 0.8 and 0.3 < found['student_spread'] < 0.8

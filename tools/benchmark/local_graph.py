@@ -34,13 +34,11 @@ from kd_plugins.cli import note, one_sentence, parse
 from kd_plugins.engine.memory import LiveBytes
 from kd_plugins.errors import ConfigError, KDPluginsError
 from kd_plugins.losses.local_graph import (
-    EdgeTerms,
     LocalGraph,
+    build_graph,
     local_graph_loss,
-    nearest_neighbours,
     normalize_edges,
     reweighting,
-    top_points,
 )
 from kd_plugins.tables import print_table
 
@@ -119,16 +117,17 @@ class Ours(Side):
 
     def search(self) -> LocalGraph:
         """Choose points and neighbours, in chunks."""
-        centers = top_points(self.importance, self.args.selected)
-        neighbours = nearest_neighbours(self.teacher[centers], self.teacher, self.args.neighbours)
-        return LocalGraph(centers, neighbours, reweighting(self.importance[centers], 1.0))
+        sizes = self.args.selected, self.args.neighbours
+        return build_graph(self.teacher[None], self.importance[None], *sizes, lambda chosen: reweighting(chosen, 1.0))
 
     def loss(self, graph: LocalGraph) -> Tensor:
         """Return the loss from a term per point."""
-        halves = [adapter(x, graph.centers) for adapter, x in zip(self.adapters, (self.teacher, self.student))]
-        terms = [EdgeTerms(*(torch.cat(both, dim=1) for both in zip(*halves)))]
+        inputs = zip(self.adapters, (self.teacher, self.student))
+        terms = zip(*(adapter(x, graph.centers.flatten()) for adapter, x in inputs))
+        values, centers = (torch.cat(both, dim=1) for both in terms)
         scale, shift = (torch.cat([getattr(adapter, name) for adapter in self.adapters]) for name in ('scale', 'shift'))
-        return local_graph_loss(normalize_edges(terms, [graph], scale, shift), [graph], self.args.pool).sum()
+        values, centers = normalize_edges(values, centers, [graph], scale, shift)
+        return local_graph_loss(values, centers, [graph], self.args.pool).sum()
 
 
 class Direct(Side):
@@ -140,19 +139,20 @@ class Direct(Side):
         distances = torch.cdist(self.teacher[centers], self.teacher)
         neighbours = distances.topk(min(self.args.neighbours, len(self.teacher)), largest=False, sorted=False).indices
         chosen = self.importance[centers]
-        return LocalGraph(centers, neighbours, (chosen / chosen.std(correction=0)).softmax(dim=0))
+        weights = (chosen / chosen.std(correction=0)).softmax(dim=0)
+        return LocalGraph(centers[None], neighbours[None], weights[None])
 
     def loss(self, graph: LocalGraph) -> Tensor:
         """Return the loss from a tensor of all edges."""
         outputs = []
         for adapter, x in zip(self.adapters, (self.teacher, self.student)):
-            grouped = x[graph.neighbours].permute(2, 0, 1)[None].contiguous()
-            centers = x[graph.centers].T[None, :, :, None].expand_as(grouped)
+            grouped = x[graph.neighbours[0]].permute(2, 0, 1)[None].contiguous()
+            centers = x[graph.centers[0]].T[None, :, :, None].expand_as(grouped)
             edges = F.conv2d(torch.cat([grouped, centers], dim=1), adapter.projection.weight[:, :, None, None])
             outputs.append(F.relu(F.batch_norm(edges, None, None, adapter.scale, adapter.shift, training=True)))
         if self.args.pool:
             outputs = [x.amax(dim=3, keepdim=True) for x in outputs]
-        return 2.0 * (graph.weights * (outputs[0] - outputs[1]).square().mean(dim=(0, 1, 3))).sum()
+        return 2.0 * (graph.weights[0] * (outputs[0] - outputs[1]).square().mean(dim=(0, 1, 3))).sum()
 
 
 def difference(first: Tensor, second: Tensor) -> float:
@@ -172,7 +172,7 @@ def compare(args: Namespace, points: int, dtype: torch.dtype) -> dict[str, float
     gradient = max(difference(a, b) for a, b in zip(mine.gradients(), other.gradients()))
     if not max(loss, gradient) < TOLERANCE[dtype]:
         raise KDPluginsError(f'the two sides differ: the loss by {loss:.1e}, the gradients by {gradient:.1e} ({dtype})')
-    same = (graph.neighbours.sort(dim=1).values == wanted.neighbours.sort(dim=1).values).double().mean()
+    same = (graph.neighbours.sort(dim=2).values == wanted.neighbours.sort(dim=2).values).double().mean()
     return dict(loss=loss, gradient=gradient, same_neighbours=float(same))
 
 

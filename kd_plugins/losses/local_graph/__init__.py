@@ -1,16 +1,17 @@
 """Local graph distillation (PointDistiller, arXiv 2205.11098): which points, which neighbours, which edges."""
 
 from .edges import edge_gap, edge_outputs, edge_statistics, neighbour_sum, pooled_gap
-from .loss import EdgeTerms, LocalGraph, edge_spread, local_graph_loss, normalize_edges
+from .graphs import LocalGraph, build_graph
+from .loss import edge_spread, local_graph_loss, normalize_edges
 from .neighbours import joint_space, nearest_neighbours
 from .released import RELEASED, Released, released_weights
 from .selection import channel_max, class_score, effective_support, feature_norm, reweighting, top_points
 
 __all__ = [
     'RELEASED',
-    'EdgeTerms',
     'LocalGraph',
     'Released',
+    'build_graph',
     'channel_max',
     'class_score',
     'edge_gap',

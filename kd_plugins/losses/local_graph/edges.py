@@ -1,9 +1,9 @@
 r"""What is computed on the edges of a graph, without a tensor of all edges.
 
 An edge function that begins with a linear map of (neighbour, centre) splits into a term per neighbour and a term per
-centre, :math:`W (x_j, x_i) = W_1 x_j + W_2 x_i`. The terms ``neighbour`` (n, C) and ``center`` (N, C) come from
-:class:`kd_plugins.adapters.EdgeAdapter`; the value of edge (i, k) is ``neighbour[neighbours[i, k]] + center[i]``. Sums
-over edges follow from the terms; where a nonlinearity comes in between, edges are made a chunk at a time and made again
+centre, :math:`W (x_j, x_i) = W_1 x_j + W_2 x_i`. The terms ``values`` (n, C) and ``centers`` (N, C) come from
+:class:`kd_plugins.adapters.EdgeAdapter`; edge (i, k) has the value ``values[neighbours[i, k]] + centers[i]``. Sums over
+edges follow from the terms; where a nonlinearity comes in between, edges are made a chunk at a time and made again
 in the backward pass.
 """
 
@@ -79,46 +79,40 @@ def neighbour_sum(values: Tensor, neighbours: Tensor, chunk: int = CHUNK) -> Ten
 
 
 def edge_statistics(
-    terms: Sequence[tuple[Tensor, Tensor]], neighbours: Sequence[Tensor], chunk: int = CHUNK
+    values: Tensor, centers: Tensor, neighbours: Sequence[Tensor], chunk: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance of the edges' values over all samples of all ranks; every rank must call it.
+    """Return mean and biased variance of the edges' values over all ranks; every rank must call it.
 
     That is what BatchNorm would compute on the tensor of all edges. Gradients flow through both, also those of other
     ranks.
 
     Args:
-        terms: ``neighbour`` (n, C) and ``center`` (N, C) of each sample.
-        neighbours: (N, K) of each sample; N and K may differ.
+        values: Neighbour terms, (n, C).
+        centers: Centre terms of the points of all groups, (N, C).
+        neighbours: Groups of points with equally many neighbours, (N', K') each.
         chunk: See :data:`CHUNK`.
 
     Returns:
         Both (C,); 0 where there is no edge.
 
-    >>> mean, variance = edge_statistics(
-    ...     [(torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0]]))], [torch.tensor([[0, 1]])]
-    ... )
-    >>> mean, variance
+    >>> edge_statistics(torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0]]), [torch.tensor([[0, 1]])])
     (tensor([12.]), tensor([1.]))
     """
-    like = terms[0][0]
-    edges = like.new_full((1,), float(sum(indices.numel() for indices in neighbours)))
-    degrees = [
-        values.new_zeros(values.shape[0]).index_add_(0, indices.flatten(), values.new_ones(indices.numel()))
-        for (values, _), indices in zip(terms, neighbours)
-    ]
+    edges = values.new_full((1,), float(sum(group.numel() for group in neighbours)))
+    degree = values.new_zeros(values.shape[0])
+    for group in neighbours:
+        degree.index_add_(0, group.flatten(), values.new_ones(1).expand(group.numel()))
+    groups = list(zip(centers.split([len(group) for group in neighbours]), neighbours))
     # Each term gets its own mean, so that no large constant is squared.
-    sums = [
-        torch.cat([degree @ values, indices.shape[1] * centers.sum(dim=0)])
-        for (values, centers), indices, degree in zip(terms, neighbours, degrees)
-    ]
-    total = _SumOverRanks.apply(torch.cat([torch.stack(sums).sum(dim=0), edges]))
+    from_centers = torch.stack([group.shape[1] * part.sum(dim=0) for part, group in groups]).sum(dim=0)
+    total = _SumOverRanks.apply(torch.cat([degree @ values, from_centers, edges]))
     count = total[-1].clamp(min=1.0)
     mean_values, mean_centers = (total[:-1] / count).chunk(2)
-    squares = []
-    for (values, centers), indices, degree in zip(terms, neighbours, degrees):
-        x, y, size = values - mean_values, centers - mean_centers, indices.shape[1]
-        cross = neighbour_sum(x, indices, chunk)
-        squares.append(degree @ x.square() + (y * (2.0 * cross + size * y)).sum(dim=0))
+    x = values - mean_values
+    squares = [degree @ x.square()]
+    for part, group in groups:
+        y = part - mean_centers
+        squares.append((y * (2.0 * neighbour_sum(x, group, chunk) + group.shape[1] * y)).sum(dim=0))
     variance = _SumOverRanks.apply(torch.stack(squares).sum(dim=0)) / count
     return mean_values + mean_centers, variance.clamp(min=0.0)
 

@@ -3,69 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..reduction import to_float
 from .edges import CHUNK, edge_gap, edge_outputs, edge_statistics, pooled_gap
+from .graphs import LocalGraph
 
 
-class LocalGraph(NamedTuple):
-    """Selected points of one sample and their neighbours."""
-
-    centers: Tensor
-    """Indices of the selected points, (N,)."""
-    neighbours: Tensor
-    """Indices of their neighbours, (N, K)."""
-    weights: Tensor
-    """How much each counts, (N,)."""
-
-
-class EdgeTerms(NamedTuple):
-    """The linear part of one sample's edges, teacher and student side by side."""
-
-    values: Tensor
-    """Neighbour terms, (n, 2 C')."""
-    centers: Tensor
-    """Centre terms, (N, 2 C')."""
+def _neighbours(graphs: Sequence[LocalGraph]) -> list[Tensor]:
+    return [graph.neighbours.flatten(0, 1) for graph in graphs]
 
 
 def normalize_edges(
-    terms: Sequence[EdgeTerms],
+    values: Tensor,
+    centers: Tensor,
     graphs: Sequence[LocalGraph],
     scale: Tensor,
     shift: Tensor,
     eps: float = 1e-5,
     chunk: int = CHUNK,
-) -> list[EdgeTerms]:
+) -> tuple[Tensor, Tensor]:
     """Return the terms of the edges after BatchNorm; every rank must call it.
 
     Its statistics are those of all edges of all samples of all ranks, so that no rank's share of the batch matters.
 
     Args:
-        terms: Of each sample.
-        graphs: Of each sample.
-        scale: BatchNorm's weight of teacher and student, (2 C',).
+        values: Neighbour terms of teacher and student side by side, (V, 2 C').
+        centers: Their centre terms, (M, 2 C'), those of the selected points of all graphs.
+        graphs: Of all samples.
+        scale: BatchNorm's weight of both, (2 C',).
         shift: BatchNorm's bias of both, (2 C',).
         eps: Added to the variance.
         chunk: Most numbers in a working tensor, unless the edges of one point need more.
 
     Returns:
-        Terms of each sample in float32 (float64 for float64).
+        ``values`` and ``centers``, normalised, in float32 (float64 for float64).
     """
-    terms = [EdgeTerms(to_float(values), to_float(centers)) for values, centers in terms]
-    mean, variance = edge_statistics(terms, [graph.neighbours for graph in graphs], chunk)
+    values, centers = to_float(values), to_float(centers)
+    mean, variance = edge_statistics(values, centers, _neighbours(graphs), chunk)
     scale = to_float(scale) * (variance + eps).rsqrt()
-    shift = to_float(shift) - mean * scale
-    return [EdgeTerms(values * scale, torch.addcmul(shift, centers, scale)) for values, centers in terms]
+    return values * scale, torch.addcmul(to_float(shift) - mean * scale, centers, scale)
 
 
 def local_graph_loss(
-    terms: Sequence[EdgeTerms], graphs: Sequence[LocalGraph], pool: bool = False, chunk: int = CHUNK
+    values: Tensor, centers: Tensor, graphs: Sequence[LocalGraph], pool: bool = False, chunk: int = CHUNK
 ) -> Tensor:
-    r"""Return the loss of each sample (arXiv 2205.11098, section 3.2, with the factor 2 of the released code).
+    r"""Return the loss of each sample (arXiv 2205.11098, section 3, with the factor 2 of the released code).
 
     .. math::
 
@@ -77,8 +62,9 @@ def local_graph_loss(
     neighbours and channels nor on that of samples.
 
     Args:
-        terms: :math:`BN(W e)` of each sample, from :func:`normalize_edges`.
-        graphs: Of each sample.
+        values: Neighbour terms of :math:`BN(W e)` from :func:`normalize_edges`, (V, 2 C').
+        centers: Its centre terms, (M, 2 C').
+        graphs: Of all samples.
         pool: Whether each point's edges are first pooled to their channels' maxima.
         chunk: Most numbers in a working tensor, unless the edges of one point need more.
 
@@ -86,32 +72,35 @@ def local_graph_loss(
         One value per sample, 0 for a sample without points.
     """
     losses = []
-    for (values, centers), (_, neighbours, weights) in zip(terms, graphs):
-        gaps = pooled_gap(values, centers, neighbours) if pool else edge_gap(values, centers, neighbours, chunk)
-        losses.append(2.0 * (weights.detach() * gaps).sum())
-    return torch.stack(losses)
+    parts = centers.split([graph.centers.numel() for graph in graphs])
+    for part, graph, neighbours in zip(parts, graphs, _neighbours(graphs)):
+        gaps = pooled_gap(values, part, neighbours) if pool else edge_gap(values, part, neighbours, chunk)
+        losses.append(2.0 * (graph.weights.detach() * gaps.view(graph.weights.shape)).sum(dim=1))
+    return torch.cat(losses)
 
 
 @torch.no_grad()
-def edge_spread(terms: Sequence[EdgeTerms], graphs: Sequence[LocalGraph], points: int = 32) -> Tensor:
+def edge_spread(values: Tensor, centers: Tensor, graphs: Sequence[LocalGraph], points: int = 256) -> Tensor:
     r"""Return the standard deviation of :math:`\gamma_T` and :math:`\gamma_S` over edges, a mean over their channels.
 
     Where both are near 0, the loss is small whatever the student does.
 
     Args:
-        terms: As for :func:`local_graph_loss`.
-        graphs: Of each sample.
-        points: Only the edges of this many points of each sample are looked at.
+        values: As for :func:`local_graph_loss`.
+        centers: As for :func:`local_graph_loss`.
+        graphs: Of all samples.
+        points: How many points' edges are looked at, of each group of samples.
 
     Returns:
         (2,), 0 where there is no edge.
     """
-    outputs = torch.cat(
-        [
-            edge_outputs(values, centers[:points], graph.neighbours[:points]).flatten(0, 1)
-            for (values, centers), graph in zip(terms, graphs)
-        ]
-    )
-    count = max(len(outputs), 1)
-    deviation = ((outputs - outputs.sum(dim=0) / count).square().sum(dim=0) / count).sqrt()
+    outputs = []
+    parts = centers.split([graph.centers.numel() for graph in graphs])
+    for part, neighbours in zip(parts, _neighbours(graphs)):
+        # Every so many, so that all samples have their share.
+        some = slice(None, None, max(len(part) // points, 1))
+        outputs.append(edge_outputs(values, part[some], neighbours[some]).flatten(0, 1))
+    edges = torch.cat(outputs)
+    count = max(len(edges), 1)
+    deviation = ((edges - edges.sum(dim=0) / count).square().sum(dim=0) / count).sqrt()
     return deviation.view(2, -1).mean(dim=1)

@@ -44,15 +44,15 @@ RELEASED = {
 
 
 def released_weights(model: str, importance: Tensor, num_samples: int) -> Tensor:
-    """Return the weights of one sample's points as the released code has them.
+    """Return the weights of a sample's points as the released code has them.
 
     Args:
         model: A key of :data:`RELEASED`.
-        importance: Of the selected points, (N,).
+        importance: Of the selected points, (..., N).
         num_samples: Samples in this rank's batch.
 
     Returns:
-        (N,).
+        (..., N).
 
     >>> released_weights('second', torch.tensor([5.0, 1.0]), num_samples=4)
     tensor([2., 2.])
@@ -62,6 +62,6 @@ def released_weights(model: str, importance: Tensor, num_samples: int) -> Tensor
     found = RELEASED[model]
     importance = to_float(importance.detach())
     if found.temperature is not None:
-        return (importance / found.temperature).softmax(dim=0)
+        return (importance / found.temperature).softmax(dim=-1)
     factor = num_samples if found.times_batch else 1
-    return torch.full_like(importance, factor / max(importance.shape[0], 1))
+    return torch.full_like(importance, factor / max(importance.shape[-1], 1))

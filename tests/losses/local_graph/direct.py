@@ -9,57 +9,69 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.adapters import EdgeAdapter
-from kd_plugins.losses.local_graph import EdgeTerms, LocalGraph, local_graph_loss, normalize_edges
+from kd_plugins.losses.local_graph import LocalGraph, local_graph_loss, normalize_edges
 
 
-def edge_features(features: Tensor, graph: LocalGraph, edge: str = 'concat') -> Tensor:
-    """Return (N, K, 2 C), row by row."""
-    rows = []
-    for center, neighbours in zip(graph.centers.tolist(), graph.neighbours.tolist()):
-        for neighbour in neighbours:
-            first = features[neighbour] - features[center] if edge == 'difference' else features[neighbour]
-            rows.append(torch.cat([first, features[center]]))
-    return torch.stack(rows).view(*graph.neighbours.shape, -1)
+def edge_features(rows: Tensor, centers: Tensor, neighbours: Tensor, edge: str = 'concat') -> Tensor:
+    """Return the edges of one sample, (N, K, 2 C), row by row."""
+    found = []
+    for center, near in zip(centers.tolist(), neighbours.tolist()):
+        for neighbour in near:
+            first = rows[neighbour] - rows[center] if edge == 'difference' else rows[neighbour]
+            found.append(torch.cat([first, rows[center]]))
+    return (
+        torch.stack(found).view(*neighbours.shape, -1)
+        if found
+        else rows.new_zeros(*neighbours.shape, 2 * rows.shape[1])
+    )
 
 
 def direct_loss(
-    students: Sequence[Tensor],
-    teachers: Sequence[Tensor],
+    student: Tensor,
+    teacher: Tensor,
     graphs: Sequence[LocalGraph],
     pair: tuple[EdgeAdapter, EdgeAdapter],
     pool: bool = False,
 ) -> Tensor:
     """Return the loss of each sample, with PyTorch's BatchNorm over all edges of all samples."""
+    samples = [sample for graph in graphs for sample in zip(*graph)]
     outputs = []
-    for adapter, samples in zip(pair, (students, teachers)):
-        edges = [edge_features(x, graph, adapter.edge) for x, graph in zip(samples, graphs)]
-        flat = torch.cat([rows.flatten(0, 1) for rows in edges]) @ adapter.projection.weight.T
+    for adapter, rows in zip(pair, (student, teacher)):
+        edges = [edge_features(rows, centers, near, adapter.edge) for centers, near, _ in samples]
+        flat = torch.cat([part.flatten(0, 1) for part in edges]) @ adapter.projection.weight.T
         flat = F.relu(F.batch_norm(flat, None, None, adapter.scale, adapter.shift, training=True))
-        parts = flat.split([rows.shape[0] * rows.shape[1] for rows in edges])
-        outputs.append([part.view(*rows.shape[:2], -1) for part, rows in zip(parts, edges)])
+        parts = flat.split([part.shape[0] * part.shape[1] for part in edges])
+        outputs.append([part.view(*like.shape[:2], flat.shape[1]) for part, like in zip(parts, edges)])
     losses = []
-    for s, t, graph in zip(*outputs, graphs):
-        if pool:
+    for s, t, (centers, _, weights) in zip(*outputs, samples):
+        if pool and len(centers):
             s, t = s.amax(dim=1, keepdim=True), t.amax(dim=1, keepdim=True)
-        losses.append(2 * (graph.weights * (s - t).square().mean(dim=(1, 2))).sum())
+        gaps = (s - t).square().flatten(1)
+        losses.append(2 * (weights * (gaps.mean(dim=1) if len(centers) else gaps.sum(dim=1))).sum())
     return torch.stack(losses)
 
 
+def terms_of(
+    student: Tensor, teacher: Tensor, graphs: Sequence[LocalGraph], pair: tuple[EdgeAdapter, EdgeAdapter]
+) -> tuple[Tensor, Tensor]:
+    """Return neighbour and centre terms, the student's first."""
+    selected = torch.cat([graph.centers.flatten() for graph in graphs])
+    values, centers = zip(*(adapter(x, selected) for adapter, x in zip(pair, (student, teacher))))
+    return torch.cat(values, dim=1), torch.cat(centers, dim=1)
+
+
 def our_loss(
-    students: Sequence[Tensor],
-    teachers: Sequence[Tensor],
+    student: Tensor,
+    teacher: Tensor,
     graphs: Sequence[LocalGraph],
     pair: tuple[EdgeAdapter, EdgeAdapter],
     pool: bool = False,
     chunk: int = 64,
 ) -> Tensor:
     """Return the same from the library, in small chunks."""
-    terms = []
-    for s, t, graph in zip(students, teachers, graphs):
-        values, centers = zip(*(adapter(x, graph.centers) for adapter, x in zip(pair, (s, t))))
-        terms.append(EdgeTerms(torch.cat(values, dim=1), torch.cat(centers, dim=1)))
     scale, shift = (torch.cat([getattr(adapter, name) for adapter in pair]) for name in ('scale', 'shift'))
-    return local_graph_loss(normalize_edges(terms, graphs, scale, shift, chunk=chunk), graphs, pool, chunk)
+    terms = normalize_edges(*terms_of(student, teacher, graphs, pair), graphs, scale, shift, chunk=chunk)
+    return local_graph_loss(*terms, graphs, pool, chunk)
 
 
 def make_pair(

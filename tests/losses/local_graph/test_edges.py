@@ -34,25 +34,27 @@ def test_neighbour_sum(chunk: int) -> None:
 
 
 def test_statistics_are_those_of_the_tensor_of_all_edges() -> None:
-    samples = [draw(9, 5, 4), draw(7, 3, 2, seed=1), draw(1, 1, 1, seed=2)]
-    leaves = [x.requires_grad_() for values, centers, _ in samples for x in (values, centers)]
-    terms, neighbours = [(v, c) for v, c, _ in samples], [n for *_, n in samples]
-    every = torch.cat([rows(*sample).flatten(0, 1) for sample in samples])
+    values, centers, near = draw(9, 5, 4)
+    neighbours = [near[:3], near[3:, :2], near[:0]]
+    values.requires_grad_(), centers.requires_grad_()
+    every = torch.cat(
+        [rows(values, part, group).flatten(0, 1) for part, group in zip(centers.split([3, 2]), neighbours)]
+    )
     wanted = every.mean(dim=0), every.var(dim=0, correction=0)
     for chunk in (1, 2**20):
-        found = edge_statistics(terms, neighbours, chunk)
+        found = edge_statistics(values, centers, neighbours, chunk)
         for ours, theirs in zip(found, wanted):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
             direction = torch.linspace(-1, 2, CHANNELS, dtype=torch.float64)
-            grads = [torch.autograd.grad(x @ direction, leaves, retain_graph=True) for x in (ours, theirs)]
+            grads = [torch.autograd.grad(x @ direction, (values, centers), retain_graph=True) for x in (ours, theirs)]
             for first, second in zip(*grads):
                 torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
 
 
 def test_a_large_constant_costs_no_precision() -> None:
     values, centers, neighbours = draw(300, 100, 16)
-    _, wanted = edge_statistics([(values, centers)], [neighbours])
-    _, found = edge_statistics([(values.float() + 1000, centers.float() - 3000)], [neighbours])
+    _, wanted = edge_statistics(values, centers, [neighbours])
+    _, found = edge_statistics(values.float() + 1000, centers.float() - 3000, [neighbours])
     torch.testing.assert_close(found, wanted.float(), rtol=1e-3, atol=0)
 
 
@@ -89,7 +91,7 @@ def test_no_edges() -> None:
         found = gap(values, centers, neighbours)
         assert found.shape == (0,)
     assert neighbour_sum(values, neighbours).shape == (0, CHANNELS)
-    mean, variance = edge_statistics([(values, centers)], [neighbours])
+    mean, variance = edge_statistics(values, centers, [neighbours])
     assert mean.eq(0).all() and variance.eq(0).all()
     (mean.sum() + variance.sum() + edge_gap(values, centers, neighbours).sum()).backward()
     assert values.grad is not None and centers.grad is not None
@@ -100,7 +102,7 @@ def test_no_tensor_of_all_edges_exists() -> None:
     values.requires_grad_(), centers.requires_grad_()
     every_edge = 400 * 64 * CHANNELS * 4
     with LiveBytes([values, centers, neighbours]) as live:
-        mean, variance = edge_statistics([(values, centers)], [neighbours], chunk=2**12)
+        mean, variance = edge_statistics(values, centers, [neighbours], chunk=2**12)
         (edge_gap(values, centers, neighbours, chunk=2**12).sum() + mean.sum() + variance.sum()).backward()
     held = sum(x.nbytes for x in (values, centers, neighbours))
     assert live.peak - held < every_edge / 4

@@ -28,6 +28,16 @@ def test_neighbours_are_those_of_scikit_learn(count: int, size: int, number: int
     assert torch.equal(found.sort(dim=1).values, torch.as_tensor(wanted).sort(dim=1).values)
 
 
+@pytest.mark.parametrize('chunk', [50, 1000, 2**21])
+def test_samples_have_their_own_neighbours(chunk: int) -> None:
+    points = cloud(90, 4).view(3, 30, 4)
+    found = nearest_neighbours(points[:, :7], points, 5, chunk)
+    for sample, near in zip(points, found, strict=True):
+        alone = nearest_neighbours(sample[:7], sample, 5)
+        assert torch.equal(near.sort(dim=1).values, alone.sort(dim=1).values)
+    assert nearest_neighbours(points[:, :0], points, 5).shape == (3, 0, 5)
+
+
 def test_distances_far_from_the_origin_in_float32() -> None:
     points = (cloud(500, 3) + 1000).float()
     found = nearest_neighbours(points, points, 5)
@@ -69,6 +79,9 @@ def test_joint_space_gives_both_the_same_share() -> None:
     for part in joint.split([6, 2], dim=1):
         assert float(part.square().sum(dim=1).mean()) == pytest.approx(1)
     torch.testing.assert_close(joint_space(3 * features, places.float()), joint)
+    two = joint_space(torch.stack([features, features[:1] + 0 * features]), places.float().expand(2, -1, -1))
+    torch.testing.assert_close(two[0], joint)
+    assert two[1, :, :6].eq(0).all()
     assert joint_space(torch.ones(3, 2), torch.ones(3, 2)).eq(0).all()
     assert joint_space(torch.ones(0, 2), torch.ones(0, 3)).shape == (0, 5)
 

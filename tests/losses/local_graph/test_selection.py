@@ -63,6 +63,15 @@ def test_equal_importance_weighs_the_same_however_rounded() -> None:
     torch.testing.assert_close(reweighting(rounded, 0.01), torch.full((50,), 0.02))
 
 
+def test_samples_have_their_own_weights() -> None:
+    importance = torch.rand(3, 8)
+    assert torch.equal(top_points(importance, 2), torch.stack([top_points(row, 2) for row in importance]))
+    for temperature in (None, 0.3):
+        found = reweighting(importance, temperature)
+        torch.testing.assert_close(found, torch.stack([reweighting(row, temperature) for row in importance]))
+        torch.testing.assert_close(effective_support(found), torch.stack([effective_support(row) for row in found]))
+
+
 def test_no_points() -> None:
     for temperature in (None, 1.0):
         weights = reweighting(torch.zeros(0), temperature)
