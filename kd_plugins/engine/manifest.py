@@ -91,6 +91,9 @@ def state_of(plan: Plan, entries: Mapping[str, Any], work_dir: Path) -> str:
 
 def _change(plan: Plan, entry: Mapping[str, Any], entries: Mapping[str, Any], work_dir: Path) -> str:
     name = plan.stage.name
+    was_trained = 'config' in entry
+    if was_trained != (plan.config is not None):
+        return f'it was {"trained" if was_trained else "a checkpoint"} then'
     if plan.config is None and plan.hash != entry['checkpoint_sha256']:
         return f"stages.{name}.checkpoint is not the file that it was then ('{entry['checkpoint']}')"
     if plan.config is not None and plan.hash != entry['config_sha256']:

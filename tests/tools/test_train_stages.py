@@ -278,6 +278,24 @@ def test_redo_puts_a_stage_and_what_takes_from_it_aside(home, copy, monkeypatch,
     assert set(found) == {'first'} and found['first']['status'] == 'failed'
 
 
+def test_an_interrupted_stage_is_said_to_be_and_goes_on(home, copy, monkeypatch, capsys):
+    entries = manifest(copy)
+    entries['stages']['second']['status'] = 'interrupted'
+    (copy / 'stages.json').write_text(json.dumps(entries))
+    commands = []
+
+    def execute(command, log, pass_fds):
+        commands.append(command)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, 'execute', execute)
+    assert run(monkeypatch, home, copy) == 130
+    assert 'the same command goes on' in capsys.readouterr().err
+    assert commands[0][-2:] == ['--resume', str(copy / 'second' / 'epoch_3.pth')]
+    found = manifest(copy)['stages']['second']
+    assert found['status'] == 'interrupted' and 'started' not in found
+
+
 def test_only_needs_what_it_takes_from(home, copy, tmp_path, monkeypatch, capsys):
     no_training(monkeypatch)
     assert run(monkeypatch, home, copy, '--only', 'second') == 0
@@ -309,6 +327,10 @@ def test_a_trained_model_stands_in_for_a_stage(home, copy, tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         tool.main()
     assert 'is not the file that it was then' in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['train_stages', str(given), '--work-dir', str(copy)])
+    with pytest.raises(SystemExit):
+        tool.main()
+    assert "stage 'first' is finished, and it was trained then" in capsys.readouterr().err
 
 
 def test_a_training_that_fails_is_quoted_with_its_log(home, tmp_path, monkeypatch, capsys):
