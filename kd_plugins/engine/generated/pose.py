@@ -48,7 +48,7 @@ class GeneratedPose(Dataset):
         generator = np.random.default_rng(0)
         self.items = []
         for index in range(images):
-            results: Any = self._person(index, tuple(size), generator)
+            results: Any = self._person(index, (int(size[0]), int(size[1])), generator)
             for step in steps:
                 results = step(results)
             self.items.append(results)
