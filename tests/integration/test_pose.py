@@ -156,8 +156,9 @@ def test_a_distilled_run_on_photographs_leaves_a_plain_checkpoint(tmp_path):
     scalars = runner.message_hub.log_scalars
     assert scalars['val/PCK'].current() > 0 and 'val/coco/AP' in scalars
     assert scalars['train/distill.feature.loss_feat'].current() > 0
-    # The cosine follows the length of the training: the last of the two iterations behind the warm-up is half way down.
-    assert runner.optim_wrapper.get_lr()['lr'][0] == pytest.approx((1 + 0.05) / 2 * config.base_lr)
+    # The cosine follows the length of the training: the last iteration is the last of the three behind the warm-up,
+    # where half a cosine has 1 / 4 left of the way to a twentieth.
+    assert runner.optim_wrapper.get_lr()['lr'][0] == pytest.approx((0.05 + 0.95 / 4) * config.base_lr)
     checkpoint = tmp_path / 'run' / 'epoch_2.pth'
     plain = Config.fromfile(DWPOSE / 'rtmpose-t_lspet.py').model
     done = subprocess.run(
