@@ -1,7 +1,16 @@
 """Data that the package makes or reads by itself."""
 
 from .isbi import ISBIMembraneDataset
+from .kitti import CameraView, kitti_folder
 from .nifti import NiftiDataset
 from .volume_transforms import LoadVolume, MonaiTransforms, PackVolume
 
-__all__ = ['ISBIMembraneDataset', 'LoadVolume', 'MonaiTransforms', 'NiftiDataset', 'PackVolume']
+__all__ = [
+    'CameraView',
+    'ISBIMembraneDataset',
+    'LoadVolume',
+    'MonaiTransforms',
+    'NiftiDataset',
+    'PackVolume',
+    'kitti_folder',
+]

@@ -131,7 +131,7 @@ def place(rng: np.random.Generator, sizes: list[tuple[float, float, float]]) -> 
         ground = np.stack(
             [tries[:, 0], tries[:, 1], np.full(12, length + 0.4), np.full(12, width + 0.4), tries[:, 2]], axis=1
         )
-        free = np.flatnonzero(rectangle_intersections(ground, taken).sum(axis=1) == 0)
+        free = np.flatnonzero(rectangle_intersections(ground, taken).sum(axis=1) < 1e-6)
         if not len(free):
             placed.append(None)
             continue

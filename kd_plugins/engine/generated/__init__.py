@@ -9,12 +9,13 @@ from mmengine.config import Config, ConfigDict
 
 from ...errors import ConfigError
 from ..config import walk
-from . import detection, pose, segmentation, volumes
+from . import detection, lidar, pose, segmentation, volumes
 
 # A config's ``default_scope`` to what returns ``train_dataloader.dataset`` for it, from the config and a batch size.
 # The data set has a few different items and an ordinary length: schedules by epoch and warm-ups need one.
 GENERATORS: dict[str, Callable[[Config, int], dict[str, Any]]] = {
     'mmdet': detection.generated_dataset,
+    'mmdet3d': lidar.generated_dataset,
     'mmengine': volumes.generated_dataset,  # a VolumetricSegmentor needs no other package's scope
     'mmpose': pose.generated_dataset,
     'mmseg': segmentation.generated_dataset,
