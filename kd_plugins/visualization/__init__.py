@@ -1,5 +1,19 @@
 """Pictures of what a model says; they need matplotlib, which is imported when one is drawn."""
 
+from .keypoint_figure import draw_keypoints
+from .keypoints import KeypointComparison, compare_keypoints, keypoint_divergence
+from .pose import Pose, read_pose
 from .refinement import best_queries, draw_refinement, pixel_corners, record_refinement
 
-__all__ = ['best_queries', 'draw_refinement', 'pixel_corners', 'record_refinement']
+__all__ = [
+    'KeypointComparison',
+    'Pose',
+    'best_queries',
+    'compare_keypoints',
+    'draw_keypoints',
+    'draw_refinement',
+    'keypoint_divergence',
+    'pixel_corners',
+    'read_pose',
+    'record_refinement',
+]
