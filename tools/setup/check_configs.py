@@ -28,6 +28,8 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from kd_plugins.engine.devices import needs_gpu
+
 # Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
 MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
@@ -147,7 +149,10 @@ def check(path: Path, answer: Any) -> None:
                 stage_config(stage, {})
         else:
             left_out = build(path)
-            if 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
+            lacking = needs_gpu(config)
+            if lacking:
+                left_out.append(f'no step was taken: {lacking}')
+            elif 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
                 preflight(path, config)
     except Exception as error:  # every config is tried, and each says what is wrong
         failure = f'{type(error).__name__}: {error}'
@@ -184,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remarks.update(left_out)
         print(f'FAIL  {name}: {failure}' if failure else f'ok    {name} ({time.monotonic() - start:.1f} s)', flush=True)
     for remark, count in remarks.items():
-        print(f'note: {remark}, so {count} configs were built without it')
+        print(f'note: {remark} ({count} configs)')
     print(f'{failed} configs failed' if failed else f'{len(paths)} configs build and pass preflight')
     return int(bool(failed) or not paths)
 
