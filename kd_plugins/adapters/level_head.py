@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,8 @@ from .pointwise import PointwiseAdapter
 
 Double = Callable[[Tensor], Tensor]
 """What doubles every spatial axis."""
+Rows = Callable[[int, int], Tensor]
+"""From a first row and the one after the last to these rows of a map."""
 
 
 def doublings(size: Sequence[int], target: Sequence[int]) -> int | None:
@@ -27,57 +29,60 @@ def doublings(size: Sequence[int], target: Sequence[int]) -> int | None:
     return times if [axis * 2**times for axis in size] == list(target) else None
 
 
-def doubled_rows(x: Tensor, start: int, stop: int, times: int, double: Double) -> Tensor:
-    """Return rows ``[start, stop)`` of what ``times`` doublings make of ``x``, doubling no rows that are not needed.
+def doubled_rows(read: Rows, start: int, stop: int, times: int, double: Double) -> Tensor:
+    """Return rows ``[start, stop)`` of what ``times`` doublings make of a map, doubling no rows that are not needed.
 
     Args:
-        x: (N, C, *spatial); rows are entries of the first spatial axis.
+        read: Gives rows of the map (N, C, *spatial); rows are entries of the first spatial axis.
         start: First row of the result.
         stop: The one after its last.
         times: How often to double.
         double: Maps (N, C, *spatial) to (N, C, *twice), each row to its own two.
 
     >>> x = torch.arange(4.0).view(1, 1, 2, 2)
-    >>> doubled_rows(x, 1, 3, 1, lambda x: F.interpolate(x, scale_factor=2)).tolist()
+    >>> rows = doubled_rows(lambda a, b: x[:, :, a:b], 1, 3, 1, lambda x: F.interpolate(x, scale_factor=2))
+    >>> rows.tolist()
     [[[[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0]]]]
     """
     if times == 0:
-        return x[:, :, start:stop]
+        return read(start, stop)
     first = start // 2
-    coarse = doubled_rows(x, first, (stop + 1) // 2, times - 1, double)
-    return double(coarse)[:, :, start - 2 * first : stop - 2 * first]
+    doubled = double(doubled_rows(read, first, (stop + 1) // 2, times - 1, double))
+    return doubled[:, :, start - 2 * first : stop - 2 * first]
 
 
-def interpolated_rows(x: Tensor, start: int, stop: int, size: Sequence[int]) -> Tensor:
-    """Return rows ``[start, stop)`` of what (bi-, tri-)linear interpolation of ``x`` to ``size`` gives.
+def interpolated_rows(read: Rows, source: Sequence[int], start: int, stop: int, size: Sequence[int]) -> Tensor:
+    """Return rows ``[start, stop)`` of what (bi-, tri-)linear interpolation of a map to ``size`` gives.
 
     Equal to ``F.interpolate(x, size, mode=..., align_corners=False)[:, :, start:stop]`` up to rounding.
 
     Args:
-        x: (N, C, *spatial) with two or three spatial axes; rows are entries of the first.
+        read: Gives rows of the map (N, C, *spatial) with two or three spatial axes; rows are entries of the first.
+        source: Spatial size of the map.
         start: First row of the result.
         stop: The one after its last.
-        size: Spatial size of the whole.
+        size: Spatial size of the whole result.
 
     >>> x = torch.rand(1, 2, 3, 4)
     >>> whole = F.interpolate(x, (7, 9), mode='bilinear')
-    >>> torch.allclose(interpolated_rows(x, 2, 5, (7, 9)), whole[:, :, 2:5], atol=1e-6)
+    >>> rows = interpolated_rows(lambda a, b: x[:, :, a:b], (3, 4), 2, 5, (7, 9))
+    >>> torch.allclose(rows, whole[:, :, 2:5], atol=1e-6)
     True
     """
-    rows = x.shape[2]
-    if rows != size[0]:
-        place = (torch.arange(start, stop, device=x.device, dtype=x.dtype) + 0.5) * (rows / size[0]) - 0.5
-        place = place.clamp(0, rows - 1)
+    rows = source[0]
+    if rows == size[0]:
+        x = read(start, stop)
+    else:
         # Each row mixes two: a small matrix of hat functions spares an indexed read, whose gradient is not exact to
         # the last bit on a GPU.
         low = max(int((start + 0.5) * rows / size[0] - 0.5), 0)
         high = min(int((stop - 0.5) * rows / size[0] + 0.5) + 1, rows)
-        source = torch.arange(low, high, device=x.device, dtype=x.dtype)
-        mix = (1 - (place[:, None] - source).abs()).clamp(min=0)
-        x = torch.tensordot(mix, x[:, :, low:high], dims=([1], [2])).movedim(0, 2)
-    else:
-        x = x[:, :, start:stop]
-    if x.shape[3:] == torch.Size(size[1:]):
+        x = read(low, high)
+        place = (torch.arange(start, stop, device=x.device, dtype=x.dtype) + 0.5) * (rows / size[0]) - 0.5
+        nodes = torch.arange(low, high, device=x.device, dtype=x.dtype)
+        mix = (1 - (place.clamp(0, rows - 1)[:, None] - nodes).abs()).clamp(min=0)
+        x = torch.tensordot(mix, x, dims=([1], [2])).movedim(0, 2)
+    if list(source[1:]) == list(size[1:]):
         return x
     mode = 'linear' if x.ndim == 4 else 'bilinear'
     across = F.interpolate(x.flatten(1, 2), tuple(size[1:]), mode=mode, align_corners=False)
@@ -85,46 +90,47 @@ def interpolated_rows(x: Tensor, start: int, stop: int, size: Sequence[int]) -> 
 
 
 def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return means over the parts of ``x`` that fall into each of ``size`` cells.
+    """Return means over the parts of ``x`` that fall into each of ``size`` cells, if no axis of ``x`` is smaller.
 
     Args:
-        x: (N, C, *spatial), two or three spatial axes.
-        size: Spatial size of the result, nowhere larger than that of ``x``.
+        x: (N, C, *spatial), two or three spatial axes; returned as it is where an axis has fewer entries than cells.
+        size: Number of cells of each axis.
 
     >>> shrunk(torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), (1, 1)).item()
     3.0
     """
-    if x.shape[2:] == torch.Size(size):
+    if x.shape[2:] == torch.Size(size) or any(axis < cells for axis, cells in zip(x.shape[2:], size)):
         return x
     pool = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
     return pool(x, list(size))
 
 
-def upsampled_rows(logits: Tensor, start: int, stop: int, size: Sequence[int], double: Double | None = None) -> Tensor:
-    """Return rows ``[start, stop)`` of logits at another size.
+def upsampled_rows(
+    read: Rows, source: Sequence[int], start: int, stop: int, size: Sequence[int], double: Double | None = None
+) -> Tensor:
+    """Return rows ``[start, stop)`` of a map at a larger size.
 
     Args:
-        logits: (N, C, *spatial).
+        read: Gives rows of the map (N, C, *spatial).
+        source: Its spatial size.
         start: First row of the result.
         stop: The one after its last.
-        size: Spatial size of the whole; where the logits are as large in every axis, means of them are taken.
+        size: Spatial size of the whole result.
         double: What doubles every axis; ``None`` interpolates.
 
     Raises:
         ConfigError: If no number of doublings reaches the size.
     """
-    if all(axis >= wanted for axis, wanted in zip(logits.shape[2:], size)):
-        return shrunk(logits, size)[:, :, start:stop]
     if double is None:
-        return interpolated_rows(logits, start, stop, size)
-    times = doublings(logits.shape[2:], size)
+        return interpolated_rows(read, source, start, stop, size)
+    times = doublings(source, size)
     if times is None:
-        sizes = ' and '.join('x'.join(map(str, axes)) for axes in (logits.shape[2:], size))
+        sizes = ' and '.join('x'.join(map(str, axes)) for axes in (source, size))
         raise ConfigError(
             f"upsample is 'deconv', which doubles every axis, and no number of doublings leads from {sizes}; "
             "use upsample='interpolate'"
         )
-    return doubled_rows(logits, start, stop, times, double)
+    return doubled_rows(read, start, stop, times, double)
 
 
 class LevelHead(nn.Module):
@@ -156,8 +162,15 @@ class LevelHead(nn.Module):
                 nn.init.zeros_(self.doubling.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Return logits (N, C, *size) of features (N, in_channels, *spatial)."""
-        return upsampled_rows(self.projection(x), 0, size[0], size, self.doubling)
+        """Return logits (N, C, *size) of features (N, in_channels, *spatial).
+
+        A level that is larger in every axis is averaged.
+
+        Raises:
+            ConfigError: If no number of doublings reaches the size.
+        """
+        logits = shrunk(self.projection(x), size)
+        return upsampled_rows(lambda a, b: logits[:, :, a:b], logits.shape[2:], 0, size[0], size, self.doubling)
 
 
 class LevelHeads(nn.Module):
@@ -193,20 +206,32 @@ class LevelHeads(nn.Module):
         """Return position to logits at the size of the features, of the levels that have a head."""
         return {position: self._head(position).projection(levels[position]) for position in self.member_of}
 
-    def rows(
-        self, logits: Mapping[int, Tensor], wanted: Iterable[int], start: int, stop: int, size: Sequence[int]
-    ) -> dict[int, Tensor]:
-        """Return position to rows ``[start, stop)`` of the logits at another size.
+    def upsampling_parameters(self) -> list[nn.Parameter]:
+        """Return what :meth:`rows` uses besides the logits."""
+        doublings = [self._head(at).doubling for at in self.member_of]
+        return list(dict.fromkeys(param for found in doublings if found is not None for param in found.parameters()))
+
+    def rows(self, read: Rows, source: Sequence[int], at: int, start: int, stop: int, size: Sequence[int]) -> Tensor:
+        """Return rows ``[start, stop)`` of the logits of a level at a larger size.
 
         Args:
-            logits: From :meth:`project`; those of a position without a head are interpolated.
-            wanted: Which positions.
+            read: Gives rows of its logits at the size of the features.
+            source: That size.
+            at: Its position; the logits of one without a head are interpolated.
             start: First row of the result.
             stop: The one after its last.
-            size: Spatial size of the whole.
+            size: Spatial size of the whole result.
         """
-        doubles = {at: self._head(at).doubling if at in self.member_of else None for at in wanted}
-        return {at: upsampled_rows(logits[at], start, stop, size, double) for at, double in doubles.items()}
+        double = self._head(at).doubling if at in self.member_of else None
+        return upsampled_rows(read, source, start, stop, size, double)
+
+    def whole(self, logits: Mapping[int, Tensor], size: Sequence[int]) -> dict[int, Tensor]:
+        """Return position to the logits of every level at one size; a larger level is averaged."""
+        maps = {at: shrunk(x, size) for at, x in logits.items()}
+        found: dict[int, Tensor] = {}
+        for at, x in maps.items():
+            found[at] = self.rows(lambda a, b, x=x: x[:, :, a:b], x.shape[2:], at, 0, size[0], size)
+        return found
 
 
 class LevelHints(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,8 +21,9 @@ from ..losses import (
     segmentation_sums,
     sum_over_rows,
 )
+from ..losses.rows import Reader
 
-CHUNKS = {'cpu': 2**16, 'cuda': 2**18}
+CHUNKS = {'cpu': 2**14, 'cuda': 2**18}
 """Positions to process at once: few for a small cache, many where starting a kernel costs more than running it."""
 OUTPUT = -1
 """Position of the network's own logits."""
@@ -78,23 +80,27 @@ class LevelTerms:
         taught = [] if weight is None else [branch for branch in branches.values() if branch.students]
         wanted = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
 
-        def part(start: int, stop: int) -> tuple[Tensor, ...]:
-            maps = heads.rows(logits, wanted, start, stop, size)
+        maps = {at: shrunk(logits[at], size) for at in wanted}
+        some = next(iter(logits.values()))
+
+        def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
+            rows: dict[int, Tensor] = {}
+            for at, x in maps.items():
+                rows[at] = heads.rows(partial(read, at), x.shape[2:], at, start, stop, size)
             found: list[Tensor] = []
             if labels is not None and supervised:
                 masks = class_masks(labels[:, start:stop], self.num_classes, self.ignore_index)
-                found += segmentation_sums(torch.stack([maps[at] for at in supervised]), masks)
+                found += segmentation_sums(torch.stack([rows[at] for at in supervised]), masks)
             for branch in taught:
                 assert weight is not None
-                students = torch.stack([maps[at] for at in branch.students])
+                students = torch.stack([rows[at] for at in branch.students])
                 options = self.temperature, self.include_background, self.detach_teacher
-                found.append(level_kl_sums(students, maps[branch.teacher], weight[:, start:stop], *options))
+                found.append(level_kl_sums(students, rows[branch.teacher], weight[:, start:stop], *options))
             return tuple(found)
 
-        some = next(iter(logits.values()))
         chunk = self.chunk or CHUNKS.get(some.device.type, CHUNKS['cuda'])
         step = max(chunk // (len(some) * math.prod(size[1:])), 1)
-        return sum_over_rows(part, size[0], step) if wanted else ()
+        return sum_over_rows(part, size[0], step, maps, heads.upsampling_parameters()) if wanted else ()
 
     def __call__(
         self,

@@ -28,7 +28,7 @@ def check_integer(key: str, value: Any, minimum: int, advice: str) -> int:
     Raises:
         ConfigError: If it is no integer of at least ``minimum``; the sentence ends with ``advice``.
 
-    >>> check_integer('distillers.x.chunk', 8, 1, 'valid: None, 65536')
+    >>> check_integer('distillers.x.chunk', 8, 1, 'valid: None, 16384')
     8
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
@@ -138,7 +138,7 @@ class DualSelfDistiller(BaseDistiller):
             include_background=include_background,
             detach_teacher=detach_teacher,
             divisor=1 if resolution == 'full' else check_integer(f'{key}.resolution', resolution, 1, advice),
-            chunk=None if chunk is None else check_integer(f'{key}.chunk', chunk, 1, 'valid: None, 65536'),
+            chunk=None if chunk is None else check_integer(f'{key}.chunk', chunk, 1, 'valid: None, 16384'),
         )
         self.terms: LevelTerms | None = None
         self.weights = {'seg': checked['seg_weight'], 'kl': checked['kl_weight'], 'feature': checked['feature_weight']}
@@ -293,7 +293,7 @@ class DualSelfDistiller(BaseDistiller):
         """Return branch to the whole logits (N, num_classes, *size) of its levels that have a head, for pictures."""
         if self.heads is None:
             return {}
-        maps = self.heads.rows(self.heads.project(self.read(student)), self.heads.member_of, 0, size[0], size)
+        maps = self.heads.whole(self.heads.project(self.read(student)), size)
         return {
             name: [maps[at] for at in branch.levels if at in self.heads.member_of]
             for name, branch in self.branches.items()

@@ -20,10 +20,12 @@ class Cost:
 
     Attributes:
         seconds: One entry per measured step.
+        processor_seconds: What the processor worked for each: what a busy machine changes less, and CUDA hides.
         peak_bytes: The most bytes that its tensors took during a step.
     """
 
     seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
 
@@ -61,9 +63,11 @@ def interleave(runners: Mapping[str, Any], steps: int, warmup: int) -> dict[str,
         for index in range(warmup + steps):
             # The order alternates: whoever goes second finds warmer caches.
             for name in list(runners) if index % 2 == 0 else list(runners)[::-1]:
+                begin = time.process_time()
                 seconds = timed_step(runners[name], index, shared[index % len(shared)])
                 if index >= warmup:
                     costs[name].seconds.append(seconds)
+                    costs[name].processor_seconds.append(time.process_time() - begin)
         for name, runner in runners.items():
             # One step of counting takes several times as long as a plain one, so it is not timed.
             step = partial(train_step, runner, warmup + steps, copy_batch(shared[0]))

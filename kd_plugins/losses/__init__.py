@@ -24,7 +24,7 @@ from .feature import (
 from .fine_grained import FGLLoss, fine_grained_localization
 from .keypoint import KeypointKLLoss, keypoint_kl, mean_over_joints
 from .laplace import LaplaceKLLoss, laplace_kl, laplace_kl_loss
-from .levels import LevelKLLoss, level_kl, level_kl_sums, sum_over_rows, uncertainty_weighted
+from .levels import LevelKLLoss, level_kl, level_kl_sums, uncertainty_weighted
 from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
 from .logit import (
     QualityFocalKDLoss,
@@ -35,6 +35,7 @@ from .logit import (
     softmax_kl_loss,
 )
 from .reduction import global_mean, global_normalizer, mean_over_images, mean_per_image, to_float, weighted_mean
+from .rows import sum_over_rows
 from .varifocal import VFLLoss, varifocal
 
 __all__ = [

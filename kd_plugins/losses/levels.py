@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
 from .logit import softmax_kl
@@ -76,37 +73,6 @@ def level_kl(
         weight = to_float(teacher).new_ones(teacher.shape[0], *teacher.shape[2:])
     sums = level_kl_sums(students, teacher, weight, temperature, include_background, detach_teacher)
     return sums / global_normalizer(weight.sum(), minimum=1.0)
-
-
-def sum_over_rows(function: Callable[[int, int], tuple[Tensor, ...]], rows: int, step: int) -> tuple[Tensor, ...]:
-    """Add up what a function gives for consecutive ranges, and keep nothing of it for the backward pass.
-
-    With more than one range, the backward pass calls the function once more for each, so that what it computes in
-    passing exists for one range at a time.
-
-    Args:
-        function: From the first row and the one after the last to tensors, which may depend on tensors that need
-            gradients.
-        rows: Number of rows.
-        step: Rows of a range, at least 1.
-
-    Returns:
-        The sums.
-
-    >>> x = torch.arange(6.0).requires_grad_()
-    >>> (total,) = sum_over_rows(lambda start, stop: (x[start:stop].square().sum(),), rows=6, step=4)
-    >>> total.backward()
-    >>> float(total.detach()), x.grad.tolist()
-    (55.0, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
-    """
-    if step >= rows:
-        return function(0, rows)
-    totals: tuple[Tensor, ...] = ()
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        part = checkpoint(function, start, stop, use_reentrant=False, preserve_rng_state=False)
-        totals = tuple(total + value for total, value in zip(totals, part)) if totals else part
-    return totals
 
 
 def uncertainty_weighted(losses: Tensor, log_variance: Tensor) -> Tensor:

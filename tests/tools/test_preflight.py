@@ -90,7 +90,7 @@ def test_overhead_prints_ratios_of_interleaved_steps(capsys, monkeypatch, tmp_pa
 
 
 def test_the_median_is_robust_and_pairs_are_kept():
-    numbers = overhead.summarize(Cost([1.2, 9.0, 1.2], 12), Cost([1.0, 6.0, 1.0], 10))
+    numbers = overhead.summarize(Cost([1.2, 9.0, 1.2], peak_bytes=12), Cost([1.0, 6.0, 1.0], peak_bytes=10))
     assert numbers['time_ratio_of_medians'] == pytest.approx(1.2)
     assert numbers['time_median_of_ratios'] == pytest.approx(1.2)
     assert numbers['memory_ratio'] == pytest.approx(1.2)
