@@ -1,5 +1,5 @@
-# RTMPose's optimizer for a small model from scratch: half an epoch of warm-up, then half a cosine to the end of training.
-# Without `end` the cosine follows `train_cfg.max_epochs`, so a child config changes that alone.
+# RTMPose's optimizer for a small model from scratch: half an epoch of warm-up, then half a cosine to the end of
+# training. Without `end` the cosine follows `train_cfg.max_epochs`, so a child config changes that alone.
 base_lr = 4e-3
 optim_wrapper = dict(
     type='OptimWrapper',
