@@ -146,8 +146,8 @@ def read_pose(model: Any, sample: Mapping[str, Any], role: str = 'student') -> P
             f'model.head.decoder.input_size of the {role} is {expected[0]}x{expected[1]}, and the crop, which comes '
             f"from the student's test pipeline, is {width}x{height}; both must be the same"
         )
-    data = {'inputs': [crop], 'data_samples': [sample['data_samples'].clone()]}
-    data = model.data_preprocessor(data, False)
+    # It makes data samples of its own.
+    data = model.data_preprocessor({'inputs': [crop], 'data_samples': [sample['data_samples']]}, False)
     features = model.extract_feat(data['inputs'])
     taps = TapSet(model, {f'model.{path}': path for path in paths}, role)
     try:
