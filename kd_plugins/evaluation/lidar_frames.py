@@ -183,7 +183,7 @@ def camera_frame(
         bev=bev,
         volume=volume,
         scores=scores[keep],
-        names=[name for name, kept in zip(names, keep) if kept],
+        names=[names[index] for index in np.flatnonzero(keep)],
         heights=np.abs(heights),
         object_names=[names_of[instance['bbox_label']] for instance in instances],
         object_heights=image[:, 3] - image[:, 1],
