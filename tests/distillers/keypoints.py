@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller, Batch
@@ -56,7 +57,9 @@ def estimator(head: Mapping[str, Any], neck: str | None = None) -> nn.Module:
     if neck is not None:
         config['neck'] = {'type': neck}
     torch.manual_seed(0)
-    return models.build_pose_estimator({'type': 'TopdownPoseEstimator', **config}).train()
+    # Another test may have left another package's scope behind.
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        return models.build_pose_estimator({'type': 'TopdownPoseEstimator', **config}).train()
 
 
 def samples(images: int = 2) -> dict[str, Any]:
