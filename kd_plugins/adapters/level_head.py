@@ -29,28 +29,6 @@ def doublings(size: Sequence[int], target: Sequence[int]) -> int | None:
     return times if [axis * 2**times for axis in size] == list(target) else None
 
 
-def doubled_rows(read: Rows, start: int, stop: int, times: int, double: Double) -> Tensor:
-    """Return rows ``[start, stop)`` of what ``times`` doublings make of a map, doubling no rows that are not needed.
-
-    Args:
-        read: Gives rows of the map (N, C, *spatial); rows are entries of the first spatial axis.
-        start: First row of the result.
-        stop: The one after its last.
-        times: How often to double.
-        double: Maps (N, C, *spatial) to (N, C, *twice), each row to its own two.
-
-    >>> x = torch.arange(4.0).view(1, 1, 2, 2)
-    >>> rows = doubled_rows(lambda a, b: x[:, :, a:b], 1, 3, 1, lambda x: F.interpolate(x, scale_factor=2))
-    >>> rows.tolist()
-    [[[[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0]]]]
-    """
-    if times == 0:
-        return read(start, stop)
-    first = start // 2
-    doubled = double(doubled_rows(read, first, (stop + 1) // 2, times - 1, double))
-    return doubled[:, :, start - 2 * first : stop - 2 * first]
-
-
 def interpolated_rows(read: Rows, source: Sequence[int], start: int, stop: int, size: Sequence[int]) -> Tensor:
     """Return rows ``[start, stop)`` of what (bi-, tri-)linear interpolation of a map to ``size`` gives.
 
@@ -105,32 +83,61 @@ def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
     return pool(x, list(size))
 
 
-def upsampled_rows(
-    read: Rows, source: Sequence[int], start: int, stop: int, size: Sequence[int], double: Double | None = None
-) -> Tensor:
-    """Return rows ``[start, stop)`` of a map at a larger size.
+def prepared(x: Tensor, size: Sequence[int], double: Double | None = None) -> Tensor:
+    """Return a map as near to another size as it can be kept whole without needing much room.
 
     Args:
-        read: Gives rows of the map (N, C, *spatial).
-        source: Its spatial size.
-        start: First row of the result.
-        stop: The one after its last.
-        size: Spatial size of the whole result.
-        double: What doubles every axis; ``None`` interpolates.
+        x: (N, C, *spatial).
+        size: Spatial size to reach with :func:`upsampled_rows`; a map that is larger in every axis is averaged.
+        double: What doubles every axis, of which the last application is left; ``None`` where rows are interpolated.
 
     Raises:
         ConfigError: If no number of doublings reaches the size.
     """
-    if double is None:
-        return interpolated_rows(read, source, start, stop, size)
-    times = doublings(source, size)
+    x = shrunk(x, size)
+    times = 0 if double is None else doublings(x.shape[2:], size)
     if times is None:
-        sizes = ' and '.join('x'.join(map(str, axes)) for axes in (source, size))
+        sizes = ' and '.join('x'.join(map(str, axes)) for axes in (x.shape[2:], size))
         raise ConfigError(
             f"upsample is 'deconv', which doubles every axis, and no number of doublings leads from {sizes}; "
             "use upsample='interpolate'"
         )
-    return doubled_rows(read, start, stop, times, double)
+    for _ in range(times - 1):
+        assert double is not None
+        x = double(x)
+    return x
+
+
+def upsampled_rows(
+    read: Rows, source: Sequence[int], start: int, stop: int, size: Sequence[int], double: Double | None = None
+) -> Tensor:
+    """Return rows ``[start, stop)`` of a prepared map at its full size.
+
+    Args:
+        read: Gives rows of the map (N, C, *spatial) from :func:`prepared`; rows are entries of the first spatial axis.
+        source: Its spatial size.
+        start: First row of the result.
+        stop: The one after its last.
+        size: Spatial size of the whole result.
+        double: Maps (N, C, *spatial) to (N, C, *twice), each row to its own two; ``None`` interpolates.
+
+    >>> x = torch.arange(4.0).view(1, 1, 2, 2)
+    >>> twice = lambda x: F.interpolate(x, scale_factor=2)
+    >>> upsampled_rows(lambda a, b: x[:, :, a:b], (2, 2), 1, 3, (4, 4), twice).tolist()
+    [[[[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0]]]]
+    """
+    if list(source) == list(size):
+        return read(start, stop)
+    if double is None:
+        return interpolated_rows(read, source, start, stop, size)
+    first = start // 2
+    return double(read(first, (stop + 1) // 2))[:, :, start - 2 * first : stop - 2 * first]
+
+
+def upsampled(x: Tensor, size: Sequence[int], double: Double | None = None) -> Tensor:
+    """Return the whole map at another size, see :func:`prepared`."""
+    x = prepared(x, size, double)
+    return upsampled_rows(lambda start, stop: x[:, :, start:stop], x.shape[2:], 0, size[0], size, double)
 
 
 class LevelHead(nn.Module):
@@ -169,8 +176,7 @@ class LevelHead(nn.Module):
         Raises:
             ConfigError: If no number of doublings reaches the size.
         """
-        logits = shrunk(self.projection(x), size)
-        return upsampled_rows(lambda a, b: logits[:, :, a:b], logits.shape[2:], 0, size[0], size, self.doubling)
+        return upsampled(self.projection(x), size, self.doubling)
 
 
 class LevelHeads(nn.Module):
@@ -207,31 +213,17 @@ class LevelHeads(nn.Module):
         return {position: self._head(position).projection(levels[position]) for position in self.member_of}
 
     def upsampling_parameters(self) -> list[nn.Parameter]:
-        """Return what :meth:`rows` uses besides the logits."""
+        """Return those of :meth:`double`, of all levels."""
         doublings = [self._head(at).doubling for at in self.member_of]
         return list(dict.fromkeys(param for found in doublings if found is not None for param in found.parameters()))
 
-    def rows(self, read: Rows, source: Sequence[int], at: int, start: int, stop: int, size: Sequence[int]) -> Tensor:
-        """Return rows ``[start, stop)`` of the logits of a level at a larger size.
-
-        Args:
-            read: Gives rows of its logits at the size of the features.
-            source: That size.
-            at: Its position; the logits of one without a head are interpolated.
-            start: First row of the result.
-            stop: The one after its last.
-            size: Spatial size of the whole result.
-        """
-        double = self._head(at).doubling if at in self.member_of else None
-        return upsampled_rows(read, source, start, stop, size, double)
+    def double(self, at: int) -> Double | None:
+        """Return what doubles the logits of a level; None for one that is interpolated, or has no head."""
+        return self._head(at).doubling if at in self.member_of else None
 
     def whole(self, logits: Mapping[int, Tensor], size: Sequence[int]) -> dict[int, Tensor]:
         """Return position to the logits of every level at one size; a larger level is averaged."""
-        maps = {at: shrunk(x, size) for at, x in logits.items()}
-        found: dict[int, Tensor] = {}
-        for at, x in maps.items():
-            found[at] = self.rows(lambda a, b, x=x: x[:, :, a:b], x.shape[2:], at, 0, size[0], size)
-        return found
+        return {at: upsampled(x, size, self.double(at)) for at, x in logits.items()}
 
 
 class LevelHints(nn.Module):

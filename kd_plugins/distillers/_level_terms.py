@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..adapters import LevelHeads
-from ..adapters.level_head import shrunk
+from ..adapters.level_head import prepared, shrunk, upsampled_rows
 from ..losses import (
     SegmentationSums,
     class_masks,
@@ -79,14 +79,14 @@ class LevelTerms:
         supervised = [] if labels is None else [at for branch in branches.values() for at in branch.supervised]
         taught = [] if weight is None else [branch for branch in branches.values() if branch.students]
         wanted = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
-
-        maps = {at: shrunk(logits[at], size) for at in wanted}
+        maps = {at: prepared(logits[at], size, heads.double(at)) for at in wanted}
         some = next(iter(logits.values()))
 
         def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
-            rows: dict[int, Tensor] = {}
-            for at, x in maps.items():
-                rows[at] = heads.rows(partial(read, at), x.shape[2:], at, start, stop, size)
+            rows = {
+                at: upsampled_rows(partial(read, at), x.shape[2:], start, stop, size, heads.double(at))
+                for at, x in maps.items()
+            }
             found: list[Tensor] = []
             if labels is not None and supervised:
                 masks = class_masks(labels[:, start:stop], self.num_classes, self.ignore_index)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.adapters import LevelHead, LevelHeads, LevelHints
-from kd_plugins.adapters.level_head import interpolated_rows, shrunk, upsampled_rows
+from kd_plugins.adapters.level_head import interpolated_rows, prepared, shrunk, upsampled_rows
 from kd_plugins.errors import ConfigError
 
 MODES = {2: 'bilinear', 3: 'trilinear'}
@@ -48,10 +48,11 @@ def test_transposed_convolution_in_rows(dims: int, times: int) -> None:
         whole = head.doubling(whole)
     size = [3 * 2**times] * dims
     torch.testing.assert_close(head(x, size), whole)
-    logits = head.projection(x)
+    near = prepared(head.projection(x), size, head.doubling)
+    assert near.shape[2] == size[0] // 2 or times == 0
     for start in range(size[0]):
         for stop in range(start + 1, size[0] + 1):
-            rows = upsampled_rows(lambda a, b: logits[:, :, a:b], (3,) * dims, start, stop, size, head.doubling)
+            rows = upsampled_rows(lambda a, b: near[:, :, a:b], near.shape[2:], start, stop, size, head.doubling)
             torch.testing.assert_close(rows, whole[:, :, start:stop])
 
 
@@ -89,10 +90,10 @@ def test_shared_heads() -> None:
     whole = heads.whole(logits, (16, 16))
     torch.testing.assert_close(whole[1], heads.members[1](levels[1], (16, 16)))
     torch.testing.assert_close(whole[-1], F.interpolate(logits[-1], (16, 16), mode='bilinear'))
-    rows = heads.rows(lambda a, b: logits[0][:, :, a:b], (8, 8), 0, 3, 6, (16, 16))
-    torch.testing.assert_close(rows, whole[0][:, :, 3:6])
-    assert len(heads.upsampling_parameters()) == 6 and not LevelHeads({0: levels[0]}, 3, 'interpolate').member_of[0]
-    assert LevelHeads({0: levels[0]}, 3, 'interpolate').upsampling_parameters() == []
+    assert heads.double(0) is heads.double(4) is heads.members[0].doubling and heads.double(-1) is None
+    assert len(heads.upsampling_parameters()) == 6
+    interpolating = LevelHeads({0: levels[0]}, 3, 'interpolate')
+    assert interpolating.double(0) is None and interpolating.upsampling_parameters() == []
     alone = LevelHeads(dict(enumerate(levels)), 3)
     assert len(alone.members) == 5 and alone.members[0].projection.projection.weight.dtype == torch.float32
 
