@@ -1,6 +1,7 @@
 """Processes that train: their last words, their end with ours, the folder that they keep."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -41,8 +42,13 @@ def test_an_interruption_ends_the_process(tmp_path):
         os.kill(os.getpid(), 2)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        execute(python('import os, time; print(os.getpid(), flush=True); time.sleep(600)'), log)
+    # A shell starts what it puts into the background with interruptions ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute(python('import os, time; print(os.getpid(), flush=True); time.sleep(60)'), log)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text()), 0)
 
