@@ -21,6 +21,7 @@ def inspect(value: float, teacher: Any) -> Preflight:
             'student_taps': {},
             'teacher_taps': {},
             'terms': {'distill.stages.loss_stages': term},
+            'task_loss': torch.tensor(1.0),
             'weights': {'stages': 1.0},
         },
     )
