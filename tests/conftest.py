@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 
 @pytest.fixture(autouse=True)
 def scope_of_its_own() -> Iterator[None]:
-    """Take away the default scope that a test's runner leaves to the whole process: the next may use another package."""
+    """Take away the default scope that a test's runner leaves to the process: the next may use another package."""
     before = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict.clear()
