@@ -10,7 +10,7 @@ default_hooks = dict(
                 student='neck.fpn_convs.*',
                 num_points=256,
                 num_neighbours=16,
-                weight=dict(type='kd_plugins.LinearWarmup', value=0.25, begin=10, end=11, by_epoch=True),
+                weight=dict(type='kd_plugins.LinearWarmup', value=0.5, begin=10, end=11, by_epoch=True),
             )
         ),
     )

@@ -47,9 +47,10 @@ class LocalGraphDistiller(BaseDistiller):
 
     Source: PointDistiller (arXiv 2205.11098, section 3). In each sample the teacher's N most important points are
     selected, with the K nearest points of each. A linear map, BatchNorm and ReLU of every (neighbour, centre) pair, one
-    for the teacher and one for the student, both trained, give edge features of equal width. ``loss_local_graph`` is
-    their squared difference (:func:`kd_plugins.losses.local_graph.local_graph_loss`), weighted by importance, averaged
-    over levels and over the samples of all ranks that have points.
+    for the teacher and one for the student, both trained, give edge features of equal width; where both networks have
+    equally many channels, the two start alike. ``loss_local_graph`` is the squared difference
+    (:func:`kd_plugins.losses.local_graph.local_graph_loss`), weighted by importance, averaged over levels and over the
+    samples of all ranks that have points.
 
     Args:
         student: Tap of the student's features, one tensor per level.
@@ -210,8 +211,12 @@ class LocalGraphDistiller(BaseDistiller):
         if scores:
             check_same_size(f'{self.key}.scores', places, score_places, 'class logits belong to the same points')
         for s, t in zip(ours, theirs):
-            self.student_adapters.append(EdgeAdapter(s.shape[1], self.channels, self.edge).to(s.device))
-            self.teacher_adapters.append(EdgeAdapter(t.shape[1], self.channels, self.edge).to(s.device))
+            mine, other = (EdgeAdapter(x.shape[1], self.channels, self.edge).to(s.device) for x in (s, t))
+            if s.shape[1] == t.shape[1]:
+                # A copy of a network then begins with nothing to learn from it, and not with two random projections.
+                mine.load_state_dict(other.state_dict())
+            self.student_adapters.append(mine)
+            self.teacher_adapters.append(other)
         self.teacher_adapters.requires_grad_(not self.freeze_teacher_adapter)
 
     @torch.no_grad()

@@ -268,15 +268,26 @@ def test_a_sample_without_points_does_not_count() -> None:
 
 @pytest.mark.parametrize('value', [0.0, 1e4, -3.0])
 def test_identical_points(value: float) -> None:
-    student, teacher = taps([(2, 4, 5, 5)])
+    student, teacher = taps([(2, 4, 5, 5)], [(2, 6, 5, 5)])
     for space in ('feature', 'both'):
-        constant = {'teacher': [torch.full((2, 4, 5, 5), value)]}
+        constant = {'teacher': [torch.full((2, 6, 5, 5), value)]}
         distiller = built(student, constant, space=space)
         check_step(distiller, student, constant, BATCH)
         check_step(distiller, {'student': [torch.full((2, 4, 5, 5), value)]}, teacher, BATCH)
 
 
 # Teachers, adapters, monitors.
+
+
+@pytest.mark.parametrize('pool', [False, True])
+def test_equal_networks_lose_nothing(pool: bool) -> None:
+    """At the start: the average of a network, or its snapshot, has the same features."""
+    student, _ = taps([(2, 4, 6, 8)])
+    teacher = {'teacher': [student['student'][0].clone()]}
+    distiller = built(student, teacher, pool=pool)
+    assert check_step(distiller, student, teacher, BATCH)['loss_local_graph'] < 1e-10
+    assert student['student'][0].grad.abs().max() < 1e-6
+    assert distiller.student_adapters[0] is not distiller.teacher_adapters[0]
 
 
 def test_a_deeper_layer_teaches() -> None:
