@@ -79,7 +79,7 @@ def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
     """
     if x.shape[2:] == torch.Size(size) or any(axis < cells for axis, cells in zip(x.shape[2:], size)):
         return x
-    pool = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
+    pool: Callable[..., Tensor] = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
     return pool(x, list(size))
 
 
@@ -213,17 +213,17 @@ class LevelHeads(nn.Module):
         return {position: self._head(position).projection(levels[position]) for position in self.member_of}
 
     def upsampling_parameters(self) -> list[nn.Parameter]:
-        """Return those of :meth:`double`, of all levels."""
+        """Return those of :meth:`doubling_of`, of all levels."""
         doublings = [self._head(at).doubling for at in self.member_of]
         return list(dict.fromkeys(param for found in doublings if found is not None for param in found.parameters()))
 
-    def double(self, at: int) -> Double | None:
+    def doubling_of(self, at: int) -> Double | None:
         """Return what doubles the logits of a level; None for one that is interpolated, or has no head."""
         return self._head(at).doubling if at in self.member_of else None
 
     def whole(self, logits: Mapping[int, Tensor], size: Sequence[int]) -> dict[int, Tensor]:
         """Return position to the logits of every level at one size; a larger level is averaged."""
-        return {at: upsampled(x, size, self.double(at)) for at, x in logits.items()}
+        return {at: upsampled(x, size, self.doubling_of(at)) for at, x in logits.items()}
 
 
 class LevelHints(nn.Module):

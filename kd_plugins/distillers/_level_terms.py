@@ -79,12 +79,12 @@ class LevelTerms:
         supervised = [] if labels is None else [at for branch in branches.values() for at in branch.supervised]
         taught = [] if weight is None else [branch for branch in branches.values() if branch.students]
         wanted = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
-        maps = {at: prepared(logits[at], size, heads.double(at)) for at in wanted}
+        maps = {at: prepared(logits[at], size, heads.doubling_of(at)) for at in wanted}
         some = next(iter(logits.values()))
 
         def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
             rows = {
-                at: upsampled_rows(partial(read, at), x.shape[2:], start, stop, size, heads.double(at))
+                at: upsampled_rows(partial(read, at), x.shape[2:], start, stop, size, heads.doubling_of(at))
                 for at, x in maps.items()
             }
             found: list[Tensor] = []

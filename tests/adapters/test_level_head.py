@@ -90,7 +90,7 @@ def test_shared_heads() -> None:
     whole = heads.whole(logits, (16, 16))
     torch.testing.assert_close(whole[1], heads.members[1](levels[1], (16, 16)))
     torch.testing.assert_close(whole[-1], F.interpolate(logits[-1], (16, 16), mode='bilinear'))
-    assert heads.double(0) is heads.double(4) is heads.members[0].doubling and heads.double(-1) is None
+    assert heads.doubling_of(0) is heads.doubling_of(4) is heads.members[0].doubling and heads.double(-1) is None
     assert len(heads.upsampling_parameters()) == 6
     interpolating = LevelHeads({0: levels[0]}, 3, 'interpolate')
     assert interpolating.double(0) is None and interpolating.upsampling_parameters() == []
