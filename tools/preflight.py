@@ -25,9 +25,7 @@ def parser() -> ArgumentParser:
     """Return the parser."""
     found = ArgumentParser(description='Run one batch and show what would be silently wrong')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
-    found.add_argument(
-        '--generated', action='store_true', help='use generated data even where the data set exists'
-    )
+    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
     add_cfg_options(found)
     return found
 
