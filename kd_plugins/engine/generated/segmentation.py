@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -58,9 +59,8 @@ class GeneratedSegmentation(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # The preprocessor changes samples in place.
-        item = self.items[index % len(self.items)]
-        return {'inputs': item['inputs'].clone(), 'data_samples': item['data_samples'].clone()}
+        # The preprocessor changes samples in place, and their own clone() is shallow.
+        return copy.deepcopy(self.items[index % len(self.items)])
 
 
 def _class_count(config: Config) -> int:

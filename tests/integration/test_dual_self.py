@@ -1,0 +1,93 @@
+"""Dual self-distillation in real runs of MMSegmentation's UNet: the plain checkpoint, resuming, what the log shows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+pytest.importorskip('mmseg')
+from mmengine.registry import MODELS, DefaultScope
+
+from kd_plugins.engine import load_config
+from kd_plugins.engine.generated import use_generated_data
+
+from .runs import Recorder, assert_same, weights
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4, 'model.decode_head.channels': 4}
+LOSSES = {'decode.loss_ce', 'decode.loss_dice'}
+TERMS = {f'distill.dsd.loss_{branch}_{kind}' for branch in ('encoder', 'decoder') for kind in ('seg', 'kl')}
+
+
+def run(name: str, work_dir: Path, options: dict[str, Any] | None = None, **settings: Any) -> tuple[Runner, Recorder]:
+    """Train ``configs/dual_self/NAME.py``, a few channels wide, on four batches of generated images in two epochs."""
+    config = load_config(str(ROOT / 'configs' / 'dual_self' / f'{name}.py'), {**SMALL, **(options or {})})
+    use_generated_data(config)
+    config.train_dataloader.dataset.update(size=(64, 64), length=4)
+    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
+    for part in ('val', 'test'):
+        config[f'{part}_cfg'] = config[f'{part}_dataloader'] = config[f'{part}_evaluator'] = None
+    config.default_hooks.checkpoint.update(save_best=None)
+    config.default_hooks.pop('visualization')
+    config.work_dir, config.log_level, config.experiment_name = str(work_dir), 'ERROR', work_dir.name
+    config.visualizer = dict(type='Visualizer', name=f'{work_dir.parent.name}_{work_dir.name}')
+    config.update(settings)
+    recorder = Recorder(config.pop('kill_at', None))
+    runner = Runner.from_cfg(config)
+    runner.register_hook(recorder)
+    with suppress(KeyboardInterrupt):
+        runner.train()
+    return runner, recorder
+
+
+def test_training_and_the_plain_checkpoint(tmp_path: Path) -> None:
+    runner, recorder = run('unet_isbi_dsd', tmp_path / 'dsd')
+    assert len(recorder.losses) == 4
+    for losses in recorder.losses:
+        assert losses.keys() >= LOSSES | TERMS and all(value == value and value > 0 for value in losses.values())
+    checkpoint = torch.load(tmp_path / 'dsd' / 'epoch_2.pth', weights_only=True)
+    plain = load_config(str(ROOT / 'configs' / 'dual_self' / 'unet_isbi.py'), SMALL)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(plain.model)
+    model.load_state_dict(checkpoint['state_dict'], strict=True)
+    assert_same(weights(model), weights(runner.model))
+    # The heads are beside it, and learned.
+    heads = {name for name in checkpoint['distill']['distillers'] if '.heads.' in name}
+    assert len(heads) == 8 * 4
+    assert not [name for name in runner.model.state_dict() if 'heads' in name]
+
+
+def test_weight_zero_is_the_plain_run(tmp_path: Path) -> None:
+    plain, first = run('unet_isbi', tmp_path / 'plain')
+    off, second = run('unet_isbi_dsd', tmp_path / 'off', {'default_hooks.distill.distillers.dsd.weight': 0.0})
+    assert_same(weights(plain.model), weights(off.model))
+    for ours, theirs in zip(second.losses, first.losses):
+        assert {name: ours[name] for name in theirs} == theirs
+        assert all(ours[name] == 0 for name in TERMS)
+
+
+def test_resuming(tmp_path: Path) -> None:
+    whole, first = run('unet_isbi_dsd', tmp_path / 'whole')
+    run('unet_isbi_dsd', tmp_path / 'cut', kill_at=2)
+    resumed, second = run('unet_isbi_dsd', tmp_path / 'cut', resume=True)
+    assert second.losses == first.losses[2:]
+    assert_same(weights(whole.model), weights(resumed.model))
+
+
+@pytest.mark.parametrize(
+    ('name', 'terms'),
+    [
+        ('unet_isbi_deep-supervision', {'distill.dsd.loss_decoder_seg'}),
+        ('unet_isbi_byot', {f'distill.byot.loss_{name}' for name in ('encoder_seg', 'encoder_kl', 'feature')}),
+    ],
+)
+def test_other_members(name: str, terms: set[str], tmp_path: Path) -> None:
+    _, recorder = run(name, tmp_path / 'run')
+    for losses in recorder.losses:
+        assert {key for key in losses if key.startswith('distill')} == terms
+        assert all(losses[key] > 0 for key in terms)
