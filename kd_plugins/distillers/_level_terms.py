@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..adapters import LevelHeads
-from ..adapters.level_head import prepared, shrunk, upsampled_rows
+from ..adapters.level_maps import LevelMaps, shrunk
 from ..losses import (
     SegmentationSums,
     class_masks,
@@ -79,28 +78,27 @@ class LevelTerms:
         supervised = [] if labels is None else [at for branch in branches.values() for at in branch.supervised]
         taught = [] if weight is None else [branch for branch in branches.values() if branch.students]
         wanted = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
-        maps = {at: prepared(logits[at], size, heads.doubling_of(at)) for at in wanted}
-        some = next(iter(logits.values()))
+        if not wanted:
+            return ()
+        maps = LevelMaps({at: logits[at] for at in wanted}, size, heads.doublings(wanted))
 
         def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
-            rows = {
-                at: upsampled_rows(partial(read, at), x.shape[2:], start, stop, size, heads.doubling_of(at))
-                for at, x in maps.items()
-            }
+            rows = maps.rows(start, stop, read)
             found: list[Tensor] = []
             if labels is not None and supervised:
-                masks = class_masks(labels[:, start:stop], self.num_classes, self.ignore_index)
+                masks = class_masks(maps.order(labels[:, start:stop]), self.num_classes, self.ignore_index)
                 found += segmentation_sums(torch.stack([rows[at] for at in supervised]), masks)
             for branch in taught:
                 assert weight is not None
                 students = torch.stack([rows[at] for at in branch.students])
                 options = self.temperature, self.include_background, self.detach_teacher
-                found.append(level_kl_sums(students, rows[branch.teacher], weight[:, start:stop], *options))
+                found.append(level_kl_sums(students, rows[branch.teacher], maps.order(weight[:, start:stop]), *options))
             return tuple(found)
 
+        some = logits[wanted[0]]
         chunk = self.chunk or CHUNKS.get(some.device.type, CHUNKS['cuda'])
-        step = max(chunk // (len(some) * math.prod(size[1:])), 1)
-        return sum_over_rows(part, size[0], step, maps, heads.upsampling_parameters()) if wanted else ()
+        step = chunk // (len(some) * math.prod(size[1:])) // maps.granularity * maps.granularity
+        return sum_over_rows(part, size[0], max(step, maps.granularity), maps.maps, maps.params)
 
     def __call__(
         self,

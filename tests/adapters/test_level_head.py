@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.adapters import LevelHead, LevelHeads, LevelHints
-from kd_plugins.adapters.level_head import interpolated_rows, prepared, shrunk, upsampled_rows
+from kd_plugins.adapters.level_maps import LevelMaps, cells, interpolated_rows, shrunk
 from kd_plugins.errors import ConfigError
 
 MODES = {2: 'bilinear', 3: 'trilinear'}
@@ -48,12 +48,49 @@ def test_transposed_convolution_in_rows(dims: int, times: int) -> None:
         whole = head.doubling(whole)
     size = [3 * 2**times] * dims
     torch.testing.assert_close(head(x, size), whole)
-    near = prepared(head.projection(x), size, head.doubling)
-    assert near.shape[2] == size[0] // 2 or times == 0
-    for start in range(size[0]):
-        for stop in range(start + 1, size[0] + 1):
-            rows = upsampled_rows(lambda a, b: near[:, :, a:b], near.shape[2:], start, stop, size, head.doubling)
-            torch.testing.assert_close(rows, whole[:, :, start:stop])
+
+
+@pytest.mark.parametrize('dims', [2, 3])
+def test_rows_of_several_levels(dims: int) -> None:
+    """Any range of rows holds the values of the whole maps, all in one order of positions."""
+    torch.manual_seed(0)
+    size = [8] * dims
+    levels = {
+        at: torch.randn(2, 4, *[side] * dims, dtype=torch.float64) for at, side in ((0, 8), (1, 4), (2, 1), (5, 16))
+    }
+    heads = LevelHeads(levels, 3)
+    for param in heads.parameters():
+        nn.init.normal_(param)
+    logits = {at: heads.members[heads.member_of[at]].projection(x) for at, x in levels.items()}
+    logits[-1] = torch.randn(2, 3, *[5] * dims, dtype=torch.float64)  # of no head: interpolated
+    whole = heads.whole(logits, size)
+    maps = LevelMaps(logits, size, heads.doublings(logits))
+    assert maps.granularity == 2 and maps.doubled == [1, 2]
+    positions = torch.arange(8**dims).view(1, 1, *size)
+    for start in range(0, 8, 2):
+        for stop in range(start + 2, 10, 2):
+            rows = maps.rows(start, stop, lambda name, low, high: maps.maps[name][:, :, low:high])
+            order = maps.order(positions[:, :, start:stop]).flatten()
+            assert sorted(order.tolist()) == positions[:, :, start:stop].flatten().tolist()
+            for at, x in whole.items():
+                torch.testing.assert_close(rows[at], x.flatten(2)[:, :, order])
+
+
+def test_rows_without_doublings_stay_in_their_order() -> None:
+    logits = {0: torch.randn(1, 3, 5, 7), 1: torch.randn(1, 3, 2, 3)}
+    maps = LevelMaps(logits, (5, 7), {0: None, 1: None})
+    assert maps.granularity == 1 and not maps.params
+    rows = maps.rows(1, 4, lambda name, low, high: maps.maps[name][:, :, low:high])
+    assert rows[0].equal(logits[0][:, :, 1:4]) and maps.order(logits[0]) is logits[0]
+    torch.testing.assert_close(rows[1], F.interpolate(logits[1], (5, 7), mode='bilinear')[:, :, 1:4])
+
+
+def test_cells() -> None:
+    x = torch.arange(2 * 4 * 6).view(2, 4, 6)
+    found = cells(x, axes=2).view(2, 2, 2, 2, 3)
+    for i in range(2):
+        for j in range(2):
+            assert found[:, i, j].equal(x[:, i::2, j::2])
 
 
 @pytest.mark.parametrize('dims', [2, 3])
@@ -90,10 +127,8 @@ def test_shared_heads() -> None:
     whole = heads.whole(logits, (16, 16))
     torch.testing.assert_close(whole[1], heads.members[1](levels[1], (16, 16)))
     torch.testing.assert_close(whole[-1], F.interpolate(logits[-1], (16, 16), mode='bilinear'))
-    assert heads.doubling_of(0) is heads.doubling_of(4) is heads.members[0].doubling and heads.double(-1) is None
-    assert len(heads.upsampling_parameters()) == 6
-    interpolating = LevelHeads({0: levels[0]}, 3, 'interpolate')
-    assert interpolating.double(0) is None and interpolating.upsampling_parameters() == []
+    assert heads.doublings([0, 4, -1]) == {0: heads.members[0].doubling, 4: heads.members[0].doubling, -1: None}
+    assert LevelHeads({0: levels[0]}, 3, 'interpolate').doublings([0]) == {0: None}
     alone = LevelHeads(dict(enumerate(levels)), 3)
     assert len(alone.members) == 5 and alone.members[0].projection.projection.weight.dtype == torch.float32
 
