@@ -50,7 +50,7 @@ def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
     """
     if x.shape[2:] == torch.Size(size) or any(axis < cells for axis, cells in zip(x.shape[2:], size)):
         return x
-    pool = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
+    pool: Callable[..., Tensor] = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
     return pool(x, list(size))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -97,11 +98,34 @@ class BaseTeacher:
         self.model.eval()
         names = ('inputs', 'data_samples', 'mode')
         call = {**dict(zip(names, args)), **kwargs}
+        call['inputs'] = own_copy(call.get('inputs'))
         if self.forward == 'extract_feat':
             self.model.extract_feat(call['inputs'])  # type: ignore[operator]
             return
         call['mode'] = self.forward
         self.model(**call)
+
+
+def own_copy(inputs: Any) -> Any:
+    """Return inputs that a network may change: MMDetection3D's pillar encoders write into the voxels that they get.
+
+    A tensor alone is an image batch, which no network of OpenMMLab changes, and is returned as it is.
+
+    >>> voxels = torch.zeros(2)
+    >>> own_copy({'voxels': {'coors': voxels}})['voxels']['coors'].add_(1), voxels
+    (tensor([1., 1.]), tensor([0., 0.]))
+    """
+    if isinstance(inputs, Mapping):
+        return {key: _cloned(value) for key, value in inputs.items()}
+    return inputs
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _cloned(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cloned(entry) for entry in value]
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:

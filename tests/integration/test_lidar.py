@@ -63,10 +63,7 @@ def test_teacher_and_student_encode_the_same_voxels(monkeypatch: pytest.MonkeyPa
     assert found['keys'] == run(small_config('pointpillars_x4_scenes', monkeypatch))['keys']
 
 
-WRITES = pytest.mark.xfail(reason='PillarFeatureNet with legacy=True writes into the voxels that the teacher shares')
-
-
-@pytest.mark.parametrize('legacy', [False, pytest.param(True, marks=WRITES)])
+@pytest.mark.parametrize('legacy', [False, True])
 def test_a_teacher_leaves_the_students_input_alone(legacy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     change = {'model.voxel_encoder.legacy': legacy}
     plain = run(small_config('pointpillars_x4_scenes', monkeypatch, **change))

@@ -224,3 +224,16 @@ def test_other_preprocessing_is_refused(tmp_path: Path) -> None:
 def test_sentences(make: Any, sentence: str) -> None:
     with pytest.raises(KDPluginsError, match=sentence):
         make()
+
+
+def test_a_teacher_that_writes_into_its_inputs_leaves_the_students() -> None:
+    class Writer(TinyNet):
+        def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            inputs['voxels']['voxels'].add_(1)
+            return inputs
+
+    teacher = EMATeacher()
+    teacher.prepare(Writer())
+    inputs = {'points': [torch.zeros(3, 4)], 'voxels': {'voxels': torch.zeros(2, 3)}}
+    teacher.run((inputs,), {'mode': 'loss'})
+    assert torch.equal(inputs['voxels']['voxels'], torch.zeros(2, 3))

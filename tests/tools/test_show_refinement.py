@@ -39,6 +39,8 @@ def files(tmp_path_factory: Any) -> tuple[Path, Path]:
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(config.model)
+    # MMDetection leaves it to init_weights(), which would make all layers agree, to fill this one.
+    torch.nn.init.normal_(model.level_embed)
     meta = {'dataset_meta': {'classes': ('red', 'white', 'platelet')}}
     torch.save({'state_dict': model.state_dict(), 'meta': meta}, folder / 'model.pth')
     image = np.random.default_rng(0).integers(0, 255, (300, 410, 3)).astype(np.uint8)
