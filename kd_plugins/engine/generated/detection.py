@@ -72,8 +72,7 @@ def _class_count(config: Config) -> int:
 
 def _loads(config: Config, name: str) -> bool:
     pipelines = config.train_dataloader.get('dataset', {})
-    defaults = {'LoadAnnotations': False, 'LoadPanopticAnnotations': True}
-    return any(node.get(name, defaults[node.type]) for _, node in walk(pipelines) if node.get('type') in defaults)
+    return any(node.get(name) for _, node in walk(pipelines) if node.get('type') == 'LoadAnnotations')
 
 
 def image_size(config: Config, size: tuple[int, int] = (128, 160)) -> tuple[int, int]:
