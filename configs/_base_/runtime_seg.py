@@ -9,6 +9,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     epoch_seed=dict(type='kd_plugins.EpochSeedHook'),
+    channels_last=dict(type='kd_plugins.ChannelsLastHook'),
 )
 log_processor = dict(by_epoch=True)
 randomness = dict(seed=0)

@@ -8,6 +8,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='volume/dice', rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     epoch_seed=dict(type='kd_plugins.EpochSeedHook'),
+    channels_last=dict(type='kd_plugins.ChannelsLastHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -6,5 +6,5 @@ stages = dict(
         takes={'default_hooks.distill.teacher.checkpoint': 'teacher'},
         pick='last',
     ),
-    second=dict(config='{{fileDirname}}/dwpose_t-t_lspet_stage2.py', takes=dict(load_from='first'), pick='best'),
+    second=dict(config='{{fileDirname}}/dwpose_t-t_lspet_stage2.py', takes=dict(load_from='first'), pick='last'),
 )

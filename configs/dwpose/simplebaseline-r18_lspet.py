@@ -1,4 +1,4 @@
-# SimpleBaseline with ResNet-18 from scratch on LSPE at 128x160: the plain student with heatmaps.
+# SimpleBaseline with ResNet-18 from scratch on LSPE at 96x128: the teacher of the first stage with heatmaps.
 _base_ = [
     '../_base_/models/simplebaseline_r18.py',
     '../_base_/datasets/lspet_heatmap.py',
@@ -6,4 +6,3 @@ _base_ = [
     '../_base_/runtime_pose.py',
 ]
 model = dict(head=dict(out_channels=14, decoder=_base_.codec))
-optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -94,14 +94,21 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 
 
 def dataset_classes(config: Config) -> tuple[str, ...] | None:
-    """Return the class names of the training data: those of the config, else those of the dataset's type."""
+    """Return the class names of the training data: those of the config, else those of the dataset's type.
+
+    Of a panoptic data set these are the things, which its detection heads predict.
+    """
+    scope = config.get('default_scope') or 'mmengine'
     for _, node in datasets_of(config, ('train_dataloader',)):
         metainfo = node.get('metainfo')
         if isinstance(metainfo, dict) and metainfo.get('classes'):
             classes = metainfo['classes']
             return (classes,) if isinstance(classes, str) else tuple(classes)
-        kind = DATASETS.get(node['type']) if isinstance(node['type'], str) else node['type']
-        return tuple((getattr(kind, 'METAINFO', None) or {}).get('classes') or ()) or None
+        name = node['type']
+        if isinstance(name, str):
+            name = DATASETS.get(name) or DATASETS.get(f'{scope}.{name}')
+        known = getattr(name, 'METAINFO', None) or {}
+        return tuple(known.get('thing_classes') or known.get('classes') or ()) or None
     return None
 
 

@@ -15,7 +15,13 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from .base import BaseTeacher
 
-PREPROCESSING = {'mean': 'mean', 'std': 'std', '_channel_conversion': 'bgr_to_rgb'}
+PREPROCESSING = {
+    'mean': 'mean',
+    'std': 'std',
+    '_channel_conversion': 'bgr_to_rgb',
+    'voxel_type': 'voxel_type',
+    'voxel_layer': 'voxel_layer',
+}
 
 
 @TASK_UTILS.register_module()

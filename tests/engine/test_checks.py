@@ -92,3 +92,17 @@ def test_another_number_of_classes_names_both(root):
 def test_classes_come_from_the_type_where_the_config_names_none(root):
     pytest.importorskip('mmdet.datasets')
     assert len(dataset_classes(config(root, type='mmdet.CocoDataset')) or ()) == 80
+    found = config(root, type='CocoDataset')
+    assert dataset_classes(found) is None  # no scope says whose
+    found.default_scope = 'mmdet'
+    assert len(dataset_classes(found) or ()) == 80
+    found.model = {'type': 'X', 'bbox_head': {'num_classes': 3}}
+    with pytest.raises(ConfigError, match=r'bbox_head\.num_classes is 3, but .* 80 classes \(person, '):
+        check_classes(found)
+
+
+def test_a_panoptic_data_set_gives_detection_heads_its_things(root):
+    pytest.importorskip('mmdet.datasets')
+    found = config(root, type='CocoPanopticDataset')
+    found.default_scope = 'mmdet'
+    assert len(dataset_classes(found) or ()) == 80

@@ -25,7 +25,7 @@ WHOLEBODY = 'mmpose::wholebody_2d_keypoint/rtmpose/ubody/rtmpose-t_8xb64-270e_co
 RLE = 'mmpose::body_2d_keypoint/topdown_regression/coco/td-reg_res50_rle-8xb64-210e_coco-256x192.py'
 CASES = {
     'simcc': (str(DWPOSE / 'rtmpose-t_lspet.py'), 14, (160, 192)),
-    'heatmap': (str(DWPOSE / 'simplebaseline-r18_lspet.py'), 14, (128, 160)),
+    'heatmap': (str(DWPOSE / 'simplebaseline-r18_lspet.py'), 14, (96, 128)),
     'simcc whole-body': (WHOLEBODY, 133, (192, 256)),
     'rle': (RLE, 17, (192, 256)),
 }

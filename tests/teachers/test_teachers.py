@@ -202,6 +202,21 @@ def test_other_preprocessing_is_refused(tmp_path: Path) -> None:
         frozen(None, data_preprocessor=preprocessing(2.0)).prepare(student)
 
 
+def test_other_voxels_are_refused() -> None:
+    pytest.importorskip('mmdet3d')
+
+    def preprocessing(size: float) -> dict[str, Any]:
+        layer = dict(
+            max_num_points=4, max_voxels=(9, 9), point_cloud_range=[0, 0, 0, 4, 4, 4], voxel_size=[size, size, 4]
+        )
+        return {'type': 'mmdet3d.Det3DDataPreprocessor', 'voxel': True, 'voxel_layer': layer}
+
+    student = TinyNet(data_preprocessor=preprocessing(1.0))
+    frozen(None, data_preprocessor=preprocessing(1.0)).prepare(student)
+    with pytest.raises(ConfigError, match=r'data_preprocessor.voxel_layer is .*\[2.0, 2.0, 4.* where the student has'):
+        frozen(None, data_preprocessor=preprocessing(2.0)).prepare(student)
+
+
 @pytest.mark.parametrize(
     ('make', 'sentence'),
     [

@@ -1,12 +1,12 @@
-# The first stage with heatmaps: SimpleBaseline with ResNet-34 teaches the one with ResNet-18.
-_base_ = './simplebaseline-r18_lspet.py'
+# The first stage with heatmaps: SimpleBaseline with ResNet-18 teaches one of half its width.
+_base_ = './simplebaseline-r18w32_lspet.py'
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         teacher=dict(
             type='kd_plugins.FrozenTeacher',
-            config='configs/dwpose/simplebaseline-r34_lspet.py',
-            checkpoint='{{$LSPET_HEATMAP_TEACHER:work_dirs/simplebaseline-r34_lspet/epoch_15.pth}}',
+            config='configs/dwpose/simplebaseline-r18_lspet.py',
+            checkpoint='{{$LSPET_HEATMAP_TEACHER:work_dirs/simplebaseline-r18_lspet/epoch_15.pth}}',
         ),
         distillers=dict(
             heatmap=dict(

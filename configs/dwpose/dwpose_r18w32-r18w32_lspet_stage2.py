@@ -1,6 +1,6 @@
 # The second stage with heatmaps: the result of the first one teaches a new head of its own.
-_base_ = './simplebaseline-r18_lspet.py'
-load_from = '{{$LSPET_HEATMAP_STAGE1:work_dirs/dwpose_r34-r18_lspet_stage1/epoch_15.pth}}'
+_base_ = './simplebaseline-r18w32_lspet.py'
+load_from = '{{$LSPET_HEATMAP_STAGE1:work_dirs/dwpose_r18-r18w32_lspet_stage1/epoch_15.pth}}'
 train_cfg = dict(max_epochs=3)
 default_hooks = dict(
     distill=dict(

@@ -1,0 +1,3 @@
+# The second stage alone: the plain student teaches a new head of its own.
+_base_ = './dwpose_r18w32-r18w32_lspet_stage2.py'
+load_from = '{{$LSPET_HEATMAP_PLAIN:work_dirs/simplebaseline-r18w32_lspet/epoch_15.pth}}'
