@@ -35,7 +35,7 @@ MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'm
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
 PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'tools.preflight')
 # Augmentations of packages that neither training on generated data nor evaluation needs.
-OPTIONAL_STEPS = {'Albumentation': 'albumentations'}
+OPTIONAL_STEPS = {'Albumentation': 'albumentations', 'LoadPanopticAnnotations': 'panopticapi'}
 
 
 def shipped_configs(patterns: Sequence[str] = ()) -> list[Path]:

@@ -72,7 +72,10 @@ def _class_count(config: Config) -> int:
 
 def _loads(config: Config, name: str) -> bool:
     pipelines = config.train_dataloader.get('dataset', {})
-    return any(node.get(name) for _, node in walk(pipelines) if node.get('type') == 'LoadAnnotations')
+    # What a loading step reads where its config does not say.
+    defaults = {'LoadAnnotations': False, 'LoadPanopticAnnotations': True}
+    steps = ((node, defaults.get(str(node.get('type')))) for _, node in walk(pipelines))
+    return any(node.get(name, default) for node, default in steps if default is not None)
 
 
 def image_size(config: Config, size: tuple[int, int] = (128, 160)) -> tuple[int, int]:
