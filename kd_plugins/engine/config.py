@@ -84,6 +84,24 @@ def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
+def order_keypoints(config: Config) -> None:
+    """Bring ``keypoint_info`` and ``skeleton_info`` back into the order of their numbers, in place.
+
+    MMEngine writes a dict with its keys sorted as text, 10 before 2, and MMPose takes the pairs that a flip exchanges
+    in the order of the dict: with more than ten keypoints, the config of a work_dir would flip left to anywhere.
+
+    >>> config = Config({'metainfo': {'keypoint_info': {0: {}, 10: {}, 2: {}}}})
+    >>> order_keypoints(config)
+    >>> list(config.metainfo.keypoint_info)
+    [0, 2, 10]
+    """
+    for _, node in walk(config._cfg_dict):
+        for name in ('keypoint_info', 'skeleton_info'):
+            found = node.get(name)
+            if isinstance(found, dict) and all(isinstance(key, int) for key in found):
+                node[name] = dict(sorted(found.items()))
+
+
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config, change it as ``--cfg-options`` says, and register the package of its ``default_scope``.
 
@@ -108,5 +126,6 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             raise ConfigError(
                 f'--cfg-options: {key}={value} does not fit the config: {" ".join(str(error).split())}'
             ) from error
+    order_keypoints(config)
     register_scope(config.get('default_scope') or 'mmengine')
     return config

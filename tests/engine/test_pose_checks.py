@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 pytest.importorskip('mmpose')
+
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from kd_plugins.engine import check_classes, load_config
 from kd_plugins.errors import ConfigError
@@ -58,3 +61,16 @@ def test_input_sizes_that_differ_are_a_sentence():
     config = load_config(SIMCC, {'model.head.input_size': (192, 256), 'model.head.decoder.input_size': (192, 256)})
     with pytest.raises(ConfigError, match=r'pipeline\.4\.input_size is \(160, 192\), but model\.head\.decoder'):
         check_classes(config)
+
+
+def test_a_config_that_mmengine_has_written_flips_as_the_original(tmp_path):
+    original = load_config(HEATMAP)
+    original.dump(tmp_path / 'dumped.py')
+    flips = []
+    for path in (HEATMAP, str(tmp_path / 'dumped.py')):
+        dataset = load_config(path).val_dataloader.dataset
+        flips.append(parse_pose_metainfo(dataset.metainfo)['flip_indices'])
+    assert flips[0] == flips[1] == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
+    # What would happen otherwise; once MMEngine or MMPose keeps the order, order_keypoints can go.
+    dumped = Config.fromfile(tmp_path / 'dumped.py').val_dataloader.dataset
+    assert parse_pose_metainfo(dumped.metainfo)['flip_indices'] != flips[0]
