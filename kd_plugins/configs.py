@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def read_config(path: str, key: str = 'config') -> Config:
         ConfigError: If the file does not exist or cannot be parsed.
         MissingDependencyError: If the package of ``package::path`` is not installed.
     """
-    package, colons, inner = path.partition('::')
+    package, colons, _ = path.partition('::')
     if colons and find_spec(package) is None:
         # MMEngine would try to install it.
         raise MissingDependencyError(
@@ -41,11 +42,11 @@ def read_config(path: str, key: str = 'config') -> Config:
             f"{key}: '{path}' needs the package '{missing}', which is not installed; tools/doctor.py says how to get it"
         ) from error
     except FileNotFoundError as error:
-        name = str(error.filename or error)
-        folder = Path(path if not colons else inner).parent
-        there = sorted(str(found) for found in folder.glob('*.py')) if not colons and folder.is_dir() else []
-        raise ConfigError(
-            f"{key}: '{path}' cannot be read because '{name}' does not exist; {nearest(path, there)}"
-        ) from error
+        # MMEngine raises it with a sentence of its own.
+        name = str(error.filename or re.sub(r'^file "(.*)" does not exist$', r'\1', str(error)))
+        folder = Path(name if colons else path).parent
+        there = sorted(str(Path(path).with_name(found.name)) for found in folder.glob('*.py'))
+        advice = nearest(path, there) if there else f"'{folder}' holds no config"
+        raise ConfigError(f"{key}: '{path}' cannot be read because '{name}' does not exist; {advice}") from error
     except (SyntaxError, KeyError, TypeError, AttributeError, NameError, AssertionError) as error:
         raise ConfigError(f"{key}: '{path}' cannot be read: {type(error).__name__}: {error}") from error

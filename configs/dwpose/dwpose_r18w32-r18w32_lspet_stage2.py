@@ -8,6 +8,8 @@ default_hooks = dict(
         restart=dict(parts=['head']),
         task_weight=0.0,
         teacher=dict(type='kd_plugins.FinishedTeacher'),
-        distillers=dict(heatmap=dict(type='kd_plugins.HeatmapDistiller', heatmap='head.final_layer', weight=1.0)),
+        distillers=dict(
+            heatmap=dict(type='kd_plugins.HeatmapDistiller', heatmap='head.final_layer', beta=30.0, weight=1.0)
+        ),
     )
 )

@@ -153,7 +153,7 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
         )
 
 
-def _inspect_terms(hook: DistillHook, runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
+def _inspect_terms(hook: DistillHook, runner: Any, result: Preflight) -> None:
     report: dict[str, Any] = hook.last_report
     if not report:
         raise ConfigError(
@@ -244,7 +244,7 @@ def inspect(runner: Any) -> Preflight:
         )
         result.problems += _finite(task)
         if hook is not None:
-            _inspect_terms(hook, runner, losses, result)
+            _inspect_terms(hook, runner, result)
             _teacher_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)

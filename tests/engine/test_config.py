@@ -38,6 +38,14 @@ def test_a_config_that_does_not_exist_names_the_nearest(plain):
         load_config(str(plain.with_name('plan.py')))
 
 
+def test_a_missing_config_of_a_package_names_its_neighbours():
+    pytest.importorskip('mmdet')
+    with pytest.raises(ConfigError, match=r"[^']' does not exist; nearest: 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'"):
+        load_config('mmdet::gfl/gfl_r50_fpn_1x_coc.py')
+    with pytest.raises(ConfigError, match=r"does not exist; '.*/nowhere' holds no config$"):
+        load_config('mmdet::nowhere/x.py')
+
+
 def test_a_config_that_cannot_be_parsed_is_a_sentence(tmp_path):
     path = tmp_path / 'broken.py'
     path.write_text('model = dict(\n')
