@@ -29,8 +29,7 @@ def inspect(value: float, teacher: Any) -> Preflight:
     model.weight = weight
     runner = SimpleNamespace(model=model, train_dataloader=[0], max_iters=1)
     result = Preflight()
-    losses = {'loss_cls': torch.ones(()), 'distill.stages.loss_stages': term}
-    _inspect_terms(hook, runner, losses, result)  # type: ignore[arg-type]
+    _inspect_terms(hook, runner, result)  # type: ignore[arg-type]
     return result
 
 

@@ -157,7 +157,7 @@ def test_heatmaps_are_drawn_as_images(folder: Path) -> None:
     args = tool.parser().parse_args(list(map(str, [folder / 'heatmap.py', folder / 'heatmap.pth', *arguments])))
     figure = tool.picture(load_config(str(folder / 'heatmap.py')), args)
     assert len(figure.axes) == 3 + 2 * 3
-    assert all(axes.images[0].get_array().shape == (40, 32) for axes in figure.axes[3:])
+    assert all(axes.images[0].get_array().shape == (32, 24) for axes in figure.axes[3:])
     assert figure.axes[3].get_title() == '0 right_ankle\nKL 0'  # taught by itself
 
 
@@ -175,7 +175,7 @@ def test_heatmaps_are_drawn_as_images(folder: Path) -> None:
         (['--out', 'picture.pgn'], "--out: 'picture.pgn' does not end in a known format; nearest: 'png'"),
         (['--device', 'warp'], "--device: 'warp' cannot be used"),
         (['--teacher', 'small.py', 'absent.pth'], "checkpoint: 'absent.pth' does not exist"),
-        (['--teacher', 'heatmap.py', 'heatmap.pth'], 'input_size of the teacher is 128x160, and the crop'),
+        (['--teacher', 'heatmap.py', 'heatmap.pth'], 'input_size of the teacher is 96x128, and the crop'),
     ],
 )
 def test_refusals(capsys: Any, monkeypatch: Any, folder: Path, arguments: list[str], sentence: str) -> None:
