@@ -13,11 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
-from kd_plugins.engine import check_classes, check_data, load_config
+from kd_plugins.cli import add_cfg_options, one_sentence, parse
+from kd_plugins.engine import check_classes, load_config
+from kd_plugins.engine.checks import needs_generated
 from kd_plugins.engine.preflight import Preflight, inspect
 from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.errors import ConfigError
 from kd_plugins.tables import print_table
 
 
@@ -62,15 +62,8 @@ def main() -> int:
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
-        generated = args.generated
         check_classes(config)
-        if not generated:
-            try:
-                check_data(config, ('train_dataloader',))
-            except ConfigError as error:
-                note(f'{error}; generated data is used instead')
-                generated = True
-        with temporary_runner(config, generated) as (runner, remarks):
+        with temporary_runner(config, needs_generated([config], args.generated)) as (runner, remarks):
             result = inspect(runner)
         show(result)
         if 'distill' not in config.get('default_hooks', {}):

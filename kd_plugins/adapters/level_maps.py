@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..losses.rows import Reader
 
 Doubling = nn.ConvTranspose2d | nn.ConvTranspose3d
-Rows = Callable[[int, int, int], Tensor]
-"""From the name of a map, a first row and the one after the last to these rows of it."""
 STACK = -2
 """Name of the levels that are doubled once more, as one map."""
 
@@ -178,7 +177,7 @@ class LevelMaps:
         """Bring (..., *spatial) into the order of the positions that :meth:`rows` gives."""
         return cells(x, len(self.size)) if self.doubled else x
 
-    def rows(self, start: int, stop: int, read: Rows) -> dict[int, Tensor]:
+    def rows(self, start: int, stop: int, read: Reader) -> dict[int, Tensor]:
         """Return position to rows ``[start, stop)`` of the logits at the full size, their positions in one order.
 
         Args:
@@ -198,5 +197,5 @@ class LevelMaps:
                 found[at] = self.order(self._interpolated(at, x, start, stop, read))
         return found
 
-    def _interpolated(self, at: int, x: Tensor, start: int, stop: int, read: Rows) -> Tensor:
+    def _interpolated(self, at: int, x: Tensor, start: int, stop: int, read: Reader) -> Tensor:
         return interpolated_rows(lambda low, high: read(at, low, high), x.shape[2:], start, stop, self.size)

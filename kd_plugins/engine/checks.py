@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,28 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
                 raise _missing(f'{name}.ann_file', Path(annotations), config)
 
 
+def needs_generated(configs: Iterable[Config], asked: bool) -> bool:
+    """Return whether generated data stands in for the training data: asked for, or the data is not there.
+
+    What is missing is told to the user.
+
+    Args:
+        configs: The resolved configs.
+        asked: What ``--generated`` says.
+    """
+    from ..cli import note
+
+    if asked:
+        return True
+    try:
+        for config in configs:
+            check_data(config, ('train_dataloader',))
+    except ConfigError as error:
+        note(f'{error}; generated data is used instead')
+        return True
+    return False
+
+
 def dataset_classes(config: Config) -> tuple[str, ...] | None:
     """Return the class names of the training data: those of the config, else those of the dataset's type.
 
@@ -104,10 +126,10 @@ def dataset_classes(config: Config) -> tuple[str, ...] | None:
         if isinstance(metainfo, dict) and metainfo.get('classes'):
             classes = metainfo['classes']
             return (classes,) if isinstance(classes, str) else tuple(classes)
-        name = node['type']
-        if isinstance(name, str):
-            name = DATASETS.get(name) or DATASETS.get(f'{scope}.{name}')
-        known = getattr(name, 'METAINFO', None) or {}
+        kind = node['type']
+        if isinstance(kind, str):
+            kind = DATASETS.get(kind) or DATASETS.get(f'{scope}.{kind}')
+        known = getattr(kind, 'METAINFO', None) or {}
         return tuple(known.get('thing_classes') or known.get('classes') or ()) or None
     return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,6 +28,15 @@ class Cost:
     seconds: list[float] = field(default_factory=list)
     processor_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
+
+
+def median_ratio(ours: Sequence[float], base: Sequence[float]) -> float:
+    """Return the median ratio of neighbouring steps.
+
+    >>> median_ratio([1.2, 9.0, 1.2], [1.0, 6.0, 1.0])
+    1.2
+    """
+    return statistics.median(a / b for a, b in zip(ours, base))
 
 
 def timed_step(runner: Any, index: int, batch: Any) -> float:

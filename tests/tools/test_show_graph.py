@@ -65,7 +65,7 @@ def test_a_picture_of_the_wider_teacher(capsys: Any, monkeypatch: Any, tmp_path:
 def test_points_lie_where_the_network_saw_them(files: dict[str, Path]) -> None:
     args = tool.parser().parse_args([str(SELF), str(files['gfl_r18_bccd']), str(files['image'])])
     config = load_config(args.config)
-    distiller = tool.build_distiller(config, None)
+    distiller = tool.build_distiller(config, 'LocalGraphDistiller', None)[1]
     model = tool.build_teacher(config, args.checkpoint, 'cpu')
     assert not model.training
     batch, taps = tool.look(model, distiller, args.image)
@@ -95,7 +95,11 @@ def test_points_lie_where_the_network_saw_them(files: dict[str, Path]) -> None:
             ['--distiller', 'grap'],
             "--distiller: 'grap' is no LocalGraphDistiller of the config; nearest",
         ),
-        (FOLDER / 'gfl_r34-r18_bccd_feat.py', [], 'the config has no LocalGraphDistiller'),
+        (
+            FOLDER / 'gfl_r34-r18_bccd_feat.py',
+            [],
+            "default_hooks.distill.distillers has no 'kd_plugins.LocalGraphDistiller'",
+        ),
         (FOLDER / 'gfl_r34-r18_bccd_local.py', [], 'checkpoint'),
     ],
 )

@@ -123,9 +123,9 @@ def test_a_volume_is_cut_to_the_inferers_window() -> None:
     # The whole object is inside, at its place, and what lies outside of the volume does not count.
     assert truth[28 - 3 : 31 - 3, 40 - 18 : 46 - 18, 4:9].eq(2).all() and int((truth == 2).sum()) == 3 * 6 * 5
     assert inputs[0, :, :, :, :20].equal(image[:, 3:35, 18:50]) and (truth[..., 20:] == tool.IGNORED).all()
-    name, distiller = tool.find_distiller(config, None)
+    name, distiller = tool.build_distiller(config, 'DualSelfDistiller', None)
     model(inputs)
-    heads = tool.find_distiller(config, None)[1]
+    heads = tool.build_distiller(config, 'DualSelfDistiller', None)[1]
     with pytest.raises(Exception, match='holds no heads'):
         level_predictions(model, heads, inputs, (name, {}, 'best.pth'))
     state = {f'members.{name}.{key}': value for key, value in heads.state_dict().items()}

@@ -25,13 +25,12 @@ from torch import nn
 from kd_plugins.cli import add_cfg_options, one_sentence, parse
 from kd_plugins.distillers import Batch, LocalGraphDistiller
 from kd_plugins.engine import load_config
+from kd_plugins.engine.distillers import build_distiller
 from kd_plugins.engine.weights import load_trained
 from kd_plugins.errors import ConfigError, nearest
 from kd_plugins.taps import TapSet
 from kd_plugins.visualization import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
 from kd_plugins.visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
-
-KEY = 'default_hooks.distill.distillers'
 
 
 def parser() -> ArgumentParser:
@@ -47,32 +46,6 @@ def parser() -> ArgumentParser:
     found.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, ...')
     add_cfg_options(found)
     return found
-
-
-def build_distiller(config: Config, name: str | None) -> LocalGraphDistiller:
-    """Return the config's distiller of local graphs.
-
-    Raises:
-        ConfigError: If it has none of this name, or several and no name.
-    """
-    distill = (config.get('default_hooks') or {}).get('distill') or {}
-    found = {
-        key: value
-        for key, value in (distill.get('distillers') or {}).items()
-        if value and str(value.get('type')).rpartition('.')[2] == 'LocalGraphDistiller'
-    }
-    if not found:
-        raise ConfigError(
-            f'{KEY}: the config has no LocalGraphDistiller; inherit one that has, such as those in configs/local_graph'
-        )
-    if name is None and len(found) > 1:
-        raise ConfigError(f'--distiller: the config has several; valid: {", ".join(map(repr, found))}')
-    chosen = next(iter(found)) if name is None else name
-    if chosen not in found:
-        raise ConfigError(f"--distiller: '{chosen}' is no LocalGraphDistiller of the config; {nearest(chosen, found)}")
-    distiller: LocalGraphDistiller = MODELS.build(dict(found[chosen]))
-    distiller.key = f'distillers.{chosen}'
-    return distiller
 
 
 def build_teacher(config: Config, checkpoint: str, device: str) -> nn.Module:
@@ -195,7 +168,7 @@ def main() -> None:
         if not frame:
             read_image(args.image)
         init_default_scope(config.get('default_scope') or 'mmengine')
-        distiller = build_distiller(config, args.distiller)
+        _, distiller = build_distiller(config, 'LocalGraphDistiller', args.distiller)
         model = build_teacher(config, args.checkpoint, args.device)
         batch, taps = look(model, distiller, args.image)
         figure = on_frame(args, model, distiller, batch, taps) if frame else on_image(args, distiller, batch, taps)

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.distillers import DualSelfDistiller
 from kd_plugins.engine import check_data, load_config
+from kd_plugins.engine.distillers import build_distiller
 from kd_plugins.engine.weights import load_trained
-from kd_plugins.errors import ConfigError, nearest
+from kd_plugins.errors import ConfigError
 from kd_plugins.visualization import draw_levels, level_panels, level_predictions
 from kd_plugins.visualization.levels import foreground_center, window
 from kd_plugins.visualization.pictures import FORMATS, check_picture_name, save_picture
@@ -46,27 +46,6 @@ def parser() -> ArgumentParser:
     found.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, ...')
     add_cfg_options(found)
     return found
-
-
-def find_distiller(config: Config, wanted: str | None) -> tuple[str, DualSelfDistiller]:
-    """Return name and distiller.
-
-    Raises:
-        ConfigError: If there is none, several, or none of that name.
-    """
-    key = 'default_hooks.distill.distillers'
-    entries = ((config.get('default_hooks') or {}).get('distill') or {}).get('distillers') or {}
-    names = [name for name, entry in entries.items() if entry and str(entry.type).endswith('DualSelfDistiller')]
-    if not names:
-        raise ConfigError(f"{key} has no 'kd_plugins.DualSelfDistiller'; give a config that has one")
-    if wanted is not None and wanted not in names:
-        raise ConfigError(f"--distiller: '{wanted}' is no DualSelfDistiller of the config; {nearest(wanted, names)}")
-    if wanted is None and len(names) > 1:
-        raise ConfigError(f'--distiller: the config has {len(names)} DualSelfDistillers; valid: {", ".join(names)}')
-    name = wanted or names[0]
-    distiller = MODELS.build(dict(entries[name]))
-    distiller.key = f'distillers.{name}'
-    return name, distiller
 
 
 def read_sample(config: Config, args: Namespace) -> dict[str, Any]:
@@ -124,7 +103,7 @@ def prepare(model: Any, batch: dict[str, Any], ignored: int) -> tuple[Tensor, Te
 def picture(config: Config, args: Namespace) -> Any:
     """Return the figure of one sample."""
     init_default_scope(config.get('default_scope') or 'mmengine')
-    name, distiller = find_distiller(config, args.distiller)
+    name, distiller = build_distiller(config, 'DualSelfDistiller', args.distiller)
     batch = read_sample(config, args)
     model = MODELS.build(config.model)
     load_trained(model, args.checkpoint, args.device)

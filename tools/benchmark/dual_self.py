@@ -11,10 +11,8 @@ Three runs of one config are built in one process and their steps taken in turn,
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 import sys
-import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -30,12 +28,14 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from kd_plugins.adapters import LevelHeads
-from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
 from kd_plugins.distillers import DualSelfDistiller
 from kd_plugins.distillers._level_terms import Branch, LevelTerms
-from kd_plugins.engine import check_data, load_config
+from kd_plugins.engine import load_config, step_benchmark
+from kd_plugins.engine.checks import needs_generated
+from kd_plugins.engine.distillers import KEY, distillers_of
+from kd_plugins.engine.step_benchmark import add_step_options
 from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.engine.timing import Cost, interleave
+from kd_plugins.engine.timing import Cost, interleave, median_ratio
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.tables import print_table
@@ -101,11 +101,7 @@ def parser() -> ArgumentParser:
     """Return the parser."""
     found = ArgumentParser(description='Compare dual self-distillation with plain training and with whole maps')
     found.add_argument('config', help='a config with a DualSelfDistiller at full resolution')
-    found.add_argument('--steps', type=int, default=10, help='measured steps of each')
-    found.add_argument('--warmup', type=int, default=2, help='steps of each before measuring')
-    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
-    found.add_argument('--out', help='write the numbers to this JSON file')
-    add_cfg_options(found)
+    add_step_options(found, steps=10, warmup=2)
     return found
 
 
@@ -115,16 +111,12 @@ def arms(config: Config) -> dict[str, Config]:
     Raises:
         ConfigError: If the config has no DualSelfDistiller, or one that has no direct form.
     """
-    key = 'default_hooks.distill.distillers'
-    distillers = (config.default_hooks.get('distill') or {}).get('distillers') or {}
-    ours = [name for name, found in distillers.items() if found and str(found.type).endswith('.DualSelfDistiller')]
-    if not ours:
-        raise ConfigError(f"{key} has no 'kd_plugins.DualSelfDistiller'; give a config that has one")
-    for name in ours:
-        if distillers[name].get('resolution', 'full') not in ('full', 1):
+    ours = distillers_of(config, 'DualSelfDistiller')
+    for name, entry in ours.items():
+        if entry.get('resolution', 'full') not in ('full', 1):
             raise ConfigError(
-                f"{key}.{name}.resolution is {distillers[name].resolution}, and whole maps have the labels' size; "
-                f'add --cfg-options {key}.{name}.resolution=full'
+                f"{KEY}.{name}.resolution is {entry.resolution}, and whole maps have the labels' size; "
+                f'add --cfg-options {KEY}.{name}.resolution=full'
             )
     found = {arm: copy.deepcopy(config) for arm in ARMS}
     for name in ours:
@@ -138,32 +130,17 @@ def rows(costs: Mapping[str, Cost]) -> list[list[str]]:
     base = costs['plain']
     found = []
     for name, cost in costs.items():
-        values = [f'{statistics.median(cost.seconds):.3f}', f'{ratio(cost.seconds, base.seconds):.3f}']
-        values += [f'{ratio(cost.processor_seconds, base.processor_seconds):.3f}']
+        values = [f'{statistics.median(cost.seconds):.3f}', f'{median_ratio(cost.seconds, base.seconds):.3f}']
+        values += [f'{median_ratio(cost.processor_seconds, base.processor_seconds):.3f}']
         extra = (cost.peak_bytes - base.peak_bytes) / 2**20
         found.append([name, *values, f'{cost.peak_bytes / 2**20:.1f}', f'{extra:.1f}'])
     return found
 
 
-def ratio(ours: list[float], base: list[float]) -> float:
-    """Return the median ratio of neighbouring steps.
-
-    >>> ratio([1.2, 9.0, 1.2], [1.0, 6.0, 1.0])
-    1.2
-    """
-    return statistics.median(a / b for a, b in zip(ours, base))
-
-
 def run(args: Namespace) -> dict[str, Any]:
     """Build the three runs, measure and print."""
     config = load_config(args.config, args.cfg_options)
-    generated = args.generated
-    if not generated:
-        try:
-            check_data(config, ('train_dataloader',))
-        except ConfigError as error:
-            note(f'{error}; generated data is used instead')
-            generated = True
+    generated = needs_generated([config], args.generated)
     with ExitStack() as stack:
         runners = {
             name: stack.enter_context(temporary_runner(found, generated))[0] for name, found in arms(config).items()
@@ -174,8 +151,8 @@ def run(args: Namespace) -> dict[str, Any]:
     print_table(f'{args.steps} interleaved steps ({device})', headers, rows(costs))
     extra = {name: costs[name].peak_bytes - costs['plain'].peak_bytes for name in ('ours', 'direct')}
     numbers: dict[str, Any] = {name: asdict(cost) for name, cost in costs.items()}
-    numbers['time_ratio'] = ratio(costs['ours'].seconds, costs['plain'].seconds)
-    numbers['processor_time_ratio'] = ratio(costs['ours'].processor_seconds, costs['plain'].processor_seconds)
+    numbers['time_ratio'] = median_ratio(costs['ours'].seconds, costs['plain'].seconds)
+    numbers['processor_time_ratio'] = median_ratio(costs['ours'].processor_seconds, costs['plain'].processor_seconds)
     numbers['extra_memory_ratio'] = extra['ours'] / extra['direct'] if extra['direct'] > 0 else float('nan')
     print(f"\nmemory beyond plain training: {numbers['extra_memory_ratio']:.3f} of the direct form's")
     return numbers
@@ -183,15 +160,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    args = parse(parser())
-    warnings.simplefilter('ignore')
-    with one_sentence():
-        if args.steps < 1 or args.warmup < 1:
-            raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
-        numbers = run(args)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+    step_benchmark.main(parser(), run)
 
 
 if __name__ == '__main__':

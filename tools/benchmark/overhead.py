@@ -7,10 +7,8 @@ forward, backward, optimizer and all hooks, without data loading.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
-import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -18,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
-from kd_plugins.engine import check_data, load_config
+from kd_plugins.engine import load_config, step_benchmark
+from kd_plugins.engine.checks import needs_generated
+from kd_plugins.engine.step_benchmark import add_step_options
 from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.engine.timing import Cost, interleave
-from kd_plugins.errors import ConfigError
+from kd_plugins.engine.timing import Cost, interleave, median_ratio
 from kd_plugins.tables import print_table
 
 
@@ -31,11 +29,7 @@ def parser() -> ArgumentParser:
     found = ArgumentParser(description='Compare step time and peak memory of two configs')
     found.add_argument('config', help='the distilled config')
     found.add_argument('--baseline', required=True, help='the config to compare with')
-    found.add_argument('--steps', type=int, default=20, help='measured steps of each')
-    found.add_argument('--warmup', type=int, default=3, help='steps of each before measuring')
-    found.add_argument('--generated', action='store_true', help='use generated images even where the data set exists')
-    found.add_argument('--out', help='write the numbers to this JSON file')
-    add_cfg_options(found)
+    add_step_options(found, steps=20, warmup=3)
     return found
 
 
@@ -45,7 +39,7 @@ def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:
         'distilled_step_s': statistics.median(ours.seconds),
         'baseline_step_s': statistics.median(baseline.seconds),
         'time_ratio_of_medians': statistics.median(ours.seconds) / statistics.median(baseline.seconds),
-        'time_median_of_ratios': statistics.median(a / b for a, b in zip(ours.seconds, baseline.seconds)),
+        'time_median_of_ratios': median_ratio(ours.seconds, baseline.seconds),
         'distilled_peak_mib': ours.peak_bytes / 2**20,
         'baseline_peak_mib': baseline.peak_bytes / 2**20,
         'memory_ratio': ours.peak_bytes / baseline.peak_bytes,
@@ -55,14 +49,7 @@ def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:
 def run(args: Namespace) -> dict[str, float]:
     """Build both configs, measure and print."""
     configs = [load_config(path, args.cfg_options) for path in (args.baseline, args.config)]
-    generated = args.generated
-    if not generated:
-        try:
-            for config in configs:
-                check_data(config, ('train_dataloader',))
-        except ConfigError as error:
-            note(f'{error}; generated images are used instead')
-            generated = True
+    generated = needs_generated(configs, args.generated)
     with temporary_runner(configs[0], generated) as (baseline, _), temporary_runner(configs[1], generated) as (ours, _):
         costs = interleave({'baseline': baseline, 'distilled': ours}, args.steps, args.warmup)
     numbers = summarize(costs['distilled'], costs['baseline'])
@@ -88,15 +75,7 @@ def run(args: Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    args = parse(parser())
-    warnings.simplefilter('ignore')
-    with one_sentence():
-        if args.steps < 1 or args.warmup < 1:
-            raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
-        numbers = run(args)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+    step_benchmark.main(parser(), run)
 
 
 if __name__ == '__main__':

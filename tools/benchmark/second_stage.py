@@ -8,12 +8,11 @@ config. MMPose's teacher is put into eval mode, which its own training loop does
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 import sys
-import warnings
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from kd_plugins.cli import add_cfg_options, note, one_sentence, parse
-from kd_plugins.engine import check_data, load_config
+from kd_plugins.engine import load_config, step_benchmark
+from kd_plugins.engine.checks import needs_generated
+from kd_plugins.engine.step_benchmark import add_step_options
 from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.engine.timing import Cost, interleave
-from kd_plugins.errors import ConfigError
+from kd_plugins.engine.timing import Cost, interleave, median_ratio
 from kd_plugins.tables import print_table
 
 NAMES = {'plain': 'plain training', 'ours': 'second stage, kd_plugins', 'mmpose': 'second stage, DWPoseDistiller'}
@@ -45,12 +44,8 @@ def parser() -> ArgumentParser:
     found = ArgumentParser(description="Compare the second stage's step with plain training and with MMPose's")
     found.add_argument('config', help='the second stage')
     found.add_argument('--student', required=True, help='the plain config of the same student')
-    found.add_argument('--steps', type=int, default=10, help='measured steps of each')
-    found.add_argument('--warmup', type=int, default=2, help='steps of each before measuring')
     found.add_argument('--batch-size', type=int, help='images per step; default: the config')
-    found.add_argument('--generated', action='store_true', help='use generated images even where the data set exists')
-    found.add_argument('--out', help='write the numbers to this JSON file')
-    add_cfg_options(found)
+    add_step_options(found, steps=10, warmup=2)
     return found
 
 
@@ -83,12 +78,11 @@ def rows(costs: dict[str, Cost]) -> list[list[str]]:
     base = costs['plain']
     found = []
     for name, cost in costs.items():
-        ratio = statistics.median(a / b for a, b in zip(cost.seconds, base.seconds))
         found.append(
             [
                 NAMES[name],
                 f'{statistics.median(cost.seconds):.4f}',
-                f'{ratio:.3f}',
+                f'{median_ratio(cost.seconds, base.seconds):.3f}',
                 f'{cost.peak_bytes / 2**20:.1f}',
                 f'{cost.peak_bytes / base.peak_bytes:.3f}',
             ]
@@ -96,16 +90,10 @@ def rows(costs: dict[str, Cost]) -> list[list[str]]:
     return found
 
 
-def run(args: Namespace) -> dict[str, Cost]:
+def run(args: Namespace) -> dict[str, Any]:
     """Build the three runs, measure and print."""
     student, config = (load_config(path, args.cfg_options) for path in (args.student, args.config))
-    generated = args.generated
-    if not generated:
-        try:
-            check_data(student, ('train_dataloader',))
-        except ConfigError as error:
-            note(f'{error}; generated images are used instead')
-            generated = True
+    generated = needs_generated([student], args.generated)
     with ExitStack() as stack:
         runners = {}
         for name, found in (('plain', student), ('ours', config), ('mmpose', student)):
@@ -123,23 +111,14 @@ def run(args: Namespace) -> dict[str, Cost]:
     title = f'{args.steps} interleaved steps of {runners["plain"].cfg.train_dataloader.batch_size} images'
     print_table(title, ['what', 'step (s)', 'relative', 'peak memory (MiB)', 'relative'], rows(costs))
     ours, theirs = costs['ours'], costs['mmpose']
-    against = statistics.median(a / b for a, b in zip(ours.seconds, theirs.seconds))
+    against = median_ratio(ours.seconds, theirs.seconds)
     print(f"\nagainst MMPose's: {against:.3f} in time, {ours.peak_bytes / theirs.peak_bytes:.3f} in memory")
-    return costs
+    return {name: asdict(cost) for name, cost in costs.items()}
 
 
 def main() -> None:
     """Measure and print."""
-    args = parse(parser())
-    warnings.simplefilter('ignore')
-    with one_sentence():
-        if args.steps < 1 or args.warmup < 1:
-            raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
-        costs = run(args)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({name: vars(cost) for name, cost in costs.items()}, indent=2)
-            Path(args.out).write_text(text + '\n', encoding='utf-8')
+    step_benchmark.main(parser(), run)
 
 
 if __name__ == '__main__':
