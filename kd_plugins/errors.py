@@ -56,8 +56,8 @@ def check_arguments(kind: type, arguments: Iterable[str], key: str) -> None:
         raise ConfigError(f"{key}: {kind.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
 
 
-def check_known(key: str, found: str, choices: Sequence[str]) -> None:
-    """Refuse a name that is none of the choices.
+def check_known(key: str, found: str, choices: Sequence[str]) -> str:
+    """Return a name that is one of the choices.
 
     Args:
         key: Config key for the error sentence.
@@ -65,12 +65,14 @@ def check_known(key: str, found: str, choices: Sequence[str]) -> None:
         choices: All valid names.
 
     Raises:
-        ConfigError: Naming the nearest choices.
+        ConfigError: If it is none of them, naming the nearest.
 
     >>> check_known('reduction', 'mean', ['mean', 'sum'])
+    'mean'
     """
     if found not in choices:
-        raise ConfigError(f'{key}: {found!r} is not known; {nearest(str(found), choices)}')
+        raise ConfigError(f'{key} is {found!r}; {nearest(str(found), choices, 6)}')
+    return found
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

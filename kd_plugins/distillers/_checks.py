@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
 
 
 def check_number(key: str, value: float, positive: bool) -> float:
@@ -28,20 +28,6 @@ def check_number(key: str, value: float, positive: bool) -> float:
     if not number or value < 0 or (positive and value == 0):
         raise ConfigError(f'{key} is {value!r}; it must be a finite number {">" if positive else ">="} 0, such as 1.0')
     return float(value)
-
-
-def check_choice(key: str, value: str, choices: Sequence[str]) -> str:
-    """Return ``value``.
-
-    Raises:
-        ConfigError: If it is none of ``choices``.
-
-    >>> check_choice('distillers.x.kind', 'mse', ['mse', 'cosine'])
-    'mse'
-    """
-    if value not in choices:
-        raise ConfigError(f'{key} is {value!r}; {nearest(str(value), choices, len(choices))}')
-    return value
 
 
 def check_levels(key: str, student: Sequence[Tensor], teacher: Sequence[Tensor], what: str) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..taps import match_modules
-from ._checks import check_choice
 from ._heads import lineage
 from .base import BaseDistiller, Batch, Taps
 
@@ -58,7 +57,7 @@ class KeypointDistiller(BaseDistiller):
         # The alias is the config key that an error about the tap should name.
         self._teacher_alias = {name: f'teacher_{name}' if theirs else name for name, (_, theirs) in taps.items()}
         self.visible_only = visible_only
-        self.reduction = check_choice(f'{self.key}.reduction', reduction, reductions)
+        self.reduction = check_known(f'{self.key}.reduction', reduction, reductions)
 
     def student_taps(self) -> dict[str, str]:
         """Return the taps of the head's last layers."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import LevelHeads, LevelHints
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..losses import feature_mse, mean_over_images, uncertainty_weighted
 from ..registry import MODELS
-from ._checks import check_choice, check_number
+from ._checks import check_number
 from ._level_terms import OUTPUT, Branch, LevelTerms
 from ._levels import branch_taps, check_labels, depth_order, head_attribute, paths_of, read_levels, semantic_labels
 from .base import BaseDistiller, Batch, Taps
@@ -124,7 +124,7 @@ class DualSelfDistiller(BaseDistiller):
         self.ignore_index = ignore_index
         wanted = {'encoder': encoder_supervision, 'decoder': decoder_supervision}
         for branch, value in wanted.items():
-            check_choice(f'{key}.{branch}_supervision', value, SUPERVISION)
+            check_known(f'{key}.{branch}_supervision', value, SUPERVISION)
         numbers = dict(seg_weight=seg_weight, dice_weight=dice_weight, ce_weight=ce_weight)
         numbers |= dict(kl_weight=kl_weight, feature_weight=feature_weight)
         checked = {name: check_number(f'{key}.{name}', value, positive=False) for name, value in numbers.items()}
@@ -148,7 +148,7 @@ class DualSelfDistiller(BaseDistiller):
             check_integer(f'{key}.feature_size', feature_size, 1, 'valid: None, or an integer of at least 1')
         self.feature_size = feature_size
         self.learnable_weights = learnable_weights
-        self.upsample = check_choice(f'{key}.upsample', upsample, UPSAMPLE)
+        self.upsample = check_known(f'{key}.upsample', upsample, UPSAMPLE)
         self.share_heads = share_heads
         used = [branch for branch in BRANCHES if self.paths[branch]]
         names = [f'loss_{branch}_seg' for branch in used if self.supervision[branch] != 'none']

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..adapters import infer_adapter
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
-from ._checks import check_choice, check_levels, check_number
+from ._checks import check_levels, check_number
 from .base import BaseDistiller, Batch, Taps
 
 KINDS = ('mse', 'cosine', 'channel_wise')
@@ -64,18 +64,18 @@ class FeatureDistiller(BaseDistiller):
         super().__init__(weight, source)
         self.student = student
         self.teacher = teacher or student
-        self.kind = check_choice(f'{self.key}.kind', kind, KINDS)
+        self.kind = check_known(f'{self.key}.kind', kind, KINDS)
         self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
         if not (adapter in (None, 'auto') or (isinstance(adapter, dict) and 'type' in adapter)):
             raise ConfigError(
                 f"{self.key}.adapter is {adapter!r}; valid: 'auto', None, dict(type='kd_plugins.PointwiseAdapter')"
             )
         self.adapter = adapter
-        self.resize = None if resize is None else check_choice(f'{self.key}.resize', resize, RESIZES)
+        self.resize = None if resize is None else check_known(f'{self.key}.resize', resize, RESIZES)
         if not isinstance(channel_dim, int) or channel_dim == 0:
             raise ConfigError(f'{self.key}.channel_dim is {channel_dim!r}; valid: 1 for (N, C, ...), -1 for (N, L, C)')
         self.channel_dim = channel_dim
-        self.reduction = check_choice(f'{self.key}.reduction', reduction, MSE_REDUCTIONS)
+        self.reduction = check_known(f'{self.key}.reduction', reduction, MSE_REDUCTIONS)
         if reduction == 'sum' and kind != 'mse':
             raise ConfigError(
                 f"{self.key}.reduction is 'sum' with kind='{kind}', which is a mean by definition; "

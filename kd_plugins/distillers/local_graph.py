@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..adapters.edge import EDGES, EdgeAdapter
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..losses.local_graph import (
     RELEASED,
     LocalGraph,
@@ -28,7 +28,7 @@ from ..losses.local_graph import (
 )
 from ..losses.reduction import weighted_mean
 from ..registry import MODELS
-from ._checks import check_choice, check_levels, check_number, check_same_size
+from ._checks import check_levels, check_number, check_same_size
 from ._importance import IMPORTANCES, checked_importance, importance_function
 from ._points import READERS, PointReader
 from .base import BaseDistiller, Batch, Taps
@@ -111,9 +111,9 @@ class LocalGraphDistiller(BaseDistiller):
         super().__init__(weight, source)
         self.student = student
         self.teacher = teacher or student
-        self.points = check_choice(f'{self.key}.points', points, tuple(READERS))
+        self.points = check_known(f'{self.key}.points', points, tuple(READERS))
         if reference is not None:
-            check_choice(f'{self.key}.reference', reference, tuple(RELEASED))
+            check_known(f'{self.key}.reference', reference, tuple(RELEASED))
         self.released = RELEASED[reference] if reference else None
         self.reference = reference
         self.importance = importance or (self.released.importance if self.released else 'max')
@@ -121,15 +121,15 @@ class LocalGraphDistiller(BaseDistiller):
         self.num_points = self._count('num_points', num_points, 256)
         self.num_neighbours = self._count('num_neighbours', num_neighbours, 32)
         self.channels = self._count('channels', channels, 32)
-        self.space = check_choice(f'{self.key}.space', space, SPACES)
-        self.edge = check_choice(f'{self.key}.edge', edge, EDGES)
+        self.space = check_known(f'{self.key}.space', space, SPACES)
+        self.edge = check_known(f'{self.key}.edge', edge, EDGES)
         self.pool = self._flag('pool', pool)
         self.temperature = temperature
         if temperature is not None:
             self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
         self.standardize = self._flag('standardize', standardize)
         self.freeze_teacher_adapter = self._flag('freeze_teacher_adapter', freeze_teacher_adapter)
-        self.resize = None if resize is None else check_choice(f'{self.key}.resize', resize, RESIZES)
+        self.resize = None if resize is None else check_known(f'{self.key}.resize', resize, RESIZES)
         self._check_together()
         self._importance = importance_function(f'{self.key}.importance', self.importance)
         self.teacher_adapters = nn.ModuleList()

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..losses import quality_focal_kd_loss, softmax_kl_loss
 from ..registry import MODELS
-from ._checks import check_choice, check_levels, check_number, check_same_size
+from ._checks import check_levels, check_number, check_same_size
 from .base import BaseDistiller, Batch, Taps
 
 
@@ -53,7 +53,7 @@ class LogitDistiller(BaseDistiller):
         super().__init__(weight, source)
         self.logits = logits
         self.teacher_logits = teacher_logits
-        self.activation = check_choice(f'{self.key}.activation', activation, ('sigmoid', 'softmax'))
+        self.activation = check_known(f'{self.key}.activation', activation, ('sigmoid', 'softmax'))
         self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
         self.beta = check_number(f'{self.key}.beta', beta, positive=False)
         if activation == 'sigmoid' and self.temperature != 1.0:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_known
 from ..losses import edge_distribution_kl, weighted_mean
 from ..registry import MODELS
 from ..taps import match_modules
-from ._checks import check_choice, check_number
+from ._checks import check_number
 from ._heads import ROI_ALTERNATIVE, is_a, lineage
 from .base import BaseDistiller, Batch, Taps
 
@@ -111,7 +111,7 @@ class StageLocalizationDistiller(BaseDistiller):
         if not isinstance(accumulate, bool):
             raise ConfigError(f'{self.key}.accumulate is {accumulate!r}; valid: True, False')
         self.accumulate = accumulate
-        self.activation = check_choice(f'{self.key}.activation', activation, ACTIVATIONS)
+        self.activation = check_known(f'{self.key}.activation', activation, ACTIVATIONS)
         self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
 
     def student_taps(self) -> dict[str, str]:

@@ -12,22 +12,26 @@ from mmengine.registry import DATASETS
 
 from ..errors import ConfigError, nearest
 from .config import walk
+from .devices import needs_gpu
 from .pose_checks import check_pose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def check_trainable(config: Config, path: str) -> None:
-    """Refuse a config that only a part of a training could inherit, and one that lists several trainings.
+    """Refuse a config that is a part of a training or a list of several, and one that this machine cannot train.
 
     Raises:
-        ConfigError: Naming the first part that it lacks.
+        ConfigError: Naming the first part that it lacks, or what needs a GPU that is not there.
     """
     if config.get('stages') and not config.get('model'):
         raise ConfigError(f"config: '{path}' lists stages, each a training; tools/train_stages.py trains them")
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not config.get(key):
             raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")
+    lacking = needs_gpu(config)
+    if lacking:
+        raise ConfigError(f'{lacking}; train on a machine with one')
 
 
 def datasets_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[tuple[str, dict[str, Any]]]:

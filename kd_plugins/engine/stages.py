@@ -180,7 +180,7 @@ def split_options(options: Iterable[str], names: Sequence[str]) -> dict[str, lis
     for option in options:
         prefix, colon, rest = option.partition(':')
         if colon and '=' not in prefix:
-            check_known(f'--cfg-options {option}', prefix, names)
+            check_known(f'--cfg-options {option}: the stage', prefix, names)
             own[prefix].append(rest)
         else:
             shared.append(option)

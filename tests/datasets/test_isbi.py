@@ -50,7 +50,7 @@ def test_folds_are_runs_that_cover_all_slices_once(tmp_path: Path) -> None:
         ({'fold': -1}, 'dataset.fold is -1; valid: 0 to 4'),
         ({'folds': 1}, 'dataset.folds is 1; nearest: 2'),
         ({'fold': 0, 'folds': 20}, 'dataset.folds is 20 and there are 12 slices'),
-        ({'part': 'test'}, "dataset.part: 'test' is not known"),
+        ({'part': 'test'}, "dataset.part is 'test'"),
         ({'data_prefix': {'img_path': 'images', 'seg_map_path': 'label'}}, r'img_path: .*images. holds no slices'),
         ({'data_prefix': {'img_path': 'label', 'seg_map_path': 'masks'}}, r"masks' has no mask of slice '0.png'"),
     ],

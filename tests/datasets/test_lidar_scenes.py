@@ -134,7 +134,7 @@ def test_mmdetection3d_reads_the_boxes_back(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lidar_scenes: split: 'vall' is not known; nearest: 'val'"):
+    with pytest.raises(ConfigError, match="lidar_scenes: split is 'vall'; nearest: 'val'"):
         compose('vall', 0)
     tool = str(ROOT / 'tools' / 'dataset' / 'make_lidar_scenes.py')
     done = subprocess.run([sys.executable, tool, str(tmp_path), '--train', '0'], capture_output=True, text=True)

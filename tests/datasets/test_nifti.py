@@ -68,7 +68,7 @@ def test_pairs_from_a_decathlon_json(folder: Path) -> None:
     assert names(build(folder, ann_file='dataset.json')) == ['b.nii.gz']
     dataset = build(folder, ann_file='dataset.json', part='test')
     assert names(dataset) == ['c.nii'] and 'gt_sem_seg' not in dataset[0]['data_samples']
-    with pytest.raises(ConfigError, match="'trainng' is not known; nearest: 'training'"):
+    with pytest.raises(ConfigError, match="is 'trainng'; nearest: 'training'"):
         build(folder, ann_file='dataset.json', part='trainng')
 
 
@@ -87,7 +87,7 @@ def test_a_split_of_a_folder(folder: Path) -> None:
     split = {'train': 2, 'val': 1, 'seed': 3}
     parts = [names(build(folder, split=split, part=part)) for part in ('train', 'val')]
     assert sorted(name for part in parts for name in part) == ['a.nii.gz', 'b.nii.gz', 'c.nii']
-    with pytest.raises(ConfigError, match="dataset.part: 'vall' is not known; nearest: 'val'"):
+    with pytest.raises(ConfigError, match="dataset.part is 'vall'; nearest: 'val'"):
         build(folder, split=split, part='vall')
 
 

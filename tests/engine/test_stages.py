@@ -83,9 +83,9 @@ REFUSED = {
     "stages = {'a/b': dict(config='./base.py')}": r"becomes that of a folder; .* not 'a/b'",
     "stages = dict(configs=dict(config='./base.py'))": r'becomes that of a folder',
     "stages = dict(fisrt=dict(config='./base.py'), b=dict(config='./base.py', takes=dict(load_from='first')))": (
-        r"stages\.b\.takes\['load_from'\]: 'first' is not known; nearest: 'fisrt'"
+        r"stages\.b\.takes\['load_from'\] is 'first'; nearest: 'fisrt'"
     ),
-    "stages = dict(a=dict(config='./base.py', takes=dict(load_from='a')))": r"'a' is not known; valid: none",
+    "stages = dict(a=dict(config='./base.py', takes=dict(load_from='a')))": r"is 'a'; valid: none",
     "stages = dict(a=dict(config='./base.py', takes=dict(load_from='b')), b=dict(config='./base.py', "
     "takes=dict(load_from='a')))": r'stages: a takes from b takes from a, so none of them can begin',
 }
@@ -98,7 +98,7 @@ def test_what_no_stage_can_be_is_one_sentence(folder, text):
 
 
 UNFIT = {
-    "config='./base.py', pick='bset'": r"stages\.b\.pick: 'bset' is not known; nearest: 'best'",
+    "config='./base.py', pick='bset'": r"stages\.b\.pick is 'bset'; nearest: 'best'",
     "config='./base.py', pick='best'": r"pick is 'best', but default_hooks\.checkpoint\.save_best is off; .*'last'",
     "config='./several.py', pick='best'": r"save_best names several; nearest: 'best:AP'",
     "config='./several.py', pick='best:AQ'": r"save_best does not name 'AQ'; nearest: 'A",
@@ -159,7 +159,7 @@ def test_the_hash_of_a_checkpoint_is_that_of_its_content(folder, tmp_path):
 def test_options_for_one_stage_and_for_all():
     found = split_options(['lr=1', 'a:lr=2', 'url=http://x'], ['a', 'b'])
     assert found == {'a': ['lr=1', 'url=http://x', 'lr=2'], 'b': ['lr=1', 'url=http://x']}
-    with pytest.raises(ConfigError, match=r"--cfg-options c:lr=2: 'c' is not known; valid: 'a', 'b'"):
+    with pytest.raises(ConfigError, match=r"--cfg-options c:lr=2: the stage is 'c'; valid: 'a', 'b'"):
         split_options(['c:lr=2'], ['a', 'b'])
 
 

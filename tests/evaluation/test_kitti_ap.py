@@ -154,5 +154,5 @@ def test_thresholds() -> None:
 
 
 def test_unknown_sampling() -> None:
-    with pytest.raises(ConfigError, match="sampling: 'exakt' is not known; nearest: 'exact'"):
+    with pytest.raises(ConfigError, match="sampling is 'exakt'; nearest: 'exact'"):
         average_precision([], 0.5, 'exakt')

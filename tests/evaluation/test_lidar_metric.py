@@ -172,8 +172,8 @@ def test_real_frames_read_from_kittis_folders() -> None:
 def test_wrong_settings_are_one_sentence(ann_file: str) -> None:
     samples = lidar_samples(0, 1, 0.0)
     for arguments, sentence in (
-        (dict(levels=['eazy']), "val_evaluator.levels: 'eazy' is not known; nearest: 'easy'"),
-        (dict(sampling='coco'), "val_evaluator.sampling: 'coco' is not known"),
+        (dict(levels=['eazy']), "val_evaluator.levels is 'eazy'; nearest: 'easy'"),
+        (dict(sampling='coco'), "val_evaluator.sampling is 'coco'"),
         (dict(min_overlap={'Car': 70}), 'val_evaluator.min_overlap.Car is 70; valid'),
         (dict(limit_range=[0, 1]), 'val_evaluator.limit_range has 2 values; valid: 6'),
         (dict(levels=['easy']), 'no camera is known; give val_evaluator.ann_file'),

@@ -254,9 +254,9 @@ def test_module() -> None:
 @pytest.mark.parametrize(
     ('key', 'value', 'words'),
     [
-        ('reduction', 'mean', "reduction: 'mean' is not known; nearest: 'means'"),
-        ('normalizer', 'word', "normalizer: 'word' is not known; nearest: 'world'"),
-        ('denoising_counts', 'match', "denoising_counts: 'match' is not known; nearest: 'matching'"),
+        ('reduction', 'mean', "reduction is 'mean'; nearest: 'means'"),
+        ('normalizer', 'word', "normalizer is 'word'; nearest: 'world'"),
+        ('denoising_counts', 'match', "denoising_counts is 'match'; nearest: 'matching'"),
         ('temperature', 0.0, 'temperature: 0.0 is not above 0; D-FINE takes 5.0'),
     ],
 )

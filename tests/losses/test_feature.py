@@ -126,7 +126,7 @@ def test_levels_are_averaged() -> None:
 
 def test_sum_of_squares_without_positions() -> None:
     assert sum_of_squares(torch.zeros(2), torch.tensor([1.0, 3.0])).tolist() == [1.0, 9.0]
-    with pytest.raises(ConfigError, match="reduction: 'sums' is not known; nearest: 'sum'"):
+    with pytest.raises(ConfigError, match="reduction is 'sums'; nearest: 'sum'"):
         feature_mse(torch.zeros(2), torch.zeros(2), reduction='sums')
 
 

@@ -199,9 +199,9 @@ def test_arguments_that_cannot_be() -> None:
     logits, quality, labels = data()
     with pytest.raises(ConfigError, match='use_sigmoid: VFLLoss has one sigmoid per class, False was found'):
         VFLLoss(use_sigmoid=False)
-    with pytest.raises(ConfigError, match="reduction: 'means' is not known; nearest: 'mean'"):
+    with pytest.raises(ConfigError, match="reduction is 'means'; nearest: 'mean'"):
         VFLLoss(reduction='means')
-    with pytest.raises(ConfigError, match="reduction_override: 'no' is not known; nearest: 'none'"):
+    with pytest.raises(ConfigError, match="reduction_override is 'no'; nearest: 'none'"):
         VFLLoss()(logits, (labels, quality), reduction_override='no')
     with pytest.raises(ConfigError, match="'sum' takes no avg_factor"):
         VFLLoss()(logits, (labels, quality), avg_factor=1.0, reduction_override='sum')

@@ -57,6 +57,18 @@ def test_a_config_that_does_not_train(tmp_path, capsys, monkeypatch):
     assert "has no 'model'" in fail(test, capsys, monkeypatch, str(path), 'x.pth')
 
 
+def test_a_model_that_needs_a_gpu_where_there_is_none(tmp_path, capsys, monkeypatch):
+    if has_accelerator():
+        pytest.skip('this machine has one')
+    path = tmp_path / 'x.py'
+    path.write_text(
+        "model = dict(type='VoxelNet', middle_encoder=dict(type='SparseEncoder'))\n"
+        'train_dataloader = dict(batch_size=1)\ntrain_cfg = dict(max_epochs=1)\noptim_wrapper = dict(lr=1)\n'
+    )
+    said = fail(train, capsys, monkeypatch, str(path))
+    assert 'model.middle_encoder is SparseEncoder, whose sparse convolution needs a GPU, and there is none' in said
+
+
 def test_a_truncated_checkpoint_is_refused_before_data_is_read(tmp_path, capsys, monkeypatch):
     path = tmp_path / 'epoch_1.pth'
     torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)

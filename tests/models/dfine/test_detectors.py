@@ -172,7 +172,7 @@ def test_single_stage_and_without_box_refine() -> None:
     ('changes', 'sentence'),
     [
         ({'bbox_head.type': 'DINOHead'}, r"model\.bbox_head\.type: 'DINOHead' is no head with FDR.*FDRDINOHead"),
-        ({'bbox_head.matching': 'unoin'}, r"bbox_head\.matching: 'unoin' is not known; nearest: 'union'"),
+        ({'bbox_head.matching': 'unoin'}, r"bbox_head\.matching is 'unoin'; nearest: 'union'"),
         ({'bbox_head.reg_max': 15}, r'reg_max: 15 is not an even number'),
         ({'decoder.return_intermediate': False}, r'model\.decoder\.return_intermediate'),
         (
