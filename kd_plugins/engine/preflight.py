@@ -118,7 +118,8 @@ def _finite(losses: dict[str, Tensor]) -> list[str]:
     ]
 
 
-def _loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
+def loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
+    """Return each loss of what a model's ``forward(mode='loss')`` gave, of shape ()."""
     values: dict[str, Tensor] = {}
     for name, value in outputs.items():
         if 'loss' in name or name.startswith('task.'):
@@ -236,7 +237,7 @@ def inspect(runner: Any) -> Preflight:
         runner.call_hook('before_train_iter', batch_idx=0, data_batch=batch)
         with runner.optim_wrapper.optim_context(model):
             data = model.data_preprocessor(batch, True)
-            losses = _loss_values(model(**data, mode='loss'))
+            losses = loss_values(model(**data, mode='loss'))
         task = {name: value for name, value in losses.items() if not name.startswith('distill.')}
         result.task = {name: float(value) for name, value in task.items()}
         result.task_gradient = gradient_norm(

@@ -1,0 +1,50 @@
+"""The gradients of distillation terms beside the task's on a few batches of a run, which stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..analysis.gradients import Alignment, Rows, alignments
+from .preflight import loss_values, peak_weight, separate_teacher
+from .steps import batches, copy_batch, distill_hook, drive
+
+
+def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
+    """Return term to module to alignment, each term at the largest weight of the run.
+
+    Args:
+        runner: A runner that was built for this, with a DistillHook.
+        checkpoint: One to resume from, so that teacher and heads are those of then; None: the first step.
+        count: Number of batches to add up.
+        depth: Parts of a path that name a module.
+    """
+    hook = distill_hook(runner)
+    assert hook is not None
+    hook.force = hook.reporting = True
+    if checkpoint is not None:
+        runner._load_from, runner._resume = checkpoint, True
+    found: dict[str, Rows] = {}
+
+    def body() -> None:
+        model = runner.model
+        if checkpoint is None:
+            separate_teacher(hook, model)
+        parameters = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
+        length = len(runner.train_dataloader)
+        for index, batch in enumerate(batches(runner, count)):
+            runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+            with runner.optim_wrapper.optim_context(model):
+                losses = loss_values(model(**model.data_preprocessor(copy_batch(batch), True), mode='loss'))
+            task = torch.stack([value for name, value in losses.items() if not name.startswith('distill.')]).sum()
+            terms = {
+                name: peak_weight(hook, name.split('.')[1], runner.max_iters, length) * raw
+                for name, raw in hook.last_report['terms'].items()
+            }
+            for term, rows in alignments(task, terms, parameters, depth).items():
+                for module, row in rows.items():
+                    found.setdefault(term, {}).setdefault(module, Alignment()).add(row)
+
+    drive(runner, body)
+    return found
