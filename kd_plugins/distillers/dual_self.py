@@ -69,6 +69,9 @@ class DualSelfDistiller(BaseDistiller):
         feature_weight: Weight of the squared distance between the mean features of the deepest level and those of the
             shallower ones, mapped to its channels; 0 switches it off.
         feature_size: Positions per axis over which features are averaged before; None keeps those of the deepest.
+        level_decay: Factor on the terms of a level for every level between it and the deepest of its branch, counting
+            the latter. With 0.5, each weighs half of the next deeper one, as in nnU-Net's deep supervision
+            (arXiv 1904.08128, section 2); with 1, as in the release, all weigh the same.
         learnable_weights: Whether each level's term has a learned uncertainty.
         upsample: How heads reach the labels' size: ``'deconv'`` or ``'interpolate'``, see
             :class:`~kd_plugins.adapters.LevelHead`.
@@ -100,6 +103,7 @@ class DualSelfDistiller(BaseDistiller):
         logits: str | None = None,
         feature_weight: float = 0.0,
         feature_size: int | None = 1,
+        level_decay: float = 1.0,
         learnable_weights: bool = False,
         upsample: str = 'deconv',
         share_heads: bool = False,
@@ -147,6 +151,7 @@ class DualSelfDistiller(BaseDistiller):
         if feature_size is not None:
             check_integer(f'{key}.feature_size', feature_size, 1, 'valid: None, or an integer of at least 1')
         self.feature_size = feature_size
+        self.level_decay = check_number(f'{key}.level_decay', level_decay, positive=False)
         self.learnable_weights = learnable_weights
         self.upsample = check_known(f'{key}.upsample', upsample, UPSAMPLE)
         self.share_heads = share_heads
@@ -218,9 +223,11 @@ class DualSelfDistiller(BaseDistiller):
                 raise ConfigError(f'{self.key}.feature_weight needs a branch of at least two levels; use 0')
             for name, branch in several.items():
                 self.hints[name] = LevelHints([levels[at] for at in branch.levels], self.feature_size)
-        if self.learnable_weights:
-            for name, count in self._terms().items():
-                self.log_variances[name] = nn.Parameter(levels[0].new_zeros(count))
+        for name, distances in self._distances().items():
+            shares = [self.level_decay**distance for distance in distances]
+            self.register_buffer(f'shares_{name}', torch.tensor(shares, device=levels[0].device), persistent=False)
+            if self.learnable_weights:
+                self.log_variances[name] = nn.Parameter(levels[0].new_zeros(len(shares)))
 
     def _branch(self, name: str, order: list[int], first: int) -> Branch:
         positions = list(range(first, first + len(order)))
@@ -267,12 +274,15 @@ class DualSelfDistiller(BaseDistiller):
                     'its channels and size'
                 )
 
-    def _terms(self) -> dict[str, int]:
-        """Return how many terms each loss adds up."""
-        counts = {f'loss_{name}_seg': len(branch.supervised) for name, branch in self.branches.items()}
-        counts |= {f'loss_{name}_kl': len(branch.students) for name, branch in self.branches.items()}
-        counts['loss_feature'] = sum(len(self.branches[name].levels) - 1 for name in self.hints)
-        return {name: counts[name] for name in self.loss_names}
+    def _distances(self) -> dict[str, list[int]]:
+        """Return how many levels before the deepest of its branch each term of each loss lies."""
+        found: dict[str, list[int]] = {'loss_feature': []}
+        for name, branch in self.branches.items():
+            found[f'loss_{name}_seg'] = [branch.levels[-1] - at for at in branch.supervised]
+            found[f'loss_{name}_kl'] = [branch.levels[-1] - at for at in branch.students]
+            if name in self.hints:
+                found['loss_feature'] += [branch.levels[-1] - at for at in branch.levels[:-1]]
+        return {name: found[name] for name in self.loss_names}
 
     def spec(self) -> dict[str, Any]:
         """Return the head of each level, shallowest first, and which level teaches."""
@@ -350,4 +360,4 @@ class DualSelfDistiller(BaseDistiller):
     def _total(self, name: str, values: Tensor) -> Tensor:
         if self.learnable_weights:
             values = uncertainty_weighted(values, self.log_variances[name])
-        return self.weights[name.rpartition('_')[2]] * values.sum()
+        return self.weights[name.rpartition('_')[2]] * torch.dot(values, self.get_buffer(f'shares_{name}').to(values))

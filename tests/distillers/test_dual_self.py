@@ -235,6 +235,22 @@ def test_deep_supervision() -> None:
     torch.testing.assert_close(found['loss_decoder_seg'], expected)
 
 
+@pytest.mark.parametrize('decay', [0.0, 0.5])
+def test_levels_weigh_less_the_further_from_the_deepest(decay: float) -> None:
+    taps, batch = make_taps(2), make_batch(2)
+    labels, valid = labels_of(batch), (labels_of(batch) != 255).double()
+    distiller = made(taps, encoder_supervision='all', level_decay=decay)
+    found = distiller(taps, {}, batch)
+    assert not [key for key in distiller.state_dict() if 'shares' in key]
+    for branch, maps in distiller.level_logits(taps, (16, 16)).items():
+        supervision = torch.stack(
+            [decay ** (2 - index) * DiceCELoss()(level, labels) for index, level in enumerate(maps)]
+        )
+        divergence = level_kl(torch.stack(maps[:2]), maps[2], valid) * torch.tensor([decay**2, decay])
+        torch.testing.assert_close(found[f'loss_{branch}_seg'], supervision.sum())
+        torch.testing.assert_close(found[f'loss_{branch}_kl'], divergence.sum())
+
+
 def test_be_your_own_teacher() -> None:
     """The network's own output teaches all stages, and the deepest features hint."""
     taps, batch = make_taps(2), make_batch(2)

@@ -55,7 +55,7 @@ test_pipeline = [
     dict(type='kd_plugins.PackVolume'),
 ]
 train_dataloader = dict(
-    batch_size=4,  # volumes; two patches of each
+    batch_size=1,  # two patches of one volume: four times the steps of four volumes, in the same time
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),

@@ -1,5 +1,5 @@
 # The schedule of the small volumetric networks.
-max_epochs = 30
+max_epochs = 20
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
