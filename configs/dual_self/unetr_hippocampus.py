@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/unetr_small.py',
     '../_base_/datasets/hippocampus.py',
-    '../_base_/schedules/volume_20e.py',
+    '../_base_/schedules/seg_20e.py',
     '../_base_/runtime_volume.py',
 ]
 model = dict(network=dict(out_channels=3))

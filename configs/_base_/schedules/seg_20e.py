@@ -1,4 +1,4 @@
-# The schedule of the small segmentation networks from scratch.
+# The schedule of the small segmentation networks from scratch, on images and on volumes.
 max_epochs = 20
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
 val_cfg = dict(type='ValLoop')
