@@ -3,7 +3,7 @@ default_scope = 'mmengine'
 custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=10),
+    logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='volume/dice', rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
