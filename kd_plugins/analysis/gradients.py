@@ -57,6 +57,13 @@ def module_of(name: str, depth: int) -> str:
     return '.'.join((name.rpartition('.')[0] or name).split('.')[:depth])
 
 
+def gradients(value: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    """Return the gradient of a value on each parameter, None where it has none; the graph is kept."""
+    if not value.requires_grad:
+        return [None] * len(parameters)
+    return torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
+
+
 def alignments(task: Tensor, terms: Mapping[str, Tensor], parameters: Parameters, depth: int) -> dict[str, Rows]:
     """Return term to module to alignment on one batch.
 
@@ -66,14 +73,15 @@ def alignments(task: Tensor, terms: Mapping[str, Tensor], parameters: Parameters
         parameters: Names and parameters of the student that learn.
         depth: Parts of a path that name a module.
     """
-    base = _gradients(task, parameters)
+    learning = [param for _, param in parameters]
+    modules = [module_of(name, depth) for name, _ in parameters]
+    base = gradients(task, learning)
+    squares = [_dot(theirs, theirs) for theirs in base]
     found: dict[str, Rows] = {}
     for term, value in terms.items():
         rows = found.setdefault(term, {})
-        for (name, _), ours, theirs in zip(parameters, _gradients(value, parameters), base):
-            rows.setdefault(module_of(name, depth), Alignment()).add(
-                Alignment(_dot(theirs, theirs), _dot(ours, ours), _dot(ours, theirs))
-            )
+        for module, ours, theirs, square in zip(modules, gradients(value, learning), base, squares):
+            rows.setdefault(module, Alignment()).add(Alignment(square, _dot(ours, ours), _dot(ours, theirs)))
     return found
 
 
@@ -98,13 +106,6 @@ def conflict(rows: Rows, size: float = 1.0, cosine: float = 0.3) -> str | None:
     """
     pulls = {name: row.term for name, row in rows.items() if row.size >= size and row.cosine <= cosine}
     return max(pulls, key=pulls.__getitem__) if pulls else None
-
-
-def _gradients(value: Tensor, parameters: Parameters) -> Sequence[Tensor | None]:
-    if not value.requires_grad:
-        return [None] * len(parameters)
-    found = torch.autograd.grad(value, [param for _, param in parameters], retain_graph=True, allow_unused=True)
-    return list(found)
 
 
 def _dot(a: Tensor | None, b: Tensor | None) -> float:

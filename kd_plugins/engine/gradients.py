@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from ..analysis.gradients import Alignment, Rows, alignments
-from .preflight import loss_values, peak_weight, separate_teacher
-from .steps import batches, copy_batch, distill_hook, drive
+from .preflight import forward_losses, peak_weight, separate_teacher
+from .steps import batches, distill_hook, drive
 
 
 def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
@@ -33,16 +33,11 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
             separate_teacher(hook, model)
         parameters = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
         length = len(runner.train_dataloader)
+        peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in hook.distillers}
         for index, batch in enumerate(batches(runner, count)):
-            runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
-            with runner.optim_wrapper.optim_context(model):
-                losses = loss_values(model(**model.data_preprocessor(copy_batch(batch), True), mode='loss'))
-            task = torch.stack([value for name, value in losses.items() if not name.startswith('distill.')]).sum()
-            terms = {
-                name: peak_weight(hook, name.split('.')[1], runner.max_iters, length) * raw
-                for name, raw in hook.last_report['terms'].items()
-            }
-            for term, rows in alignments(task, terms, parameters, depth).items():
+            _, task = forward_losses(runner, index, batch)
+            terms = {name: peaks[name.split('.')[1]] * raw for name, raw in hook.last_report['terms'].items()}
+            for term, rows in alignments(torch.stack(list(task.values())).sum(), terms, parameters, depth).items():
                 for module, row in rows.items():
                     found.setdefault(term, {}).setdefault(module, Alignment()).add(row)
 

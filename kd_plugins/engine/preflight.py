@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..analysis.gradients import gradients
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from .steps import batches, distill_hook, drive
@@ -72,10 +73,7 @@ def shapes_text(shapes: list[tuple[int, ...]], limit: int = 6) -> str:
 
 def gradient_norm(value: Tensor, parameters: list[nn.Parameter]) -> float:
     """Return the norm of the gradient of ``value`` over all ``parameters``, 0 where it has no graph."""
-    if not value.requires_grad:
-        return 0.0
-    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
+    norms = [gradient.float().norm() for gradient in gradients(value, parameters) if gradient is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
@@ -118,14 +116,31 @@ def _finite(losses: dict[str, Tensor]) -> list[str]:
     ]
 
 
-def loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
-    """Return each loss of what a model's ``forward(mode='loss')`` gave, of shape ()."""
+def _loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     for name, value in outputs.items():
         if 'loss' in name or name.startswith('task.'):
             entries = value if isinstance(value, (list, tuple)) else [value]
             values[name] = torch.stack([entry.mean() for entry in entries]).sum()
     return values
+
+
+def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Run the forward pass of a training step with its hooks.
+
+    Args:
+        runner: A runner inside :func:`~kd_plugins.engine.steps.drive`.
+        index: 0-based iteration.
+        batch: A batch; it may be changed in place.
+
+    Returns:
+        All losses, and those of the task among them, each of shape () with its graph.
+    """
+    model = runner.model
+    runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+    with runner.optim_wrapper.optim_context(model):
+        losses = _loss_values(model(**model.data_preprocessor(batch, True), mode='loss'))
+    return losses, {name: value for name, value in losses.items() if not name.startswith('distill.')}
 
 
 def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
@@ -233,12 +248,7 @@ def inspect(runner: Any) -> Preflight:
                 'the teacher is a copy of the student at the first step; its weights were changed by 5 % here, '
                 'so that there is something to learn'
             )
-        batch = batches(runner, 1)[0]
-        runner.call_hook('before_train_iter', batch_idx=0, data_batch=batch)
-        with runner.optim_wrapper.optim_context(model):
-            data = model.data_preprocessor(batch, True)
-            losses = loss_values(model(**data, mode='loss'))
-        task = {name: value for name, value in losses.items() if not name.startswith('distill.')}
+        losses, task = forward_losses(runner, 0, batches(runner, 1)[0])
         result.task = {name: float(value) for name, value in task.items()}
         result.task_gradient = gradient_norm(
             torch.stack(list(task.values())).sum(), [value for value in model.parameters() if value.requires_grad]

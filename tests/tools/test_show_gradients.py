@@ -1,4 +1,4 @@
-"""What tools/analysis/show_gradients.py prints and refuses, on generated images and volumes."""
+"""What tools/analysis/show_gradients.py prints and refuses, on generated images."""
 
 import sys
 from importlib import import_module
