@@ -10,43 +10,9 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LocalGraphDistiller
-from kd_plugins.errors import ConfigError
-from kd_plugins.losses.local_graph import LocalGraph, effective_support
-from kd_plugins.registry import MODELS
+from kd_plugins.losses.local_graph import effective_support
 from tests.distillers.common import check_step, make_batch
-from tests.losses.local_graph.direct import direct_loss
-
-BATCH = make_batch([None, None])
-Shapes = list[tuple[int, ...]]
-
-
-def taps(ours: Shapes, theirs: Shapes | None = None) -> tuple[dict, dict]:
-    shapes = ours if theirs is None else theirs
-    return {'student': [torch.randn(s) for s in ours]}, {'teacher': [torch.randn(s) for s in shapes]}
-
-
-def built(student: dict, teacher: dict, **options: Any) -> LocalGraphDistiller:
-    distiller = LocalGraphDistiller(**{'num_points': 6, 'num_neighbours': 4, 'channels': 5, **options})
-    distiller.build(student, teacher)
-    return distiller
-
-
-def direct(distiller: LocalGraphDistiller, student: dict, teacher: dict, read: Any, batch: Batch) -> Tensor:
-    """The mean over levels and samples of the loss's definition on points that ``read`` lists."""
-    values = []
-    for level, graphs in enumerate(distiller.graphs(teacher, batch)):
-        pair = distiller.student_adapters[level], distiller.teacher_adapters[level]
-        rows = [read(taps[level]) for taps in (student['student'], teacher['teacher'])]
-        values.append(direct_loss(*rows, graphs, pair, distiller.pool))
-    return torch.cat(values).mean().detach()
-
-
-def voxel_batch(owners: list[int], samples: int = 2) -> Batch:
-    """A batch of MMDetection3D: voxel i lies at (z, y, x) = (0, 2 i, i) and holds i + 1 points."""
-    count = torch.arange(len(owners), dtype=torch.int32)
-    coors = torch.stack([torch.tensor(owners, dtype=torch.int32), 0 * count, 2 * count, count], dim=1)
-    return Batch({'voxels': {'coors': coors, 'num_points': count + 1}}, [None] * samples)
-
+from tests.distillers.graphs import BATCH, built, direct, only_graph, taps, voxel_batch
 
 # What is computed.
 
@@ -135,18 +101,8 @@ def test_coordinates_belong_to_the_features() -> None:
 # What is selected.
 
 
-def only_graph(teacher: dict, batch: Batch = BATCH, **options: Any) -> LocalGraph:
-    student = {'student': [x.clone() for x in teacher['teacher']]}
-    found = built(student, teacher, **options).graphs(teacher, batch)[0][0]
-    return LocalGraph(*(part[0] for part in found))
-
-
 def peak(features: Tensor) -> Tensor:
     return -features[:, 0]
-
-
-def wrong(features: Tensor) -> Tensor:
-    return features
 
 
 def test_importance() -> None:
@@ -372,83 +328,3 @@ def test_collapse_is_said_once(case: str, said: list[str]) -> None:
     if said:
         assert said[0].startswith('distillers.graph: at level 0 both edge functions give nearly the same output')
         assert 'freeze_teacher_adapter=True' in said[0]
-
-
-# Sentences.
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
-
-
-@pytest.mark.parametrize(
-    ('options', 'match'),
-    [
-        ({'points': 'pillar'}, "points is 'pillar'; valid: 'grid', 'voxel', 'point'"),
-        ({'importance': 'maximum'}, "importance is 'maximum', which cannot be imported .*nearest: 'max'"),
-        ({'importance': 'torch.nothing'}, "importance is 'torch.nothing', which cannot be imported"),
-        ({'importance': 'torch.float32'}, 'is no function but dtype'),
-        ({'importance': 'count'}, "importance is 'count', which only voxels have, with points='grid'"),
-        ({'importance': 'score'}, "scores is None with importance='score'; set both"),
-        ({'scores': 'bbox_head.gfl_cls'}, "scores is 'bbox_head.gfl_cls' with importance='max'; set both"),
-        ({'num_points': 0}, 'num_points is 0; valid: an integer of at least 1, such as 256'),
-        ({'num_points': None}, 'num_points is None; valid: an integer'),
-        ({'num_neighbours': 2.5}, 'num_neighbours is 2.5; valid'),
-        ({'channels': -1}, 'channels is -1; valid'),
-        ({'space': 'features'}, "space is 'features'; nearest: 'feature'"),
-        ({'edge': 'sub'}, "edge is 'sub'; valid: 'concat', 'difference'"),
-        ({'temperature': 0.0}, 'temperature is 0.0; it must be a finite number > 0'),
-        ({'pool': 'max'}, "pool is 'max'; valid: True, False"),
-        ({'resize': 'linear'}, "resize is 'linear'; nearest: 'bilinear'"),
-        ({'points': 'point', 'resize': 'area'}, "resize is 'area' with points='point'"),
-        ({'reference': 'pillars'}, "reference is 'pillars'; nearest: 'pointpillars'"),
-        ({'reference': 'second', 'temperature': 0.1}, "reference is 'second', which has its own weights"),
-        ({'reference': 'pointpillars'}, "importance is 'count', which only voxels have"),
-    ],
-)
-def test_config_sentences(options: dict, match: str) -> None:
-    with sentence(match):
-        LocalGraphDistiller(**options)
-
-
-def test_a_layer_does_not_teach_itself() -> None:
-    model = nn.Identity()
-    with sentence('would teach itself'):
-        LocalGraphDistiller().bind(model, model)
-
-
-@pytest.mark.parametrize(
-    ('options', 'ours', 'theirs', 'scores', 'match'),
-    [
-        ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, None, '1 levels and the teacher 2'),
-        ({}, [(2, 4)], [(2, 4)], None, r"points is 'grid', which reads \(N, C, H, W\), .*'voxel' for \(V, C\)"),
-        ({'points': 'voxel'}, [(2, 4, 3)], [(2, 4, 3)], None, r"points is 'voxel', which reads \(V, C\)"),
-        ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], None, 'graph.student: level 0 .*for maps of other sizes set resize'),
-        ({'points': 'voxel'}, [(12, 4)], [(10, 4)], None, 'both must have the same points'),
-        ({}, [(2, 4, 3, 3)] * 2, [(2, 4, 3, 3)] * 2, [(2, 3, 3, 3)], 'scores: .* gives 1 tensors for 2 levels'),
-        ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], [(2, 3, 6, 6)], 'scores: level 0 .*belong to the same points'),
-    ],
-)
-def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Shapes | None, match: str) -> None:
-    more = {} if scores is None else {'importance': 'score', 'scores': 'bbox_head.cls'}
-    distiller = MODELS.build({'type': 'kd_plugins.LocalGraphDistiller', **options, **more})
-    distiller.key = 'distillers.graph'
-    student, teacher = taps(ours, theirs)
-    with sentence(match):
-        distiller.build(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
-
-
-def test_sentences_about_a_batch() -> None:
-    student, teacher = taps([(12, 4)])
-    distiller = built(student, teacher, points='voxel')
-    distiller.key = 'distillers.graph'
-    with sentence(r"graph.points is 'voxel', which reads inputs\['voxels'\]\['coors'\]"):
-        distiller(student, teacher, BATCH)
-    with sentence('the layer gives 12 rows for 5 voxels; tap the voxel encoder'):
-        distiller(student, teacher, voxel_batch([0] * 5))
-    student, teacher = taps([(2, 4, 12)])
-    distiller = built(student, teacher, points='point', space='both')
-    with sentence("space needs coordinates, .*12 points; nearest: 'feature'"):
-        distiller(student, teacher, Batch({'points': [torch.randn(50, 4)] * 2}, [None, None]))
-    with sentence(r'the function gives \(48, 4\) for features \(48, 4\); it must give \(48,\)'):
-        only_graph(taps([(2, 4, 6, 8)])[1], importance='tests.distillers.test_local_graph.wrong')
