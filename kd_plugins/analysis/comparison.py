@@ -19,6 +19,8 @@ Logs = Mapping[str, Mapping[int, RunLog]]
 Finals = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Arm to seed to metric to value."""
 
+VALIDATED, TESTED = 'last validation', 'test of the last checkpoint'
+
 
 def lower_is_better(metric: str) -> bool:
     """Whether a metric is an error.
@@ -97,7 +99,7 @@ def compare(logs: Logs, main: str, tested: Finals | None = None) -> dict[str, An
         'seeds': seeds,
         'baseline': arms[0],
         'metric': main,
-        'source': 'test of the last checkpoint' if tested else 'last validation',
+        'source': TESTED if tested else VALIDATED,
         'arms': {},
     }
     for arm in arms:
@@ -131,7 +133,9 @@ def _spread(entry: Mapping[str, Any] | None) -> str:
 def table_of(result: Mapping[str, Any], arm: str) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows that set one arm beside the baseline."""
     base = result['arms'][result['baseline']]
-    headers = ['metric', 'baseline', arm, 'difference', '95 % interval', 'baseline, best epoch', f'{arm}, best epoch']
+    best_epoch = 'best epoch' if result['source'] == VALIDATED else 'best epoch in validation'
+    headers = ['metric', 'baseline', arm, 'difference', '95 % interval', f'baseline, {best_epoch}']
+    headers.append(f'{arm}, {best_epoch}')
     rows = []
     for name, entry in result['arms'][arm].items():
         change = entry['difference']
@@ -180,7 +184,7 @@ def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], 
     parts.append(
         f'Values of the {result["source"]}, mean ± sample standard deviation over the seeds '
         f'{", ".join(map(str, result["seeds"]))}; differences are paired by seed, with a Student t interval. '
-        'The best epoch is chosen on the very images that measure it, so it flatters both.'
+        'The best epoch is chosen by the very values that are reported of it, so it flatters both.'
     )
     parts.append('\n'.join(f'- {arm}: `{path}`' for arm, path in configs.items()))
     if curves:

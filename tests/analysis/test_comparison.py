@@ -54,6 +54,10 @@ def test_tested_values_replace_the_last_validation():
     result = compare(logs(), AP, tested)
     assert result['arms']['plain'][AP]['last']['values'] == [0.25] * 3
     assert result['source'] == 'test of the last checkpoint'
+    headers, rows = table_of(result, 'taught')
+    assert headers[-2:] == ['baseline, best epoch in validation', 'taught, best epoch in validation']
+    assert rows[0][1] == '0.2500 ± 0.0000' and rows[0][-2] == '0.5400 ± 0.0529'
+    assert table_of(compare(logs(), AP), 'taught')[0][-2:] == ['baseline, best epoch', 'taught, best epoch']
 
 
 def test_an_unknown_metric_names_the_nearest():
