@@ -96,7 +96,7 @@ def test_points_lie_where_the_network_saw_them(files: dict[str, Path]) -> None:
             "--distiller: 'grap' is no LocalGraphDistiller of the config; nearest",
         ),
         (
-            FOLDER / 'gfl_r34-r18_bccd_feat.py',
+            FOLDER / 'gfl_r18-r18w32_bccd_feat.py',
             [],
             "default_hooks.distill.distillers has no 'kd_plugins.LocalGraphDistiller'",
         ),

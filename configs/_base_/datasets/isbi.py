@@ -20,13 +20,13 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',
-        times=8,  # 192 crops in an epoch
+        times=3,  # 72 crops in an epoch
         dataset=dict(type=dataset_type, data_root=data_root, fold=fold, part='train', pipeline=train_pipeline),
     ),
 )

@@ -1,5 +1,5 @@
 # For comparison: the mean squared difference of the same feature maps, after a 1x1 convolution on the student's side.
-_base_ = './gfl_r34-r18_bccd_local.py'
+_base_ = './gfl_r18-r18w32_bccd_local.py'
 default_hooks = dict(
     distill=dict(
         distillers=dict(
