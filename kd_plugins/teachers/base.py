@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, check_known
 
 FORWARDS = ('tensor', 'loss', 'predict', 'extract_feat')
 
@@ -31,9 +31,7 @@ class BaseTeacher:
     """Whether it runs after the student's forward pass, on what that has computed, and not before it."""
 
     def __init__(self, forward: str = 'tensor') -> None:
-        if forward not in FORWARDS:
-            raise ConfigError(f"teacher.forward is '{forward}'; {nearest(forward, FORWARDS, 4)}")
-        self.forward = forward
+        self.forward = check_known('teacher.forward', forward, FORWARDS)
         self.frozen: dict[str, nn.Module] = {}
         """The student's modules that never change in this run, by name; the hook sets them before :meth:`prepare`."""
         self._model: nn.Module | None = None
