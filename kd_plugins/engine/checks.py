@@ -16,6 +16,14 @@ from .devices import needs_gpu
 from .pose_checks import check_pose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HEADS = {
+    'mmdet': ('bbox_head', 'mask_head'),
+    'mmseg': ('decode_head', 'auxiliary_head'),
+    'mmdet3d': ('bbox_head',),
+}
+"""Where the models of a scope have heads whose ``num_classes`` is that of the data."""
+OTHER_COUNTS = ('GroundingDINOHead', 'STDCHead', 'SideAdapterCLIPHead', 'PointRCNNBboxHead')
+"""Heads that count something else: tokens of a text, boundaries, classes without the background, one foreground."""
 
 
 def check_trainable(config: Config, path: str) -> None:
@@ -140,14 +148,16 @@ def dataset_classes(config: Config) -> tuple[str, ...] | None:
 
 def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
     """Yield config key and number of classes of what the model predicts."""
-    if config.get('default_scope') == 'mmdet':
-        for path, node in walk(config.model, 'model'):
-            if node.get('num_classes') is not None and set(path.split('.')) & {'bbox_head', 'mask_head'}:
-                yield f'{path}.num_classes', node['num_classes']
-    elif config.model.get('type') == 'kd_plugins.VolumetricSegmentor':
+    if config.model.get('type') == 'kd_plugins.VolumetricSegmentor':
         found = (config.model.get('network') or {}).get('out_channels')
         if found is not None:
             yield 'model.network.out_channels', found
+        return
+    heads = set(HEADS.get(config.get('default_scope'), ()))
+    for path, node in walk(config.model, 'model'):
+        kind = str(node.get('type')).rsplit('.', 1)[-1]
+        if node.get('num_classes') is not None and heads & set(path.split('.')) and kind not in OTHER_COUNTS:
+            yield f'{path}.num_classes', node['num_classes']
 
 
 def check_classes(config: Config) -> None:

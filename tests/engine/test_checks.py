@@ -89,6 +89,33 @@ def test_another_number_of_classes_names_both(root):
         check_classes(found)
 
 
+@pytest.mark.parametrize(
+    ('scope', 'model', 'sentence'),
+    [
+        ('mmseg', {'decode_head': {'num_classes': 19}}, r'model\.decode_head\.num_classes is 19, but .* 2 classes'),
+        (
+            'mmseg',  # the one that is forgotten
+            {'decode_head': {'num_classes': 2}, 'auxiliary_head': [{'num_classes': 2}, {'num_classes': 19}]},
+            r'model\.auxiliary_head\.1\.num_classes is 19',
+        ),
+        ('mmseg', {'auxiliary_head': {'type': 'STDCHead', 'num_classes': 1}}, None),
+        ('mmdet3d', {'bbox_head': {'type': 'Anchor3DHead', 'num_classes': 3}}, r'bbox_head\.num_classes is 3'),
+        ('mmdet3d', {'roi_head': {'bbox_head': {'type': 'PointRCNNBboxHead', 'num_classes': 1}}}, None),
+        ('mmdet', {'bbox_head': {'type': 'mmdet.GroundingDINOHead', 'num_classes': 256}}, None),
+        ('mmpretrain', {'head': {'num_classes': 1000}}, None),
+    ],
+)
+def test_heads_of_every_scope(root, scope, model, sentence):
+    found = config(root, metainfo={'classes': ('a', 'b')})
+    found.default_scope = scope
+    found.model = {'type': 'X', **model}
+    if sentence is None:
+        check_classes(found)
+    else:
+        with pytest.raises(ConfigError, match=sentence):
+            check_classes(found)
+
+
 def test_classes_come_from_the_type_where_the_config_names_none(root):
     pytest.importorskip('mmdet.datasets')
     assert len(dataset_classes(config(root, type='mmdet.CocoDataset')) or ()) == 80
