@@ -19,7 +19,7 @@ default_hooks = dict(
                 num_points=1000,
                 num_neighbours=32,
                 channels=16,
-                weight=1.0,
+                weight=0.3,
             ),
         ),
     ),
