@@ -14,6 +14,8 @@ from ..errors import ConfigError, MissingDependencyError, nearest
 
 # Import name of each OpenMMLab package to the extra of this project that brings it.
 EXTRAS = {'mmdet': 'det', 'mmpose': 'pose', 'mmseg': 'seg', 'mmdet3d': 'det3d'}
+# What a runner registers by itself and leaves out where a config says None.
+MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 def register_scope(scope: str) -> None:
@@ -102,6 +104,19 @@ def order_keypoints(config: Config) -> None:
                 node[name] = dict(sorted(found.items()))
 
 
+def drop_hooks_switched_off(config: Config) -> None:
+    """Remove default hooks that are None, in place; MMEngine's own stay, of which it reads that itself.
+
+    >>> config = Config({'default_hooks': {'distill': None, 'timer': None, 'logger': {'type': 'LoggerHook'}}})
+    >>> drop_hooks_switched_off(config)
+    >>> list(config.default_hooks)
+    ['timer', 'logger']
+    """
+    hooks = config.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINE_HOOKS]:
+        del hooks[name]
+
+
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config, change it as ``--cfg-options`` says, and register the package of its ``default_scope``.
 
@@ -127,5 +142,6 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
                 f'--cfg-options: {key}={value} does not fit the config: {" ".join(str(error).split())}'
             ) from error
     order_keypoints(config)
+    drop_hooks_switched_off(config)
     register_scope(config.get('default_scope') or 'mmengine')
     return config
