@@ -133,9 +133,8 @@ def _spread(entry: Mapping[str, Any] | None) -> str:
 def table_of(result: Mapping[str, Any], arm: str) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows that set one arm beside the baseline."""
     base = result['arms'][result['baseline']]
-    best_epoch = 'best epoch' if result['source'] == VALIDATED else 'best epoch in validation'
-    headers = ['metric', 'baseline', arm, 'difference', '95 % interval', f'baseline, {best_epoch}']
-    headers.append(f'{arm}, {best_epoch}')
+    epoch = 'best epoch' if result['source'] == VALIDATED else 'best epoch in validation'
+    headers = ['metric', 'baseline', arm, 'difference', '95 % interval', f'baseline, {epoch}', f'{arm}, {epoch}']
     rows = []
     for name, entry in result['arms'][arm].items():
         change = entry['difference']
