@@ -99,6 +99,19 @@ def left(seconds: float | None) -> str:
     return f'about {minutes} min {rest:02d} s left'
 
 
+def remaining(first: tuple[float, int], now: tuple[float, int], total: float) -> float | None:
+    """Return the seconds until ``total`` iterations are done, from two looks at (time, iterations).
+
+    >>> remaining((10.0, 5), (14.0, 15), 40)
+    10.0
+    >>> remaining((10.0, 5), (11.0, 5), 40) is None
+    True
+    """
+    if now[1] <= first[1]:
+        return None
+    return (now[0] - first[0]) / (now[1] - first[1]) * (total - now[1])
+
+
 def trainer(run: Run, options: Sequence[str]) -> list[str]:
     """Return the arguments of Python that train one config."""
     arguments = ['tools/train.py', str(run.config.relative_to(ROOT)), '--work-dir', str(run.work_dir)]
@@ -138,10 +151,7 @@ def train(run: Run, total: int, later: float, bar: Bar, options: Sequence[str]) 
                     continue
                 now, done = time.monotonic(), step[0]
                 first = first or (now, done)
-                seconds = None
-                if done > first[1]:
-                    seconds = (now - first[0]) / (done - first[1]) * (total - done + later)
-                bar(run, done, total, seconds)
+                bar(run, done, total, remaining(first, (now, done), total + later))
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -149,7 +149,7 @@ def start(tmp_path, *options, epochs=1, teacher='b'):
     environment.pop('KD_DEBUG', None)
     command = [sys.executable, str(ROOT / 'tools' / 'train.py'), 'tiny.py', '--work-dir', 'run', *options]
     return subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
