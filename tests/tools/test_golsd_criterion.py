@@ -16,6 +16,7 @@ from kd_plugins.losses import VFLLoss
 pytest.importorskip('mmdet')
 pytest.importorskip('transformers')
 tool = import_module('tools.benchmark.golsd_criterion')
+sides = import_module('tools.benchmark.golsd_sides')
 SMALL = ['--layers', '2', '--queries', '12', '--classes', '4', '--repeats', '1']
 
 
@@ -44,8 +45,8 @@ def test_table_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 @pytest.mark.parametrize('complete', [False, True])
 def test_both_sides_train_every_tensor(complete: bool) -> None:
-    batch = tool.make_batch(2, 3, layers=2, queries=12, classes=4)
-    for side in (tool.ours(batch), tool.theirs(batch, complete)):
+    batch = sides.make_batch(2, 3, layers=2, queries=12, classes=4)
+    for side in (sides.ours(batch), sides.theirs(batch, complete)):
         side.run()
         assert [part.numel() for part in side.leaves] == [
             getattr(batch, name).numel() for name in ('scores', 'boxes', 'logits', 'proposal_scores', 'proposal_boxes')
@@ -54,7 +55,7 @@ def test_both_sides_train_every_tensor(complete: bool) -> None:
 
 
 def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, 'VFLLoss', lambda: VFLLoss(alpha=0.5))
+    monkeypatch.setattr(sides, 'VFLLoss', lambda: VFLLoss(alpha=0.5))
     with pytest.raises(KDPluginsError, match=r'different things: .*loss_cls differs'):
         tool.check(tool.parser().parse_args(SMALL))
 
