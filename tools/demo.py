@@ -135,7 +135,7 @@ def train(run: Run, total: int, later: float, bar: Bar, options: Sequence[str]) 
         DemoError: If it fails.
     """
     shutil.rmtree(run.work_dir, ignore_errors=True)
-    start, done = time.monotonic(), 0
+    start = time.monotonic()
     first: tuple[float, int] | None = None
     bar(run, 0, total, None)
     environ = {**os.environ, 'DIGITS_ROOT': str(run.work_dir.parent / 'digits'), 'PYTHONUNBUFFERED': '1'}
@@ -149,9 +149,9 @@ def train(run: Run, total: int, later: float, bar: Bar, options: Sequence[str]) 
                 step = demo_report.last_step(run.log.read_text(encoding='utf-8', errors='replace'))
                 if step is None:
                     continue
-                now, done = time.monotonic(), step[0]
-                first = first or (now, done)
-                bar(run, done, total, remaining(first, (now, done), total + later))
+                now = time.monotonic(), step[0]
+                first = first or now
+                bar(run, step[0], total, remaining(first, now, total + later))
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -16,7 +16,6 @@ import pytest
 
 from kd_plugins.checkpoints import latest_checkpoint
 
-ITERATIONS_PER_EPOCH = 4
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -60,7 +59,8 @@ def test_sigkill_at_a_random_iteration(tmp_path: Path) -> None:
     expected = read(tmp_path / 'whole.jsonl')
     # After the first epoch, whose checkpoint is complete only when the iteration after it is logged, and an epoch
     # before the end, which a busy machine may otherwise reach before the signal does.
-    kill_at = random.Random(os.getpid()).randrange(ITERATIONS_PER_EPOCH + 1, len(expected) - ITERATIONS_PER_EPOCH)
+    epoch = len(expected) // len(list((tmp_path / 'whole').glob('epoch_*.pth')))
+    kill_at = random.Random(os.getpid()).randrange(epoch + 1, len(expected) - epoch)
     process = start(tmp_path / 'cut', tmp_path / 'cut.jsonl')
     while len(read(tmp_path / 'cut.jsonl')) < kill_at and process.poll() is None:
         time.sleep(0.01)
