@@ -6,7 +6,7 @@ from torch import Tensor
 
 from kd_plugins.distillers import BaseDistiller, Batch, Taps
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses import mean_over_images, mean_per_image
+from kd_plugins.ops.reduction import mean_over_images, mean_per_image
 from kd_plugins.registry import MODELS
 
 

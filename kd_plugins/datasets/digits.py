@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingDependencyError, nearest
-from ._files import is_complete, write_atomically
+from ..utils.files import is_complete, write_atomically
 
 CLASSES = tuple('0123456789')
 SPLITS = ('train', 'val')

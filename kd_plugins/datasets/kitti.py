@@ -195,7 +195,7 @@ def kitti_folder(**arguments: Any) -> Any:
         ConfigError: If a file is missing or damaged.
     """
     try:
-        from ._kitti_folder import KittiFolder
+        from .kitti_folder import KittiFolder
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); tools/doctor.py prints the command"

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, check_known
-from ..evaluation.rotated_overlap import rectangle_intersections
-from ._files import is_complete, write_atomically
+from ..ops.rotated_iou import rectangle_intersections
+from ..utils.files import is_complete, write_atomically
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 SPLITS = ('train', 'val')

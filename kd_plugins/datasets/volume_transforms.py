@@ -10,9 +10,9 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from ..errors import ConfigError
-from ..monai_parts import build_part, first_line, monai_class
 from ..registry import TRANSFORMS
 from ..structures import VolumeDataSample
+from ..utils.monai import build_part, first_line, monai_class
 from .nifti import read_labels, read_volume, spacing_of
 
 META = ('img_path', 'seg_path', 'ori_shape', 'ori_affine', 'spacing', 'orientation')

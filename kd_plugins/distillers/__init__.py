@@ -1,14 +1,14 @@
 """Distillers: one method each."""
 
 from .base import BaseDistiller, Batch, Taps
-from .dual_self import DualSelfDistiller
+from .dual_self.distiller import DualSelfDistiller
 from .feature import FeatureDistiller
-from .heatmap import HeatmapDistiller
-from .local_graph import LocalGraphDistiller
+from .keypoint.heatmap import HeatmapDistiller
+from .keypoint.rle import RLEDistiller
+from .keypoint.simcc import SimCCDistiller
+from .local_graph.distiller import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
-from .rle import RLEDistiller
-from .simcc import SimCCDistiller
 from .stage_localization import StageLocalizationDistiller
 
 __all__ = [

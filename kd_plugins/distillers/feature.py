@@ -15,7 +15,7 @@ from ..errors import ConfigError, check_known
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
-from ._checks import check_levels, check_number
+from ..utils.checks import check_levels, check_number
 from .base import BaseDistiller, Batch, Taps
 
 KINDS = ('mse', 'cosine', 'channel_wise')

@@ -10,17 +10,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigError, nearest
-from ..losses import (
-    centers_inside,
-    distances_to_boxes,
-    edge_distribution_kl,
-    expected_distances,
-    pairwise_iou,
-    weighted_mean,
-)
+from ..losses import edge_distribution_kl
+from ..ops.boxes import centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+from ..ops.reduction import weighted_mean
 from ..registry import MODELS
-from ._checks import check_levels, check_number, check_same_size
-from ._heads import has_distributions, roi_head, why_no_distribution
+from ..utils.checks import check_levels, check_number, check_same_size
+from ..utils.head_types import has_distributions, roi_head, why_no_distribution
 from .base import BaseDistiller, Batch, Taps
 
 Grid = tuple[tuple[float, float], tuple[float, float]]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, check_known
 from ..losses import quality_focal_kd_loss, softmax_kl_loss
 from ..registry import MODELS
-from ._checks import check_levels, check_number, check_same_size
+from ..utils.checks import check_levels, check_number, check_same_size
 from .base import BaseDistiller, Batch, Taps
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, check_known
-from ..losses import edge_distribution_kl, weighted_mean
+from ..losses import edge_distribution_kl
+from ..ops.reduction import weighted_mean
 from ..registry import MODELS
 from ..taps import match_modules
-from ._checks import check_number
-from ._heads import ROI_ALTERNATIVE, is_a, lineage
+from ..utils.checks import check_number
+from ..utils.head_types import ROI_ALTERNATIVE, is_a, lineage
 from .base import BaseDistiller, Batch, Taps
 
 ACTIVATIONS = ('sigmoid', 'softmax')

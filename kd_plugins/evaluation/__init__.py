@@ -1,9 +1,9 @@
 """Metrics that run on any machine."""
 
+from ..ops.rotated_iou import box_overlaps, rectangle_intersections
 from .grid import resample_labels, save_labels
 from .kitti_ap import average_precision
 from .lidar_metric import LidarAPMetric
-from .rotated_overlap import box_overlaps, rectangle_intersections
 from .volumetric import VolumetricMetric, volume_scores
 
 __all__ = [

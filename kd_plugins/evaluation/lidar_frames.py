@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, nearest
-from .rotated_overlap import box_overlaps
+from ..ops.rotated_iou import box_overlaps
 
 Array = NDArray[np.float64]
 CORNERS = np.array([[u, v, w] for u in (-0.5, 0.5) for v in (-0.5, 0.5) for w in (0.0, 1.0)])

@@ -9,12 +9,12 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from ..checkpoints import ATOMIC_BACKEND
-from ..distillers._checks import check_number
 from ..distillers.base import BaseDistiller, Batch
 from ..errors import ConfigError, NonFiniteLossError, check_arguments, nearest
 from ..registry import HOOKS, MODELS, TASK_UTILS
-from ..rng import forked_rng
 from ..teachers.base import BaseTeacher
+from ..utils.checks import check_number
+from ..utils.rng import forked_rng
 from .optimizer_group import OptimizerGroup
 from .restart import KEY as RESTART_KEY
 from .restart import Restart

@@ -12,7 +12,7 @@ from mmengine.runner import set_random_seed
 from torch import nn
 
 from ..errors import ConfigError, nearest
-from ..rng import forked_rng
+from ..utils.rng import forked_rng
 
 KEY = 'default_hooks.distill.restart'
 OTHER_STREAM = 7919

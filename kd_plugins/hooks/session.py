@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..distillers.base import BaseDistiller, Batch, Taps
-from ..distillers.container import DistillerSet
-from ..rng import forked_rng
+from ..distillers.collection import DistillerSet
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
+from ..utils.rng import forked_rng
 
 
 def task_loss(losses: Mapping[str, Any]) -> Tensor:

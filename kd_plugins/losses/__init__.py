@@ -1,7 +1,6 @@
 """Losses: pure functions with their formula, and thin registered modules around them."""
 
-from .bins import edge_targets, expected_offsets, refine_boxes, weighting_function
-from .boxes import (
+from ..ops.boxes import (
     aligned_iou,
     centers_inside,
     distances_to_boxes,
@@ -10,6 +9,9 @@ from .boxes import (
     to_centers,
     to_corners,
 )
+from ..ops.chunked_sum import sum_over_rows
+from ..ops.edge_bins import edge_targets, expected_offsets, refine_boxes, weighting_function
+from ..ops.reduction import global_mean, global_normalizer, mean_over_images, mean_per_image, to_float, weighted_mean
 from .decoupled import DDFLoss, decoupled_distillation
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
 from .feature import (
@@ -24,7 +26,7 @@ from .feature import (
 from .fine_grained import FGLLoss, fine_grained_localization
 from .keypoint import KeypointKLLoss, keypoint_kl, mean_over_joints
 from .laplace import LaplaceKLLoss, laplace_kl, laplace_kl_loss
-from .levels import LevelKLLoss, level_kl, level_kl_sums, uncertainty_weighted
+from .level_kl import LevelKLLoss, level_kl, level_kl_sums, uncertainty_weighted
 from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
 from .logit import (
     QualityFocalKDLoss,
@@ -34,8 +36,6 @@ from .logit import (
     softmax_kl,
     softmax_kl_loss,
 )
-from .reduction import global_mean, global_normalizer, mean_over_images, mean_per_image, to_float, weighted_mean
-from .rows import sum_over_rows
 from .varifocal import VFLLoss, varifocal
 
 __all__ = [

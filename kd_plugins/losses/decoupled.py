@@ -7,9 +7,9 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from ..errors import ConfigError, check_known
+from ..ops.reduction import global_mean
 from ..registry import MODELS
 from .localization import edge_distribution_kl
-from .reduction import global_mean
 
 REDUCTIONS = ('means', 'sums')
 NORMALIZERS = ('world', 'rank')

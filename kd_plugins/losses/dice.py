@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..ops.reduction import global_normalizer, to_float
 from ..registry import MODELS
-from .reduction import global_normalizer, to_float
 
 
 class SegmentationSums(NamedTuple):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_known
+from ..ops.reduction import mean_over_images, mean_per_image, to_float
 from ..registry import MODELS
-from .reduction import mean_over_images, mean_per_image, to_float
 
 MSE_REDUCTIONS = ('mean', 'sum')
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..ops.reduction import to_float
 from ..registry import MODELS
-from .reduction import to_float
 
 
 def fine_grained_localization(logits: Tensor, index: Tensor, right: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class FGLLoss(nn.Module):
 
         Args:
             logits: Shape (L, M, 4, N + 1).
-            index: Left bin from :func:`~kd_plugins.losses.edge_targets`, shape (M, 4) or (L, M, 4).
+            index: Left bin from :func:`~kd_plugins.ops.edge_bins.edge_targets`, shape (M, 4) or (L, M, 4).
             right: Weight of the right bin, same shape.
             quality: IoU of each predicted box with its ground truth, shape (L, M); no gradient goes through it.
             normalizer: What to divide by, usually the mean over ranks of M, at least 1.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_known
+from ..ops.reduction import mean_over_images, mean_per_image, to_float
 from ..registry import MODELS
 from .logit import softmax_kl
-from .reduction import mean_over_images, mean_per_image, to_float
 
 REDUCTIONS = ('task', 'mean', 'reference')
 

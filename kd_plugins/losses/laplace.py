@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..ops.reduction import to_float
 from ..registry import MODELS
 from .keypoint import mean_over_joints
-from .reduction import to_float
 
 
 def laplace_kl(

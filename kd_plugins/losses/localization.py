@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..ops.reduction import to_float, weighted_mean
 from ..registry import MODELS
-from .reduction import to_float, weighted_mean
 
 
 def edge_distribution_kl(student: Tensor, teacher: Tensor, temperature: float, detach_teacher: bool = True) -> Tensor:

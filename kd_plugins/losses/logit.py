@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.reduction import global_normalizer, mean_over_images, mean_per_image, to_float
 from ..registry import MODELS
-from .reduction import global_normalizer, mean_over_images, mean_per_image, to_float
 
 
 def softmax_kl(

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, check_known
+from ..ops.reduction import to_float
 from ..registry import MODELS
-from .reduction import to_float
 
 REDUCTIONS = ('none', 'mean', 'sum')
 

@@ -62,7 +62,7 @@ class FrozenTeacher(BaseTeacher):
 
     def _load_config(self) -> Config:
         if isinstance(self.config, str):
-            from ..configs import read_config
+            from ..config.reading import read_config
 
             config = read_config(self.config, key='teacher.config')
         else:

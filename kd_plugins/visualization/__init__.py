@@ -3,7 +3,7 @@
 from .graph import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
 from .keypoint_figure import draw_keypoints
 from .keypoints import KeypointComparison, compare_keypoints, keypoint_divergence
-from .levels import Panel, draw_levels, level_panels, level_predictions, load_heads, mean_dice
+from .level_predictions import Panel, draw_levels, level_panels, level_predictions, load_heads, mean_dice
 from .pose import Pose, read_pose
 from .refinement import best_queries, draw_refinement, pixel_corners, record_refinement
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..losses.local_graph import LocalGraph
+from ..distillers.local_graph.graphs import LocalGraph
 from .pictures import new_figure
 
 Array = NDArray[Any]

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..distillers._heads import is_a
 from ..errors import ConfigError, nearest
 from ..losses import laplace_kl
 from ..losses.logit import softmax_kl
+from ..utils.head_types import is_a
 from .pictures import Array
 from .pose import Pose, read_pose
 

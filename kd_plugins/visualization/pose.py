@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..distillers.heatmap import BETA, PEAKS
+from ..distillers.keypoint.heatmap import BETA, PEAKS
 from ..errors import ConfigError
 from ..taps import TapSet
 from .pictures import Array, softmax

@@ -130,7 +130,7 @@ def draw_refinement(
         initial: (x1, y1, x2, y2) in pixels of the image, (K, 4).
         boxes: The same of every layer, (L, K, 4).
         logits: Edge distributions, (L, K, 4, N + 1).
-        bins: Offsets :math:`W(n)` from :func:`~kd_plugins.losses.weighting_function`, (N + 1,).
+        bins: Offsets :math:`W(n)` from :func:`~kd_plugins.ops.edge_bins.weighting_function`, (N + 1,).
         reg_scale: :math:`s`, as for ``bins``.
         captions: What stands above each query's row, K.
 

@@ -13,7 +13,7 @@ import pytest
 from kd_plugins.datasets import lidar_scenes
 from kd_plugins.datasets.lidar_scenes import CLASSES, HEIGHT, cast_rays, compose, directions, make_split, place
 from kd_plugins.errors import ConfigError
-from kd_plugins.evaluation import rectangle_intersections
+from kd_plugins.ops.rotated_iou import rectangle_intersections
 
 ROOT = Path(__file__).resolve().parents[2]
 

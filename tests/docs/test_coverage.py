@@ -21,7 +21,7 @@ PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in
 WRITTEN = [ROOT / 'README.md', *PAGES]
 MODULES = ('adapters', 'distillers', 'hooks', 'losses', 'matching', 'teachers', 'visualization')
 MODULES += ('models.volumetric', 'datasets.nifti', 'datasets.volume_transforms', 'structures')
-MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'losses.local_graph')
+MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'distillers.local_graph')
 if find_spec('mmdet') is not None:
     MODULES += ('models.dfine',)
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)

@@ -14,7 +14,7 @@ pytest.importorskip('mmdet')
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from kd_plugins.configs import read_config
+from kd_plugins.config.reading import read_config
 from kd_plugins.losses import DDFLoss
 from kd_plugins.models.dfine import FDRHead
 

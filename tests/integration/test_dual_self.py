@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 pytest.importorskip('mmseg')
 from mmengine.registry import MODELS, DefaultScope
 
-from kd_plugins.engine import load_config
-from kd_plugins.engine.generated import use_generated_data
+from kd_plugins.config.loading import load_config
+from kd_plugins.testing import use_generated_data
 
 from .runs import Recorder, assert_same, weights
 

@@ -12,10 +12,12 @@ pytest.importorskip('mmdet3d')
 
 from mmengine.config import Config
 
+from kd_plugins.config.data_checks import check_data
+from kd_plugins.config.loading import load_config
 from kd_plugins.datasets.lidar_scenes import make_split
-from kd_plugins.engine import build_runner, check_data, load_config
-from kd_plugins.engine.generated import use_generated_data
-from kd_plugins.engine.steps import batches, distill_hook, drive, temporary_runner, train_step
+from kd_plugins.runner.launch import build_runner
+from kd_plugins.runner.steps import batches, distill_hook, drive, temporary_runner, train_step
+from kd_plugins.testing import use_generated_data
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,8 @@ pytest.importorskip('mmpose')
 from mmpose.registry import DATASETS, METRICS, TRANSFORMS
 from mmpose.utils import register_all_modules
 
-from kd_plugins.engine import build_runner, load_config
+from kd_plugins.config.loading import load_config
+from kd_plugins.runner.launch import build_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared' / 'data'

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.losses import FGLLoss, aligned_iou, edge_targets, fine_grained_localization, weighting_function
+from kd_plugins.losses import FGLLoss, fine_grained_localization
+from kd_plugins.ops.boxes import aligned_iou
+from kd_plugins.ops.edge_bins import edge_targets, weighting_function
 from kd_plugins.registry import MODELS
-from tests.losses.test_bins import to_corners
+from tests.ops.test_edge_bins import to_corners
 
 
 def data(layers: int = 2, pairs: int = 3, bins: int = 9, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, kl_divergence
 
-from kd_plugins.losses import LaplaceKLLoss, laplace_kl, laplace_kl_loss, to_float
+from kd_plugins.losses import LaplaceKLLoss, laplace_kl, laplace_kl_loss
+from kd_plugins.ops.reduction import to_float
 from kd_plugins.registry import MODELS
 from tests.losses.tester import LossTester
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses import VFLLoss, aligned_iou, varifocal
+from kd_plugins.losses import VFLLoss, varifocal
+from kd_plugins.ops.boxes import aligned_iou
 from kd_plugins.registry import MODELS
-from tests.losses.test_bins import to_corners
 from tests.losses.test_fine_grained import Scene
+from tests.ops.test_edge_bins import to_corners
 
 
 def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from kd_plugins.distillers.local_graph.selection import reweighting
 from kd_plugins.errors import KDPluginsError
-from kd_plugins.losses.local_graph import reweighting
 
 tool = import_module('tools.benchmark.local_graph')
 SMALL = ['--points', '60', '--selected', '40', '--neighbours', '8', '--channels', '6', '4', '--edge-channels', '4']

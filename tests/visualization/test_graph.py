@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_plugins.losses.local_graph import LocalGraph
+from kd_plugins.distillers.local_graph.graphs import LocalGraph
 from kd_plugins.visualization import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
 
 pytest.importorskip('matplotlib')

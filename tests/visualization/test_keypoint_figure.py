@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kd_plugins.visualization import KeypointComparison, Pose, draw_keypoints
-from tests.distillers.keypoints import JOINTS, SIZE
+from tests.distillers.keypoint.estimators import JOINTS, SIZE
 from tests.visualization.people import METAINFO, NAMES
 
 pytest.importorskip('matplotlib')

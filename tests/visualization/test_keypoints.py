@@ -18,7 +18,7 @@ from kd_plugins.visualization import (
     keypoint_divergence,
     read_pose,
 )
-from tests.distillers.keypoints import JOINTS, SIZE, simcc_head
+from tests.distillers.keypoint.estimators import JOINTS, SIZE, simcc_head
 from tests.visualization.people import METAINFO
 
 pytest.importorskip('mmpose')

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import nn
 
-from kd_plugins.losses import expected_offsets, weighting_function
+from kd_plugins.ops.edge_bins import expected_offsets, weighting_function
 from kd_plugins.visualization import best_queries, draw_refinement, pixel_corners, record_refinement
 
 LAYERS, QUERIES, REG_MAX, REG_SCALE = 3, 2, 8, 4.0

@@ -27,18 +27,19 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from kd_plugins.adapters import LevelHeads
+from kd_plugins.config.data_checks import needs_generated
+from kd_plugins.config.distillers import KEY, distillers_of
+from kd_plugins.config.loading import load_config
 from kd_plugins.distillers import DualSelfDistiller
-from kd_plugins.distillers._level_terms import Branch, LevelTerms
-from kd_plugins.engine import load_config, step_benchmark
-from kd_plugins.engine.checks import needs_generated
-from kd_plugins.engine.distillers import KEY, distillers_of
-from kd_plugins.engine.step_benchmark import add_step_options
-from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.engine.timing import Cost, interleave, median_ratio
+from kd_plugins.distillers.dual_self.level_head import LevelHeads
+from kd_plugins.distillers.dual_self.level_terms import Branch, LevelTerms
 from kd_plugins.errors import ConfigError
+from kd_plugins.profiling import step_benchmark
+from kd_plugins.profiling.step_benchmark import add_step_options
+from kd_plugins.profiling.timing import Cost, interleave, median_ratio
 from kd_plugins.registry import MODELS
-from kd_plugins.tables import print_table
+from kd_plugins.runner.steps import temporary_runner
+from kd_plugins.utils.tables import print_table
 
 ARMS = ('plain', 'ours', 'direct')
 

@@ -35,9 +35,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from torch import Tensor
 
-from kd_plugins.cli import note, one_sentence, parse
 from kd_plugins.errors import ConfigError, KDPluginsError
-from kd_plugins.tables import print_table
+from kd_plugins.utils.cli import note, one_sentence, parse
+from kd_plugins.utils.tables import print_table
 from tools.benchmark.golsd_sides import Batch, Side, make_batch, ours, same_name, theirs
 
 TOLERANCE = 1e-3

@@ -11,7 +11,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.errors import MissingDependencyError
-from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss, to_corners, weighting_function
+from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss
+from kd_plugins.ops.boxes import to_corners
+from kd_plugins.ops.edge_bins import weighting_function
 
 IMAGE = (640, 640)  # height, width
 REG_MAX = 32

@@ -9,7 +9,7 @@ computes it: the matrix of all distances, a tensor of all neighbours' features b
 ``search`` is the choice of points and neighbours, ``edges`` the rest, forward and backward; ``step`` is both. On one
 CPU thread, seconds are processor time, which other processes hardly disturb. Memory is what a step needs beyond its
 inputs and weights at its peak: on CUDA from the allocator, on the CPU the tensors that are alive
-(:class:`kd_plugins.engine.memory.LiveBytes`).
+(:class:`kd_plugins.profiling.memory.LiveBytes`).
 """
 
 from __future__ import annotations
@@ -29,18 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.adapters import EdgeAdapter
-from kd_plugins.cli import note, one_sentence, parse
-from kd_plugins.engine.memory import LiveBytes
+from kd_plugins.distillers.local_graph.edge_adapter import EdgeAdapter
+from kd_plugins.distillers.local_graph.graphs import LocalGraph, build_graph
+from kd_plugins.distillers.local_graph.loss import local_graph_loss, normalize_edges
+from kd_plugins.distillers.local_graph.selection import reweighting
 from kd_plugins.errors import ConfigError, KDPluginsError
-from kd_plugins.losses.local_graph import (
-    LocalGraph,
-    build_graph,
-    local_graph_loss,
-    normalize_edges,
-    reweighting,
-)
-from kd_plugins.tables import print_table
+from kd_plugins.profiling.memory import LiveBytes
+from kd_plugins.utils.cli import note, one_sentence, parse
+from kd_plugins.utils.tables import print_table
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 CHECKED = 600  # points of the cloud on which both sides are compared in float64

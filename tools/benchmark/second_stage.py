@@ -21,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from kd_plugins.engine import load_config, step_benchmark
-from kd_plugins.engine.checks import needs_generated
-from kd_plugins.engine.step_benchmark import add_step_options
-from kd_plugins.engine.steps import temporary_runner
-from kd_plugins.engine.timing import Cost, interleave, median_ratio
-from kd_plugins.tables import print_table
+from kd_plugins.config.data_checks import needs_generated
+from kd_plugins.config.loading import load_config
+from kd_plugins.profiling import step_benchmark
+from kd_plugins.profiling.step_benchmark import add_step_options
+from kd_plugins.profiling.timing import Cost, interleave, median_ratio
+from kd_plugins.runner.steps import temporary_runner
+from kd_plugins.utils.tables import print_table
 
 NAMES = {'plain': 'plain training', 'ours': 'second stage, kd_plugins', 'mmpose': 'second stage, DWPoseDistiller'}
 

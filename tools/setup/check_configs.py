@@ -28,12 +28,12 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from kd_plugins.engine.devices import needs_gpu
+from kd_plugins.config.gpu_only import needs_gpu
 
 # Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
 MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
-PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'tools.preflight')
+PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'kd_plugins.commands.preflight')
 # Augmentations of packages that neither training on generated data nor evaluation needs.
 OPTIONAL_STEPS = {'Albumentation': 'albumentations', 'LoadPanopticAnnotations': 'panopticapi'}
 
@@ -110,7 +110,7 @@ def preflight(path: Path, config: Config) -> None:
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
-    from tools import preflight as tool
+    from kd_plugins.commands import preflight as tool
 
     changes = []
     distill = config.default_hooks.get('distill') or {}
@@ -143,7 +143,7 @@ def check(path: Path, answer: Any) -> None:
         config = Config.fromfile(path)
         if config.get('stages'):
             # The configs that it lists are shipped, and checked, on their own.
-            from kd_plugins.engine.stages import read_stages, stage_config
+            from kd_plugins.stages.spec import read_stages, stage_config
 
             for stage in read_stages(config, str(path)):
                 stage_config(stage, {})

@@ -15,8 +15,12 @@ from mmdet.models.losses import QualityFocalLoss
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...losses import VFLLoss, aligned_iou, edge_targets, global_normalizer, to_centers, to_corners
-from ...matching import Pairs, assign, matching_costs, union
+from ...losses import VFLLoss
+from ...ops.boxes import aligned_iou, to_centers, to_corners
+from ...ops.edge_bins import edge_targets
+from ...ops.reduction import global_normalizer
+from .matching.hungarian import Pairs, assign, matching_costs
+from .matching.union import union
 from .targets import FlatPairs, GroundTruth, denoising_pairs, flatten, ground_truth, to_device
 
 
@@ -116,7 +120,7 @@ class Criterion:
 
     Args:
         num_classes: C.
-        bins: See :func:`kd_plugins.losses.weighting_function`.
+        bins: See :func:`kd_plugins.ops.edge_bins.weighting_function`.
         reg_scale: As for ``bins``.
         match_costs: Of the head's assigner.
         loss_cls: MMDetection's ``FocalLoss``, or one that takes ``(labels, qualities)`` (``QualityFocalLoss``,
@@ -127,7 +131,7 @@ class Criterion:
         loss_fgl: ``FGLLoss``.
         loss_ddf: ``DDFLoss``; None leaves the distillation out.
         matching: ``'union'`` lets all sets regress to the union of their matches, ``'own'`` each to its own.
-        keep_every_object: See :func:`kd_plugins.matching.union`.
+        keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
     """
 
     num_classes: int

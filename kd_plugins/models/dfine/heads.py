@@ -38,7 +38,7 @@ class FDRHead:
         loss_ddf: Distillation of the last layer into the others; None switches it off.
         matching: ``'union'``: boxes and distributions of all layers learn from the union of their matches (GO);
             ``'own'``: each from its own.
-        keep_every_object: See :func:`kd_plugins.matching.union`.
+        keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -12,7 +12,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ...losses import expected_offsets, refine_boxes, to_float, weighting_function
+from ...ops.edge_bins import expected_offsets, refine_boxes, weighting_function
+from ...ops.reduction import to_float
 
 
 class Refinement(NamedTuple):

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...matching import Pairs
+from .matching.hungarian import Pairs
 
 Indices = NDArray[np.int64]
 

@@ -11,9 +11,9 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ...errors import ConfigError, check_known
-from ...monai_parts import build_part, first_line
 from ...registry import MODELS
 from ...structures import VolumeDataSample
+from ...utils.monai import build_part, first_line
 
 MODES = ('tensor', 'loss', 'predict')
 PREFIX = 'network.'

@@ -16,8 +16,9 @@ from mmdet.models.losses import FocalLoss, QualityFocalLoss
 
 from kd_plugins.errors import NonFiniteLossError
 from kd_plugins.losses import DDFLoss, decoupled_distillation
-from kd_plugins.matching import assign, matching_costs, union
 from kd_plugins.models.dfine import Denoising, Predictions, Proposals
+from kd_plugins.models.dfine.matching.hungarian import assign, matching_costs
+from kd_plugins.models.dfine.matching.union import union
 from kd_plugins.models.dfine.targets import denoising_pairs
 
 from .common import CLASSES, SHAPE, criterion, evaluate, gradients, predictions, truths

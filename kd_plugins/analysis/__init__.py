@@ -1,1 +1,0 @@
-"""Reading runs, comparing them over seeds, and writing the result."""

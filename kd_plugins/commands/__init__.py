@@ -1,0 +1,1 @@
+"""Subcommands of the ``kd_plugins`` console command."""

@@ -1,0 +1,83 @@
+"""Measure what distillation costs: ``python tools/benchmark/overhead.py CONFIG --baseline CONFIG``.
+
+Both configs are built in one process and trained on the same batches, their steps taken in turn, so that whatever else
+the machine does meets both. Every distiller runs in every step, even where its schedule starts later. A step is
+forward, backward, optimizer and all hooks, without data loading.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+
+from kd_plugins.config.data_checks import needs_generated
+from kd_plugins.config.loading import load_config
+from kd_plugins.profiling import step_benchmark
+from kd_plugins.profiling.step_benchmark import add_step_options
+from kd_plugins.profiling.timing import Cost, interleave, median_ratio
+from kd_plugins.runner.steps import temporary_runner
+from kd_plugins.utils.tables import print_table
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Compare step time and peak memory of two configs')
+    found.add_argument('config', help='the distilled config')
+    found.add_argument('--baseline', required=True, help='the config to compare with')
+    add_step_options(found, steps=20, warmup=3)
+    return found
+
+
+def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:
+    """Return medians and ratios of what :func:`~kd_plugins.profiling.timing.interleave` gave."""
+    return {
+        'distilled_step_s': statistics.median(ours.seconds),
+        'baseline_step_s': statistics.median(baseline.seconds),
+        'time_ratio_of_medians': statistics.median(ours.seconds) / statistics.median(baseline.seconds),
+        'time_median_of_ratios': median_ratio(ours.seconds, baseline.seconds),
+        'distilled_peak_mib': ours.peak_bytes / 2**20,
+        'baseline_peak_mib': baseline.peak_bytes / 2**20,
+        'memory_ratio': ours.peak_bytes / baseline.peak_bytes,
+    }
+
+
+def run(args: Namespace) -> dict[str, float]:
+    """Build both configs, measure and print."""
+    configs = [load_config(path, args.cfg_options) for path in (args.baseline, args.config)]
+    generated = needs_generated(configs, args.generated)
+    with temporary_runner(configs[0], generated) as (baseline, _), temporary_runner(configs[1], generated) as (ours, _):
+        costs = interleave({'baseline': baseline, 'distilled': ours}, args.steps, args.warmup)
+    numbers = summarize(costs['distilled'], costs['baseline'])
+    rows = [
+        [
+            'step, median (s)',
+            f'{numbers["baseline_step_s"]:.4f}',
+            f'{numbers["distilled_step_s"]:.4f}',
+            f'{numbers["time_ratio_of_medians"]:.3f}',
+        ],
+        ['step, median of ratios', '', '', f'{numbers["time_median_of_ratios"]:.3f}'],
+        [
+            'peak memory (MiB)',
+            f'{numbers["baseline_peak_mib"]:.1f}',
+            f'{numbers["distilled_peak_mib"]:.1f}',
+            f'{numbers["memory_ratio"]:.3f}',
+        ],
+    ]
+    title = f'Overhead over {args.steps} interleaved steps ({"CUDA" if torch.cuda.is_available() else "CPU"})'
+    print_table(title, ['what', 'baseline', 'distilled', 'ratio'], rows)
+    return numbers
+
+
+def main() -> None:
+    """Measure and print."""
+    step_benchmark.main(parser(), run)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,82 @@
+"""Check a config on one batch before training: ``python tools/preflight.py CONFIG``.
+
+Prints each tap with its shapes, each loss with its value, weight and gradient on the student, and what was loaded into
+the teacher. Exits with 1 where a run would be silently wrong, with 2 where it would not start. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from argparse import ArgumentParser
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from kd_plugins.config.data_checks import check_classes, needs_generated
+from kd_plugins.config.loading import load_config
+from kd_plugins.diagnostics.preflight import Preflight, inspect
+from kd_plugins.runner.steps import temporary_runner
+from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
+from kd_plugins.utils.tables import print_table
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Run one batch and show what would be silently wrong')
+    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
+    add_cfg_options(found)
+    return found
+
+
+def show(result: Preflight) -> None:
+    """Print the tables."""
+    if result.taps:
+        print_table('Taps', ['path', 'student', 'teacher'], result.taps)
+    task = sum(result.task.values())
+    rows = [[name, f'{value:.4g}', '', '', '', ''] for name, value in result.task.items()]
+    rows.append(['task, all', f'{task:.4g}', '1', f'{task:.4g}', '1', f'{result.task_gradient:.3g}'])
+    for term in result.terms:
+        weight = f'{term.peak:g}' if term.weight == term.peak else f'{term.weight:g} (later {term.peak:g})'
+        rows.append(
+            [
+                term.name,
+                f'{term.raw:.4g}',
+                weight,
+                f'{term.peak * term.raw:.4g}',
+                f'{term.ratio:.3g}',
+                f'{term.gradient:.3g}',
+            ]
+        )
+    headers = ['loss', 'raw', 'weight', 'weighted', 'ratio to task', 'gradient on student']
+    print_table('Losses (weighted and ratio at the largest weight, gradient of the raw value)', headers, rows)
+    if result.teacher:
+        print_table('Teacher', ['what', 'found'], result.teacher)
+    print()
+
+
+def main() -> int:
+    """Check; return the exit status."""
+    args = parse(parser())
+    warnings.simplefilter('ignore')
+    with one_sentence():
+        config = load_config(args.config, args.cfg_options)
+        check_classes(config)
+        with temporary_runner(config, needs_generated([config], args.generated)) as (runner, remarks):
+            result = inspect(runner)
+        show(result)
+        if 'distill' not in config.get('default_hooks', {}):
+            kind = str(config.model.get('type'))
+            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.FDR') else ''
+            result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
+        for remark in [*remarks, *result.remarks]:
+            print(f'note: {remark}')
+        for problem in result.problems:
+            print(f'PROBLEM: {problem}')
+        print('preflight failed' if result.problems else 'preflight passed')
+    return int(bool(result.problems))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Show where distillation pulls with the task and where against it: ``python tools/analysis/show_gradients.py CONFIG``.
+
+For each module of the student: the gradient of every term at its largest weight, as a multiple of the task's, and the
+cosine between both. A term that is large and has a cosine near 0 or below slows the task down there: give it a smaller
+weight, a shorter schedule, or other taps. With ``--checkpoint``, in the middle of a run, with its teacher and heads.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from kd_plugins.checkpoints import load_checkpoint
+from kd_plugins.config.data_checks import needs_generated
+from kd_plugins.config.loading import load_config
+from kd_plugins.diagnostics.alignment import Alignment, Rows, conflict, total
+from kd_plugins.diagnostics.gradients import measure
+from kd_plugins.errors import ConfigError
+from kd_plugins.runner.steps import temporary_runner
+from kd_plugins.runner.weights import check_weights
+from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
+from kd_plugins.utils.tables import print_table
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Compare the gradients of distillation terms with that of the task')
+    found.add_argument('config', help='a config with a DistillHook')
+    found.add_argument('--checkpoint', help='one of its own checkpoints; by default the first step')
+    found.add_argument('--batches', type=int, default=4, help='batches to add up')
+    found.add_argument('--depth', type=int, default=2, help='parts of a path that name a module')
+    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
+    add_cfg_options(found)
+    return found
+
+
+def cell(seen: Alignment) -> str:
+    """Return size and cosine of an alignment.
+
+    >>> cell(Alignment(task=4.0, term=1.0, dot=-1.0)), cell(Alignment(task=4.0))
+    ('0.50 (-0.50)', '-')
+    """
+    return f'{seen.size:.2f} ({seen.cosine:+.2f})' if seen.term and seen.task else '-'
+
+
+def show(found: dict[str, Rows], batches: int) -> None:
+    """Print the table, and a sentence for each term that pulls elsewhere."""
+    names = {term: term.removeprefix('distill.') for term in found}
+    modules = dict.fromkeys(module for rows in found.values() for module in rows)
+    lines = [[module, *(cell(found[term][module]) for term in names)] for module in modules]
+    lines.append(['all', *(cell(total(found[term].values())) for term in names)])
+    title = f"Gradient of each term relative to the task's, and cosine between both ({batches} batches)"
+    print_table(title, ['module', *names.values()], lines)
+    print()
+    for term, name in names.items():
+        module = conflict(found[term])
+        if module is not None:
+            seen = found[term][module]
+            print(
+                f"note: in '{module}', {name} is {seen.size:.1f} times the task's gradient with a cosine of "
+                f'{seen.cosine:+.2f}; a smaller weight would slow the task less'
+            )
+
+
+def run(args: Namespace) -> None:
+    """Measure and print.
+
+    Raises:
+        ConfigError: If an option has no meaning, or the config no distiller.
+    """
+    if args.batches < 1 or args.depth < 1:
+        raise ConfigError(f'--batches is {args.batches} and --depth {args.depth}; both must be at least 1')
+    config = load_config(args.config, args.cfg_options)
+    if 'distill' not in config.get('default_hooks', {}):
+        raise ConfigError("default_hooks has no 'distill', so there is no term to compare; give a config that has one")
+    checkpoint = None if args.checkpoint is None else load_checkpoint(args.checkpoint)
+    with temporary_runner(config, needs_generated([config], args.generated)) as (runner, _):
+        if checkpoint is not None:
+            check_weights(runner.model, checkpoint, args.checkpoint)
+        show(measure(runner, args.checkpoint, args.batches, args.depth), args.batches)
+
+
+def main() -> None:
+    """Measure and print."""
+    args = parse(parser())
+    warnings.simplefilter('ignore')
+    with one_sentence():
+        run(args)
+
+
+if __name__ == '__main__':
+    main()

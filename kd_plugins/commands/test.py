@@ -1,0 +1,105 @@
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the options of OpenMMLab's own tool."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import Config
+
+from kd_plugins.checkpoints import load_checkpoint
+from kd_plugins.config.data_checks import check_data
+from kd_plugins.config.loading import load_config
+from kd_plugins.errors import ConfigError
+from kd_plugins.runner.launch import build_runner
+from kd_plugins.runner.weights import check_weights
+from kd_plugins.utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Test (and evaluate) a model')
+    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    found.add_argument('checkpoint', help='checkpoint file, or a URL')
+    found.add_argument('--work-dir', help='where the metrics go; default ./work_dirs/CONFIG_NAME')
+    found.add_argument('--out', help='write the predictions to this pickle file')
+    found.add_argument('--show', action='store_true', help='show the predictions')
+    found.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
+    found.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
+    add_cfg_options(found)
+    add_launcher(found)
+    return found
+
+
+def show_predictions(config: Config, args: Namespace) -> None:
+    """Switch the package's own visualization hook on; its options are named differently in each.
+
+    Raises:
+        ConfigError: If the config has no such hook.
+    """
+    hook = config.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ConfigError(
+            "--show: default_hooks has no 'visualization'; in MMDetection, nearest: "
+            'default_hooks.visualization.type=DetVisualizationHook'
+        )
+    scope = config.get('default_scope')
+    hook['enable' if scope == 'mmpose' else 'draw'] = True
+    if args.show:
+        hook['show'] = True
+        hook['wait_time'] = args.wait_time
+    if args.show_dir:
+        if scope == 'mmseg':
+            config.visualizer.save_dir = args.show_dir
+        else:
+            hook['out_dir' if scope == 'mmpose' else 'test_out_dir'] = args.show_dir
+
+
+def dump_predictions(config: Config, out: str) -> None:
+    """Add the metric that writes a pickle file to whatever evaluates.
+
+    Raises:
+        ConfigError: If the file does not end in ``.pkl`` or ``.pickle``.
+    """
+    if not out.endswith(('.pkl', '.pickle')):
+        raise ConfigError(f"--out: '{out}' is no pickle file; nearest: '{Path(out).with_suffix('.pkl')}'")
+    kind = 'mmdet.DumpDetResults' if config.get('default_scope') == 'mmdet' else 'mmengine.DumpResults'
+    evaluators: Any = config.test_evaluator
+    listed = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+    config.test_evaluator = [*listed, {'type': kind, 'out_file_path': out}]
+
+
+def main() -> None:
+    """Evaluate."""
+    args = parse(parser())
+    with one_sentence():
+        config = load_config(args.config, args.cfg_options)
+        config.launcher = args.launcher
+        if args.work_dir is not None:
+            config.work_dir = args.work_dir
+        elif config.get('work_dir') is None:
+            config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        missing = [key for key in ('model', 'test_dataloader', 'test_cfg', 'test_evaluator') if config.get(key) is None]
+        if missing:
+            raise ConfigError(
+                f"config: '{args.config}' has no '{missing[0]}', so it cannot be tested; inherit one that has"
+            )
+        if args.show or args.show_dir:
+            show_predictions(config, args)
+        if args.out:
+            dump_predictions(config, args.out)
+        checkpoint = load_checkpoint(args.checkpoint)
+        check_data(config, ('test_dataloader',))
+        config.load_from, config.resume = args.checkpoint, False
+        runner = build_runner(config)
+        for remark in check_weights(runner.model, checkpoint, args.checkpoint):
+            note(remark)
+        runner.test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,86 @@
+"""Train a model: ``python tools/train.py CONFIG``, with the options of OpenMMLab's own tool."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import Config
+
+from kd_plugins.config.data_checks import check_classes, check_data, check_trainable
+from kd_plugins.config.loading import load_config
+from kd_plugins.errors import ConfigError
+from kd_plugins.runner.launch import build_runner, has_accelerator, set_resume, write_run_record
+from kd_plugins.runner.processes import validates
+from kd_plugins.utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    found = ArgumentParser(description='Train a model')
+    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    found.add_argument('--work-dir', help='where logs and checkpoints go; default ./work_dirs/CONFIG_NAME')
+    found.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint; without a path, from the newest readable one of the work_dir',
+    )
+    found.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    found.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    add_cfg_options(found)
+    add_launcher(found)
+    return found
+
+
+def resolve(args: Namespace) -> Config:
+    """Return the config as the arguments change it.
+
+    Raises:
+        ConfigError: If an argument does not fit the config or the machine.
+    """
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if args.amp:
+        if not has_accelerator():
+            raise ConfigError('--amp needs an accelerator and this machine has none; train without --amp')
+        if config.optim_wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ConfigError(f"--amp: optim_wrapper.type is '{config.optim_wrapper.type}'; nearest: 'OptimWrapper'")
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
+            raise ConfigError(
+                '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; '
+                'give --cfg-options auto_scale_lr.base_batch_size=N, the batch size of the learning rate'
+            )
+        config.auto_scale_lr.enable = True
+    return config
+
+
+def main() -> None:
+    """Train."""
+    args = parse(parser())
+    with one_sentence():
+        config = resolve(args)
+        check_trainable(config, args.config)
+        used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+        check_data(config, used)
+        check_classes(config)
+        path = set_resume(config, args.resume)
+        if args.resume and path is None:
+            note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
+        runner = build_runner(config)
+        write_run_record(runner, path)
+        runner.train()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,125 @@
+"""Which runs a comparison needs, and which of them are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoints import latest_checkpoint
+from ..errors import ConfigError
+from ..runner import processes as runs
+from ..runner.processes import config_hash, training_length, validates
+from ..runner.run_log import read_run
+
+FINGERPRINT = 'comparison.json'
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One config of the comparison.
+
+    Attributes:
+        name: Folder and column name.
+        path: The config as it was given.
+        final_step: Step at which the last validation is logged.
+        fingerprint: Hash of the resolved config.
+    """
+
+    name: str
+    path: str
+    final_step: int
+    fingerprint: str = ''
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed.
+
+    Attributes:
+        arm: Its config.
+        seed: ``randomness.seed``.
+        folder: Its work_dir.
+        state: ``'new'``, ``'resume'`` or ``'finished'``.
+    """
+
+    arm: Arm
+    seed: int
+    folder: Path
+    state: str
+
+
+def final_step(config: Config) -> int:
+    """Return the step of the last validation: the number of epochs, or of iterations.
+
+    Raises:
+        ConfigError: If the config says neither, or validates never.
+    """
+    _, last = training_length(config)
+    if not validates(config):
+        raise ConfigError('val_cfg is missing, so no metrics are logged that could be compared')
+    return last
+
+
+def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
+    """Return the arm of a config that is already resolved."""
+    return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16])
+
+
+def check_fingerprint(run_folder: Path, arm: Arm) -> None:
+    """Refuse a folder that another version of the config has filled; mark an empty or unmarked one.
+
+    Raises:
+        ConfigError: If the folder belongs to another config.
+    """
+    path = run_folder / FINGERPRINT
+    if path.is_file():
+        found = json.loads(path.read_text(encoding='utf-8'))
+        if found['fingerprint'] != arm.fingerprint:
+            raise ConfigError(
+                f"--work-dir: '{run_folder}' holds a run of '{found['config']}' with other settings; "
+                'choose another --work-dir or remove that folder'
+            )
+        return
+    run_folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'config': arm.path, 'fingerprint': arm.fingerprint}) + '\n', encoding='utf-8')
+
+
+def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
+    """Return all runs, seed by seed, so that a comparison that is stopped early has complete pairs.
+
+    A run is finished when its last epoch's metrics are in the log. One with a readable checkpoint is resumed.
+
+    Args:
+        arms: Baseline first.
+        seeds: Values of ``randomness.seed``.
+        root: Folder above ``ARM/seed_S``.
+
+    Raises:
+        ConfigError: If two arms share a name or a seed is repeated.
+    """
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        raise ConfigError(f'two configs are both named {max(names, key=names.count)!r}; rename one file')
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f'--seeds {" ".join(map(str, seeds))} repeats one; pairs need different seeds')
+    runs = []
+    for seed in seeds:
+        for arm in arms:
+            folder = Path(root) / arm.name / f'seed_{seed}'
+            reached = read_run(folder).last_step
+            if reached is not None and reached >= arm.final_step:
+                state = 'finished'
+            else:
+                state = 'resume' if latest_checkpoint(folder) else 'new'
+            runs.append(Run(arm, seed, folder, state))
+    return runs
+
+
+def train_command(python: str, tool: Path, run: Run, options: Sequence[str]) -> list[str]:
+    """Return the command that starts or resumes a run."""
+    settings = ['--cfg-options', *options, f'randomness.seed={run.seed}']
+    return runs.train_command([python, str(tool)], run.arm.path, run.folder, run.state == 'resume', settings)

@@ -1,0 +1,1 @@
+"""Read configs and check them before a run."""

@@ -1,0 +1,147 @@
+"""Configs as the tools read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, MissingDependencyError, nearest
+from .reading import read_config
+
+# Import name of each OpenMMLab package to the extra of this project that brings it.
+EXTRAS = {'mmdet': 'det', 'mmpose': 'pose', 'mmseg': 'seg', 'mmdet3d': 'det3d'}
+# What a runner registers by itself and leaves out where a config says None.
+MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
+
+def register_scope(scope: str) -> None:
+    """Register everything of the OpenMMLab package that a config's ``default_scope`` names.
+
+    Raises:
+        MissingDependencyError: If the package, or one that it imports, is not installed.
+        ConfigError: If no package of this name has a registry.
+    """
+    if scope in ('mmengine', 'kd_plugins'):
+        return
+    if find_spec(scope) is None:
+        if scope not in EXTRAS and not scope.startswith('mm'):
+            raise ConfigError(f"default_scope is '{scope}', which is no package; {nearest(scope, EXTRAS, 4)}")
+        extra = f" (extra '{EXTRAS[scope]}')" if scope in EXTRAS else ''
+        raise MissingDependencyError(
+            f"default_scope: '{scope}' is not installed{extra}; tools/doctor.py prints the command that installs it"
+        )
+    try:
+        register = import_module(f'{scope}.utils').register_all_modules
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"default_scope: '{scope}' needs '{error.name}', which is not installed; tools/doctor.py prints the command"
+        ) from error
+    except AttributeError:
+        return  # found through the locations of its registries
+    register(init_default_scope=False)
+
+
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield dotted path and dict of every dict inside ``node``, itself first.
+
+    >>> [path for path, _ in walk({'a': [{'b': {}}]})]
+    ['', 'a.0', 'a.0.b']
+    """
+    if isinstance(node, dict):
+        yield path, node
+        items: Any = list(node.items())
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    else:
+        return
+    for key, child in items:
+        yield from walk(child, f'{path}.{key}' if path else str(key))
+
+
+def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
+    """Return a remark for each option whose key the config does not have yet, which is often a typing error.
+
+    Arguments beside a ``type`` are not remarked upon: a config rarely names all of them.
+    """
+    remarks = []
+    for key in options:
+        node: Any = config
+        parts = key.split('.')
+        for depth, part in enumerate(parts):
+            if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+                node = node[int(part)]
+            elif isinstance(node, (dict, Config)) and part in node:
+                node = node[part]
+            else:
+                plain = isinstance(node, (dict, Config)) and 'type' not in node
+                close = nearest(part, node) if plain else ''
+                if close.startswith('nearest'):
+                    parent = '.'.join(parts[:depth]) or 'the config'
+                    remarks.append(f"--cfg-options: '{key}' is new, {parent} has no '{part}'; {close}")
+                break
+    return remarks
+
+
+def order_keypoints(config: Config) -> None:
+    """Bring ``keypoint_info`` and ``skeleton_info`` back into the order of their numbers, in place.
+
+    MMEngine writes a dict with its keys sorted as text, 10 before 2, and MMPose takes the pairs that a flip exchanges
+    in the order of the dict: with more than ten keypoints, the config of a work_dir would flip left to anywhere.
+
+    >>> config = Config({'metainfo': {'keypoint_info': {0: {}, 10: {}, 2: {}}}})
+    >>> order_keypoints(config)
+    >>> list(config.metainfo.keypoint_info)
+    [0, 2, 10]
+    """
+    for _, node in walk(config._cfg_dict):
+        for name in ('keypoint_info', 'skeleton_info'):
+            found = node.get(name)
+            if isinstance(found, dict) and all(isinstance(key, int) for key in found):
+                node[name] = dict(sorted(found.items()))
+
+
+def drop_hooks_switched_off(config: Config) -> None:
+    """Remove default hooks that are None, in place; MMEngine's own stay, of which it reads that itself.
+
+    >>> config = Config({'default_hooks': {'distill': None, 'timer': None, 'logger': {'type': 'LoggerHook'}}})
+    >>> drop_hooks_switched_off(config)
+    >>> list(config.default_hooks)
+    ['timer', 'logger']
+    """
+    hooks = config.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINE_HOOKS]:
+        del hooks[name]
+
+
+def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config, change it as ``--cfg-options`` says, and register the package of its ``default_scope``.
+
+    Args:
+        path: A file, or ``package::path``.
+        options: Dotted key to value.
+
+    Raises:
+        ConfigError: If the config cannot be read or an option does not fit it.
+        MissingDependencyError: If a package that it needs is not installed.
+    """
+    from ..utils.cli import note
+
+    config = read_config(path)
+    options = dict(options or {})
+    for remark in unknown_options(config, options):
+        note(remark)
+    for key, value in options.items():
+        try:
+            config.merge_from_dict({key: value})
+        except (TypeError, KeyError, AttributeError, AssertionError, ValueError, IndexError) as error:
+            raise ConfigError(
+                f'--cfg-options: {key}={value} does not fit the config: {" ".join(str(error).split())}'
+            ) from error
+    order_keypoints(config)
+    drop_hooks_switched_off(config)
+    register_scope(config.get('default_scope') or 'mmengine')
+    return config

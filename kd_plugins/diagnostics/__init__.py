@@ -1,0 +1,1 @@
+"""Inspect a config, its gradients and the environment."""

@@ -1,0 +1,45 @@
+"""The gradients of distillation terms beside the task's on a few batches of a run, which stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..runner.steps import batches, distill_hook, drive
+from .alignment import Alignment, Rows, alignments
+from .preflight import forward_losses, peak_weight, separate_teacher
+
+
+def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
+    """Return term to module to alignment, each term at the largest weight of the run.
+
+    Args:
+        runner: A runner that was built for this, with a DistillHook.
+        checkpoint: One to resume from, so that teacher and heads are those of then; None: the first step.
+        count: Number of batches to add up.
+        depth: Parts of a path that name a module.
+    """
+    hook = distill_hook(runner)
+    assert hook is not None
+    hook.force = hook.reporting = True
+    if checkpoint is not None:
+        runner._load_from, runner._resume = checkpoint, True
+    found: dict[str, Rows] = {}
+
+    def body() -> None:
+        model = runner.model
+        if checkpoint is None:
+            separate_teacher(hook, model)
+        parameters = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
+        length = len(runner.train_dataloader)
+        peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in hook.distillers}
+        for index, batch in enumerate(batches(runner, count)):
+            _, task = forward_losses(runner, index, batch)
+            terms = {name: peaks[name.split('.')[1]] * raw for name, raw in hook.last_report['terms'].items()}
+            for term, rows in alignments(torch.stack(list(task.values())).sum(), terms, parameters, depth).items():
+                for module, row in rows.items():
+                    found.setdefault(term, {}).setdefault(module, Alignment()).add(row)
+
+    drive(runner, body)
+    return found

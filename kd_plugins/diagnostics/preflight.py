@@ -1,0 +1,266 @@
+"""One batch through model and DistillHook, and everything that would be silently wrong in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..hooks import DistillHook
+from ..runner.steps import batches, distill_hook, drive
+from .alignment import gradients
+
+ZERO_GRADIENT = 1e-12
+ZERO_LOSS = 1e-6
+
+
+@dataclass
+class Term:
+    """One loss of one distiller at the first batch.
+
+    Attributes:
+        name: Key in the loss dict.
+        raw: Unweighted value.
+        weight: Weight at the first iteration.
+        peak: Largest weight of the run.
+        ratio: Value at peak weight, relative to the task loss.
+        gradient: Norm of the gradient of the unweighted value on the student's parameters.
+    """
+
+    name: str
+    raw: float
+    weight: float
+    peak: float
+    ratio: float
+    gradient: float
+
+
+@dataclass
+class Preflight:
+    """What the first batch showed.
+
+    Attributes:
+        taps: Rows of path, shapes in the student, shapes in the teacher.
+        terms: One entry per distillation loss.
+        task: Each task loss by name.
+        task_gradient: Gradient norm of the sum of task losses.
+        teacher: Rows of what was loaded into the teacher.
+        problems: Sentences on what would be silently wrong.
+        remarks: Sentences worth knowing.
+    """
+
+    taps: list[tuple[str, str, str]] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    task: dict[str, float] = field(default_factory=dict)
+    task_gradient: float = 0.0
+    teacher: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def shapes_text(shapes: list[tuple[int, ...]], limit: int = 6) -> str:
+    """Write shapes in one line.
+
+    >>> shapes_text([(2, 64, 16, 20), (2, 64, 8, 10)])
+    '2x64x16x20, 2x64x8x10'
+    """
+    listed = ', '.join('x'.join(map(str, shape)) or 'scalar' for shape in shapes[:limit])
+    return listed + (f', {len(shapes) - limit} more' if len(shapes) > limit else '') or '-'
+
+
+def gradient_norm(value: Tensor, parameters: list[nn.Parameter]) -> float:
+    """Return the norm of the gradient of ``value`` over all ``parameters``, 0 where it has no graph."""
+    norms = [gradient.float().norm() for gradient in gradients(value, parameters) if gradient is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int, samples: int = 2000) -> float:
+    """Return the largest weight that a distiller reaches in the run."""
+    schedule = hook.distillers[name].schedule
+    stride = max(max_iters // samples, 1)
+    return max(
+        schedule(iteration, max_iters, epoch_length) for iteration in [*range(0, max_iters, stride), max_iters - 1]
+    )
+
+
+@torch.no_grad()
+def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bool:
+    """Change a teacher that is a copy of the student by a twentieth, so that it has something to teach.
+
+    A fresh average of the student equals it, and every distance between the two then has the gradient 0.
+
+    Returns:
+        Whether the teacher was a copy.
+    """
+    if hook.teacher is None:
+        return False
+    theirs, mine = list(hook.teacher.model.parameters()), list(student.parameters())
+    if len(theirs) != len(mine) or not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(theirs, mine)):
+        return False
+    generator = torch.Generator().manual_seed(seed)
+    for value in theirs:
+        noise = torch.randn(value.shape, generator=generator).to(value)
+        scale = value.std() if value.numel() > 1 else value.abs().mean()
+        value.add_(noise * (0.05 * scale + 1e-3))
+    return True
+
+
+def _finite(losses: dict[str, Tensor]) -> list[str]:
+    return [
+        f"'{name}' is {float(value)} on the first batch; check the labels and the input normalisation"
+        for name, value in losses.items()
+        if not torch.isfinite(value)
+    ]
+
+
+def _loss_values(outputs: dict[str, Any]) -> dict[str, Tensor]:
+    values: dict[str, Tensor] = {}
+    for name, value in outputs.items():
+        if 'loss' in name or name.startswith('task.'):
+            entries = value if isinstance(value, (list, tuple)) else [value]
+            values[name] = torch.stack([entry.mean() for entry in entries]).sum()
+    return values
+
+
+def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Run the forward pass of a training step with its hooks.
+
+    Args:
+        runner: A runner inside :func:`~kd_plugins.runner.steps.drive`.
+        index: 0-based iteration.
+        batch: A batch; it may be changed in place.
+
+    Returns:
+        All losses, and those of the task among them, each of shape () with its graph.
+    """
+    model = runner.model
+    runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+    with runner.optim_wrapper.optim_context(model):
+        losses = _loss_values(model(**model.data_preprocessor(batch, True), mode='loss'))
+    return losses, {name: value for name, value in losses.items() if not name.startswith('distill.')}
+
+
+def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
+    teacher = hook.teacher
+    if teacher is None:
+        result.teacher.append(('teacher', 'none: deeper layers of the student teach'))
+        return
+    result.teacher.append(('teacher', type(teacher).__name__))
+    report = getattr(teacher, 'report', None)
+    if report is None:
+        count = len(teacher.model.state_dict())
+        result.teacher.append(('keys', f'{count} copied from the student or initialised, no checkpoint'))
+        return
+    result.teacher.append(('loaded', str(len(report.loaded))))
+    for label, found in (
+        ('missing', report.missing),
+        ('unexpected', report.unexpected),
+        ('other shape', list(report.mismatched)),
+    ):
+        shown = ', '.join(found[:3]) + (', ...' if len(found) > 3 else '')
+        result.teacher.append((label, f'{len(found)}' + (f': {shown}' if found else '')))
+    lacking = [*report.missing, *report.mismatched]
+    if lacking:
+        result.problems.append(
+            f"teacher.checkpoint: {len(lacking)} keys of the teacher stay at their random start (first: '{lacking[0]}')"
+        )
+
+
+def _inspect_terms(hook: DistillHook, runner: Any, result: Preflight) -> None:
+    report: dict[str, Any] = hook.last_report
+    if not report:
+        raise ConfigError(
+            "default_hooks.distill: the model's forward(mode='loss') returned no loss dict, so no distiller ran; "
+            'distillers need an OpenMMLab model'
+        )
+    parameters = [value for value in runner.model.parameters() if value.requires_grad]
+    ours, theirs = report['student_taps'], report['teacher_taps']
+    for path in dict.fromkeys([*ours, *theirs]):
+        result.taps.append((path, shapes_text(ours.get(path, [])), shapes_text(theirs.get(path, []))))
+        if not ours.get(path) and not theirs.get(path):
+            result.problems.append(
+                f"tap '{path}' never fired; heads that call self.forward(...) need taps on their last layers"
+            )
+    task = float(report['task_loss'])
+    length = len(runner.train_dataloader)
+    for name, raw in report['terms'].items():
+        distiller = name.split('.')[1]
+        peak = peak_weight(hook, distiller, runner.max_iters, length)
+        gradient = gradient_norm(raw, parameters)
+        value = float(raw)
+        ratio = peak * value / task if task else float('nan')
+        result.terms.append(Term(name, value, report['weights'][distiller], peak, ratio, gradient))
+        if peak == 0:
+            result.remarks.append(
+                f"distillers.{distiller}.weight is 0 during the whole run, so '{name}' changes nothing"
+            )
+        elif not raw.isfinite():
+            continue
+        elif not torch.isfinite(torch.tensor(gradient)):
+            result.problems.append(f"'{name}' has a gradient that is not finite")
+        elif hook.teacher is None and abs(value) <= ZERO_LOSS:
+            result.remarks.append(
+                f"'{name}' is 0 on the first batch, because the layer that teaches and those that learn agree, as they "
+                'do where branches start at 0; watch it rise'
+            )
+        elif gradient <= ZERO_GRADIENT:
+            result.problems.append(
+                f"'{name}' has no gradient on the student although distillers.{distiller}.weight becomes {peak:g}: "
+                'its taps lie where the student does not learn (frozen stages, detached outputs), or nothing in '
+                'the batch counts'
+            )
+    result.problems += _finite(report['terms'])
+
+
+def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
+    parameters = [value for value in runner.model.parameters() if value.requires_grad]
+    trained = [value for name, value in losses.items() if not name.startswith('task.')]
+    runner.optim_wrapper.update_params(torch.stack(trained).sum())
+    bad = [name for name, value in runner.model.named_parameters() if not torch.isfinite(value).all()]
+    if bad:
+        result.problems.append(
+            f"{len(bad)} of {len(parameters)} parameters are not finite after one step (first: '{bad[0]}')"
+        )
+
+
+def inspect(runner: Any) -> Preflight:
+    """Run one training step in memory and report what happened in it.
+
+    Args:
+        runner: A runner that was built for this, with a temporary ``work_dir``.
+
+    Raises:
+        KDPluginsError: For what DistillHook refuses before the first step.
+    """
+    result = Preflight()
+    hook = distill_hook(runner)
+    if hook is not None:
+        hook.force = hook.reporting = True
+    names = list(runner.model.state_dict())
+
+    def body() -> None:
+        model = runner.model
+        if hook is not None and separate_teacher(hook, model):
+            result.remarks.append(
+                'the teacher is a copy of the student at the first step; its weights were changed by 5 % here, '
+                'so that there is something to learn'
+            )
+        losses, task = forward_losses(runner, 0, batches(runner, 1)[0])
+        result.task = {name: float(value) for name, value in task.items()}
+        result.task_gradient = gradient_norm(
+            torch.stack(list(task.values())).sum(), [value for value in model.parameters() if value.requires_grad]
+        )
+        result.problems += _finite(task)
+        if hook is not None:
+            _inspect_terms(hook, runner, result)
+            _teacher_rows(hook, result)
+        if not result.problems:
+            _step(runner, losses, result)
+
+    drive(runner, body)
+    if list(runner.model.state_dict()) != names:
+        result.problems.append('the keys of the model changed: its checkpoint would not load into the plain config')
+    return result

@@ -1,0 +1,168 @@
+"""Levels of a network in order of depth, and the labels that supervise them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ..base import Batch, Taps
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Write a spatial size.
+
+    >>> size_text((8, 16))
+    '8x16'
+    """
+    return 'x'.join(map(str, size))
+
+
+def branch_taps(branch: str, paths: Sequence[str]) -> dict[str, str]:
+    """Return alias to path of every level of a branch."""
+    return {branch if len(paths) == 1 else f'{branch}.{index}': path for index, path in enumerate(paths)}
+
+
+def paths_of(key: str, value: Any) -> list[str]:
+    """Return the paths of a config value: none, one, or a list.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    paths = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(paths, (list, tuple)) or not all(isinstance(path, str) and path for path in paths):
+        raise ConfigError(f"{key} is {value!r}; give a path, a list of paths, or None, such as 'backbone.layer*'")
+    twice = next((path for index, path in enumerate(paths) if path in paths[:index]), None)
+    if twice is not None:
+        raise ConfigError(f"{key} names '{twice}' twice; name each level once")
+    return list(paths)
+
+
+def _monotonic(sizes: Sequence[Sequence[int]], growing: bool) -> bool:
+    ordered = sizes if growing else sizes[::-1]
+    return all(a <= b for first, second in pairwise(ordered) for a, b in zip(first, second))
+
+
+def depth_order(key: str, levels: Sequence[Tensor], growing: bool, given: bool) -> list[int]:
+    """Return the positions of levels in the order in which the network computes them, the deepest last.
+
+    Along an encoder, maps shrink; along a decoder, they grow.
+
+    Args:
+        key: Config key for the sentence.
+        levels: Features (N, C, *spatial).
+        growing: Whether they are a decoder's.
+        given: Whether the config gives the order. One path that yields all of them gives none, since modules are
+            registered, and outputs listed, in either order.
+
+    Raises:
+        ConfigError: If the sizes do not fit the order, or do not tell it.
+
+    >>> depth_order('decoder', [torch.zeros(1, 2, 8, 8), torch.zeros(1, 4, 4, 4)], growing=True, given=False)
+    [1, 0]
+    """
+    for level in levels:
+        if level.ndim not in (4, 5):
+            raise ConfigError(
+                f'{key}: a level has shape {tuple(level.shape)}; tap layers whose output is a map, (N, C, H, W) or '
+                '(N, C, D, H, W)'
+            )
+    if len({level.ndim for level in levels}) > 1:
+        raise ConfigError(f'{key}: some levels have two spatial axes and some have three; tap levels of one network')
+    sizes = [tuple(level.shape[2:]) for level in levels]
+    shown = ', '.join(size_text(size) for size in sizes)
+    if len(sizes) > 1 and len(set(sizes)) == 1 and not given:
+        raise ConfigError(
+            f'{key}: all levels have the size {shown.split(", ")[0]}, which does not tell the deepest; list their '
+            'paths in the order in which the network computes them'
+        )
+    if _monotonic(sizes, growing):
+        return list(range(len(sizes)))
+    if _monotonic(sizes, not growing) and not given:
+        return list(range(len(sizes)))[::-1]
+    rule = 'grow along a decoder, from the bottleneck' if growing else 'shrink along an encoder, from the input'
+    raise ConfigError(
+        f'{key}: the levels have the sizes {shown}; list them in the order in which the network computes them, in '
+        f'which sizes {rule}'
+    )
+
+
+def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
+    """Return the segmentation labels of a batch, (N, *spatial), or ``None`` where it has none.
+
+    They are ``data_samples[i].gt_sem_seg.data`` of shape (1, *spatial), or ``gt_sem_seg.sem_seg`` as in MMDetection.
+
+    Args:
+        key: Config key for the sentence.
+        batch: The batch.
+        spatial: How many spatial axes the levels have.
+
+    Raises:
+        ConfigError: If they cannot be stacked, or have another number of axes.
+    """
+    maps = []
+    for sample in batch.data_samples or []:
+        truth = getattr(sample, 'gt_sem_seg', None)
+        if truth is not None:
+            found = truth.get('data') if 'data' in truth else truth.get('sem_seg')
+            if found is not None:
+                maps.append(torch.as_tensor(found))
+    if not maps:
+        return None
+    shapes = sorted({tuple(found.shape) for found in maps})
+    if len(maps) != batch.num_images or len(shapes) > 1:
+        raise ConfigError(
+            f'{key}: {len(maps)} of {batch.num_images} samples have gt_sem_seg, of shape '
+            f'{", ".join(map(str, shapes))}; all must have it, of one size: let the data preprocessor pad labels with '
+            'the images'
+        )
+    if len(shapes[0]) != spatial + 1 or shapes[0][0] != 1:
+        raise ConfigError(
+            f'{key}: gt_sem_seg has the shape {shapes[0]} and the levels have {spatial} spatial axes; it must be '
+            f'{"(1, H, W)" if spatial == 2 else "(1, D, H, W)"}'
+        )
+    return torch.stack([found[0] for found in maps]).long()
+
+
+def check_labels(key: str, labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Refuse labels that are neither a class nor ignored.
+
+    Raises:
+        ConfigError: Naming one.
+
+    >>> check_labels('distillers.x', torch.tensor([0, 1, 255]), num_classes=2, ignore_index=255)
+    """
+    counted = labels[labels != ignore_index]
+    low, high = (int(counted.min()), int(counted.max())) if counted.numel() else (0, 0)
+    if low < 0 or high >= num_classes:
+        raise ConfigError(
+            f'{key}: the labels hold {low if low < 0 else high}, which is none of the {num_classes} classes and not '
+            f'ignore_index ({ignore_index}); set num_classes, or ignore_index'
+        )
+
+
+def head_attribute(model: nn.Module, name: str) -> int | None:
+    """Return an integer of the model's segmentation head, such as ``num_classes``, or of the model itself."""
+    head = getattr(model, 'decode_head', None)
+    heads = list(head) if isinstance(head, nn.ModuleList) else [head]
+    for owner in (heads[-1], model):
+        found = getattr(owner, name, None)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
+def read_levels(taps: Taps, branch: str, order: Sequence[int]) -> list[Tensor]:
+    """Return a branch's levels, the deepest last.
+
+    Args:
+        taps: Of the student.
+        branch: ``'encoder'`` or ``'decoder'``.
+        order: From :func:`depth_order`; empty before it is known.
+    """
+    found = [tensor for alias, tensors in taps.items() if alias.partition('.')[0] == branch for tensor in tensors]
+    return [found[index] for index in order] if order else found

@@ -1,0 +1,1 @@
+"""Distillers of pose estimators."""

@@ -1,0 +1,1 @@
+"""Tensor operations that losses and models share."""

@@ -1,0 +1,1 @@
+"""Build and drive the runner of MMEngine, and read what it wrote."""

@@ -1,0 +1,133 @@
+"""Running a runner's training steps one by one, with everything that a whole run sets up around them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ..config.reading import read_config
+from ..hooks import DistillHook
+from ..testing import strip_pretrained, use_generated_data
+from .launch import build_runner
+
+
+def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
+    """Make a training config fit for a few steps: no evaluation, no download, no worker processes.
+
+    Args:
+        config: Changed in place.
+        work_dir: A temporary folder.
+        generated: Whether images are generated in place of the data set.
+
+    Returns:
+        What a person should know of the changes.
+    """
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg', 'test_dataloader', 'test_evaluator'):
+        config[key] = None
+    config.work_dir = work_dir
+    config.experiment_name = work_dir.replace('.', '_')
+    if config.get('visualizer'):
+        # MMEngine keeps one visualizer per name and process, with the folder of the first run.
+        config.visualizer.name = config.experiment_name
+    config.log_level = 'ERROR'
+    config.launcher = 'none'
+    config.resume = False
+    config.randomness = {'seed': 0, **(config.get('randomness') or {})}
+    if generated:
+        use_generated_data(config)
+    else:
+        config.train_dataloader.num_workers = 0
+        config.train_dataloader.persistent_workers = False
+        config.train_dataloader.pop('prefetch_factor', None)
+    removed = [f'model{"." if name[0] != "." else ""}{name}' for name in strip_pretrained(config.model)]
+    removed += [f'teacher.config: model.{name}' for name in _strip_teacher(config)]
+    return [f'{name} is not loaded here: the network starts at random' for name in removed]
+
+
+def _strip_teacher(config: Config) -> list[str]:
+    """Keep a teacher without a checkpoint from loading what its own config starts from."""
+    distill = (config.get('default_hooks') or {}).get('distill') or {}
+    teacher = distill.get('teacher') or {}
+    if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
+        return []
+    found = read_config(teacher['config'], key='teacher.config')
+    if 'model' not in found:
+        return []
+    removed = list(strip_pretrained(found.model))
+    teacher['config'] = ConfigDict(model=found.model, default_scope=found.get('default_scope'))
+    return removed
+
+
+def drive(runner: Any, body: Callable[[], None]) -> None:
+    """Let ``runner.train()`` set everything up, run ``body`` in place of its loop, and clean up.
+
+    Args:
+        runner: A runner whose ``train()`` was not called yet.
+        body: Called with the model on its device, weights initialised, optimizer and hooks built.
+    """
+    loop = runner.build_train_loop(runner._train_loop)
+
+    def run() -> Any:
+        runner.call_hook('before_train')
+        runner.model.train()
+        runner.call_hook('before_train_epoch')
+        try:
+            body()
+        finally:
+            runner.call_hook('after_train')
+        return runner.model
+
+    loop.run = run
+    runner._train_loop = loop
+    runner.train()
+
+
+@contextmanager
+def temporary_runner(config: Config, generated: bool) -> Iterator[tuple[Any, list[str]]]:
+    """Build a runner in a folder that vanishes, and say what was changed for it."""
+    with TemporaryDirectory(prefix='kd_plugins_', ignore_cleanup_errors=True) as work_dir:
+        remarks = prepare_config(config, work_dir, generated)
+        yield build_runner(config), remarks
+
+
+def distill_hook(runner: Any) -> DistillHook | None:
+    """Return the runner's DistillHook, if it has one."""
+    return next((hook for hook in runner.hooks if isinstance(hook, DistillHook)), None)
+
+
+def batches(runner: Any, count: int) -> list[Any]:
+    """Return up to ``count`` batches of the first epoch."""
+    found: list[Any] = []
+    for batch in runner.train_dataloader:
+        found.append(batch)
+        if len(found) == count:
+            break
+    return found
+
+
+def train_step(runner: Any, index: int, batch: Any) -> dict[str, Any]:
+    """Run one iteration with all hooks, as the training loop does.
+
+    Args:
+        runner: A runner inside :func:`drive`.
+        index: 0-based iteration.
+        batch: A batch; it may be changed in place, so give a copy of one that is needed again.
+
+    Returns:
+        The logged losses.
+    """
+    runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+    outputs: dict[str, Any] = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+    runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+    runner.train_loop._iter += 1
+    return outputs
+
+
+def copy_batch(batch: Any) -> Any:
+    """Return a batch whose samples may be changed."""
+    return copy.deepcopy(batch)

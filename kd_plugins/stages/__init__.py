@@ -1,0 +1,1 @@
+"""Chains of trainings in which later stages use checkpoints of earlier ones."""

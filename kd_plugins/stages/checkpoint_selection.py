@@ -1,0 +1,264 @@
+"""Which checkpoint of a run counts, which of its weights, and a plain file that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from bisect import bisect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch import Tensor
+
+from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
+from ..config.loading import walk
+from ..errors import CheckpointError, ConfigError, check_known, nearest
+from ..runner.processes import training_length, validates
+from ..runner.run_log import RunLog
+
+KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed')
+"""What a checkpoint's ``meta`` says of its weights. The rest says when and where they were made: even
+``mmengine_version``, which ends with the commit of whatever repository the command was started in."""
+
+
+def checkpoint_settings(config: Config) -> dict[str, Any]:
+    """Return the settings of the config's CheckpointHook."""
+    return dict((config.get('default_hooks') or {}).get('checkpoint') or {})
+
+
+def best_metrics(config: Config) -> list[str]:
+    """Return the metrics whose best checkpoint is saved.
+
+    >>> best_metrics(Config({'default_hooks': {'checkpoint': {'save_best': 'coco/AP'}}}))
+    ['coco/AP']
+    """
+    named = checkpoint_settings(config).get('save_best') or []
+    return [named] if isinstance(named, str) else list(named)
+
+
+def averages(config: Config) -> bool:
+    """Whether a hook of the config keeps an average of the weights.
+
+    >>> averages(Config({'custom_hooks': [{'type': 'EMAHook'}]}))
+    True
+    """
+    hooks = {'default': config.get('default_hooks'), 'custom': config.get('custom_hooks')}
+    kinds = (node.get('type') for _, node in walk(hooks) if 'type' in node)
+    return any(str(getattr(kind, '__name__', kind)).rpartition('.')[2].endswith('EMAHook') for kind in kinds)
+
+
+def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
+    """Refuse a rule by which nothing of the run could be picked.
+
+    Args:
+        config: The resolved config of the run.
+        pick: ``'last'``, ``'best'``, or ``'best:METRIC'`` where ``save_best`` names several.
+        ema: Whether to pick averaged weights (``True``), raw ones (``False``) or what the file holds (``None``).
+        key: What the rule belongs to, for the error sentence.
+
+    Raises:
+        ConfigError: If the run will not save what the rule asks for.
+    """
+    hooks = config.get('default_hooks') or {}
+    if 'checkpoint' in hooks and hooks['checkpoint'] is None:
+        raise ConfigError(f'{key}: default_hooks.checkpoint is None, so the run saves nothing that could be picked')
+    if checkpoint_settings(config).get('out_dir'):
+        raise ConfigError(f'{key}: default_hooks.checkpoint.out_dir is set; checkpoints are looked for in the work_dir')
+    kind, colon, metric = str(pick).partition(':')
+    if kind != 'best' or (colon and not metric):
+        check_known(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])
+    if kind == 'best':
+        known = best_metrics(config)
+        if not known or not validates(config):
+            lacking = 'val_cfg is missing' if known else 'default_hooks.checkpoint.save_best is off'
+            raise ConfigError(f"{key}.pick is '{pick}', but {lacking}; set it, or pick='last'")
+        if metric and metric not in known:
+            raise ConfigError(f"{key}.pick: save_best does not name '{metric}'; {nearest(metric, known)}")
+        if not metric and len(known) > 1:
+            raise ConfigError(f"{key}.pick is 'best', but save_best names several; nearest: 'best:{known[0]}'")
+    if not (ema is None or isinstance(ema, bool)):
+        raise ConfigError(f'{key}.ema is {ema!r}; valid: True, False, None')
+    if ema and not averages(config):
+        raise ConfigError(f'{key}.ema is True, but no hook of the config is an EMAHook; valid: None, False')
+
+
+def best_key(prefix: str, config: Config, metric: str) -> str:
+    """Return the name under which CheckpointHook remembers a score or a path."""
+    return prefix if len(best_metrics(config)) == 1 else f'{prefix}_{metric}'
+
+
+def runtime_info(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the run's hooks remembered in a checkpoint."""
+    return dict((checkpoint.get('message_hub') or {}).get('runtime_info') or {})
+
+
+def pick_checkpoint(folder: Path, config: Config, pick: str, key: str) -> Path:
+    """Find the checkpoint of a finished run that a rule picks.
+
+    ``'best'`` follows what the run's last checkpoint remembers: a file named ``best_*`` may be a leftover of a start
+    that was killed.
+
+    Args:
+        folder: The run's work_dir.
+        config: Its config.
+        pick: See :func:`check_rule`.
+        key: What the rule belongs to, for the error sentence.
+
+    Raises:
+        CheckpointError: If the folder holds no such checkpoint.
+    """
+    last = next((path for _, path in numbered_checkpoints(folder) if is_readable(path)), None)
+    if last is None:
+        raise CheckpointError(f"{key}: '{folder}' holds no readable checkpoint named epoch_N.pth or iter_N.pth")
+    if pick == 'last':
+        return last
+    metric = pick.partition(':')[2] or best_metrics(config)[0]
+    remembered = runtime_info(load_checkpoint(last, key)).get(best_key('best_ckpt', config, metric))
+    if remembered is None:
+        raise CheckpointError(f"{key}: '{last}' remembers no best checkpoint for '{metric}': it was never measured")
+    best = folder / Path(remembered).name
+    if not is_readable(best):
+        raise CheckpointError(f"{key}: '{best}', the best by '{metric}', is missing or damaged")
+    return best
+
+
+def metrics_at(log: RunLog, step: int) -> dict[str, float]:
+    """Return every metric of the validation after ``step`` epochs or iterations.
+
+    >>> metrics_at(RunLog(metrics={'coco/AP': {1: 0.2, 2: 0.3}}), 2)
+    {'coco/AP': 0.3}
+    """
+    return {name: series[step] for name, series in log.metrics.items() if step in series}
+
+
+def is_validated(config: Config, step: int) -> bool:
+    """Whether the run validates after ``step`` epochs or iterations.
+
+    >>> config = Config({'val_cfg': {'type': 'ValLoop'}, 'train_cfg': {'max_epochs': 5, 'val_interval': 2}})
+    >>> [step for step in range(1, 6) if is_validated(config, step)]
+    [2, 4, 5]
+    """
+    if not validates(config):
+        return False
+    unit, last = training_length(config)
+    loop = config.train_cfg
+    interval = loop.get('val_interval', 1 if unit == 'epoch' else 1000)
+    changes = [tuple(change) for change in loop.get('dynamic_intervals') or []]
+    starts, intervals = calc_dynamic_intervals(interval, changes or None)
+    interval = intervals[bisect(starts, step + 1) - 1]
+    return step >= loop.get('val_begin', 1) and (step % interval == 0 or step == last)
+
+
+def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: RunLog) -> bool:
+    """Whether everything that follows from a checkpoint was done before the next step of training.
+
+    A checkpoint is saved before its validation. A run that goes on from it after a kill in between misses that
+    validation, and with it perhaps the best checkpoint.
+    """
+    if not is_validated(config, step):
+        return True
+    row = metrics_at(log, step)
+    known = best_metrics(config)
+    rules = checkpoint_settings(config).get('rule')
+    for index, name in enumerate(known):
+        metric = next(iter(row), '') if name == 'auto' else name
+        if metric not in row:
+            return False
+        rule = rules if rules is None or isinstance(rules, str) else rules[index % len(rules)]
+        limits = {key: checkpoint_settings(config).get(key) for key in ('greater_keys', 'less_keys')}
+        hook = CheckpointHook(save_best=metric, rule=rule, **limits)
+        best = runtime_info(checkpoint).get(best_key('best_score', config, name))
+        if best is None or hook.is_better_than[metric](row[metric], best):
+            return False
+    return bool(row)
+
+
+def resume_point(folder: Path, config: Config, log: RunLog) -> tuple[Path | None, bool]:
+    """Find the checkpoint from which an interrupted run goes on as if it had not been interrupted.
+
+    Args:
+        folder: The run's work_dir.
+        config: Its config.
+        log: What it has logged.
+
+    Returns:
+        The newest readable checkpoint that is settled (see :func:`is_settled`) and ``True``; where none is, the
+        newest readable one, or ``None``, and ``False``.
+    """
+    newest = None
+    for step, path in numbered_checkpoints(folder):
+        if is_readable(path):
+            newest = newest or path
+            if is_settled(load_checkpoint(path), step, config, log):
+                return path, True
+    return newest, False
+
+
+def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tuple[dict[str, Tensor], str]:
+    """Return weights by name, and ``'averaged'`` or ``'raw'``.
+
+    With EMAHook, MMEngine saves the averaged weights in ``state_dict`` and the raw ones in ``ema_state_dict``.
+
+    Args:
+        checkpoint: What :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
+        ema: See :func:`check_rule`.
+        key: What the rule belongs to, for the error sentence.
+
+    Raises:
+        CheckpointError: If averaged weights are asked for and the checkpoint holds none.
+    """
+    weights, other = weights_of(checkpoint), checkpoint.get('ema_state_dict')
+    if other is None:
+        if ema:
+            raise CheckpointError(f'{key}.ema is True, but the checkpoint was saved without an EMAHook; valid: None')
+        return weights, 'raw'
+    if ema is False:
+        return {name: other.get(f'module.{name}', value) for name, value in weights.items()}, 'raw'
+    return weights, 'averaged'
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of what every safe loader reads: NumPy becomes Python, anything unknown its text.
+
+    Strings are interned: pickle writes an object that it meets again in another way than one that is merely equal.
+
+    >>> plain({'sigmas': np.array([0.5]), 'classes': ('a',)})
+    {'sigmas': [0.5], 'classes': ('a',)}
+    """
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, Mapping):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(value, tuple) else list)(plain(entry) for entry in value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(entry) for entry in value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value if value is None or isinstance(value, (bool, int, float, Tensor)) else sys.intern(str(value))
+
+
+def packed(weights: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
+    """Return the content of a checkpoint file that holds ``state_dict`` and ``meta`` alone.
+
+    Equal weights and equal meta give equal bytes.
+    """
+    buffer = io.BytesIO()
+    torch.save({'meta': plain(meta), 'state_dict': {plain(name): value for name, value in weights.items()}}, buffer)
+    return buffer.getvalue()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

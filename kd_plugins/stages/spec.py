@@ -1,0 +1,256 @@
+"""A chain of trainings in which each stage takes checkpoints of earlier ones, as a config declares it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..config.data_checks import check_classes, check_data, check_trainable
+from ..config.loading import load_config
+from ..errors import ConfigError, check_known, nearest
+from ..runner.processes import config_hash, validates
+from .checkpoint_selection import check_rule, file_hash
+
+CONFIGS, REPLACED = 'configs', 'replaced'
+"""Folders beside those of the stages."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One entry of ``stages``: a training, or a checkpoint that is already there.
+
+    Attributes:
+        name: Its key.
+        config: The config that it trains, as it can be opened.
+        checkpoint: A trained model that stands in for a training.
+        takes: Config key to the earlier stage whose file it gets.
+        pick: Which checkpoint of the run counts: ``'last'``, ``'best'`` or ``'best:METRIC'``.
+        ema: Whether averaged weights count (``True``), raw ones (``False``), or what the file holds (``None``).
+        cfg_options: Changes to ``config``, like ``--cfg-options``.
+    """
+
+    name: str
+    config: str | None = None
+    checkpoint: str | None = None
+    takes: dict[str, str] = field(default_factory=dict)
+    pick: str = 'last'
+    ema: bool | None = None
+    cfg_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage with its settings.
+
+    Attributes:
+        stage: The stage.
+        config: Its resolved config; ``'{NAME}'`` stands where the file of the stage NAME is going to be.
+        options: What ``--cfg-options`` changed.
+        hash: Of the config's text, or of the checkpoint that is already there.
+    """
+
+    stage: Stage
+    config: Config | None
+    options: dict[str, Any]
+    hash: str
+
+
+def read_stages(config: Config, path: str) -> list[Stage]:
+    """Return the stages of a config, each after those that it takes from.
+
+    An entry that a child config sets to ``None`` is left out. Paths of configs are relative to the folder of the file.
+
+    Args:
+        config: The stages file, read.
+        path: Its path, for error sentences.
+
+    Raises:
+        ConfigError: If an entry cannot be a stage.
+    """
+    entries = config.get('stages')
+    if not isinstance(entries, Mapping) or not entries:
+        folder = Path(config.filename or path).parent
+        others = [str(found) for found in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', found.read_text())]
+        raise ConfigError(
+            f"config: '{path}' has no 'stages', a dict of stages; tools/train.py trains a single config; "
+            f'{nearest(path, others)}'
+        )
+    stages = [
+        _read_stage(str(name), entry, Path(config.filename or path).parent)
+        for name, entry in entries.items()
+        if entry is not None
+    ]
+    return ordered(stages)
+
+
+def _read_stage(name: str, entry: Any, folder: Path) -> Stage:
+    key = f'stages.{name}'
+    if not re.fullmatch(r'\w[\w-]*', name) or name in (CONFIGS, REPLACED):
+        raise ConfigError(f'{key}: the name becomes that of a folder; valid: letters, digits, _ and -, not {name!r}')
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f'{key} is {entry!r}; valid: dict(config=...), dict(checkpoint=...), None')
+    given = {name: value for name, value in entry.items() if value is not None}
+    fields = list(Stage.__dataclass_fields__)[1:]
+    unknown = next((name for name in given if name not in fields), None)
+    if unknown is not None:
+        raise ConfigError(f"{key} has no argument '{unknown}'; {nearest(unknown, fields, 6)}")
+    if ('config' in given) == ('checkpoint' in given):
+        raise ConfigError(f"{key} needs either 'config', to be trained, or 'checkpoint', a model that is there already")
+    surplus = [name for name in given if name in ('takes', 'pick', 'cfg_options')]
+    if 'checkpoint' in given and surplus:
+        raise ConfigError(f"{key}.{surplus[0]} belongs to a training, and '{given['checkpoint']}' is not trained")
+    if 'config' in given and '::' not in given['config']:
+        given['config'] = os.path.normpath(folder / given['config'])
+        if not Path(given['config']).is_file():
+            there = [str(found) for found in sorted(Path(given['config']).parent.glob('*.py'))]
+            raise ConfigError(
+                f"{key}.config: '{given['config']}' does not exist; {nearest(given['config'], there)}; a path is "
+                "relative to the stages file, and '{{fileDirname}}/x.py' to the file that holds it"
+            )
+    for argument in ('takes', 'cfg_options'):
+        if not isinstance(given.get(argument, {}), Mapping):
+            raise ConfigError(f'{key}.{argument} is {given[argument]!r}; valid: a dict of config key to value')
+    takes = {str(target): source for target, source in given.pop('takes', {}).items() if source is not None}
+    options = {str(target): value for target, value in given.pop('cfg_options', {}).items()}
+    return Stage(name, takes=takes, cfg_options=options, **given)
+
+
+def ordered(stages: Sequence[Stage]) -> list[Stage]:
+    """Sort stages so that each comes after those that it takes from, and otherwise as they were given.
+
+    Raises:
+        ConfigError: If a stage takes from one that does not exist, or stages wait for each other.
+
+    >>> [stage.name for stage in ordered([Stage('b', takes={'load_from': 'a'}), Stage('a')])]
+    ['a', 'b']
+    """
+    names = [stage.name for stage in stages]
+    for stage in stages:
+        for target, source in stage.takes.items():
+            check_known(
+                f"stages.{stage.name}.takes['{target}']", source, [name for name in names if name != stage.name]
+            )
+    waiting, done = list(stages), list[Stage]()
+    while waiting:
+        ready = {stage.name for stage in done}
+        following = next((stage for stage in waiting if set(stage.takes.values()) <= ready), None)
+        if following is None:
+            circle = [waiting[0].name]
+            by_name = {stage.name: stage for stage in waiting}
+            while circle.count(circle[-1]) < 2:
+                circle.append(next(name for name in by_name[circle[-1]].takes.values() if name in by_name))
+            shown = ' takes from '.join(circle[circle.index(circle[-1]) :])
+            raise ConfigError(f'stages: {shown}, so none of them can begin; take one of these entries out')
+        waiting.remove(following)
+        done.append(following)
+    return done
+
+
+def dependents(stages: Sequence[Stage], names: Iterable[str]) -> list[str]:
+    """Return the stages of ``names`` and all that take from them, directly or not.
+
+    >>> dependents([Stage('a'), Stage('b', takes={'load_from': 'a'}), Stage('c')], ['a'])
+    ['a', 'b']
+    """
+    found = set(names)
+    for stage in stages:
+        if found & set(stage.takes.values()):
+            found.add(stage.name)
+    return [stage.name for stage in stages if stage.name in found]
+
+
+def split_options(options: Iterable[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return each stage's ``KEY=VALUE`` strings: those for all stages and, after them, its own (``STAGE:KEY=VALUE``).
+
+    Raises:
+        ConfigError: If an option names a stage that does not exist.
+
+    >>> split_options(['a=1', 'second:a=2'], ['first', 'second'])
+    {'first': ['a=1'], 'second': ['a=1', 'a=2']}
+    """
+    shared: list[str] = []
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for option in options:
+        prefix, colon, rest = option.partition(':')
+        if colon and '=' not in prefix:
+            check_known(f'--cfg-options {option}: the stage', prefix, names)
+            own[prefix].append(rest)
+        else:
+            shared.append(option)
+    return {name: [*shared, *own[name]] for name in names}
+
+
+def place(config: Config, key: str, value: str, stage: Stage) -> None:
+    """Set a key whose parent the config must have.
+
+    Raises:
+        ConfigError: If it has no such parent.
+    """
+    node: Any = config
+    *parents, last = key.split('.')
+    for depth, part in enumerate(parents):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            child = node[int(part)]
+        else:
+            child = node.get(part) if isinstance(node, (dict, Config)) else None
+        if not isinstance(child, (dict, list, tuple)):
+            above = '.'.join(parents[:depth]) or f"'{stage.config}'"
+            known = nearest(part, node) if isinstance(node, (dict, Config)) else 'valid: a position in the list'
+            raise ConfigError(f"stages.{stage.name}.takes: '{key}' is no place, {above} has no dict '{part}'; {known}")
+        node = child
+    if not parents and last not in ('load_from', *config):
+        known = nearest(last, ['load_from', *config])
+        raise ConfigError(f"stages.{stage.name}.takes: '{stage.config}' has no '{last}'; {known}")
+    config.merge_from_dict({key: value})
+
+
+def make_plan(stage: Stage, options: Mapping[str, Any]) -> Plan:
+    """Read a stage's config and refuse what would fail only after earlier stages have been trained.
+
+    Raises:
+        KDPluginsError: If the stage could not run.
+    """
+    if stage.config is None:
+        checkpoint = str(stage.checkpoint)
+        if '://' in checkpoint:
+            return Plan(stage, None, {}, hashlib.sha256(checkpoint.encode()).hexdigest())
+        if not Path(checkpoint).is_file():
+            there = [str(found) for found in Path(checkpoint).parent.glob('*.pth')]
+            raise ConfigError(
+                f"stages.{stage.name}.checkpoint: '{checkpoint}' does not exist; {nearest(checkpoint, there)}"
+            )
+        return Plan(stage, None, {}, file_hash(Path(checkpoint)))
+    config = stage_config(stage, options)
+    check_data(config, ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',))
+    return Plan(stage, config, dict(options), config_hash(config))
+
+
+def stage_config(stage: Stage, options: Mapping[str, Any]) -> Config:
+    """Return the config that a stage trains, with ``'{NAME}'`` in place of the file of the stage NAME.
+
+    Raises:
+        KDPluginsError: If it could not be trained, whatever data there is.
+    """
+    config = load_config(str(stage.config), {**stage.cfg_options, **options})
+    check_trainable(config, str(stage.config))
+    check_classes(config)
+    check_rule(config, stage.pick, stage.ema, f'stages.{stage.name}')
+    for key, source in stage.takes.items():
+        place(config, key, f'{{{source}}}', stage)
+    try:
+        same = Config.fromstring(config.pretty_text, '.py').to_dict() == config.to_dict()
+    except (SyntaxError, NameError, KeyError, TypeError, ValueError):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"stages.{stage.name}.config: '{stage.config}' holds a value that MMEngine cannot write to a file and read "
+            'back (float("inf") is one); replace it by a plain value'
+        )
+    return config

@@ -1,0 +1,173 @@
+"""What the command-line tools share: errors as one sentence, and ``--cfg-options``."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+import warnings
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import Any
+
+from mmengine.config import DictAction
+from mmengine.registry import Registry
+
+from ..errors import KDPluginsError, nearest
+
+USER_ERROR = 2
+_UNREGISTERED = re.compile(r"['\"\\]*([\w.\-]+)['\"\\]* is not in the (?:([\w.]+)::)?(.+?) registry")
+_BUILDING = re.compile(r'class `(\w+)` in \S+\.py: ')
+
+
+class OptionsAction(DictAction):
+    """MMEngine's ``KEY=VALUE ...`` action, with a sentence for what it cannot split."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Merge the pairs of one ``--cfg-options`` into the dict of earlier ones."""
+        for value in values:
+            if '=' not in value:
+                parser.error(f"--cfg-options: '{value}' has no '='; give KEY=VALUE, for example randomness.seed=1")
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError, ArgumentTypeError) as error:
+            parser.error(f'--cfg-options: {" ".join(values)} cannot be read: {error}')
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options`` with OpenMMLab's meaning."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change settings of the config: key=value, lists as key="[a,b]" or key=a,b, nested keys with dots',
+    )
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` strings as a dict, read as ``--cfg-options`` reads them.
+
+    >>> parse_options(['train_cfg.max_epochs=2', 'model.strides=4,8'])
+    {'train_cfg.max_epochs': 2, 'model.strides': [4, 8]}
+    """
+    parser = ArgumentParser()
+    add_cfg_options(parser)
+    return dict(parser.parse_args(['--cfg-options', *options] if options else []).cfg_options)
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """Add ``--launcher`` and ``--local-rank`` with OpenMMLab's meaning."""
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
+    )
+    # `torch.distributed.launch` passes either spelling, by version.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help='set by torch.distributed.launch')
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
+    """Parse arguments and set ``LOCAL_RANK`` where a launcher passed it as an option."""
+    args = parser.parse_args(arguments)
+    if hasattr(args, 'local_rank'):
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def _registered(name: str) -> list[str]:
+    """Return every name in the registries called ``name``, those of the OpenMMLab packages with their scope."""
+    from mmengine import registry
+
+    names: list[str] = []
+    for root in vars(registry).values():
+        if isinstance(root, Registry) and root.name == name:
+            names.extend(root.module_dict)
+            for scope, child in root.children.items():
+                names.extend(found if scope.startswith('mm') else f'{scope}.{found}' for found in child.module_dict)
+    return names
+
+
+def _message(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'Original Traceback' in text:  # from a data-loading worker
+        text = text.strip().splitlines()[-1].partition(': ')[2]
+    return ' '.join(text.split())
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Say in one sentence what the user can act on.
+
+    Args:
+        error: What a tool met.
+
+    Returns:
+        The sentence, or ``None`` where the error is no common mistake and its traceback is worth reading.
+
+    >>> sentence_of(FileNotFoundError(2, 'No such file or directory', 'coco/train.json'))
+    "'coco/train.json' does not exist"
+    >>> sentence_of(ZeroDivisionError('division by zero')) is None
+    True
+    """
+    text = _message(error)
+    if isinstance(error, KDPluginsError):
+        return _BUILDING.sub('', text)
+    found = _UNREGISTERED.search(text)
+    if found:
+        name, scope, registry = found.groups()
+        where = f' of {scope}' if scope else ''
+        return f"type='{name}' is not in the registry '{registry}'{where}; {nearest(name, _registered(registry))}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package '{error.name}' is not installed; tools/doctor.py says how to get it"
+    if isinstance(error, FileNotFoundError):
+        return f"'{error.filename}' does not exist" if error.filename else text
+    if isinstance(error, UnpicklingError):
+        return f'a checkpoint cannot be read safely: {text.partition("WeightsUnpickler error: ")[2] or text}'
+    constructor = re.search(r'(?:([\w.]+)\.)?__init__\(\) (got an unexpected|missing|got multiple).*', text)
+    if isinstance(error, TypeError) and constructor:
+        owner = (_BUILDING.findall(text) or [constructor.group(1) or 'a type of the config'])[-1]
+        return f'{owner}: {text[constructor.start() :].partition("__init__() ")[2]}'
+    return None
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Print what the user can act on as one sentence on stderr and exit with status 2.
+
+    Anything else keeps its traceback, below a first line that says what happened, and exits with status 1.
+    ``KD_DEBUG=1`` shows every traceback.
+    """
+    # MMEngine's import of pkg_resources warns on every start.
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get('KD_DEBUG', '0') not in ('', '0'):
+            raise
+        rank = os.environ.get('RANK', '0')
+        prefix = f'error (rank {rank}): ' if rank != '0' else 'error: '
+        sentence = sentence_of(error)
+        if sentence is None:
+            print(f'{prefix}unexpected {type(error).__name__}: {_message(error)}', file=sys.stderr)
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        print(f'{prefix}{sentence}', file=sys.stderr, flush=True)
+        raise SystemExit(USER_ERROR) from None
+    except KeyboardInterrupt:
+        if os.environ.get('KD_DEBUG', '0') not in ('', '0'):
+            raise
+        print('interrupted; tools/train.py with --resume goes on from the newest checkpoint', file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr, once per job and not once per rank."""
+    if os.environ.get('RANK', '0') == '0':
+        print(f'note: {text}', file=sys.stderr, flush=True)
+
+
+__all__ = ['add_cfg_options', 'add_launcher', 'note', 'one_sentence', 'parse', 'sentence_of']

@@ -1,0 +1,174 @@
+"""What tools/train.py and tools/test.py say and write; no training here, but for two starts of the real command."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_plugins.runner.launch import has_accelerator
+
+pytest.importorskip('mmdet')
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / 'configs' / 'gfl' / 'gfl_r18_bccd.py')
+train, test = import_module('kd_plugins.commands.train'), import_module('kd_plugins.commands.test')
+
+
+def fail(tool, capsys, monkeypatch, *arguments):
+    monkeypatch.delenv('KD_DEBUG', raising=False)
+    monkeypatch.setattr(sys, 'argv', ['tool', *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        tool.main()
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_config_that_does_not_exist(capsys, monkeypatch):
+    said = fail(train, capsys, monkeypatch, CONFIG.replace('r18', 'r19'))
+    assert 'does not exist' in said and "gfl_r18_bccd.py'" in said
+
+
+def test_a_data_root_that_does_not_exist_names_key_and_variable(capsys, monkeypatch):
+    said = fail(train, capsys, monkeypatch, CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere')
+    assert "train_dataloader.dataset.data_root: 'nowhere' does not exist" in said and 'BCCD_ROOT' in said
+
+
+@pytest.mark.skipif(has_accelerator(), reason='there is an accelerator')
+def test_mixed_precision_without_an_accelerator(capsys, monkeypatch):
+    assert '--amp needs an accelerator' in fail(train, capsys, monkeypatch, CONFIG, '--amp')
+
+
+def test_scaling_the_learning_rate_needs_a_base(tmp_path, capsys, monkeypatch):
+    path = tmp_path / 'x.py'
+    path.write_text("default_scope = 'mmengine'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))\n")
+    assert 'auto_scale_lr.base_batch_size' in fail(train, capsys, monkeypatch, str(path), '--auto-scale-lr')
+
+
+def test_a_config_that_does_not_train(tmp_path, capsys, monkeypatch):
+    path = tmp_path / 'x.py'
+    path.write_text("default_scope = 'mmengine'\n")
+    assert "has no 'model'" in fail(train, capsys, monkeypatch, str(path))
+    assert "has no 'model'" in fail(test, capsys, monkeypatch, str(path), 'x.pth')
+
+
+def test_a_model_that_needs_a_gpu_where_there_is_none(tmp_path, capsys, monkeypatch):
+    if has_accelerator():
+        pytest.skip('this machine has one')
+    path = tmp_path / 'x.py'
+    path.write_text(
+        "model = dict(type='VoxelNet', middle_encoder=dict(type='SparseEncoder'))\n"
+        'train_dataloader = dict(batch_size=1)\ntrain_cfg = dict(max_epochs=1)\noptim_wrapper = dict(lr=1)\n'
+    )
+    said = fail(train, capsys, monkeypatch, str(path))
+    assert 'model.middle_encoder is SparseEncoder, whose sparse convolution needs a GPU, and there is none' in said
+
+
+def test_a_truncated_checkpoint_is_refused_before_data_is_read(tmp_path, capsys, monkeypatch):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    assert 'truncated' in fail(test, capsys, monkeypatch, CONFIG, str(path), '--cfg-options', 'test_dataloader.x=1')
+
+
+def test_work_dir_and_amp_have_openmmlabs_meaning(monkeypatch):
+    monkeypatch.setattr(train, 'has_accelerator', lambda: True)
+    args = train.parser().parse_args([CONFIG, '--amp', '--cfg-options', 'randomness.seed=7'])
+    config = train.resolve(args)
+    assert config.work_dir == str(Path('work_dirs') / 'gfl_r18_bccd')
+    assert (config.optim_wrapper.type, config.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    assert config.randomness.seed == 7
+    assert train.resolve(train.parser().parse_args([CONFIG, '--work-dir', 'x'])).work_dir == 'x'
+
+
+def test_resume_takes_no_path_or_one():
+    parser = train.parser()
+    assert parser.parse_args([CONFIG]).resume is None
+    assert parser.parse_args([CONFIG, '--resume']).resume == 'auto'
+    assert parser.parse_args([CONFIG, '--resume', 'x.pth']).resume == 'x.pth'
+
+
+def test_predictions_are_dumped_beside_the_metrics():
+    config = train.resolve(train.parser().parse_args([CONFIG]))
+    test.dump_predictions(config, 'out.pkl')
+    assert [entry['type'] for entry in config.test_evaluator] == ['CocoMetric', 'mmdet.DumpDetResults']
+
+
+def test_showing_predictions_switches_the_hook_on():
+    config = train.resolve(train.parser().parse_args([CONFIG]))
+    test.show_predictions(config, test.parser().parse_args([CONFIG, 'x.pth', '--show-dir', 'painted']))
+    assert config.default_hooks.visualization.draw
+    assert config.default_hooks.visualization.test_out_dir == 'painted'
+
+
+TINY = """
+default_scope = 'mmengine'
+model = dict(type='ToyModel')
+train_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+                        dataset=dict(type='ToyData'))
+train_cfg = dict(by_epoch=True, max_epochs={epochs})
+randomness = dict(seed=3)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-4))
+custom_imports = dict(imports=['toy'], allow_failed_imports=False)
+default_hooks = dict(distill=dict(type='kd_plugins.DistillHook', distillers=dict(f=dict(
+    type='kd_plugins.FeatureDistiller', student='a', teacher='{teacher}', source='student'))))
+"""
+TOY = """
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+
+@DATASETS.register_module()
+class ToyData(torch.utils.data.Dataset):
+    metainfo = {}
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        return dict(inputs=torch.full((3, 8, 8), index / 8), data_samples=None)
+
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 1)
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        out = self.b(self.a(torch.stack(list(inputs))))
+        return dict(loss=out.square().mean()) if mode == 'loss' else out
+"""
+
+
+def start(tmp_path, *options, epochs=1, teacher='b'):
+    (tmp_path / 'toy.py').write_text(TOY)
+    (tmp_path / 'tiny.py').write_text(TINY.format(epochs=epochs, teacher=teacher))
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1'}
+    environment.pop('KD_DEBUG', None)
+    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), 'tiny.py', '--work-dir', 'run', *options]
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def test_train_from_the_command_line_then_resume(tmp_path):
+    first = start(tmp_path)
+    assert first.returncode == 0, first.stderr
+    record = json.loads(next((tmp_path / 'run').glob('*/run.json')).read_text())
+    assert isinstance(record['seed'], int) and record['versions']['torch']
+    assert (tmp_path / 'run' / 'tiny.py').is_file()
+    (tmp_path / 'run' / 'epoch_2.pth').write_bytes(b'killed while writing')
+    second = start(tmp_path, '--resume', epochs=2)
+    assert second.returncode == 0, second.stderr
+    assert 'resumed epoch: 1' in second.stdout + second.stderr
+    torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
+
+
+def test_a_wrong_path_is_one_sentence_without_a_traceback(tmp_path):
+    found = start(tmp_path, teacher='bb')
+    assert found.returncode == 2
+    assert 'Traceback' not in found.stderr
+    last = found.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: distillers.f') and "'bb' names no module" in last and "nearest: 'b'" in last

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from kd_plugins.comparison.plan import Arm, check_fingerprint, final_step, make_arm, plan_runs, train_command
+from kd_plugins.errors import ConfigError
+
+ARMS = [Arm('plain', 'plain.py', 3), Arm('taught', 'taught.py', 3)]
+
+
+def validate(folder, *steps):
+    path = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(''.join(json.dumps({'coco/bbox_mAP': 0.1, 'step': step}) + '\n' for step in steps))
+
+
+def states(root):
+    return {(run.arm.name, run.seed): run.state for run in plan_runs(ARMS, [0, 1], root)}
+
+
+def test_finished_runs_are_kept_interrupted_ones_resumed(tmp_path):
+    validate(tmp_path / 'plain' / 'seed_0', 1, 2, 3)
+    validate(tmp_path / 'plain' / 'seed_1', 1, 2)
+    torch.save({'state_dict': {}}, tmp_path / 'plain' / 'seed_1' / 'epoch_2.pth')
+    assert states(tmp_path) == {
+        ('plain', 0): 'finished',
+        ('taught', 0): 'new',
+        ('plain', 1): 'resume',
+        ('taught', 1): 'new',
+    }
+
+
+def test_a_truncated_checkpoint_alone_means_a_new_start(tmp_path):
+    folder = tmp_path / 'plain' / 'seed_0'
+    folder.mkdir(parents=True)
+    (folder / 'epoch_1.pth').write_bytes(b'PK\x03\x04 cut off')
+    assert states(tmp_path)['plain', 0] == 'new'
+
+
+def test_pairs_of_a_seed_come_together():
+    runs = plan_runs(ARMS, [4, 5], 'nowhere')
+    assert [(run.seed, run.arm.name) for run in runs] == [(4, 'plain'), (4, 'taught'), (5, 'plain'), (5, 'taught')]
+
+
+def test_the_command_resumes_only_where_there_is_something_to_resume(tmp_path):
+    folder = tmp_path / 'plain' / 'seed_0'
+    folder.mkdir(parents=True)
+    torch.save({'state_dict': {}}, folder / 'epoch_1.pth')
+    resumed, new = plan_runs(ARMS, [0], tmp_path)
+    command = train_command('python', Path('train.py'), resumed, ['a=1'])
+    assert command == [
+        'python', 'train.py', 'plain.py', '--work-dir', str(folder), '--resume', '--cfg-options',
+        'a=1', 'randomness.seed=0',
+    ]  # fmt: skip
+    assert '--resume' not in train_command('python', Path('train.py'), new, [])
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+    config = Config({'train_cfg': {'max_epochs': 3}, 'val_cfg': {}, 'x': 1})
+    config.val_cfg = {'type': 'ValLoop'}
+    arm = make_arm('a.py', config)
+    check_fingerprint(tmp_path, arm)
+    check_fingerprint(tmp_path, arm)
+    config.x = 2
+    with pytest.raises(ConfigError, match='other settings'):
+        check_fingerprint(tmp_path, make_arm('a.py', config))
+
+
+def test_arms_and_seeds_must_differ():
+    with pytest.raises(ConfigError, match='both named'):
+        plan_runs([ARMS[0], ARMS[0]], [0], 'x')
+    with pytest.raises(ConfigError, match='repeats one'):
+        plan_runs(ARMS, [0, 0], 'x')
+
+
+def test_a_config_without_validation_cannot_be_compared():
+    with pytest.raises(ConfigError, match='val_cfg is missing'):
+        final_step(Config({'train_cfg': {'max_epochs': 3}}))
+    assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {'type': 'ValLoop'}})) == 7
+    # An empty dict, as in MMPose, is MMEngine's default loop.
+    assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {}})) == 7

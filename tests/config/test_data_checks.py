@@ -1,0 +1,134 @@
+import pytest
+from mmengine.config import Config
+
+from kd_plugins.config.data_checks import check_classes, check_data, dataset_classes
+from kd_plugins.errors import ConfigError
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / 'data' / 'images').mkdir(parents=True)
+    (tmp_path / 'data' / 'train.json').write_text('{}')
+    return tmp_path / 'data'
+
+
+def config(root, **changes):
+    dataset = {
+        'type': 'CocoDataset',
+        'data_root': f'{root}/',
+        'ann_file': 'train.json',
+        'data_prefix': {'img': 'images/'},
+    }
+    return Config({'train_dataloader': {'dataset': {**dataset, **changes}}})
+
+
+def test_data_that_exists_passes(root):
+    check_data(config(root))
+
+
+@pytest.mark.parametrize(
+    'changes, sentence',
+    [
+        ({'data_root': 'nowhere/'}, r"dataset\.data_root: 'nowhere' does not exist"),
+        ({'ann_file': 'trian.json'}, r"ann_file: .*trian\.json' does not exist; nearest: 'train\.json'"),
+        ({'data_prefix': {'img': 'image/'}}, r"data_prefix\.img: .*nearest: 'images'"),
+    ],
+)
+def test_what_does_not_exist_is_named(root, changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_data(config(root, **changes))
+
+
+def test_data_sets_inside_wrappers_are_checked():
+    inner = {'type': 'CocoDataset', 'data_root': 'nowhere/', 'ann_file': 'a.json'}
+    wrapped = {'dataset': {'type': 'RepeatDataset', 'dataset': {'type': 'ConcatDataset', 'datasets': [inner]}}}
+    with pytest.raises(ConfigError, match=r'dataset\.dataset\.datasets\.0\.data_root'):
+        check_data(Config({'train_dataloader': wrapped}))
+
+
+def test_remote_data_is_left_alone():
+    remote = {'type': 'CocoDataset', 'data_root': 's3://bucket/x/', 'ann_file': 's3://bucket/x/a.json'}
+    check_data(Config({'train_dataloader': {'dataset': remote}}))
+
+
+def test_only_the_loaders_that_are_used_are_checked(root):
+    found = config(root)
+    found.val_dataloader = {'dataset': {'type': 'CocoDataset', 'data_root': 'nowhere/'}}
+    check_data(found, ('train_dataloader',))
+
+
+def test_annotations_of_the_evaluator_are_checked(root):
+    found = Config({'val_dataloader': {}, 'val_evaluator': [{'type': 'CocoMetric', 'ann_file': f'{root}/vall.json'}]})
+    with pytest.raises(ConfigError, match=r'val_evaluator\.0\.ann_file'):
+        check_data(found)
+
+
+def test_the_environment_variable_that_sets_a_root_is_named(tmp_path):
+    path = tmp_path / 'x.py'
+    path.write_text(
+        "root = '{{$MY_ROOT:nowhere}}'\ntrain_dataloader = dict(dataset=dict(type='A', data_root=root, ann_file='a'))\n"
+    )
+    with pytest.raises(ConfigError, match='environment variable MY_ROOT'):
+        check_data(Config.fromfile(path))
+
+
+def test_another_number_of_classes_names_both(root):
+    found = config(root, metainfo={'classes': ('a', 'b')})
+    found.default_scope = 'mmdet'
+    found.model = {
+        'type': 'X',
+        'roi_head': {'bbox_head': [{'type': 'Y', 'num_classes': 2}]},
+        'rpn_head': {'num_classes': 1},
+    }
+    check_classes(found)
+    found.model.roi_head.bbox_head[0].num_classes = 80
+    with pytest.raises(
+        ConfigError, match=r'model\.roi_head\.bbox_head\.0\.num_classes is 80, but .* 2 classes \(a, b\)'
+    ):
+        check_classes(found)
+
+
+@pytest.mark.parametrize(
+    ('scope', 'model', 'sentence'),
+    [
+        ('mmseg', {'decode_head': {'num_classes': 19}}, r'model\.decode_head\.num_classes is 19, but .* 2 classes'),
+        (
+            'mmseg',  # the one that is forgotten
+            {'decode_head': {'num_classes': 2}, 'auxiliary_head': [{'num_classes': 2}, {'num_classes': 19}]},
+            r'model\.auxiliary_head\.1\.num_classes is 19',
+        ),
+        ('mmseg', {'auxiliary_head': {'type': 'STDCHead', 'num_classes': 1}}, None),
+        ('mmdet3d', {'bbox_head': {'type': 'Anchor3DHead', 'num_classes': 3}}, r'bbox_head\.num_classes is 3'),
+        ('mmdet3d', {'roi_head': {'bbox_head': {'type': 'PointRCNNBboxHead', 'num_classes': 1}}}, None),
+        ('mmdet', {'bbox_head': {'type': 'mmdet.GroundingDINOHead', 'num_classes': 256}}, None),
+        ('mmpretrain', {'head': {'num_classes': 1000}}, None),
+    ],
+)
+def test_heads_of_every_scope(root, scope, model, sentence):
+    found = config(root, metainfo={'classes': ('a', 'b')})
+    found.default_scope = scope
+    found.model = {'type': 'X', **model}
+    if sentence is None:
+        check_classes(found)
+    else:
+        with pytest.raises(ConfigError, match=sentence):
+            check_classes(found)
+
+
+def test_classes_come_from_the_type_where_the_config_names_none(root):
+    pytest.importorskip('mmdet.datasets')
+    assert len(dataset_classes(config(root, type='mmdet.CocoDataset')) or ()) == 80
+    found = config(root, type='CocoDataset')
+    assert dataset_classes(found) is None  # no scope says whose
+    found.default_scope = 'mmdet'
+    assert len(dataset_classes(found) or ()) == 80
+    found.model = {'type': 'X', 'bbox_head': {'num_classes': 3}}
+    with pytest.raises(ConfigError, match=r'bbox_head\.num_classes is 3, but .* 80 classes \(person, '):
+        check_classes(found)
+
+
+def test_a_panoptic_data_set_gives_detection_heads_its_things(root):
+    pytest.importorskip('mmdet.datasets')
+    found = config(root, type='CocoPanopticDataset')
+    found.default_scope = 'mmdet'
+    assert len(dataset_classes(found) or ()) == 80

@@ -1,0 +1,68 @@
+import pytest
+from mmengine.config import Config
+
+from kd_plugins.config.loading import load_config, register_scope, unknown_options
+from kd_plugins.errors import ConfigError, MissingDependencyError
+
+
+@pytest.fixture
+def plain(tmp_path):
+    path = tmp_path / 'plain.py'
+    path.write_text("default_scope = 'mmengine'\nrandomness = dict(seed=1)\nmodel = dict(type='X', steps=[1, 2])\n")
+    return path
+
+
+def test_options_change_the_config(plain):
+    config = load_config(str(plain), {'randomness.seed': 5, 'model.steps': [3]})
+    assert config.randomness.seed == 5
+    assert config.model.steps == [3]
+
+
+def test_distillation_as_a_whole_can_be_switched_off(plain, tmp_path):
+    plain.write_text(plain.read_text() + "default_hooks = dict(distill=dict(type='kd_plugins.DistillHook'))\n")
+    changed = load_config(str(plain), {'default_hooks.distill': None, 'default_hooks.timer': None})
+    assert 'distill' not in changed.default_hooks
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = './plain.py'\ndefault_hooks = dict(distill=None, timer=None)\n")
+    assert load_config(str(child)).default_hooks == {'timer': None}  # which a runner understands
+
+
+def test_an_option_below_a_plain_value_names_the_option(plain):
+    with pytest.raises(ConfigError, match=r'--cfg-options: randomness\.seed\.x=1 does not fit'):
+        load_config(str(plain), {'randomness.seed.x': 1})
+
+
+def test_a_misspelt_option_is_remarked_with_the_nearest(plain, capsys):
+    load_config(str(plain), {'randomness.sed': 1})
+    assert "randomness has no 'sed'; nearest: 'seed'" in capsys.readouterr().err
+
+
+def test_an_argument_beside_a_type_is_not_remarked():
+    assert unknown_options(Config({'model': {'type': 'X', 'depth': 1}}), {'model.dept': 2}) == []
+
+
+def test_a_config_that_does_not_exist_names_the_nearest(plain):
+    with pytest.raises(ConfigError, match=r"does not exist; nearest: '.*plain\.py'"):
+        load_config(str(plain.with_name('plan.py')))
+
+
+def test_a_missing_config_of_a_package_names_its_neighbours():
+    pytest.importorskip('mmdet')
+    with pytest.raises(ConfigError, match=r"[^']' does not exist; nearest: 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'"):
+        load_config('mmdet::gfl/gfl_r50_fpn_1x_coc.py')
+    with pytest.raises(ConfigError, match=r"does not exist; '.*/nowhere' holds no config$"):
+        load_config('mmdet::nowhere/x.py')
+
+
+def test_a_config_that_cannot_be_parsed_is_a_sentence(tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('model = dict(\n')
+    with pytest.raises(ConfigError, match='SyntaxError'):
+        load_config(str(path))
+
+
+def test_a_package_that_is_not_installed_names_its_extra():
+    with pytest.raises(MissingDependencyError, match='mmnothing'):
+        register_scope('mmnothing')
+    with pytest.raises(ConfigError, match="nearest: 'mmdet'"):
+        register_scope('mdet')

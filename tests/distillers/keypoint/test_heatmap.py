@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from kd_plugins.distillers import HeatmapDistiller
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses import keypoint_kl
+from kd_plugins.registry import MODELS
+from tests.distillers.common import check_step
+from tests.distillers.keypoint.estimators import JOINTS, WEIGHT, distilled, estimator, labelled
+
+HEAD = {'type': 'HeatmapHead', 'out_channels': JOINTS, 'deconv_out_channels': (8,), 'deconv_kernel_sizes': (4,)}
+
+
+def taps(*sizes: tuple[int, int], images: int = 2, joints: int = JOINTS) -> tuple[dict, dict]:
+    student, teacher = ({'heatmap': [torch.randn(images, joints, *size) for size in sizes]} for _ in range(2))
+    return student, teacher
+
+
+def gaussian(size: tuple[int, int], sigma: float, height: float) -> torch.Tensor:
+    """A target of MMPose's codecs: a Gaussian around the centre, cut off at three sigma."""
+    rows, columns = (torch.arange(n, dtype=torch.float64) - n // 2 for n in size)
+    target = torch.exp(-(rows[:, None] ** 2 + columns**2) / (2 * sigma**2))
+    return height * target * (rows[:, None].abs() <= 3 * sigma) * (columns.abs() <= 3 * sigma)
+
+
+@pytest.mark.parametrize(('size', 'sigma'), [((64, 48), 2.0), ((96, 72), 3.0)], ids=str)
+@pytest.mark.parametrize(
+    ('beta', 'shares'), [(5, [0.28, 0.17, 0.10]), (10, [0.96, 0.79, 0.28]), (20, [1.0, 1.0, 0.96])]
+)
+def test_the_default_factor(size: tuple[int, int], sigma: float, beta: float, shares: list[float]) -> None:
+    """How much of the distribution lies under the peak is what the documentation says, at both usual input sizes."""
+    for height, share in zip((1.0, 0.8, 0.5), shares):
+        heatmap = gaussian(size, sigma, height)
+        distribution = (beta * heatmap).flatten().softmax(0)
+        assert distribution[heatmap.flatten() > 0].sum().item() == pytest.approx(share, abs=0.008)
+
+
+@pytest.mark.parametrize('reduction', ['task', 'mean'])
+def test_value_by_definition(reduction: str) -> None:
+    distiller = HeatmapDistiller(reduction=reduction, beta=2.0, visible_only=True)
+    student, teacher = taps((3, 4))
+    distiller.build(student, teacher)
+    found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    total = 0.0
+    for n in range(2):
+        for k in range(JOINTS):
+            p, q = (torch.exp(2.0 * x['heatmap'][0][n, k].detach().double()) for x in (teacher, student))
+            p, q = p / p.sum(), q / q.sum()
+            total += float(WEIGHT[n, k] * (p * (p / q).log()).sum())
+    mean = total / (2 * JOINTS)
+    assert found.item() == pytest.approx(mean / 12 if reduction == 'task' else mean, rel=1e-5)
+
+
+@pytest.mark.parametrize('times', [1, 4])
+def test_ratio_to_the_task_loss(times: int) -> None:
+    """Both are means over the batch: the ratio is the same in any."""
+    losses = pytest.importorskip('mmpose.models.losses')
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs, truth = torch.rand(3, 2, JOINTS, 8, 6, generator=generator).repeat(1, times, 1, 1, 1)
+    weight = WEIGHT.repeat(times, 1)
+    task = losses.KeypointMSELoss(use_target_weight=True)(ours, truth, weight)
+    found = HeatmapDistiller()({'heatmap': [ours]}, {'heatmap': [theirs]}, labelled(None))['loss_kpt']
+    once = HeatmapDistiller()({'heatmap': [ours[:2]]}, {'heatmap': [theirs[:2]]}, labelled(None))['loss_kpt']
+    torch.testing.assert_close(found / task, once / losses.KeypointMSELoss(True)(ours[:2], truth[:2], WEIGHT))
+
+
+@pytest.mark.parametrize(
+    ('height', 'shift', 'value'), [(0.0, 0, 0.00175), (0.7, 0, 0.00013), (1.0, 1, 0.00029), (1.0, 3, 0.00174)]
+)
+def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shift: int, value: float) -> None:
+    """With the default weight of 1, taught by the target itself, where the student's peak is low or off by pixels."""
+    target = gaussian((64, 48), 2.0, 1.0)
+    ours = (height * target.roll(shift, 1))[None, None].clone().requires_grad_()
+    found = HeatmapDistiller()({'heatmap': [ours]}, {'heatmap': [target[None, None]]}, labelled(None, 1))['loss_kpt']
+    assert found.item() == pytest.approx(value, abs=5e-6)
+    (distillation,) = torch.autograd.grad(found, ours)
+    (task,) = torch.autograd.grad((ours - target).square().mean(), ours)
+    assert 0.5 < distillation.norm() / task.norm() < 2.0
+
+
+@pytest.mark.parametrize('reduction', ['task', 'mean'])
+def test_stages_are_summed(reduction: str) -> None:
+    distiller = HeatmapDistiller('head.predict_layers.*', reduction=reduction)
+    student, teacher = taps((4, 3), (8, 6))
+    distiller.build(student, teacher)
+    found = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
+    single = [
+        HeatmapDistiller(reduction=reduction)({'heatmap': [s.detach()]}, {'heatmap': [t]}, labelled(None))['loss_kpt']
+        for s, t in zip(student['heatmap'], teacher['heatmap'])
+    ]
+    torch.testing.assert_close(found, single[0] + single[1])
+
+
+def test_weights_of_several_levels() -> None:
+    """MSPN labels every level; a joint counts where one of them does."""
+    distiller = HeatmapDistiller(visible_only=True)
+    batch = labelled(WEIGHT)
+    for sample, row in zip(batch.data_samples or (), WEIGHT):
+        sample.gt_instance_labels.keypoint_weights = torch.stack([row, torch.zeros_like(row)])[:, None]
+    student, teacher = taps((4, 3))
+    found = check_step(distiller, student, teacher, batch)['loss_kpt']
+    assert found == check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+
+
+@pytest.mark.parametrize('visible_only', [False, True])
+def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
+    distiller = HeatmapDistiller(visible_only=visible_only)
+    assert check_step(distiller, *taps((4, 3), images=0), labelled(WEIGHT[:0]))['loss_kpt'] == 0
+    found = check_step(distiller, *taps((4, 3)), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
+    assert (found == 0) == visible_only
+
+
+def test_equal_networks_lose_nothing() -> None:
+    student, _ = taps((4, 3))
+    teacher = {'heatmap': [student['heatmap'][0].clone()]}
+    assert check_step(HeatmapDistiller(), student, teacher, labelled(None))['loss_kpt'].abs() < 1e-6
+
+
+def test_head_of_mmpose() -> None:
+    student = estimator(HEAD)
+    losses = distilled(student, {'type': 'kd_plugins.HeatmapDistiller', 'visible_only': True})
+    assert losses['distill.pose.loss_kpt'] > 0
+    assert student.head.final_layer.weight.grad.abs().sum() > 0
+
+
+def test_peak_of_the_codec() -> None:
+    """MSPN's targets have a peak of 255: a factor 255 times smaller gives the same distribution, and its task loss and
+    gradients are 255 * 255 and 255 times larger."""
+    codec = {'type': 'MegviiHeatmap', 'input_size': (48, 64), 'heatmap_size': (12, 16), 'kernel_size': 5}
+    student, teacher = estimator({**HEAD, 'decoder': codec}), estimator(HEAD)
+    distiller = HeatmapDistiller()
+    distiller.bind(student, teacher)
+    ours, theirs = taps((4, 3))
+    found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
+    flat = [x['heatmap'][0].detach().flatten(2) for x in (ours, theirs)]
+    expected = keypoint_kl([flat[0] / 255], [flat[1]], 10.0, reduction='mean') * 255**2 / 12
+    torch.testing.assert_close(found, expected)
+
+
+def sentence(match: str) -> Any:
+    return pytest.raises(ConfigError, match=match)
+
+
+def test_config_sentences() -> None:
+    with sentence("reduction is 'reference'; valid: 'task', 'mean'"):
+        HeatmapDistiller(reduction='reference')
+    with sentence('beta is -1'):
+        HeatmapDistiller(beta=-1)
+    model = torch.nn.Identity()
+    with sentence("heatmap: 'head.final_layer' would teach itself; .* or teacher_heatmap"):
+        HeatmapDistiller().bind(model, model)
+    student, teacher = estimator(HEAD), estimator(HEAD)
+    with sentence("heatmap: 'head.final' names no module of the student; nearest: 'head.final_layer'"):
+        HeatmapDistiller('head.final').bind(student, teacher)
+    offsets = estimator({**HEAD, 'out_channels': 3 * JOINTS, 'loss': {'type': 'CombinedTargetMSELoss'}})
+    with sentence('HeatmapHead of the teacher gives two offset maps .*; use FeatureDistiller'):
+        HeatmapDistiller().bind(student, offsets)
+
+
+def test_shape_sentences() -> None:
+    distiller = MODELS.build({'type': 'kd_plugins.HeatmapDistiller'})
+    distiller.key = 'distillers.pose'
+    student, _ = taps((8, 6))
+    with sentence('distillers.pose.heatmap: the teacher predicts 17 keypoints where the student predicts 5'):
+        distiller.build(student, taps((8, 6), joints=17)[1])
+    with sentence('teacher are 16x12 and those of the student 8x6; use .* same input_size and heatmap_size'):
+        distiller.build(student, taps((16, 12))[1])
+    with sentence('student gives 1 heatmaps and the teacher 2'):
+        distiller.build(student, taps((8, 6), (8, 6))[1])
+    flat = {'heatmap': [torch.zeros(2, 5, 8)]}
+    with sentence(r"'head.final_layer' has shape \(2, 5, 8\); it must be \(N, keypoints, H, W\)"):
+        distiller.build(flat, flat)
+    with sentence('visible_only is True'):
+        HeatmapDistiller(visible_only=True)(*taps((8, 6)), labelled(None))

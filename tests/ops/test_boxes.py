@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.ops.boxes import aligned_iou, centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+
+
+def random_boxes(*shape: int) -> Tensor:
+    corner = torch.rand(*shape, 2) * 50
+    return torch.cat([corner, corner + torch.rand(*shape, 2) * 30], dim=-1)
+
+
+def test_iou_is_mmdet() -> None:
+    bbox = pytest.importorskip('mmdet.structures.bbox')
+    torch.manual_seed(0)
+    first, second = random_boxes(2, 40), random_boxes(2, 7)
+    torch.testing.assert_close(pairwise_iou(first, second), bbox.bbox_overlaps(first, second))
+    other = random_boxes(2, 40)
+    torch.testing.assert_close(aligned_iou(first, other), bbox.bbox_overlaps(first, other, is_aligned=True))
+    assert (pairwise_iou(first, second) > 0.1).sum() > 10
+
+
+def test_iou_by_hand() -> None:
+    box = torch.tensor([[0.0, 0.0, 4.0, 2.0]])
+    others = torch.tensor([[0.0, 0.0, 4.0, 2.0], [2.0, 0.0, 6.0, 2.0], [5.0, 5.0, 6.0, 6.0], [1.0, 1.0, 1.0, 1.0]])
+    torch.testing.assert_close(pairwise_iou(box, others), torch.tensor([[1.0, 1 / 3, 0.0, 0.0]]))
+
+
+def test_boxes_without_area_give_no_nan() -> None:
+    zero = torch.zeros(1, 4)
+    assert pairwise_iou(zero, zero).tolist() == [[0.0]]
+    assert pairwise_iou(torch.zeros(3, 4), torch.zeros(0, 4)).shape == (3, 0)
+    turned = torch.tensor([[4.0, 4.0, 0.0, 0.0]])
+    assert pairwise_iou(turned, turned).tolist() == [[0.0]]
+
+
+def test_decoding_is_gfl_head() -> None:
+    """``Integral`` and ``distance2bbox`` on the locations of the real anchor generator."""
+    gfl = pytest.importorskip('mmdet.models.dense_heads.gfl_head')
+    from mmdet.structures.bbox import distance2bbox
+
+    logits = torch.randn(30, 4, 17)
+    distances = expected_distances(logits)
+    torch.testing.assert_close(distances, gfl.Integral(16)(logits.reshape(30, 68)))
+    centers = torch.rand(30, 2) * 64
+    torch.testing.assert_close(distances_to_boxes(centers, distances), distance2bbox(centers, distances))
+
+
+def test_expected_distances_of_sure_edges() -> None:
+    logits = torch.full((1, 4, 9), -1e4)
+    for edge, distance in enumerate([0, 3, 8, 5]):
+        logits[0, edge, distance] = 1e4
+    assert expected_distances(logits).tolist() == [[0.0, 3.0, 8.0, 5.0]]
+
+
+def test_centers_inside_is_strict() -> None:
+    points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
+    assert centers_inside(points, boxes).tolist() == [[False, False], [True, False], [False, False], [False, False]]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from kd_plugins.losses import localization_loss, quality_focal_kd_loss, softmax_kl_loss
+from kd_plugins.ops.reduction import (
+    global_mean,
+    global_normalizer,
+    mean_over_images,
+    mean_per_image,
+    to_float,
+    weighted_mean,
+)
+
+
+def test_global_mean_leaves_its_argument_alone() -> None:
+    value = torch.ones((), requires_grad=True)
+    mean = global_mean(value)
+    assert not mean.requires_grad and mean.data_ptr() != value.data_ptr()
+
+
+def test_weighted_mean() -> None:
+    loss = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 3.0]], requires_grad=True)
+    value = weighted_mean(loss, weight)
+    value.backward()
+    assert value.item() == 13 / 4
+    assert loss.grad is not None and torch.equal(loss.grad, weight.detach() / 4)
+    assert weight.grad is None
+
+
+def test_normaliser_has_a_floor() -> None:
+    assert global_normalizer(torch.tensor(0.1), 1.0) == 1.0
+    assert global_normalizer(torch.tensor(3.0), 1.0) == 3.0
+
+
+def test_means_of_nothing() -> None:
+    assert mean_over_images(torch.zeros(0)) == 0
+    assert mean_per_image(torch.zeros(2, 3, 0)).tolist() == [0.0, 0.0]
+    assert mean_per_image(torch.zeros(0, 3)).shape == (0,)
+    assert mean_per_image(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+
+
+def test_to_float() -> None:
+    assert to_float(torch.zeros(1, dtype=torch.float16)).dtype == torch.float32
+    assert to_float(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+def _data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    student, teacher = torch.randn(2, 5, 4, 6, generator=generator, dtype=torch.float64)
+    # Rank 1 gets images 2 to 4; image 3 has weight 0.
+    return student, teacher, torch.tensor([0.1, 2.0, 0.5, 0.0, 1.0], dtype=torch.float64)
+
+
+def _losses(student: torch.Tensor, teacher: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    unsure = teacher - 8.0  # the floor of the normaliser holds on each rank alone, not over both
+    return {
+        'localization': localization_loss(student, teacher, weight, 5.0),
+        'softmax': softmax_kl_loss([student], [teacher], 2.0),
+        'sigmoid': quality_focal_kd_loss([student], [teacher]),
+        'sigmoid_floor': quality_focal_kd_loss([student], [unsure]),
+        'sigmoid_near_floor': quality_focal_kd_loss([student], [teacher - 3.0]),
+        'images': mean_over_images(mean_per_image((student - teacher).square())),
+        'tiny_weights': localization_loss(student, teacher, weight * 1e-7, 5.0),
+    }
+
+
+def _worker(rank: int, folder: str, images: list[slice]) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    student, teacher, weight = (x[images[rank]] for x in _data())
+    student.requires_grad_()
+    grads = {}
+    for name, loss in _losses(student, teacher, weight).items():
+        (grads[name],) = torch.autograd.grad(loss, student)
+    torch.save(grads, f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize('images', [[slice(0, 2), slice(2, 5)], [slice(0, 0), slice(0, 5)]], ids=['2+3', '0+5'])
+def test_two_ranks_equal_one_process(tmp_path: Path, images: list[slice]) -> None:
+    mp.spawn(_worker, args=(str(tmp_path), images), nprocs=2)
+    student, teacher, weight = _data()
+    student.requires_grad_()
+    ranks = [torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(2)]
+    for name, loss in _losses(student, teacher, weight).items():
+        (whole,) = torch.autograd.grad(loss, student)
+        # DDP averages the gradients of the parameters over ranks, so each sample's share is halved.
+        split = torch.cat([rank[name] for rank in ranks]) / 2
+        torch.testing.assert_close(split, whole, msg=lambda text, name=name: f'{name}: {text}')

@@ -1,0 +1,72 @@
+"""Processes that train: their last words, their end with ours, the folder that they keep."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from mmengine.config import Config
+
+from kd_plugins.errors import ConfigError, KDPluginsError
+from kd_plugins.runner.processes import exclusive, execute, training_length
+
+
+def python(text):
+    return [sys.executable, '-c', text]
+
+
+def test_the_last_words_are_those_of_this_start(tmp_path):
+    log = tmp_path / 'x.log'
+    log.write_text('error: of an earlier start\n')
+    with pytest.raises(KDPluginsError, match='ended with status 3: gave up$'):
+        execute(python("import sys; print('gave up'); sys.exit(3)"), log)
+    assert log.read_text().startswith('error: of an earlier start\n')
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
+def test_a_process_that_was_killed_is_said_to_be(tmp_path):
+    with pytest.raises(KDPluginsError, match=r'ended with signal SIGKILL: nothing'):
+        execute(python('import os; os.kill(os.getpid(), 9)'), tmp_path / 'x.log')
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
+def test_an_interruption_ends_the_process(tmp_path):
+    log = tmp_path / 'x.log'
+
+    def interrupt():
+        while not log.is_file() or not log.read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), 2)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    # A shell starts what it puts into the background with interruptions ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute(python('import os, time; print(os.getpid(), flush=True); time.sleep(60)'), log)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX locks')
+def test_a_folder_is_kept_by_a_training_that_outlives_its_parent(tmp_path):
+    with exclusive(tmp_path) as held:
+        with pytest.raises(ConfigError, match='is still running'), exclusive(tmp_path):
+            pass
+        child = subprocess.Popen(python('input()'), stdin=subprocess.PIPE, pass_fds=held)
+    with pytest.raises(ConfigError, match='is still running'), exclusive(tmp_path):
+        pass
+    child.communicate(b'\n')
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_training_has_a_length():
+    assert training_length(Config({'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 7}})) == ('iter', 7)
+    with pytest.raises(ConfigError, match='neither max_epochs nor max_iters'):
+        training_length(Config({'train_cfg': {}}))

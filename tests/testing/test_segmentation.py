@@ -1,0 +1,54 @@
+"""Generated images for MMSegmentation, and what is stripped from its configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+pytest.importorskip('mmseg')
+
+from kd_plugins.testing import strip_pretrained, use_generated_data
+from kd_plugins.testing.segmentation import IGNORED, GeneratedSegmentation
+
+
+def config(**changes: Any) -> Config:
+    model = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3, size=(512, 1024)),
+        decode_head=[dict(num_classes=19), dict(num_classes=19)],
+        auxiliary_head=dict(num_classes=7),
+    )
+    return Config(dict(default_scope='mmseg', model={**model, **changes}, train_dataloader=dict(dataset=dict())))
+
+
+def test_items() -> None:
+    dataset = GeneratedSegmentation(('a', 'b', 'c'), size=(64, 96), channels=4, images=3, length=10)
+    assert len(dataset) == 10
+    for index in range(4):
+        item = dataset[index]
+        labels = item['data_samples'].gt_sem_seg.data
+        assert item['inputs'].shape == (4, 64, 96) and item['inputs'].dtype == torch.uint8
+        assert labels.shape == (1, 64, 96) and set(labels.unique().tolist()) == {0, 1, 2, IGNORED}
+    assert dataset[0]['inputs'].equal(dataset[3]['inputs'])
+    dataset[0]['data_samples'].gt_sem_seg.data.zero_()
+    assert dataset[0]['data_samples'].gt_sem_seg.data.any()
+
+
+def test_of_a_config() -> None:
+    found = config()
+    use_generated_data(found)
+    dataset = found.train_dataloader.dataset
+    assert len(dataset.classes) == 19 and found.model.data_preprocessor.size == dataset['size'] == (128, 128)
+    divisor = dict(type='SegDataPreProcessor', mean=[0.0], std=[1.0], size_divisor=32)
+    found = config(data_preprocessor=divisor)
+    use_generated_data(found)
+    assert found.train_dataloader.dataset.channels == 1 and found.model.data_preprocessor.get('size') is None
+
+
+def test_pretrained_of_the_older_kind() -> None:
+    found = config(pretrained='open-mmlab://resnet50_v1c', backbone=dict(pretrained=None))
+    assert list(strip_pretrained(found.model)) == ['.pretrained (open-mmlab://resnet50_v1c)']
+    assert found.model.pretrained is None

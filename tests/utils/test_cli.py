@@ -1,0 +1,83 @@
+import argparse
+
+import pytest
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of
+
+
+def parse(*values):
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    return parser.parse_args(['--cfg-options', *values]).cfg_options
+
+
+def test_options_have_openmmlabs_meaning():
+    assert parse('a.b=1', 'c=x,y', 'd="[(1,2)]"') == {'a.b': 1, 'c': ['x', 'y'], 'd': [(1, 2)]}
+
+
+def test_an_option_without_a_value_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse('a')
+    assert stopped.value.code == 2
+    assert "'a' has no '='" in capsys.readouterr().err
+
+
+def test_a_known_mistake_is_one_line_and_status_2(capsys, monkeypatch):
+    monkeypatch.delenv('KD_DEBUG', raising=False)
+    with pytest.raises(SystemExit) as stopped, one_sentence():
+        raise ConfigError("a.b is 'x'; nearest: 'y'")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: a.b is 'x'; nearest: 'y'\n"
+
+
+def test_anything_else_begins_with_a_sentence_and_keeps_its_traceback(capsys, monkeypatch):
+    monkeypatch.delenv('KD_DEBUG', raising=False)
+    with pytest.raises(SystemExit) as stopped, one_sentence():
+        raise ZeroDivisionError('division by zero')
+    assert stopped.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == 'error: unexpected ZeroDivisionError: division by zero'
+    assert any('Traceback' in line for line in lines)
+
+
+def test_debug_mode_lets_everything_through(monkeypatch):
+    monkeypatch.setenv('KD_DEBUG', '1')
+    with pytest.raises(ConfigError), one_sentence():
+        raise ConfigError('x')
+
+
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    monkeypatch.delenv('KD_DEBUG', raising=False)
+    with pytest.raises(SystemExit) as stopped, one_sentence():
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    assert '--resume' in capsys.readouterr().err
+
+
+def test_a_name_that_no_registry_knows_gets_its_nearest():
+    from mmengine.registry import HOOKS
+
+    with pytest.raises(KeyError) as caught:
+        HOOKS.build({'type': 'kd_plugins.DistilHook'})
+    assert "nearest: 'kd_plugins.DistillHook'" in (sentence_of(caught.value) or '')
+
+
+def test_an_unknown_argument_names_its_type():
+    from mmengine.registry import HOOKS
+
+    with pytest.raises(TypeError) as caught:
+        HOOKS.build({'type': 'LoggerHook', 'interal': 3})
+    assert sentence_of(caught.value) == "LoggerHook: got an unexpected keyword argument 'interal'"
+
+
+def test_a_sentence_from_a_data_loading_worker_is_its_last_line():
+    text = (
+        'Caught FileNotFoundError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  x\n'
+    )
+    error = FileNotFoundError(text + "FileNotFoundError: [Errno 2] No such file or directory: 'a.jpg'\n")
+    assert sentence_of(error) == "[Errno 2] No such file or directory: 'a.jpg'"
+
+
+def test_a_missing_package_is_named():
+    assert 'mmpose' in (sentence_of(ModuleNotFoundError("No module named 'mmpose'", name='mmpose')) or '')
