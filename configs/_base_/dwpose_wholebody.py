@@ -12,7 +12,7 @@ dwpose_stage1 = dict(
         ),
         feature=dict(
             type='kd_plugins.FeatureDistiller',
-            student='backbone',
+            student_tap='backbone',
             reduction='sum',
             weight=dict(type='kd_plugins.LinearDecay', value=7e-5),
         ),

@@ -20,7 +20,7 @@ default_hooks = dict(
             # Both weights by the gradient on a student of 14 epochs: as much as the task's, and a twentieth of it.
             feature=dict(
                 type='kd_plugins.FeatureDistiller',
-                student='backbone',
+                student_tap='backbone',
                 kind='mse',
                 reduction='sum',
                 weight=dict(type='kd_plugins.LinearDecay', value=1e-6),

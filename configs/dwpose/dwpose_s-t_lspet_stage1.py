@@ -19,7 +19,7 @@ default_hooks = dict(
             ),
             feature=dict(
                 type='kd_plugins.FeatureDistiller',
-                student='backbone',
+                student_tap='backbone',
                 kind='mse',
                 reduction='sum',
                 weight=dict(type='kd_plugins.LinearDecay', value=7e-5),

@@ -7,7 +7,7 @@ default_hooks = dict(
             graph=None,
             features=dict(
                 type='kd_plugins.FeatureDistiller',
-                student='neck.fpn_convs.*',
+                student_tap='neck.fpn_convs.*',
                 kind='mse',
                 weight=dict(type='kd_plugins.LinearWarmup', value=0.01, end=100),
             ),

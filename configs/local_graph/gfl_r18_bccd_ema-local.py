@@ -3,11 +3,11 @@ _base_ = '../gfl/gfl_r18_bccd.py'
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
-        teacher=dict(type='kd_plugins.EMATeacher', momentum=0.02, begin=10, by_epoch=True, forward='extract_feat'),
+        teacher=dict(type='kd_plugins.EMATeacher', momentum=0.02, begin=10, by_epoch=True, mode='extract_feat'),
         distillers=dict(
             graph=dict(
                 type='kd_plugins.LocalGraphDistiller',
-                student='neck.fpn_convs.*',
+                student_tap='neck.fpn_convs.*',
                 num_points=256,
                 num_neighbours=16,
                 weight=dict(type='kd_plugins.LinearWarmup', value=0.5, begin=10, end=11, by_epoch=True),

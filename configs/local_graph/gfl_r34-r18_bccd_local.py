@@ -7,12 +7,12 @@ default_hooks = dict(
             type='kd_plugins.FrozenTeacher',
             config='configs/gfl/gfl_r34_bccd.py',
             checkpoint='{{$BCCD_R34:work_dirs/gfl_r34_bccd/epoch_16.pth}}',
-            forward='extract_feat',
+            mode='extract_feat',
         ),
         distillers=dict(
             graph=dict(
                 type='kd_plugins.LocalGraphDistiller',
-                student='neck.fpn_convs.*',
+                student_tap='neck.fpn_convs.*',
                 num_points=256,
                 num_neighbours=16,
                 weight=dict(type='kd_plugins.LinearWarmup', value=0.25, end=100),

@@ -5,11 +5,11 @@ custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
-        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4, forward='extract_feat'),
+        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4, mode='extract_feat'),
         distillers=dict(
             local=dict(
                 type='kd_plugins.LocalGraphDistiller',
-                student='voxel_encoder',
+                student_tap='voxel_encoder',
                 points='voxel',
                 importance='count',
                 num_points=6000,

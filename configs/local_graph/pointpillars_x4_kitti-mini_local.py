@@ -8,12 +8,12 @@ default_hooks = dict(
             type='kd_plugins.FrozenTeacher',
             config='configs/local_graph/pointpillars_kitti-mini.py',
             checkpoint='{{$KITTI_TEACHER:work_dirs/pointpillars_kitti-mini/epoch_15.pth}}',
-            forward='extract_feat',
+            mode='extract_feat',
         ),
         distillers=dict(
             local=dict(
                 type='kd_plugins.LocalGraphDistiller',
-                student='voxel_encoder',
+                student_tap='voxel_encoder',
                 points='voxel',
                 importance='count',
                 num_points=1500,

@@ -5,11 +5,11 @@ custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
-        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4, forward='extract_feat'),
+        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4, mode='extract_feat'),
         distillers=dict(
             features=dict(
                 type='kd_plugins.FeatureDistiller',
-                student='neck.fpn_convs.*',
+                student_tap='neck.fpn_convs.*',
                 kind='channel_wise',
                 weight=dict(type='kd_plugins.LinearWarmup', value=10.0, end=500),
             )

@@ -14,7 +14,7 @@ default_hooks = dict(
             ),
             features=dict(
                 type='kd_plugins.FeatureDistiller',
-                student='neck.out_convs.*',
+                student_tap='neck.out_convs.*',
                 kind='channel_wise',
                 weight=dict(type='kd_plugins.LinearWarmup', value=10.0, end=1000),
             ),

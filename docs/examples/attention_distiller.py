@@ -29,7 +29,7 @@ class AttentionDistiller(BaseDistiller):
     def student_taps(self) -> dict[str, str]:
         return {'features': self.taps}
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         for s, t in zip(student['features'], teacher['features']):
             if s.shape[2:] != t.shape[2:]:
                 raise ConfigError(f'{self.key}.taps: the student gives {tuple(s.shape)}, the teacher {tuple(t.shape)}')

@@ -13,19 +13,16 @@ from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from kd_plugins.checkpoints import latest_checkpoint
-from kd_plugins.comparison.plan import Arm, Run, check_fingerprint, make_arm, plan_runs, train_command
-from kd_plugins.comparison.report import compare, markdown, plot_curves, table_of, verdict
-from kd_plugins.config.data_checks import check_data
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import KDPluginsError
-from kd_plugins.runner.processes import execute
-from kd_plugins.runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan
-from kd_plugins.utils.cli import one_sentence, parse, parse_options
-from kd_plugins.utils.tables import print_table
+from ..checkpoints import latest_checkpoint
+from ..comparison.plan import Arm, Run, check_fingerprint, make_arm, plan_runs, train_command
+from ..comparison.report import compare, markdown, plot_curves, table_of, verdict
+from ..config.data_checks import check_data
+from ..config.loading import load_config
+from ..errors import KDPluginsError
+from ..runner.processes import execute
+from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan
+from ..utils.cli import one_sentence, parse, parse_options
+from ..utils.tables import print_table
 
 TOOLS = Path(__file__).resolve().parents[1]
 

@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from kd_plugins.datasets.lidar_scenes import make_split
-from kd_plugins.errors import KDPluginsError
+from ..datasets.lidar_scenes import make_split
+from ..errors import KDPluginsError
 
 
 def main() -> int:

@@ -8,21 +8,17 @@ forward, backward, optimizer and all hooks, without data loading.
 from __future__ import annotations
 
 import statistics
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from kd_plugins.config.data_checks import needs_generated
-from kd_plugins.config.loading import load_config
-from kd_plugins.profiling import step_benchmark
-from kd_plugins.profiling.step_benchmark import add_step_options
-from kd_plugins.profiling.timing import Cost, interleave, median_ratio
-from kd_plugins.runner.steps import temporary_runner
-from kd_plugins.utils.tables import print_table
+from ..config.data_checks import needs_generated
+from ..config.loading import load_config
+from ..profiling import step_benchmark
+from ..profiling.step_benchmark import add_step_options
+from ..profiling.timing import Cost, interleave, median_ratio
+from ..runner.steps import temporary_runner
+from ..utils.tables import print_table
 
 
 def parser() -> ArgumentParser:

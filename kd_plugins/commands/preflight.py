@@ -9,16 +9,13 @@ from __future__ import annotations
 import sys
 import warnings
 from argparse import ArgumentParser
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from kd_plugins.config.data_checks import check_classes, needs_generated
-from kd_plugins.config.loading import load_config
-from kd_plugins.diagnostics.preflight import Preflight, inspect
-from kd_plugins.runner.steps import temporary_runner
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.utils.tables import print_table
+from ..config.data_checks import check_classes, needs_generated
+from ..config.loading import load_config
+from ..diagnostics.preflight import Preflight, inspect
+from ..runner.steps import temporary_runner
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..utils.tables import print_table
 
 
 def parser() -> ArgumentParser:

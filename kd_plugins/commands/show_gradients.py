@@ -7,24 +7,19 @@ weight, a shorter schedule, or other taps. With ``--checkpoint``, in the middle 
 
 from __future__ import annotations
 
-import sys
 import warnings
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from kd_plugins.checkpoints import load_checkpoint
-from kd_plugins.config.data_checks import needs_generated
-from kd_plugins.config.loading import load_config
-from kd_plugins.diagnostics.alignment import Alignment, Rows, conflict, total
-from kd_plugins.diagnostics.gradients import measure
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.steps import temporary_runner
-from kd_plugins.runner.weights import check_weights
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.utils.tables import print_table
+from ..checkpoints import load_checkpoint
+from ..config.data_checks import needs_generated
+from ..config.loading import load_config
+from ..diagnostics.alignment import Alignment, Rows, conflict, total
+from ..diagnostics.gradients import measure
+from ..errors import ConfigError
+from ..runner.steps import temporary_runner
+from ..runner.weights import check_weights
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..utils.tables import print_table
 
 
 def parser() -> ArgumentParser:

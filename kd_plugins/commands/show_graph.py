@@ -7,13 +7,9 @@ own config where it has one (FrozenTeacher), the config's model otherwise. IMAGE
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import torch
@@ -22,15 +18,15 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from kd_plugins.config.distillers import build_distiller
-from kd_plugins.config.loading import load_config
-from kd_plugins.distillers import Batch, LocalGraphDistiller
-from kd_plugins.errors import ConfigError, nearest
-from kd_plugins.runner.weights import load_trained
-from kd_plugins.taps import TapSet
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.visualization import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
-from kd_plugins.visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
+from ..config.distillers import build_distiller
+from ..config.loading import load_config
+from ..distillers import Batch, LocalGraphDistiller
+from ..errors import ConfigError, nearest
+from ..runner.weights import load_trained
+from ..taps import TapSet
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..visualization import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
+from ..visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
 
 
 def parser() -> ArgumentParser:

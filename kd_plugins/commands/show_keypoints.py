@@ -5,12 +5,8 @@ Draws ground truth, teacher and student side by side, and the distributions of t
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 from mmengine.config import Config
@@ -18,13 +14,13 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from kd_plugins.config.data_checks import check_data
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.weights import load_trained
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.visualization import compare_keypoints, draw_keypoints
-from kd_plugins.visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
+from ..config.data_checks import check_data
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.weights import load_trained
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..visualization import compare_keypoints, draw_keypoints
+from ..visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
 
 
 def parser() -> ArgumentParser:

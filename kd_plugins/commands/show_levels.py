@@ -6,12 +6,8 @@ row for the output and one for each branch; for a volume, three slices of a wind
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
@@ -21,16 +17,16 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor
 
-from kd_plugins.checkpoints import load_checkpoint
-from kd_plugins.config.data_checks import check_data
-from kd_plugins.config.distillers import build_distiller
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.weights import load_trained
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.visualization import draw_levels, level_panels, level_predictions
-from kd_plugins.visualization.level_predictions import foreground_center, window
-from kd_plugins.visualization.pictures import FORMATS, check_picture_name, save_picture
+from ..checkpoints import load_checkpoint
+from ..config.data_checks import check_data
+from ..config.distillers import build_distiller
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.weights import load_trained
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..visualization import draw_levels, level_panels, level_predictions
+from ..visualization.level_predictions import foreground_center, window
+from ..visualization.pictures import FORMATS, check_picture_name, save_picture
 
 IGNORED = -1
 
@@ -108,7 +104,7 @@ def picture(config: Config, args: Namespace) -> Any:
     batch = read_sample(config, args)
     model = MODELS.build(config.model)
     load_trained(model, args.checkpoint, args.device)
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     assert distiller.ignore_index is not None and distiller.num_classes is not None
     inputs, truth = prepare(model, batch, distiller.ignore_index)
     predictions = level_predictions(model, distiller, inputs, (name, load_checkpoint(args.checkpoint), args.checkpoint))

@@ -5,13 +5,8 @@ For the best detections it draws the box of every decoder layer and the four edg
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import torch
@@ -20,13 +15,13 @@ from mmengine.registry import MODELS, init_default_scope
 from numpy.typing import NDArray
 from torch import nn
 
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.weights import load_trained
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse
-from kd_plugins.utils.head_types import FDR_OF
-from kd_plugins.visualization import best_queries, draw_refinement, pixel_corners, record_refinement
-from kd_plugins.visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.weights import load_trained
+from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..utils.head_types import FDR_OF
+from ..visualization import best_queries, draw_refinement, pixel_corners, record_refinement
+from ..visualization.pictures import FORMATS, check_picture_name, read_image, save_picture
 
 
 def parser() -> ArgumentParser:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from mmengine.config import Config
 
-from kd_plugins.checkpoints import load_checkpoint
-from kd_plugins.config.data_checks import check_data
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.launch import build_runner
-from kd_plugins.runner.weights import check_weights
-from kd_plugins.utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+from ..checkpoints import load_checkpoint
+from ..config.data_checks import check_data
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.launch import build_runner
+from ..runner.weights import check_weights
+from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
 
 
 def parser() -> ArgumentParser:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from mmengine.config import Config
 
-from kd_plugins.config.data_checks import check_classes, check_data, check_trainable
-from kd_plugins.config.loading import load_config
-from kd_plugins.errors import ConfigError
-from kd_plugins.runner.launch import build_runner, has_accelerator, set_resume, write_run_record
-from kd_plugins.runner.processes import validates
-from kd_plugins.utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+from ..config.data_checks import check_classes, check_data, check_trainable
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.launch import build_runner, has_accelerator, set_resume, write_run_record
+from ..runner.processes import validates
+from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
 
 
 def parser() -> ArgumentParser:

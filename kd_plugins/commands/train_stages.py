@@ -16,14 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from kd_plugins.config.reading import read_config
-from kd_plugins.errors import ConfigError, KDPluginsError, check_known
-from kd_plugins.runner.processes import exclusive, execute, train_command
-from kd_plugins.runner.run_log import read_run
-from kd_plugins.stages.checkpoint_selection import best_metrics, resume_point
-from kd_plugins.stages.manifest import (
+from ..config.reading import read_config
+from ..errors import ConfigError, KDPluginsError, check_known
+from ..runner.processes import exclusive, execute, train_command
+from ..runner.run_log import read_run
+from ..stages.checkpoint_selection import best_metrics, resume_point
+from ..stages.manifest import (
     UNITS,
     finish,
     first_entry,
@@ -33,9 +31,9 @@ from kd_plugins.stages.manifest import (
     write_config,
     write_manifest,
 )
-from kd_plugins.stages.spec import Plan, dependents, make_plan, read_stages, split_options
-from kd_plugins.utils.cli import note, one_sentence, parse, parse_options
-from kd_plugins.utils.tables import print_table
+from ..stages.spec import Plan, dependents, make_plan, read_stages, split_options
+from ..utils.cli import note, one_sentence, parse, parse_options
+from ..utils.tables import print_table
 
 TRAIN = Path(__file__).resolve().parent / 'train.py'
 

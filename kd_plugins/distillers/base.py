@@ -40,7 +40,7 @@ class Batch:
 class BaseDistiller(nn.Module):
     """One distillation method.
 
-    The hook calls, in this order: :meth:`bind` once before training, :meth:`build` once at the first batch, then
+    The hook calls, in this order: :meth:`check_models` once before training, :meth:`initialize` once at the first batch, then
     :meth:`forward` at every batch.
 
     Args:
@@ -71,7 +71,7 @@ class BaseDistiller(nn.Module):
         """Return alias to path of what is read from the teacher; by default the same as from the student."""
         return self.student_taps()
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check the configuration against both networks and keep constants (strides, ``reg_max``), never modules.
 
         Args:
@@ -82,7 +82,7 @@ class BaseDistiller(nn.Module):
             ConfigError: If they do not fit together.
         """
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check the shapes of the first batch and make adapters that fit them.
 
         Raises:

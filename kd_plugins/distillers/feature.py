@@ -27,8 +27,8 @@ class FeatureDistiller(BaseDistiller):
     """Distance between feature maps, level by level.
 
     Args:
-        student: Tap of the student, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
-        teacher: Tap of the one who teaches; ``None`` is the same path.
+        student_tap: Tap of the student, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
+        teacher_tap: Tap of the one who teaches; ``None`` is the same path.
         kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`).
         temperature: Softens the distributions over positions; only for ``'channel_wise'``.
         adapter: ``'auto'`` maps the student's channels where they differ from the teacher's; ``None`` never; a config
@@ -50,8 +50,8 @@ class FeatureDistiller(BaseDistiller):
 
     def __init__(
         self,
-        student: str = 'neck.fpn_convs.*',
-        teacher: str | None = None,
+        student_tap: str = 'neck.fpn_convs.*',
+        teacher_tap: str | None = None,
         kind: str = 'mse',
         temperature: float = 1.0,
         adapter: str | dict[str, Any] | None = 'auto',
@@ -62,8 +62,8 @@ class FeatureDistiller(BaseDistiller):
         source: str = 'auto',
     ) -> None:
         super().__init__(weight, source)
-        self.student = student
-        self.teacher = teacher or student
+        self.student_tap = student_tap
+        self.teacher_tap = teacher_tap or student_tap
         self.kind = check_known(f'{self.key}.kind', kind, KINDS)
         self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
         if not (adapter in (None, 'auto') or (isinstance(adapter, dict) and 'type' in adapter)):
@@ -85,24 +85,24 @@ class FeatureDistiller(BaseDistiller):
 
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the student's features."""
-        return {'student': self.student}
+        return {'student_tap': self.student_tap}
 
     def teacher_taps(self) -> dict[str, str]:
         """Return the tap of the features that teach."""
-        return {'teacher': self.teacher}
+        return {'teacher_tap': self.teacher_tap}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself."""
-        if teacher is student and self.student == self.teacher:
+        if teacher is student and self.student_tap == self.teacher_tap:
             raise ConfigError(
-                f"{self.key}: '{self.student}' would teach itself; give a teacher, for example "
-                "teacher=dict(type='kd_plugins.EMATeacher'), or the path of a deeper layer in 'teacher'"
+                f"{self.key}: '{self.student_tap}' would teach itself; give a teacher, for example "
+                "teacher=dict(type='kd_plugins.EMATeacher'), or the path of a deeper layer in 'teacher_tap'"
             )
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check the shapes and make the adapters."""
-        ours, theirs = student['student'], teacher['teacher']
-        check_levels(f'{self.key}.student', ours, theirs, 'features')
+        ours, theirs = student['student_tap'], teacher['teacher_tap']
+        check_levels(f'{self.key}.student_tap', ours, theirs, 'features')
         self.adapters = nn.ModuleList(self._adapter(s, t) for s, t in zip(ours, theirs))
         with torch.no_grad():
             self.adapters.eval()
@@ -181,8 +181,8 @@ class FeatureDistiller(BaseDistiller):
 
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
-        theirs = teacher['teacher']
-        adapted = [adapter(s) for adapter, s in zip(self.adapters, student['student'])]
+        theirs = teacher['teacher_tap']
+        adapted = [adapter(s) for adapter, s in zip(self.adapters, student['student_tap'])]
         ours = [self._resized(s, t) for s, t in zip(adapted, theirs)]
         per_image: dict[str, FeatureLoss] = {
             'mse': partial(feature_mse, reduction=self.reduction),

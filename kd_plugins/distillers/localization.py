@@ -146,7 +146,7 @@ class LocalizationDistiller(BaseDistiller):
             )
         return head
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read ``reg_max``, strides and first locations of the heads."""
         # The head first: where it has no distributions, a teacher would not help.
         head, teacher_head = self._head_of(student, 'student'), self._head_of(teacher, 'teacher')
@@ -169,7 +169,7 @@ class LocalizationDistiller(BaseDistiller):
             )
         self.reg_max = int(head.reg_max)
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check levels, bins and sizes."""
         key, logits, scores = f'{self.key}.logits', student['logits'], teacher['scores']
         check_levels(key, logits, teacher['logits'], 'levels')

@@ -79,7 +79,7 @@ class LogitDistiller(BaseDistiller):
         """Return the tap of the class logits of the one who teaches."""
         return {self._teacher_alias: self.teacher_logits or self.logits}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself."""
         if teacher is student and self.teacher_logits in (None, self.logits):
             raise ConfigError(
@@ -87,7 +87,7 @@ class LogitDistiller(BaseDistiller):
                 "teacher=dict(type='kd_plugins.EMATeacher'), or teacher_logits with the path of a deeper layer"
             )
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check levels, classes and sizes."""
         key = f'{self.key}.logits'
         ours, theirs = student['logits'], teacher[self._teacher_alias]

@@ -123,7 +123,7 @@ class StageLocalizationDistiller(BaseDistiller):
         """Return the tap of the class logits, which say how much the last stage is to be believed."""
         return {} if self.scores is None else {'scores': self.scores}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse what the shapes of a batch would not show."""
         key = f'{self.key}.logits'
         for name, _ in match_modules(student, self.logits, key):
@@ -139,7 +139,7 @@ class StageLocalizationDistiller(BaseDistiller):
                         'of the layer before; set accumulate=True'
                     )
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check stages, shapes and scores."""
         self._confidence(teacher, student, self._stages(student)[-1])
 

@@ -89,7 +89,7 @@ class DistillSession:
         self._on_build = on_build
         self._recorded = False
         for name, member in self.members.items():
-            member.bind(student, teacher.model if self.taught(name) and teacher else student)
+            member.check_models(student, teacher.model if self.taught(name) and teacher else student)
         self.student_taps, self.teacher_taps = self._make_taps()
         self._handles = [
             student.register_forward_pre_hook(self._before_forward, with_kwargs=True),
@@ -202,7 +202,7 @@ class DistillSession:
     def _build(self, ours: dict[str, Taps], theirs: dict[str, Taps]) -> None:
         with forked_rng():
             for name, member in self.members.items():
-                member.build(ours[name], theirs[name])
+                member.initialize(ours[name], theirs[name])
             self.members.to(next(self.student.parameters()).device)
             has_params = any(param.requires_grad for param in self.members.parameters())
             if has_params and is_distributed():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, check_known
 
-FORWARDS = ('tensor', 'loss', 'predict', 'extract_feat')
+MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 
 
 class BaseTeacher:
@@ -20,18 +20,18 @@ class BaseTeacher:
     It is no ``nn.Module``, so that no optimizer, DDP reducer, EMA hook or checkpoint of the student can find it.
 
     Args:
-        forward: What is run on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
+        mode: What is run on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
             ``'predict'``) or ``'extract_feat'``, which stops after the neck and is enough for feature taps.
 
     Raises:
-        ConfigError: If ``forward`` is none of these.
+        ConfigError: If ``mode`` is none of these.
     """
 
     after_student = False
     """Whether it runs after the student's forward pass, on what that has computed, and not before it."""
 
-    def __init__(self, forward: str = 'tensor') -> None:
-        self.forward = check_known('teacher.forward', forward, FORWARDS)
+    def __init__(self, mode: str = 'tensor') -> None:
+        self.mode = check_known('teacher.mode', mode, MODES)
         self.frozen: dict[str, nn.Module] = {}
         """The student's modules that never change in this run, by name; the hook sets them before :meth:`prepare`."""
         self._model: nn.Module | None = None
@@ -97,10 +97,10 @@ class BaseTeacher:
         names = ('inputs', 'data_samples', 'mode')
         call = {**dict(zip(names, args)), **kwargs}
         call['inputs'] = own_copy(call.get('inputs'))
-        if self.forward == 'extract_feat':
+        if self.mode == 'extract_feat':
             self.model.extract_feat(call['inputs'])  # type: ignore[operator]
             return
-        call['mode'] = self.forward
+        call['mode'] = self.mode
         self.model(**call)
 
 

@@ -30,7 +30,7 @@ class EMATeacher(BaseTeacher):
             to learn from.
         interval: Iterations between updates; ``momentum`` holds for one update.
         by_epoch: Whether ``begin`` counts epochs.
-        forward: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If ``momentum`` is outside (0, 1] or a count is negative.
@@ -43,9 +43,9 @@ class EMATeacher(BaseTeacher):
         begin: int = 0,
         interval: int = 1,
         by_epoch: bool = False,
-        forward: str = 'tensor',
+        mode: str = 'tensor',
     ) -> None:
-        super().__init__(forward)
+        super().__init__(mode)
         if not 0 < momentum <= 1:
             raise ConfigError(f'teacher.momentum is {momentum}; it must be in (0, 1], for example 2e-4')
         for name, value, least in (('warmup', warmup, 0), ('begin', begin, 0), ('interval', interval, 1)):

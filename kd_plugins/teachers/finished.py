@@ -39,7 +39,7 @@ class FinishedTeacher(BaseTeacher):
     student's pass (a decoder without denoising queries, for example) does run again.
 
     Args:
-        forward: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If nothing of the student restarts.
@@ -47,8 +47,8 @@ class FinishedTeacher(BaseTeacher):
 
     after_student = True
 
-    def __init__(self, forward: str = 'tensor') -> None:
-        super().__init__(forward)
+    def __init__(self, mode: str = 'tensor') -> None:
+        super().__init__(mode)
         self._calls: dict[nn.Module, list[Call]] = {}
         self._handles: list[RemovableHandle] = []
         self._copied: list[str] = []

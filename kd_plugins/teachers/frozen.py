@@ -35,7 +35,7 @@ class FrozenTeacher(BaseTeacher):
         cfg_options: Changes to ``config``, like ``--cfg-options``.
         strict: Whether every key must be found. ``False`` allows missing and unexpected keys and reports them.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
-        forward: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If the config cannot be read or holds no model.
@@ -49,9 +49,9 @@ class FrozenTeacher(BaseTeacher):
         cfg_options: dict[str, Any] | None = None,
         strict: bool = True,
         seed: int = 0,
-        forward: str = 'tensor',
+        mode: str = 'tensor',
     ) -> None:
-        super().__init__(forward)
+        super().__init__(mode)
         self.config = config
         self.checkpoint = checkpoint
         self.cfg_options = cfg_options or {}

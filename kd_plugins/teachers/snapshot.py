@@ -23,14 +23,14 @@ class SnapshotTeacher(BaseTeacher):
 
     Args:
         epochs: Age of the teacher in epochs, at least 1. ``epochs - 1`` copies of the weights wait on the CPU.
-        forward: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If ``epochs`` is less than 1.
     """
 
-    def __init__(self, epochs: int = 1, forward: str = 'tensor') -> None:
-        super().__init__(forward)
+    def __init__(self, epochs: int = 1, mode: str = 'tensor') -> None:
+        super().__init__(mode)
         if epochs < 1:
             raise ConfigError(f'teacher.epochs is {epochs}; the youngest snapshot is 1 epoch old, so use 1 or more')
         self.epochs = epochs

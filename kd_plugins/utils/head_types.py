@@ -8,7 +8,7 @@ FDR_OF = {'DINOHead': 'FDRDINO', 'DeformableDETRHead': 'FDRDeformableDETR', 'DAB
 """MMDetection's heads for which there is a detector with edge distributions."""
 
 ROI_ALTERNATIVE = (
-    "nearest: FeatureDistiller(student='neck.fpn_convs.*'), which compares what the proposals are read from"
+    "nearest: FeatureDistiller(student_tap='neck.fpn_convs.*'), which compares what the proposals are read from"
 )
 
 

@@ -129,7 +129,7 @@ def level_predictions(
         ``'output'`` to a list of one, and branch to the classes of each of its levels, the deepest last, all
         (N, *spatial).
     """
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     paths = {f'{distiller.key}.{alias}': path for alias, path in distiller.student_taps().items()}
     taps = TapSet(model, paths)
     try:
@@ -139,7 +139,7 @@ def level_predictions(
         found = {alias: taps.read(path) for alias, path in distiller.student_taps().items()}
     finally:
         taps.remove()
-    distiller.build(found, {})
+    distiller.initialize(found, {})
     load_heads(distiller, *heads)
     distiller.eval()
     size = tuple(inputs.shape[2:])

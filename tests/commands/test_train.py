@@ -116,7 +116,7 @@ randomness = dict(seed=3)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-4))
 custom_imports = dict(imports=['toy'], allow_failed_imports=False)
 default_hooks = dict(distill=dict(type='kd_plugins.DistillHook', distillers=dict(f=dict(
-    type='kd_plugins.FeatureDistiller', student='a', teacher='{teacher}', source='student'))))
+    type='kd_plugins.FeatureDistiller', student_tap='a', teacher_tap='{teacher}', source='student'))))
 """
 TOY = """
 import torch

@@ -90,7 +90,7 @@ default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         teacher=dict(type='kd_plugins.FrozenTeacher', config='{{fileDirname}}/first.py', checkpoint=None),
-        distillers=dict(f=dict(type='kd_plugins.FeatureDistiller', student='a', teacher='a', source='teacher'))))
+        distillers=dict(f=dict(type='kd_plugins.FeatureDistiller', student_tap='a', teacher_tap='a', source='teacher'))))
 """
 STAGES = """
 stages = dict(

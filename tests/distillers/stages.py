@@ -26,7 +26,7 @@ def outputs(*shape: int, stages: int = 3, seed: int = 0) -> list[Tensor]:
 
 def value(made: StageLocalizationDistiller, logits: list[Tensor], scores: list[Tensor] | None = None) -> Tensor:
     taps = {'logits': logits}, {} if scores is None else {'scores': scores}
-    made.build(*taps)
+    made.initialize(*taps)
     losses = made(*taps, BATCH)
     assert tuple(losses) == made.loss_names
     found = losses['loss_stages']

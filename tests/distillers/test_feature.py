@@ -20,20 +20,20 @@ BATCH = make_batch([None, None])
 
 def taps(ours: list[tuple[int, ...]], theirs: list[tuple[int, ...]] | None = None) -> tuple[dict, dict]:
     shapes = ours if theirs is None else theirs
-    return {'student': [torch.randn(s) for s in ours]}, {'teacher': [torch.randn(s) for s in shapes]}
+    return {'student_tap': [torch.randn(s) for s in ours]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_levels_are_averaged(kind: str) -> None:
     distiller = FeatureDistiller(kind=kind, temperature=2.0)
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert not list(distiller.parameters())
     found = check_step(distiller, student, teacher, BATCH)['loss_feat']
     loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0)}[kind]
-    values = [loss(s.detach(), t).mean() for s, t in zip(student['student'], teacher['teacher'])]
+    values = [loss(s.detach(), t).mean() for s, t in zip(student['student_tap'], teacher['teacher_tap'])]
     torch.testing.assert_close(found, sum(values) / 2)
-    assert all(level.grad.abs().sum() > 0 for level in student['student'])
+    assert all(level.grad.abs().sum() > 0 for level in student['student_tap'])
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -43,7 +43,7 @@ def test_adapters_where_channels_differ(kind: str, spatial: tuple[int, ...]) -> 
         pytest.skip('compares positions')
     distiller = FeatureDistiller(kind=kind)
     student, teacher = taps([(2, 4, *spatial), (2, 8, *spatial)], [(2, 8, *spatial), (2, 8, *spatial)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert [type(adapter) for adapter in distiller.adapters] == [PointwiseAdapter, nn.Identity]
     check_step(distiller, student, teacher, BATCH)
     assert all(param.grad is not None for param in distiller.parameters())
@@ -55,10 +55,10 @@ def test_adapters_where_channels_differ(kind: str, spatial: tuple[int, ...]) -> 
 def test_tokens() -> None:
     distiller = FeatureDistiller(kind='cosine', channel_dim=-1)
     student, teacher = taps([(2, 9, 4)], [(2, 9, 8)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, BATCH)['loss_feat']
-    adapted = distiller.adapters[0](student['student'][0])
-    torch.testing.assert_close(found, 1 - F.cosine_similarity(adapted, teacher['teacher'][0], dim=-1).mean())
+    adapted = distiller.adapters[0](student['student_tap'][0])
+    torch.testing.assert_close(found, 1 - F.cosine_similarity(adapted, teacher['teacher_tap'][0], dim=-1).mean())
 
 
 @pytest.mark.parametrize('resize', ['bilinear', 'nearest', 'area'])
@@ -67,25 +67,25 @@ def test_resize(resize: str, spatial: tuple[int, ...]) -> None:
     distiller = FeatureDistiller(resize=resize)
     half = tuple(size // 2 for size in spatial)
     student, teacher = taps([(2, 4, *spatial), (2, 4, *half)], [(2, 8, *half), (2, 4, *half)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert check_step(distiller, student, teacher, BATCH)['loss_feat'] > 0
 
 
 def test_resize_of_images() -> None:
     distiller = FeatureDistiller(resize='bilinear')
     student, teacher = taps([(2, 4, 8, 8)], [(2, 4, 5, 7)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, BATCH)['loss_feat']
-    resized = F.interpolate(student['student'][0], (5, 7), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(found, F.mse_loss(resized, teacher['teacher'][0]).detach())
+    resized = F.interpolate(student['student_tap'][0], (5, 7), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(found, F.mse_loss(resized, teacher['teacher_tap'][0]).detach())
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_equal_networks_lose_nothing(kind: str) -> None:
     student, _ = taps([(2, 4, 6, 6)])
-    teacher = {'teacher': [student['student'][0].clone()]}
+    teacher = {'teacher_tap': [student['student_tap'][0].clone()]}
     distiller = FeatureDistiller(kind=kind)
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert check_step(distiller, student, teacher, BATCH)['loss_feat'].abs() < 1e-6
 
 
@@ -94,14 +94,14 @@ def test_equal_networks_lose_nothing(kind: str) -> None:
 def test_small_batches(kind: str, shape: tuple[int, ...]) -> None:
     distiller = FeatureDistiller(kind=kind)
     student, teacher = taps([shape])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, make_batch([None] * shape[0]))
 
 
 def test_explicit_adapter() -> None:
     distiller = FeatureDistiller(adapter={'type': 'kd_plugins.PointwiseAdapter'})
     student, teacher = taps([(2, 4, 3, 3), (2, 8, 3, 3)], [(2, 8, 3, 3)] * 2)
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert [adapter.projection.in_features for adapter in distiller.adapters] == [4, 8]
     check_step(distiller, student, teacher, BATCH)
 
@@ -113,24 +113,24 @@ def test_sum_is_the_loss_of_dwpose(channels: int) -> None:
     theirs = losses.FeaLoss('loss_fea', True, student_channels=4, teacher_channels=channels, alpha_fea=7e-5)
     student, teacher = taps([(3, 4, 5, 6)], [(3, channels, 5, 6)])
     distiller = FeatureDistiller(reduction='sum')
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     if theirs.align is not None:
         projection = distiller.adapters[0].projection
         with torch.no_grad():
             projection.weight.copy_(theirs.align.weight.flatten(1))
             projection.bias.copy_(theirs.align.bias)
     found = check_step(distiller, student, teacher, make_batch([None] * 3))['loss_feat']
-    feature = student['student'][0].detach().requires_grad_()
-    expected = theirs(feature, teacher['teacher'][0])
+    feature = student['student_tap'][0].detach().requires_grad_()
+    expected = theirs(feature, teacher['teacher_tap'][0])
     expected.backward()
     torch.testing.assert_close(7e-5 * found, expected.detach())
-    torch.testing.assert_close(7e-5 * student['student'][0].grad, feature.grad)
+    torch.testing.assert_close(7e-5 * student['student_tap'][0].grad, feature.grad)
 
 
 def test_sum_does_not_depend_on_the_batch() -> None:
     student, teacher = taps([(2, 4, 5, 6), (2, 4, 3, 3)])
     distiller = FeatureDistiller(reduction='sum')
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     once = check_step(distiller, student, teacher, BATCH)['loss_feat']
     student, teacher = (
         {name: [x.detach().repeat(4, 1, 1, 1) for x in maps] for name, maps in tapped.items()}
@@ -141,10 +141,10 @@ def test_sum_does_not_depend_on_the_batch() -> None:
 
 def test_deeper_layer_teaches() -> None:
     distiller = FeatureDistiller('backbone.layer1', 'backbone.layer2', source='student')
-    assert distiller.student_taps() == {'student': 'backbone.layer1'}
-    assert distiller.teacher_taps() == {'teacher': 'backbone.layer2'}
+    assert distiller.student_taps() == {'student_tap': 'backbone.layer1'}
+    assert distiller.teacher_taps() == {'teacher_tap': 'backbone.layer2'}
     model = nn.Identity()
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
 
 
 def sentence(match: str) -> Any:
@@ -168,7 +168,7 @@ def test_config_sentences() -> None:
         FeatureDistiller(kind='cosine', reduction='sum')
     model = nn.Identity()
     with sentence('would teach itself'):
-        FeatureDistiller().bind(model, model)
+        FeatureDistiller().check_models(model, model)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_shape_sentences(kwargs: dict, ours: list, theirs: list, match: str) -> 
     distiller = MODELS.build({'type': 'kd_plugins.FeatureDistiller', **kwargs})
     distiller.key = 'distillers.fpn'
     with sentence(match):
-        distiller.build(*taps(ours, theirs))
+        distiller.initialize(*taps(ours, theirs))
 
 
 def test_adapter_that_gives_other_channels() -> None:
@@ -222,6 +222,6 @@ def test_adapter_that_gives_other_channels() -> None:
 
     try:
         with sentence('it must give the channels of the teacher'):
-            FeatureDistiller(adapter={'type': 'StubbornAdapter'}).build(*taps([(2, 4, 3, 3)], [(2, 8, 3, 3)]))
+            FeatureDistiller(adapter={'type': 'StubbornAdapter'}).initialize(*taps([(2, 4, 3, 3)], [(2, 8, 3, 3)]))
     finally:
         MODELS.module_dict.pop('StubbornAdapter')

@@ -39,7 +39,7 @@ class Detector(nn.Module):
 def bound(**kwargs: Any) -> LocalizationDistiller:
     distiller = LocalizationDistiller(**kwargs)
     distiller.key = 'distillers.ld'
-    distiller.bind(Detector(Head()), Detector(Head()))
+    distiller.check_models(Detector(Head()), Detector(Head()))
     return distiller
 
 
@@ -224,7 +224,7 @@ def gfl_detector(**kwargs: Any) -> Detector:
 def test_real_gfl_heads_through_taps() -> None:
     student, teacher = gfl_detector(), gfl_detector()
     distiller = MODELS.build({'type': 'kd_plugins.LocalizationDistiller', 'negative_weight': 1.0})
-    distiller.bind(student, teacher)
+    distiller.check_models(student, teacher)
     features = [torch.randn(2, 4, *size) for size in SIZES]
     found = {}
     for role, model, paths in (
@@ -239,7 +239,7 @@ def test_real_gfl_heads_through_taps() -> None:
             assert torch.equal(tapped, output)
     for tapped, output in zip(found['teacher']['scores'], scores):
         assert torch.equal(tapped, output)
-    distiller.build(found['student'], found['teacher'])
+    distiller.initialize(found['student'], found['teacher'])
     losses = distiller(found['student'], found['teacher'], make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
     sum(losses.values()).backward()
     assert student.bbox_head.gfl_reg.weight.grad.abs().sum() > 0
@@ -250,7 +250,7 @@ def test_real_gfl_heads_through_taps() -> None:
 def test_decoded_boxes_are_those_that_gfl_head_predicts() -> None:
     detector = gfl_detector()
     distiller = bound()
-    distiller.bind(detector, gfl_detector())
+    distiller.check_models(detector, gfl_detector())
     _, teacher = taps(1)
     truth = torch.tensor([[4.0, 4.0, 30.0, 40.0]])
     positive, _ = distiller.weights(teacher, make_batch([truth]))
@@ -281,18 +281,18 @@ def test_config_sentences() -> None:
     distiller.key = 'distillers.ld'
     plain = Detector(nn.Conv2d(1, 1, 1))
     with sentence(r"distillers.ld.head: 'bbox_head' of the student is Conv2d, .*GFLHead and LDHead.*LogitDistiller"):
-        distiller.bind(plain, Detector(Head()))
+        distiller.check_models(plain, Detector(Head()))
     with sentence('of the teacher is Conv2d'):
-        distiller.bind(Detector(Head()), plain)
+        distiller.check_models(Detector(Head()), plain)
     with sentence("'bbox_head' names no module of the student; nearest: 'box'"):
-        distiller.bind(nn.ModuleDict({'box': Head()}), Detector(Head()))
+        distiller.check_models(nn.ModuleDict({'box': Head()}), Detector(Head()))
     with sentence('reg_max=7 and the teacher.s reg_max=16'):
-        distiller.bind(Detector(Head()), Detector(Head(16)))
+        distiller.check_models(Detector(Head()), Detector(Head(16)))
     with sentence('strides'):
-        distiller.bind(Detector(Head()), Detector(Head(strides=(8, 32))))
+        distiller.check_models(Detector(Head()), Detector(Head(strides=(8, 32))))
     same = Detector(Head())
     with sentence('give a teacher'):
-        distiller.bind(same, same)
+        distiller.check_models(same, same)
 
 
 def test_rtmdet_head_is_refused() -> None:
@@ -300,7 +300,7 @@ def test_rtmdet_head_is_refused() -> None:
     norm = {'type': 'BN'}
     head = dense_heads.RTMDetHead(3, 4, stacked_convs=1, feat_channels=4, norm_cfg=norm, loss_bbox={'type': 'GIoULoss'})
     with sentence('is RTMDetHead, which predicts no distribution'):
-        LocalizationDistiller().bind(Detector(head), Detector(Head()))
+        LocalizationDistiller().check_models(Detector(head), Detector(Head()))
 
 
 @pytest.mark.parametrize(
@@ -324,14 +324,14 @@ def test_detr_heads_are_refused(name: str, match: str) -> None:
     model = ROOT_MODELS.build(Config.fromfile(CONFIGS / 'dfine' / f'{name}.py').model)
     for teacher in (model, Detector(Head())):  # without a teacher, a teacher is not what is missing
         with sentence(match):
-            LocalizationDistiller().bind(model, teacher)
+            LocalizationDistiller().check_models(model, teacher)
 
 
 def test_other_detr_heads_are_refused() -> None:
     dense_heads = pytest.importorskip('mmdet.models.dense_heads')
     head = dense_heads.DETRHead(num_classes=3, embed_dims=8)
     with sentence('is DETRHead, which predicts no .* for their three detectors, .*FeatureDistiller'):
-        LocalizationDistiller().bind(Detector(head), Detector(Head()))
+        LocalizationDistiller().check_models(Detector(head), Detector(Head()))
 
 
 def test_cascade_heads_are_refused() -> None:
@@ -341,29 +341,29 @@ def test_cascade_heads_are_refused() -> None:
         ('roi_head.bbox_head', "'roi_head.bbox_head' of the student is ModuleList"),
         ('roi_head.bbox_head.1', 'is Shared2FCBBoxHead'),
     ):
-        with sentence(rf'{found}, which predicts no .* proposals .* nearest: FeatureDistiller\(student='):
-            LocalizationDistiller(head).bind(model, model)
+        with sentence(rf'{found}, which predicts no .* proposals .* nearest: FeatureDistiller\(student_tap='):
+            LocalizationDistiller(head).check_models(model, model)
     # Where another module has distributions, its path is what is missing.
     model.rpn_head = Head()
     with sentence("'rpn_hed' names no module of the student; nearest: 'rpn_head'"):
-        LocalizationDistiller('rpn_hed').bind(model, model)
+        LocalizationDistiller('rpn_hed').check_models(model, model)
 
 
 def test_shape_sentences() -> None:
     distiller = bound()
     student, teacher = taps()
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     with sentence('2 levels and the teacher 1'):
-        distiller.build(student, {**teacher, 'logits': teacher['logits'][:1]})
+        distiller.initialize(student, {**teacher, 'logits': teacher['logits'][:1]})
     with sentence('gives 1 levels and the head has 2 strides'):
-        distiller.build({'logits': student['logits'][:1]}, {**teacher, 'logits': teacher['logits'][:1]})
+        distiller.initialize({'logits': student['logits'][:1]}, {**teacher, 'logits': teacher['logits'][:1]})
     wide = taps(bins=17)
     with sentence(r'of the student has shape \(2, 68, 8, 8\); with reg_max=7 .* = 32'):
-        distiller.build(*wide)
+        distiller.initialize(*wide)
     with sentence(r'of the teacher has shape \(2, 68, 8, 8\)'):
-        distiller.build(student, wide[1])
+        distiller.initialize(student, wide[1])
     small = {**teacher, 'logits': [level[..., :2] for level in teacher['logits']]}
     with sentence('same locations'):
-        distiller.build(student, small)
+        distiller.initialize(student, small)
     with sentence('ld.scores: level 0'):
-        distiller.build(student, {**teacher, 'scores': [level[..., :2] for level in teacher['scores']]})
+        distiller.initialize(student, {**teacher, 'scores': [level[..., :2] for level in teacher['scores']]})

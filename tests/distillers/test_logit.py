@@ -24,7 +24,7 @@ def taps(*shapes: tuple[int, ...]) -> tuple[dict, dict]:
 def test_step(shape: tuple[int, ...], activation: str) -> None:
     distiller = LogitDistiller('head', activation=activation)
     student, teacher = taps(shape, shape)
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     losses = check_step(distiller, student, teacher, make_batch([None, None]))
     assert losses['loss_logit'] > 0
     assert all(level.grad.abs().sum() > 0 for level in student['logits'])
@@ -35,7 +35,7 @@ def test_step(shape: tuple[int, ...], activation: str) -> None:
 def test_queries(activation: str, class_dim: int) -> None:
     distiller = LogitDistiller('head', activation=activation, class_dim=class_dim)
     student, teacher = taps((2, 9, 5))
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     losses = check_step(distiller, student, teacher, make_batch([None, None]))
     loss = {'sigmoid': quality_focal_kd_loss, 'softmax': softmax_kl_loss}[activation]
     assert losses['loss_logit'] == loss(student['logits'], teacher['logits'], class_dim=2)
@@ -71,10 +71,10 @@ def test_deeper_layer_teaches() -> None:
     assert distiller.student_taps() == {'logits': 'branches.0'}
     assert distiller.teacher_taps() == {'teacher_logits': 'branches.5'}
     model = nn.Identity()
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     student, teacher = taps((2, 5))
     teacher = {'teacher_logits': teacher['logits']}
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, make_batch([None, None]))
 
 
@@ -95,7 +95,7 @@ def test_config_sentences() -> None:
         LogitDistiller('head', class_dim=0)
     model = nn.Identity()
     with sentence("'head' would teach itself"):
-        LogitDistiller('head').bind(model, model)
+        LogitDistiller('head').check_models(model, model)
 
 
 def test_shape_sentences() -> None:
@@ -103,13 +103,13 @@ def test_shape_sentences() -> None:
     distiller.key = 'distillers.cls'
     student, _ = taps((2, 3, 4, 4))
     with sentence('distillers.cls.logits: the teacher predicts 80 classes where the student predicts 3'):
-        distiller.build(student, taps((2, 80, 4, 4))[1])
+        distiller.initialize(student, taps((2, 80, 4, 4))[1])
     with sentence('1 levels and the teacher 2'):
-        distiller.build(student, taps((2, 3, 4, 4), (2, 3, 2, 2))[1])
+        distiller.initialize(student, taps((2, 3, 4, 4), (2, 3, 2, 2))[1])
     with sentence('same places'):
-        distiller.build(student, taps((2, 3, 2, 2))[1])
+        distiller.initialize(student, taps((2, 3, 2, 2))[1])
     with sentence('same number of dimensions'):
-        distiller.build(student, taps((2, 3))[1])
+        distiller.initialize(student, taps((2, 3))[1])
     far = LogitDistiller('head', class_dim=4)
     with sentence(r'class_dim is 4 and .*valid: 1 to 3'):
-        far.build(*taps((2, 3, 4, 4)))
+        far.initialize(*taps((2, 3, 4, 4)))

@@ -169,7 +169,7 @@ def test_a_two_stage_head_teaches_itself(with_teacher_for_others: bool) -> None:
     torch.manual_seed(0)
     model = TwoStages()
     config = dict(type='kd_plugins.StageLocalizationDistiller', logits='reg.*', scores='cls', levels=2, bins=BINS)
-    other = dict(type='kd_plugins.FeatureDistiller', student='body', source='teacher')
+    other = dict(type='kd_plugins.FeatureDistiller', student_tap='body', source='teacher')
     hook = DistillHook(
         distillers=dict(stages=config, **(dict(other=other) if with_teacher_for_others else {})),
         teacher=dict(type='kd_plugins.EMATeacher') if with_teacher_for_others else None,
@@ -259,5 +259,5 @@ def test_fdr_increments_must_be_accumulated(fdr: Any) -> None:
     model, _ = fdr
     path = 'bbox_head.fdr.distributions.*'
     with pytest.raises(ConfigError, match='stages.accumulate is False, and .* set accumulate=True'):
-        distiller(logits=path).bind(model, model)
-    distiller(logits=path, accumulate=True).bind(model, model)
+        distiller(logits=path).check_models(model, model)
+    distiller(logits=path, accumulate=True).check_models(model, model)

@@ -52,7 +52,7 @@ def test_cascade_is_refused() -> None:
     with sentence(
         r"stages.logits: 'roi_head.bbox_head.0.fc_reg' belongs to CascadeRoIHead, .* anew .* nearest: Feature"
     ):
-        made.bind(cascade(), nn.Module())
+        made.check_models(cascade(), nn.Module())
 
 
 def test_config_sentences() -> None:
@@ -73,14 +73,14 @@ def test_config_sentences() -> None:
     with sentence("distillers.s.activation is 'tanh'"):
         DistillHook(distillers=dict(s={**config, 'activation': 'tanh'}))
     with sentence("distillers.stages.logits: 'head.stages.*' names no module"):
-        distiller().bind(TwoStages(), TwoStages())
+        distiller().check_models(TwoStages(), TwoStages())
 
 
 def refused(match: str, logits: list[Tensor], scores: list[Tensor] | None = None, **options: Any) -> None:
     if scores is not None:
         options['scores'] = 'head.cls'
     with sentence(f'distillers.stages.{match}'):
-        distiller(**options).build({'logits': logits}, {} if scores is None else {'scores': scores})
+        distiller(**options).initialize({'logits': logits}, {} if scores is None else {'scores': scores})
 
 
 def test_shape_sentences() -> None:

@@ -92,7 +92,7 @@ def test_from_config_to_gradient(example: ModuleType) -> None:
 def test_other_sizes_are_refused(example: ModuleType) -> None:
     distiller = example.AttentionDistiller()
     with pytest.raises(ConfigError, match=r'taps: the student gives \(1, 2, 4, 4\), the teacher \(1, 2, 8, 8\)'):
-        distiller.build({'features': [torch.zeros(1, 2, 4, 4)]}, {'features': [torch.zeros(1, 2, 8, 8)]})
+        distiller.initialize({'features': [torch.zeros(1, 2, 4, 4)]}, {'features': [torch.zeros(1, 2, 8, 8)]})
 
 
 def test_schedules_are_drawn(tmp_path: Path) -> None:

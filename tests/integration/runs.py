@@ -20,8 +20,8 @@ EMA: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.1}
 # A feature distiller between levels of different width, so that it owns an adapter with parameters.
 FEATURE: dict[str, Any] = {
     'type': 'kd_plugins.FeatureDistiller',
-    'student': 'backbone.layer2',
-    'teacher': 'backbone.layer3',
+    'student_tap': 'backbone.layer2',
+    'teacher_tap': 'backbone.layer3',
     'source': 'student',
     'resize': 'bilinear',
     'weight': 0.3,

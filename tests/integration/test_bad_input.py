@@ -13,7 +13,7 @@ from kd_plugins.hooks import DistillHook
 
 from .runs import CLASSES, EMA, FEATURE, LD, Recorder, make_runner, model_config
 
-FEAT_EMA = {'type': 'kd_plugins.FeatureDistiller', 'student': 'neck.fpn_convs.*'}
+FEAT_EMA = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'neck.fpn_convs.*'}
 LOGIT = {'type': 'kd_plugins.LogitDistiller', 'logits': 'bbox_head.gfl_cls'}
 
 
@@ -41,11 +41,15 @@ def other_head(**changes: Any) -> dict[str, Any]:
             r"distillers.one.head: 'neck' of the student is FPN, which predicts no distribution",
         ),
         (
-            {**FEATURE, 'student': 'backbone.layer9'},
+            {**FEATURE, 'student_tap': 'backbone.layer9'},
             None,
             r"'backbone.layer9' names no module of the student; nearest: 'backbone.layer",
         ),
-        ({**FEATURE, 'student': 'bbox_head.loss_cls', 'teacher': 'bbox_head.integral'}, None, r'distillers.one'),
+        (
+            {**FEATURE, 'student_tap': 'bbox_head.loss_cls', 'teacher_tap': 'bbox_head.integral'},
+            None,
+            r'distillers.one',
+        ),
         (LD, other_head(reg_max=7), r'distillers.one.*reg_max=8 and .*reg_max=7'),
         (LOGIT, other_head(num_classes=80), r'distillers.one.*80 classes where the student predicts 2'),
         ({**FEATURE, 'adapter': None}, None, r'distillers.one.*adapter'),
@@ -91,7 +95,7 @@ def test_sentence_before_the_first_step(tmp_path: Path, distiller: Any, teacher:
 
 def test_adapters_bridge_a_wider_teacher(tmp_path: Path) -> None:
     recorder = Recorder()
-    config = {'type': 'kd_plugins.FeatureDistiller', 'student': 'backbone.layer3'}
+    config = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'backbone.layer3'}
     make_runner(tmp_path / 'run', {'one': config}, wider(), epochs=1, hooks=[recorder]).train()
     assert recorder.losses[0]['distill.one.loss_feat'] > 0
 

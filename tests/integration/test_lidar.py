@@ -70,7 +70,7 @@ def test_a_teacher_leaves_the_students_input_alone(legacy: bool, monkeypatch: py
     change = {'model.voxel_encoder.legacy': legacy}
     plain = run(small_config('pointpillars_x4_scenes', monkeypatch, **change))
     config = small_config('pointpillars_x4_scenes_local', monkeypatch, **change)
-    config.default_hooks.distill.teacher = dict(type='kd_plugins.EMATeacher', momentum=0.1, forward='extract_feat')
+    config.default_hooks.distill.teacher = dict(type='kd_plugins.EMATeacher', momentum=0.1, mode='extract_feat')
     found = run(config)
     for name in ('loss_cls', 'loss_bbox', 'loss_dir'):
         assert found['losses'][0][name] == plain['losses'][0][name], name

@@ -222,8 +222,8 @@ def test_other_voxels_are_refused() -> None:
     [
         (lambda: EMATeacher(momentum=0), r'teacher.momentum is 0; it must be in \(0, 1\]'),
         (lambda: EMATeacher(interval=0), 'teacher.interval is 0; it must be at least 1'),
-        (lambda: EMATeacher(forward='tensors'), "teacher.forward is 'tensors'; nearest: 'tensor'"),
-        (lambda: EMATeacher(forward=None), "teacher.forward is None; valid: 'tensor', 'loss'"),
+        (lambda: EMATeacher(mode='tensors'), "teacher.mode is 'tensors'; nearest: 'tensor'"),
+        (lambda: EMATeacher(mode=None), "teacher.mode is None; valid: 'tensor', 'loss'"),
         (lambda: SnapshotTeacher(epochs=0), 'teacher.epochs is 0'),
         (lambda: EMATeacher().model, 'before training began'),
         (

@@ -38,9 +38,9 @@ def distiller() -> DualSelfDistiller:
 def checkpoint(dims: int, network: Network, inputs: Tensor) -> tuple[dict, DualSelfDistiller]:
     """Heads with weights of their own, as a resumable checkpoint holds them."""
     trained = distiller()
-    trained.bind(network, network)
+    trained.check_models(network, network)
     levels = {'encoder.0': (4, 8), 'encoder.1': (8, 4), 'decoder.0': (8, 2), 'decoder.1': (4, 4)}
-    trained.build({alias: [torch.zeros(1, c, *[side] * dims)] for alias, (c, side) in levels.items()}, {})
+    trained.initialize({alias: [torch.zeros(1, c, *[side] * dims)] for alias, (c, side) in levels.items()}, {})
     for param in trained.parameters():
         nn.init.normal_(param)
     state = {f'members.dsd.{name}': value for name, value in trained.state_dict().items()}

@@ -91,9 +91,9 @@ class DirectTerms(LevelTerms):
 class DirectDualSelfDistiller(DualSelfDistiller):
     """DualSelfDistiller with all maps at once."""
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
-        """See :meth:`DualSelfDistiller.bind`."""
-        super().bind(student, teacher)
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
+        """See :meth:`DualSelfDistiller.check_models`."""
+        super().check_models(student, teacher)
         assert self.terms is not None
         self.terms = DirectTerms(**asdict(self.terms))
 

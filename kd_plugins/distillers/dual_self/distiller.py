@@ -178,7 +178,7 @@ class DualSelfDistiller(BaseDistiller):
         """Return none: what teaches is among the student's levels, and may be wanted with its gradient."""
         return {}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read the number of classes and the ignored label off the student's head."""
         found = head_attribute(student, 'num_classes')
         if self.num_classes is None:
@@ -203,7 +203,7 @@ class DualSelfDistiller(BaseDistiller):
             self.ignore_index = 255 if ignored is None else ignored
         self.terms = LevelTerms(self.num_classes, self.ignore_index, **self.options)
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Find the order of the levels and make the heads."""
         levels: list[Tensor] = []
         for name in BRANCHES:

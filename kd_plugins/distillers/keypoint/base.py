@@ -67,7 +67,7 @@ class KeypointDistiller(BaseDistiller):
         """Return the taps of the one who teaches."""
         return {self._teacher_alias[name]: theirs for name, (_, theirs) in self.paths.items()}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself."""
         for name, (ours, theirs) in self.paths.items():
             if teacher is student and ours == theirs:

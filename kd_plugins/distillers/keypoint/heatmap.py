@@ -64,13 +64,13 @@ class HeatmapDistiller(KeypointDistiller):
         super().__init__(taps, visible_only, reduction, ('task', 'mean'), weight, source)
         self.beta = None if beta is None else check_number(f'{self.key}.beta', beta, positive=True)
         self.betas = (self.beta or BETA, self.beta or BETA)
-        """Factors on the heatmaps of student and teacher, known after :meth:`bind`."""
+        """Factors on the heatmaps of student and teacher, known after :meth:`check_models`."""
         self.peak = 1.0
-        """Height of the peak that the student is trained to, known after :meth:`bind`."""
+        """Height of the peak that the student is trained to, known after :meth:`check_models`."""
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself and heads that predict more than heatmaps; read the peak's height."""
-        super().bind(student, teacher)
+        super().check_models(student, teacher)
         heads = self.heads(student, teacher, 'heatmap')
         for role, head in zip(('student', 'teacher'), heads):
             if head is not None and is_a(head.loss_module, 'CombinedTargetMSELoss'):
@@ -82,7 +82,7 @@ class HeatmapDistiller(KeypointDistiller):
         if self.beta is None:
             self.betas = (BETA / self.peak, BETA / peak)
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check stages, keypoints and sizes."""
         ours, theirs = self.pairs('heatmap', student, teacher)
         key = f'{self.key}.heatmap'

@@ -46,9 +46,9 @@ class RLEDistiller(KeypointDistiller):
         taps = {'regression': (regression, teacher_regression)}
         super().__init__(taps, visible_only, reduction, ('task', 'mean'), weight, source)
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself, and heads without a Laplace distribution."""
-        super().bind(student, teacher)
+        super().check_models(student, teacher)
         for role, path, head in zip(
             ('student', 'teacher'), self.paths['regression'], self.heads(student, teacher, 'regression')
         ):
@@ -66,7 +66,7 @@ class RLEDistiller(KeypointDistiller):
                     "is another one; use q_distribution='laplace'"
                 )
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check keypoints."""
         for path, found in zip(self.paths['regression'], self.pairs('regression', student, teacher)):
             if len(found) != 1 or found[0].ndim != 2 or found[0].shape[1] % 4:

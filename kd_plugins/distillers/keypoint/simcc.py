@@ -55,11 +55,11 @@ class SimCCDistiller(KeypointDistiller):
         super().__init__(taps, visible_only, reduction, REDUCTIONS, weight, source)
         self.beta = None if beta is None else check_number(f'{self.key}.beta', beta, positive=True)
         self.betas = (self.beta or 1.0, self.beta or 1.0)
-        """Factors on the logits of student and teacher, known after :meth:`bind`."""
+        """Factors on the logits of student and teacher, known after :meth:`check_models`."""
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself, and read the heads' own ``beta``."""
-        super().bind(student, teacher)
+        super().check_models(student, teacher)
         if self.beta is not None:
             return
         ours, theirs = (
@@ -72,7 +72,7 @@ class SimCCDistiller(KeypointDistiller):
             )
         self.betas = (float(ours), float(ours if theirs is None else theirs))
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check keypoints and bins."""
         for name, (path, other) in self.paths.items():
             ours, theirs = self.pairs(name, student, teacher)

@@ -46,8 +46,8 @@ class LocalGraphDistiller(BaseDistiller):
     samples of all ranks that have points.
 
     Args:
-        student: Tap of the student's features, one tensor per level.
-        teacher: Tap of the one who teaches; ``None`` is the same path.
+        student_tap: Tap of the student's features, one tensor per level.
+        teacher_tap: Tap of the one who teaches; ``None`` is the same path.
         points: What a point is: ``'grid'`` for feature maps (N, C, H, W), ``'voxel'`` for MMDetection3D's pillars and
             voxels (V, C), ``'point'`` for (N, C, P) as PointNet++ gives them.
         importance: What the teacher's points are selected and weighted by: ``'max'`` of the channels, ``'norm'``, the
@@ -82,8 +82,8 @@ class LocalGraphDistiller(BaseDistiller):
 
     def __init__(
         self,
-        student: str = 'neck.fpn_convs.*',
-        teacher: str | None = None,
+        student_tap: str = 'neck.fpn_convs.*',
+        teacher_tap: str | None = None,
         points: str = 'grid',
         importance: str | None = None,
         scores: str | None = None,
@@ -102,8 +102,8 @@ class LocalGraphDistiller(BaseDistiller):
         source: str = 'auto',
     ) -> None:
         super().__init__(weight, source)
-        self.student = student
-        self.teacher = teacher or student
+        self.student_tap = student_tap
+        self.teacher_tap = teacher_tap or student_tap
         self.points = check_known(f'{self.key}.points', points, tuple(READERS))
         if reference is not None:
             check_known(f'{self.key}.reference', reference, tuple(RELEASED))
@@ -165,30 +165,30 @@ class LocalGraphDistiller(BaseDistiller):
 
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the student's features."""
-        return {'student': self.student}
+        return {'student_tap': self.student_tap}
 
     def teacher_taps(self) -> dict[str, str]:
         """Return the taps of the features that teach and, where they are used, of the class logits."""
-        return {'teacher': self.teacher, **({'scores': self.scores} if self.scores else {})}
+        return {'teacher_tap': self.teacher_tap, **({'scores': self.scores} if self.scores else {})}
 
-    def bind(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself."""
-        if teacher is student and self.student == self.teacher:
+        if teacher is student and self.student_tap == self.teacher_tap:
             raise ConfigError(
-                f"{self.key}: '{self.student}' would teach itself; give a teacher, for example "
-                "teacher=dict(type='kd_plugins.EMATeacher'), or the path of a deeper layer in 'teacher'"
+                f"{self.key}: '{self.student_tap}' would teach itself; give a teacher, for example "
+                "teacher=dict(type='kd_plugins.EMATeacher'), or the path of a deeper layer in 'teacher_tap'"
             )
 
-    def build(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student: Taps, teacher: Taps) -> None:
         """Check the shapes and make the edge functions."""
         reader = READERS[self.points]
-        ours, theirs = reader.levels(student['student']), reader.levels(teacher['teacher'])
-        check_levels(f'{self.key}.student', ours, theirs, 'levels')
+        ours, theirs = reader.levels(student['student_tap']), reader.levels(teacher['teacher_tap'])
+        check_levels(f'{self.key}.student_tap', ours, theirs, 'levels')
         scores = reader.levels(teacher['scores']) if self.scores else []
         if self.scores and len(scores) != len(theirs):
             raise ConfigError(
                 f"{self.key}.scores: '{self.scores}' gives {len(scores)} tensors for {len(theirs)} levels of "
-                f"'{self.teacher}'; tap a layer that runs once per level"
+                f"'{self.teacher_tap}'; tap a layer that runs once per level"
             )
         for level in [*ours, *theirs, *scores]:
             if level.ndim != reader.ndim:
@@ -200,7 +200,7 @@ class LocalGraphDistiller(BaseDistiller):
         student_places, places, score_places = ([x[:, 0] for x in levels] for levels in (ours, theirs, scores))
         if self.resize is None:
             advice = 'both must have the same points; for maps of other sizes set resize'
-            check_same_size(f'{self.key}.student', student_places, places, advice)
+            check_same_size(f'{self.key}.student_tap', student_places, places, advice)
         if scores:
             check_same_size(f'{self.key}.scores', places, score_places, 'class logits belong to the same points')
         for s, t in zip(ours, theirs):
@@ -219,14 +219,14 @@ class LocalGraphDistiller(BaseDistiller):
         Neighbouring samples with equally many points share one :class:`~kd_plugins.distillers.local_graph.LocalGraph`.
         """
         reader = READERS[self.points](batch, self.key)
-        levels = reader.levels(teacher['teacher'])
+        levels = reader.levels(teacher['teacher_tap'])
         scores = reader.levels(teacher['scores']) if self.scores else levels
         return [self._graphs_of(reader, x, logits, teacher) for x, logits in zip(levels, scores)]
 
     def _graphs_of(self, reader: PointReader, x: Tensor, logits: Tensor, teacher: Taps) -> list[LocalGraph]:
         sizes, features = reader.sizes(x) or [0], reader.rows(x)
         importance = self._importance_of(reader, x, features if logits is x else reader.rows(logits), sizes)
-        places = None if self.space == 'feature' else reader.coordinates(x, teacher['teacher'])
+        places = None if self.space == 'feature' else reader.coordinates(x, teacher['teacher_tap'])
         if self.released is not None and self.released.merged:
             sizes = [sum(sizes)]
         weigh = partial(reweighting, temperature=self.temperature, standardize=self.standardize)
@@ -257,7 +257,7 @@ class LocalGraphDistiller(BaseDistiller):
     def places(self, teacher: Taps, batch: Batch) -> list[Tensor]:
         """Return the coordinates of the points of all samples, (V, D), of every level, for pictures."""
         reader = READERS[self.points](batch, self.key)
-        tensors = teacher['teacher']
+        tensors = teacher['teacher_tap']
         return [reader.coordinates(x, tensors) for x in reader.levels(tensors)]
 
     def _resized(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ class LocalGraphDistiller(BaseDistiller):
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_local_graph``."""
         reader = READERS[self.points](batch, self.key)
-        ours, theirs = reader.levels(student['student']), reader.levels(teacher['teacher'])
+        ours, theirs = reader.levels(student['student_tap']), reader.levels(teacher['teacher_tap'])
         every_graph = self.graphs(teacher, batch)
         values, present, spreads = [], [], []
         for level, (s, t, graphs) in enumerate(zip(ours, theirs, every_graph)):

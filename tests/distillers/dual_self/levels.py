@@ -53,9 +53,9 @@ def made(taps: Taps, kind: type[DualSelfDistiller] = DualSelfDistiller, seed: in
     distiller = kind(**{**settings, **options})
     distiller.key = 'distillers.dsd'
     model = nn.Module()
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     torch.manual_seed(seed)
-    distiller.build(taps, {})
+    distiller.initialize(taps, {})
     with torch.no_grad():
         for param in distiller.parameters():
             param.add_(0.3 * torch.randn_like(param))

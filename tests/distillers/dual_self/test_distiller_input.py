@@ -117,19 +117,19 @@ def head(num_classes: int, ignore_index: int = 255) -> nn.Module:
 def test_classes_of_the_student() -> None:
     model = nn.Module()
     with pytest.raises(ConfigError, match=r"num_classes is None, and 'Module' has no decode_head that tells it"):
-        DualSelfDistiller(encoder=ENCODER).bind(model, model)
+        DualSelfDistiller(encoder=ENCODER).check_models(model, model)
     model.decode_head = nn.ModuleList([head(9), head(5, 0)])  # a cascade, whose last head counts
     distiller = DualSelfDistiller(encoder=ENCODER)
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     assert (distiller.num_classes, distiller.ignore_index) == (5, 0)
     with pytest.raises(ConfigError, match=r"num_classes is 4 and the student's head has 5; use num_classes=5"):
-        DualSelfDistiller(encoder=ENCODER, num_classes=4).bind(model, model)
+        DualSelfDistiller(encoder=ENCODER, num_classes=4).check_models(model, model)
     model.decode_head = head(2)
     with pytest.raises(ConfigError, match='include_background is False, which leaves one of 2 classes'):
-        DualSelfDistiller(encoder=ENCODER, include_background=False).bind(model, model)
+        DualSelfDistiller(encoder=ENCODER, include_background=False).check_models(model, model)
     with pytest.raises(ConfigError, match='num_classes is 1; set num_classes'):
         model.decode_head = head(1)
-        DualSelfDistiller(encoder=ENCODER).bind(model, model)
+        DualSelfDistiller(encoder=ENCODER).check_models(model, model)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_default_factor(size: tuple[int, int], sigma: float, beta: float, sh
 def test_value_by_definition(reduction: str) -> None:
     distiller = HeatmapDistiller(reduction=reduction, beta=2.0, visible_only=True)
     student, teacher = taps((3, 4))
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
     total = 0.0
     for n in range(2):
@@ -86,7 +86,7 @@ def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shif
 def test_stages_are_summed(reduction: str) -> None:
     distiller = HeatmapDistiller('head.predict_layers.*', reduction=reduction)
     student, teacher = taps((4, 3), (8, 6))
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
     single = [
         HeatmapDistiller(reduction=reduction)({'heatmap': [s.detach()]}, {'heatmap': [t]}, labelled(None))['loss_kpt']
@@ -133,7 +133,7 @@ def test_peak_of_the_codec() -> None:
     codec = {'type': 'MegviiHeatmap', 'input_size': (48, 64), 'heatmap_size': (12, 16), 'kernel_size': 5}
     student, teacher = estimator({**HEAD, 'decoder': codec}), estimator(HEAD)
     distiller = HeatmapDistiller()
-    distiller.bind(student, teacher)
+    distiller.check_models(student, teacher)
     ours, theirs = taps((4, 3))
     found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
     flat = [x['heatmap'][0].detach().flatten(2) for x in (ours, theirs)]
@@ -152,13 +152,13 @@ def test_config_sentences() -> None:
         HeatmapDistiller(beta=-1)
     model = torch.nn.Identity()
     with sentence("heatmap: 'head.final_layer' would teach itself; .* or teacher_heatmap"):
-        HeatmapDistiller().bind(model, model)
+        HeatmapDistiller().check_models(model, model)
     student, teacher = estimator(HEAD), estimator(HEAD)
     with sentence("heatmap: 'head.final' names no module of the student; nearest: 'head.final_layer'"):
-        HeatmapDistiller('head.final').bind(student, teacher)
+        HeatmapDistiller('head.final').check_models(student, teacher)
     offsets = estimator({**HEAD, 'out_channels': 3 * JOINTS, 'loss': {'type': 'CombinedTargetMSELoss'}})
     with sentence('HeatmapHead of the teacher gives two offset maps .*; use FeatureDistiller'):
-        HeatmapDistiller().bind(student, offsets)
+        HeatmapDistiller().check_models(student, offsets)
 
 
 def test_shape_sentences() -> None:
@@ -166,13 +166,13 @@ def test_shape_sentences() -> None:
     distiller.key = 'distillers.pose'
     student, _ = taps((8, 6))
     with sentence('distillers.pose.heatmap: the teacher predicts 17 keypoints where the student predicts 5'):
-        distiller.build(student, taps((8, 6), joints=17)[1])
+        distiller.initialize(student, taps((8, 6), joints=17)[1])
     with sentence('teacher are 16x12 and those of the student 8x6; use .* same input_size and heatmap_size'):
-        distiller.build(student, taps((16, 12))[1])
+        distiller.initialize(student, taps((16, 12))[1])
     with sentence('student gives 1 heatmaps and the teacher 2'):
-        distiller.build(student, taps((8, 6), (8, 6))[1])
+        distiller.initialize(student, taps((8, 6), (8, 6))[1])
     flat = {'heatmap': [torch.zeros(2, 5, 8)]}
     with sentence(r"'head.final_layer' has shape \(2, 5, 8\); it must be \(N, keypoints, H, W\)"):
-        distiller.build(flat, flat)
+        distiller.initialize(flat, flat)
     with sentence('visible_only is True'):
         HeatmapDistiller(visible_only=True)(*taps((8, 6)), labelled(None))

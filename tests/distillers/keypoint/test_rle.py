@@ -32,7 +32,7 @@ def by_torch(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 def test_value(reduction: str, visible_only: bool) -> None:
     distiller = RLEDistiller(reduction=reduction, visible_only=visible_only)
     student, teacher = taps()
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
     joints = by_torch(student['regression'][0], teacher['regression'][0]) * (WEIGHT if visible_only else 1.0)
     expected = joints.sum(dim=1).mean() if reduction == 'task' else joints.mean()
@@ -90,21 +90,21 @@ def test_config_sentences() -> None:
         RLEDistiller(reduction='reference')
     model = torch.nn.Identity()
     with sentence("regression: 'head.fc' would teach itself; .* or teacher_regression"):
-        RLEDistiller().bind(model, model)
+        RLEDistiller().check_models(model, model)
     with sentence("'head.fc' names no module of the student"):
-        RLEDistiller().bind(torch.nn.Identity(), model)
+        RLEDistiller().check_models(torch.nn.Identity(), model)
 
 
 def test_sentences_about_heads() -> None:
     student = estimator(HEAD, neck='GlobalAveragePooling')
     plain = estimator({'type': 'RegressionHead', 'num_joints': JOINTS}, neck='GlobalAveragePooling')
     with sentence("'head.fc' of the student belongs to RegressionHead with SmoothL1Loss, which predicts no spread"):
-        RLEDistiller().bind(plain, student)
+        RLEDistiller().check_models(plain, student)
     with sentence("'backbone.conv1' of the teacher belongs to no head, which predicts no spread"):
-        RLEDistiller(teacher_regression='backbone.conv1').bind(student, plain)
+        RLEDistiller(teacher_regression='backbone.conv1').check_models(student, plain)
     gauss = {**HEAD, 'loss': {'type': 'RLELoss', 'q_distribution': 'gaussian'}}
     with sentence("RLELoss of the teacher has q_distribution='gaussian', .*; use q_distribution='laplace'"):
-        RLEDistiller().bind(student, estimator(gauss, neck='GlobalAveragePooling'))
+        RLEDistiller().check_models(student, estimator(gauss, neck='GlobalAveragePooling'))
 
 
 def test_shape_sentences() -> None:
@@ -112,6 +112,6 @@ def test_shape_sentences() -> None:
     distiller.key = 'distillers.pose'
     student, _ = taps()
     with sentence('distillers.pose.regression: the teacher predicts 17 keypoints where the student predicts 5'):
-        distiller.build(student, taps(joints=17)[1])
+        distiller.initialize(student, taps(joints=17)[1])
     with sentence(r"pose.regression: 'head.fc' gives shapes \[\(2, 6\)\]; .* as 'head.fc' of RLEHead does"):
-        distiller.build({'regression': [torch.zeros(2, 6)]}, taps()[1])
+        distiller.initialize({'regression': [torch.zeros(2, 6)]}, taps()[1])

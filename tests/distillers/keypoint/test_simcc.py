@@ -28,7 +28,7 @@ def axes(tapped: dict) -> list[torch.Tensor]:
 def test_all_joints_by_default(reduction: str) -> None:
     distiller = SimCCDistiller(beta=10.0, reduction=reduction)
     student, teacher = taps()
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
     assert found == keypoint_kl(axes(student), axes(teacher), 10.0, None, reduction) and found > 0
     assert all(student[name][0].grad.abs().sum() > 0 for name in 'xy')
@@ -85,7 +85,7 @@ def test_each_network_has_its_own_beta() -> None:
     student = estimator(simcc_head('RTMCCHead', beta=10.0))
     teacher = estimator(simcc_head('RTMCCHead', beta=1.0))
     distiller = SimCCDistiller()
-    distiller.bind(student, teacher)
+    distiller.check_models(student, teacher)
     ours, theirs = taps()
     found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
     expected = keypoint_kl(axes(ours), [logits / 10 for logits in axes(theirs)], 10.0)
@@ -112,10 +112,10 @@ def test_another_layer_teaches() -> None:
     assert distiller.student_taps() == {'x': 'a.x', 'y': 'a.y'}
     assert distiller.teacher_taps() == {'teacher_x': 'b.x', 'teacher_y': 'b.y'}
     model = torch.nn.Identity()
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     student, teacher = taps()
     teacher = {f'teacher_{name}': tensors for name, tensors in teacher.items()}
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, labelled(None))
 
 
@@ -130,18 +130,18 @@ def test_config_sentences() -> None:
         SimCCDistiller(beta=0)
     model = torch.nn.Identity()
     with sentence("distillers.<name>.x: 'head.cls_x' would teach itself; .*EMATeacher.* or teacher_x"):
-        SimCCDistiller().bind(model, model)
+        SimCCDistiller().check_models(model, model)
     with sentence("y: 'head.cls_y' would teach itself"):
-        SimCCDistiller(teacher_x='other.cls_x').bind(model, model)
+        SimCCDistiller(teacher_x='other.cls_x').check_models(model, model)
 
 
 def test_sentences_about_heads() -> None:
     student, teacher = (estimator(simcc_head('RTMCCHead', beta=10.0)) for _ in range(2))
     with sentence(r"x: 'head.cls_z' names no module of the student; nearest: 'head.cls_[xy]'"):
-        SimCCDistiller(x='head.cls_z').bind(student, teacher)
+        SimCCDistiller(x='head.cls_z').check_models(student, teacher)
     heatmaps = estimator({'type': 'HeatmapHead', 'out_channels': JOINTS, 'deconv_out_channels': None})
     with sentence(r"beta is None, and no module above 'head.final_layer' has a loss_module with a beta, .*beta=10.0"):
-        SimCCDistiller(x='head.final_layer').bind(heatmaps, estimator(simcc_head('RTMCCHead')))
+        SimCCDistiller(x='head.final_layer').check_models(heatmaps, estimator(simcc_head('RTMCCHead')))
 
 
 def test_shape_sentences() -> None:
@@ -149,14 +149,14 @@ def test_shape_sentences() -> None:
     distiller.key = 'distillers.pose'
     student, _ = taps()
     with sentence('distillers.pose.x: the teacher predicts 133 keypoints where the student predicts 5; use a teacher'):
-        distiller.build(student, taps(joints=133)[1])
+        distiller.initialize(student, taps(joints=133)[1])
     with sentence('pose.y: the teacher predicts 16 bins where .* 8; use .* same input_size and simcc_split_ratio'):
-        distiller.build(student, taps(bins=(6, 16))[1])
+        distiller.initialize(student, taps(bins=(6, 16))[1])
     wrong = {'x': [torch.zeros(2, 5)], 'y': student['y']}
     with sentence(r"pose.x: 'head.cls_x' of the student gives shapes \[\(2, 5\)\]; it must give one tensor"):
-        distiller.build(wrong, taps()[1])
+        distiller.initialize(wrong, taps()[1])
     with sentence(r"pose.y: 'head.cls_y' of the teacher gives shapes \[\(2, 5, 8\), \(2, 5, 8\)\]"):
-        distiller.build(student, {'x': student['x'], 'y': student['y'] * 2})
+        distiller.initialize(student, {'x': student['x'], 'y': student['y'] * 2})
     visible = SimCCDistiller(beta=10.0, visible_only=True)
     for batch in (labelled(None), labelled(WEIGHT[:, :3]), labelled(WEIGHT[:1])):
         with sentence(r'visible_only is True, and .*keypoint_weights of shape \(2, 5\); use visible_only=False'):

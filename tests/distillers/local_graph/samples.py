@@ -18,12 +18,12 @@ Shapes = list[tuple[int, ...]]
 
 def taps(ours: Shapes, theirs: Shapes | None = None) -> tuple[dict, dict]:
     shapes = ours if theirs is None else theirs
-    return {'student': [torch.randn(s) for s in ours]}, {'teacher': [torch.randn(s) for s in shapes]}
+    return {'student_tap': [torch.randn(s) for s in ours]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
 
 
 def built(student: dict, teacher: dict, **options: Any) -> LocalGraphDistiller:
     distiller = LocalGraphDistiller(**{'num_points': 6, 'num_neighbours': 4, 'channels': 5, **options})
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     return distiller
 
 
@@ -32,7 +32,7 @@ def direct(distiller: LocalGraphDistiller, student: dict, teacher: dict, read: A
     values = []
     for level, graphs in enumerate(distiller.graphs(teacher, batch)):
         pair = distiller.student_adapters[level], distiller.teacher_adapters[level]
-        rows = [read(taps[level]) for taps in (student['student'], teacher['teacher'])]
+        rows = [read(taps[level]) for taps in (student['student_tap'], teacher['teacher_tap'])]
         values.append(direct_loss(*rows, graphs, pair, distiller.pool))
     return torch.cat(values).mean().detach()
 
@@ -45,6 +45,6 @@ def voxel_batch(owners: list[int], samples: int = 2) -> Batch:
 
 
 def only_graph(teacher: dict, batch: Batch = BATCH, **options: Any) -> LocalGraph:
-    student = {'student': [x.clone() for x in teacher['teacher']]}
+    student = {'student_tap': [x.clone() for x in teacher['teacher_tap']]}
     found = built(student, teacher, **options).graphs(teacher, batch)[0][0]
     return LocalGraph(*(part[0] for part in found))

@@ -47,8 +47,8 @@ def test_voxels_in_any_order() -> None:
 def test_points_with_coordinates_and_indices() -> None:
     """What a set abstraction of PointNet++ returns: coordinates, features, indices."""
     places = torch.randn(2, 20, 3)
-    student = {'student': [places.clone(), torch.randn(2, 4, 20), torch.randint(20, (2, 20))]}
-    teacher = {'teacher': [places.clone(), torch.randn(2, 6, 20), torch.randint(20, (2, 20))]}
+    student = {'student_tap': [places.clone(), torch.randn(2, 4, 20), torch.randint(20, (2, 20))]}
+    teacher = {'teacher_tap': [places.clone(), torch.randn(2, 6, 20), torch.randint(20, (2, 20))]}
     batch = Batch({'points': [torch.randn(50, 4)] * 2}, [None, None])
     distiller = built(student, teacher, points='point', space='coordinate')
     assert [len(distiller.student_adapters), len(distiller.teacher_adapters)] == [1, 1]
@@ -57,15 +57,15 @@ def test_points_with_coordinates_and_indices() -> None:
         distances = torch.cdist(cloud[graph.centers[sample] - 20 * sample], cloud)
         wanted = distances.topk(4, largest=False).indices + 20 * sample
         assert torch.equal(graph.neighbours[sample].sort(dim=1).values, wanted.sort(dim=1).values)
-    student['student'][1].requires_grad_()
+    student['student_tap'][1].requires_grad_()
     distiller(student, teacher, batch)['loss_local_graph'].backward()
-    assert student['student'][1].grad.abs().sum() > 0
+    assert student['student_tap'][1].grad.abs().sum() > 0
 
 
 def test_points_take_the_raw_coordinates_where_there_are_as_many() -> None:
     _, teacher = taps([(2, 4, 20)])
     clouds = [torch.randn(20, 4), torch.randn(20, 4)]
-    distiller = built({'student': teacher['teacher']}, teacher, points='point', space='coordinate')
+    distiller = built({'student_tap': teacher['teacher_tap']}, teacher, points='point', space='coordinate')
     places = distiller.places(teacher, Batch({'points': clouds}, [None, None]))[0]
     assert torch.equal(places, torch.cat(clouds)[:, :3])
 
@@ -82,16 +82,16 @@ def test_padding_has_no_points() -> None:
     assert places[:32].amax(dim=0).tolist() == [28.0, 60.0] and places[32:].amax(dim=0).tolist() == [60.0, 36.0]
     assert [graph.centers.shape for graph in distiller.graphs(teacher, batch)[0]] == [(1, 32), (1, 40)]
     check_step(distiller, student, teacher, batch)
-    grad = student['student'][0].grad
+    grad = student['student_tap'][0].grad
     assert grad[0, :, :, 4:].abs().sum() == 0 and grad[1, :, 5:].abs().sum() == 0 and grad.abs().sum() > 0
 
 
 def test_coordinates_belong_to_the_features() -> None:
-    teacher = {'teacher': [torch.arange(24.0).view(1, 1, 4, 6)]}
-    distiller = built({'student': teacher['teacher']}, teacher)
+    teacher = {'teacher_tap': [torch.arange(24.0).view(1, 1, 4, 6)]}
+    distiller = built({'student_tap': teacher['teacher_tap']}, teacher)
     batch = Batch(torch.zeros(1, 3, 32, 48), [SimpleNamespace(metainfo={})])
     places = distiller.places(teacher, batch)[0]
-    values = teacher['teacher'][0][0].flatten(1).T
+    values = teacher['teacher_tap'][0][0].flatten(1).T
     assert places[int((values == 8).nonzero()[0, 0])].tolist() == [2 * 8 + 4, 8 + 4]
     # Without an input image, cells count.
     cells = distiller.places(teacher, Batch(None, [None]))[0]
@@ -107,7 +107,7 @@ def peak(features: Tensor) -> Tensor:
 
 def test_importance() -> None:
     _, teacher = taps([(2, 4, 6, 8)])
-    rows = teacher['teacher'][0][0].flatten(1).T
+    rows = teacher['teacher_tap'][0][0].flatten(1).T
     teacher['scores'] = [torch.randn(2, 3, 6, 8)]
     scores = teacher['scores'][0][0].flatten(1).T
     cases = {
@@ -128,7 +128,7 @@ def test_importance() -> None:
 def test_neighbours_are_near_in_the_space_that_is_asked_for() -> None:
     _, teacher = taps([(1, 4, 9, 11)])
     batch = make_batch([None])
-    rows = teacher['teacher'][0][0].flatten(1).T
+    rows = teacher['teacher_tap'][0][0].flatten(1).T
     ys, xs = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing='ij')
     # The map is stretched to 64 x 64 pixels.
     places = torch.stack([xs.flatten() * 64 / 11, ys.flatten() * 64 / 9], dim=1)
@@ -142,7 +142,7 @@ def test_neighbours_are_near_in_the_space_that_is_asked_for() -> None:
 
 
 def test_one_neighbour_is_the_point_itself() -> None:
-    graph = only_graph({'teacher': [torch.ones(1, 4, 5, 5)]}, make_batch([None]), num_neighbours=1)
+    graph = only_graph({'teacher_tap': [torch.ones(1, 4, 5, 5)]}, make_batch([None]), num_neighbours=1)
     assert torch.equal(graph.neighbours, graph.centers[:, None])
 
 
@@ -152,7 +152,7 @@ def test_the_student_has_no_say_in_the_graph() -> None:
     for graph in distiller.graphs(teacher, BATCH)[0]:
         assert not any(part.requires_grad for part in graph)
     before = distiller.graphs(teacher, BATCH)[0][0].neighbours
-    student['student'][0].mul_(100)
+    student['student_tap'][0].mul_(100)
     assert torch.equal(distiller.graphs(teacher, BATCH)[0][0].neighbours, before)
 
 
@@ -160,19 +160,21 @@ def test_samples_do_not_see_each_other() -> None:
     """Of one sample's gradient, another sample changes the normalisation alone: with the same edges twice, nothing."""
     student, teacher = taps([(1, 4, 6, 8)])
     twice = (
-        {'student': [student['student'][0].repeat(2, 1, 1, 1)]},
-        {'teacher': [teacher['teacher'][0].repeat(2, 1, 1, 1)]},
+        {'student_tap': [student['student_tap'][0].repeat(2, 1, 1, 1)]},
+        {'teacher_tap': [teacher['teacher_tap'][0].repeat(2, 1, 1, 1)]},
     )
     distiller = built(student, teacher)
     alone = check_step(distiller, student, teacher, make_batch([None]))['loss_local_graph']
     both = check_step(distiller, *twice, BATCH)['loss_local_graph']
     torch.testing.assert_close(both, alone)
-    torch.testing.assert_close(2 * twice[0]['student'][0].grad[1], student['student'][0].grad[0], rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        2 * twice[0]['student_tap'][0].grad[1], student['student_tap'][0].grad[0], rtol=1e-4, atol=1e-7
+    )
     # Neighbours of far points come from the own sample: at most the own points are indexed, and the nearest of them.
-    teacher = {'teacher': [torch.cat([torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)])]}
+    teacher = {'teacher_tap': [torch.cat([torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)])]}
     (both_graphs,) = distiller.graphs(teacher, BATCH)[0]
-    for sample, image in enumerate(teacher['teacher'][0]):
-        (lone,) = distiller.graphs({'teacher': [image[None]]}, make_batch([None]))[0]
+    for sample, image in enumerate(teacher['teacher_tap'][0]):
+        (lone,) = distiller.graphs({'teacher_tap': [image[None]]}, make_batch([None]))[0]
         found = both_graphs.neighbours[sample] - 48 * sample
         assert torch.equal(found.sort(dim=1).values, lone.neighbours[0].sort(dim=1).values)
 
@@ -180,7 +182,7 @@ def test_samples_do_not_see_each_other() -> None:
 def test_released_pillars_cross_samples_and_ours_do_not() -> None:
     owners = [0] * 6 + [1] * 6
     student, teacher = taps([(12, 4)])
-    teacher['teacher'][0][6:] = teacher['teacher'][0][:6] + 1e-4
+    teacher['teacher_tap'][0][6:] = teacher['teacher_tap'][0][:6] + 1e-4
     kwargs = {'points': 'voxel', 'num_points': 6, 'num_neighbours': 2}
     ours = built(student, teacher, importance='count', **kwargs).graphs(teacher, voxel_batch(owners))[0]
     released = built(student, teacher, reference='pointpillars', **kwargs).graphs(teacher, voxel_batch(owners))[0]
@@ -226,10 +228,10 @@ def test_a_sample_without_points_does_not_count() -> None:
 def test_identical_points(value: float) -> None:
     student, teacher = taps([(2, 4, 5, 5)], [(2, 6, 5, 5)])
     for space in ('feature', 'both'):
-        constant = {'teacher': [torch.full((2, 6, 5, 5), value)]}
+        constant = {'teacher_tap': [torch.full((2, 6, 5, 5), value)]}
         distiller = built(student, constant, space=space)
         check_step(distiller, student, constant, BATCH)
-        check_step(distiller, {'student': [torch.full((2, 4, 5, 5), value)]}, teacher, BATCH)
+        check_step(distiller, {'student_tap': [torch.full((2, 4, 5, 5), value)]}, teacher, BATCH)
 
 
 # Teachers, adapters, monitors.
@@ -239,21 +241,21 @@ def test_identical_points(value: float) -> None:
 def test_equal_networks_lose_nothing(pool: bool) -> None:
     """At the start: the average of a network, or its snapshot, has the same features."""
     student, _ = taps([(2, 4, 6, 8)])
-    teacher = {'teacher': [student['student'][0].clone()]}
+    teacher = {'teacher_tap': [student['student_tap'][0].clone()]}
     distiller = built(student, teacher, pool=pool)
     assert check_step(distiller, student, teacher, BATCH)['loss_local_graph'] < 1e-10
-    assert student['student'][0].grad.abs().max() < 1e-6
+    assert student['student_tap'][0].grad.abs().max() < 1e-6
     assert distiller.student_adapters[0] is not distiller.teacher_adapters[0]
 
 
 def test_a_deeper_layer_teaches() -> None:
     distiller = LocalGraphDistiller('backbone.layer2', 'backbone.layer3', source='student', resize='bilinear')
-    assert distiller.student_taps() == {'student': 'backbone.layer2'}
-    assert distiller.teacher_taps() == {'teacher': 'backbone.layer3'}
+    assert distiller.student_taps() == {'student_tap': 'backbone.layer2'}
+    assert distiller.teacher_taps() == {'teacher_tap': 'backbone.layer3'}
     model = nn.Identity()
-    distiller.bind(model, model)
+    distiller.check_models(model, model)
     student, teacher = taps([(2, 4, 8, 8)], [(2, 8, 4, 4)])
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert check_step(distiller, student, teacher, BATCH)['loss_local_graph'] > 0
 
 
@@ -267,13 +269,13 @@ def test_a_frozen_teacher_adapter_stays() -> None:
 
 def test_the_student_learns_the_teachers_geometry() -> None:
     torch.manual_seed(0)
-    teacher = {'teacher': [torch.randn(1, 6, 4, 4)]}
+    teacher = {'teacher_tap': [torch.randn(1, 6, 4, 4)]}
     features = torch.randn(1, 6, 4, 4, requires_grad=True)
-    distiller = built({'student': [features]}, teacher, freeze_teacher_adapter=True)
+    distiller = built({'student_tap': [features]}, teacher, freeze_teacher_adapter=True)
     optimizer = torch.optim.Adam([features, *distiller.student_adapters.parameters()], lr=0.1)
     values = []
     for _ in range(60):
-        loss = distiller({'student': [features]}, teacher, make_batch([None]))['loss_local_graph']
+        loss = distiller({'student_tap': [features]}, teacher, make_batch([None]))['loss_local_graph']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -319,9 +321,9 @@ def test_collapse_is_said_once(case: str, said: list[str]) -> None:
     distiller = built(student, teacher)
     distiller.key = 'distillers.graph'
     both = [distiller.student_adapters, distiller.teacher_adapters]
-    collapse(distiller, {'healthy': [], 'student': both[:1]}.get(case, both))
+    collapse(distiller, {'healthy': [], 'student_tap': both[:1]}.get(case, both))
     if case == 'constant':
-        teacher = {'teacher': [torch.ones_like(x) for x in teacher['teacher']]}
+        teacher = {'teacher_tap': [torch.ones_like(x) for x in teacher['teacher_tap']]}
     for iteration in (0, 1, 50, 100):
         distiller(student, teacher, Batch(BATCH.inputs, BATCH.data_samples, iteration))
     assert len(said) == (case == 'both')

@@ -64,13 +64,13 @@ def tapped(model: nn.Module, inputs: dict, key: str) -> dict[str, list[Tensor]]:
 
 @pytest.mark.parametrize('space', ['feature', 'both'])
 def test_pillars(inputs: dict, space: str) -> None:
-    student = {'student': [x.detach() for x in tapped(encoder(4), inputs, 'student')['student']]}
-    teacher = {'teacher': [x.detach() for x in tapped(encoder(8), inputs, 'teacher')['teacher']]}
+    student = {'student_tap': [x.detach() for x in tapped(encoder(4), inputs, 'student')['student_tap']]}
+    teacher = {'teacher_tap': [x.detach() for x in tapped(encoder(8), inputs, 'teacher')['teacher_tap']]}
     batch = Batch(inputs, [None, None])
     distiller = LocalGraphDistiller(
         'voxel_encoder', points='voxel', importance='count', space=space, num_points=40, num_neighbours=6, channels=4
     )
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     assert check_step(distiller, student, teacher, batch)['loss_local_graph'] > 0
     places, graphs = distiller.places(teacher, batch)[0], distiller.graphs(teacher, batch)[0]
     sizes = torch.bincount(inputs['voxels']['coors'][:, 0].long()).tolist()
@@ -96,11 +96,11 @@ def test_layers_of_pointnet() -> None:
     # Its interpolation needs a GPU where there are several source points; with one it is a copy.
     found = layer(torch.stack(clouds)[:, :, :3], None, torch.randn(2, 2, 30), torch.randn(2, 4, 1))
     assert found.shape == (2, 5, 30)
-    student, teacher = {'student': [found.detach()]}, {'teacher': [found.detach() + 1]}
+    student, teacher = {'student_tap': [found.detach()]}, {'teacher_tap': [found.detach() + 1]}
     distiller = LocalGraphDistiller(
         'neck.FP_modules.3', points='point', space='coordinate', num_points=9, num_neighbours=4
     )
-    distiller.build(student, teacher)
+    distiller.initialize(student, teacher)
     batch = Batch({'points': clouds}, [None, None])
     check_step(distiller, student, teacher, batch)
     assert torch.equal(distiller.places(teacher, batch)[0], torch.cat(clouds)[:, :3])

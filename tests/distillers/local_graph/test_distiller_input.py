@@ -55,7 +55,7 @@ def test_config_sentences(options: dict, match: str) -> None:
 def test_a_layer_does_not_teach_itself() -> None:
     model = nn.Identity()
     with sentence('would teach itself'):
-        LocalGraphDistiller().bind(model, model)
+        LocalGraphDistiller().check_models(model, model)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_layer_does_not_teach_itself() -> None:
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, None, '1 levels and the teacher 2'),
         ({}, [(2, 4)], [(2, 4)], None, r"points is 'grid', which reads \(N, C, H, W\), .*'voxel' for \(V, C\)"),
         ({'points': 'voxel'}, [(2, 4, 3)], [(2, 4, 3)], None, r"points is 'voxel', which reads \(V, C\)"),
-        ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], None, 'graph.student: level 0 .*for maps of other sizes set resize'),
+        ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], None, 'graph.student_tap: level 0 .*for maps of other sizes set resize'),
         ({'points': 'voxel'}, [(12, 4)], [(10, 4)], None, 'both must have the same points'),
         ({}, [(2, 4, 3, 3)] * 2, [(2, 4, 3, 3)] * 2, [(2, 3, 3, 3)], 'scores: .* gives 1 tensors for 2 levels'),
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], [(2, 3, 6, 6)], 'scores: level 0 .*belong to the same points'),
@@ -76,7 +76,7 @@ def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Sh
     distiller.key = 'distillers.graph'
     student, teacher = taps(ours, theirs)
     with sentence(match):
-        distiller.build(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
+        distiller.initialize(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
 
 
 def test_sentences_about_a_batch() -> None:

@@ -43,8 +43,8 @@ def run(student: Tensor, teacher: Tensor, batch: Batch, levels: int = 1, **optio
     options = {'num_points': 8, 'num_neighbours': 5, 'channels': 3, **options}
     distiller = LocalGraphDistiller('x', **options)  # type: ignore[arg-type]
     student.requires_grad_()
-    taps = {'student': [student] * levels}, {'teacher': [teacher] * levels}
-    distiller.build(*taps)
+    taps = {'student_tap': [student] * levels}, {'teacher_tap': [teacher] * levels}
+    distiller.initialize(*taps)
     distiller.double()
     for level in range(levels):
         fill(distiller.teacher_adapters[level], f=1.7)
