@@ -1,7 +1,7 @@
 """Data that the package makes or reads by itself."""
 
 from .isbi import ISBIMembraneDataset
-from .kitti import CameraView, kitti_folder
+from .kitti_infos import CameraView, kitti_folder
 from .nifti import NiftiDataset
 from .volume_transforms import LoadVolume, MonaiTransforms, PackVolume
 

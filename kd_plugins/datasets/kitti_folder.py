@@ -1,4 +1,4 @@
-"""The subclass behind :func:`kd_plugins.datasets.kitti.kitti_folder`; the only module here that needs MMDetection3D."""
+"""The subclass behind :func:`kd_plugins.datasets.kitti_infos.kitti_folder`; the only module here that needs MMDetection3D."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from mmdet3d.datasets import KittiDataset
 
-from .kitti import frame_names, kitti_infos
+from .kitti_infos import frame_names, kitti_infos
 
 
 class KittiFolder(KittiDataset):

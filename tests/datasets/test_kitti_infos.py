@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kd_plugins.datasets import CameraView, kitti_folder
-from kd_plugins.datasets.kitti import CATEGORIES, USUAL_SIZE, frame_names, kitti_infos
+from kd_plugins.datasets.kitti_infos import CATEGORIES, USUAL_SIZE, frame_names, kitti_infos
 from kd_plugins.errors import ConfigError
 
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'kitti' / 'training'
