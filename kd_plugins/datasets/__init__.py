@@ -1,7 +1,7 @@
-"""Data that the package makes or reads by itself."""
+"""Data sets that the package generates or reads, and steps of their pipelines."""
 
 from .isbi import ISBIMembraneDataset
-from .kitti_infos import CameraView, kitti_folder
+from .kitti import CameraView, kitti_folder
 from .nifti import NiftiDataset
 from .volume_transforms import LoadVolume, MonaiTransforms, PackVolume
 

@@ -1,4 +1,4 @@
-"""The subclass behind :func:`kd_plugins.datasets.kitti_infos.kitti_folder`; the only module here that needs MMDetection3D."""
+"""Subclass of MMDetection3D's ``KittiDataset`` that :func:`kd_plugins.datasets.kitti.kitti_folder` builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KittiFolder(KittiDataset):
         super().__init__(data_root=data_root, ann_file=ann_file, **arguments)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Make the entries that the converter would have written."""
+        """Return the entries that the converter would have written."""
         root = Path(self.data_root)
         labels = (root / 'label_2').is_dir() or not self.test_mode
         infos = kitti_infos(root, frame_names(root, self.ann_file), with_labels=labels)

@@ -1,7 +1,7 @@
-"""KITTI's folders as they are downloaded: no info files, no reduced copies of the point clouds.
+"""Entries of MMDetection3D's info files, made in memory from KITTI's folders.
 
-MMDetection3D wants its converter's info files. Here the same entries are made in memory from ``calib``, ``label_2`` and
-the sizes of the images, and points outside the image, where nothing is annotated, are left out when they are loaded.
+MMDetection3D reads info files that its converter writes. The same entries are made here from ``calib``, ``label_2`` and
+the sizes of the images.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError
-from ..registry import DATASETS, TRANSFORMS
+from ..errors import ConfigError
 
 CATEGORIES = ('Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 'Tram', 'Misc')
 """Names of labels in the order of MMDetection3D; any other name, such as ``DontCare``, has the label -1."""
@@ -154,50 +153,3 @@ def kitti_infos(root: Path, names: Sequence[str], with_labels: bool = True) -> d
         )
     categories = {name: label for label, name in enumerate(CATEGORIES)} | {'DontCare': -1}
     return dict(metainfo=dict(categories=categories, dataset='kitti', info_version='1.1'), data_list=entries)
-
-
-@TRANSFORMS.register_module()
-class CameraView:
-    """Leave out the points that the image does not show, as KITTI's reduced point clouds do.
-
-    Comes after ``LoadPointsFromFile`` and before any augmentation.
-
-    Args:
-        camera: Which of the images.
-    """
-
-    def __init__(self, camera: str = 'CAM2') -> None:
-        self.camera = camera
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return ``results`` with fewer ``points``."""
-        view = results['images'][self.camera]
-        points = results['points']
-        place = points.tensor[:, :3]
-        matrix = place.new_tensor(view['lidar2img'])
-        u, v, depth = (place @ matrix[:3, :3].T + matrix[:3, 3]).unbind(dim=1)
-        shown = (depth > 0) & (u >= 0) & (u < view['width'] * depth) & (v >= 0) & (v < view['height'] * depth)
-        results['points'] = points[shown]
-        return results
-
-
-@DATASETS.register_module(name='KittiFolder')
-def kitti_folder(**arguments: Any) -> Any:
-    """Build MMDetection3D's ``KittiDataset`` on KITTI's own folders (``type='kd_plugins.KittiFolder'``).
-
-    Args:
-        arguments: Those of ``KittiDataset``. ``data_root`` holds the folders ``velodyne``, ``calib``, ``label_2`` and,
-            for the sizes of the images, ``image_2``. ``ann_file`` is a text file of frame names, as in KITTI's
-            ``ImageSets``; without it, every frame is used.
-
-    Raises:
-        MissingDependencyError: If MMDetection3D is not installed.
-        ConfigError: If a file is missing or damaged.
-    """
-    try:
-        from .kitti_folder import KittiFolder
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); tools/doctor.py prints the command"
-        ) from error
-    return KittiFolder(**arguments)

@@ -1,38 +1,21 @@
-"""KITTI's folders as a data set: MMDetection3D's own entries, the camera's view, and damaged files."""
+"""Entries of KITTI's frames: equal to those of MMDetection3D's converter, and damaged files."""
 
 from __future__ import annotations
 
-import struct
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from kd_plugins.datasets import CameraView, kitti_folder
 from kd_plugins.datasets.kitti_infos import CATEGORIES, USUAL_SIZE, frame_names, kitti_infos
 from kd_plugins.errors import ConfigError
-
-REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'kitti' / 'training'
-LABEL = 'Car 0.10 1 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57\n'
-CALIBRATION = (
-    'P0: ' + ' '.join(['1'] * 12) + '\nP2: 700 0 600 40 0 700 180 0.2 0 0 1 0.003\n'
-    'R0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: 0 -1 0 0.1 0 0 -1 -0.2 1 0 0 -0.3\n\n'
-)
+from tests.datasets.kitti_files import REAL, write_frames
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ('velodyne', 'calib', 'label_2', 'image_2'):
-        (tmp_path / name).mkdir()
-    for frame in ('000007', '000004'):
-        np.ones((5, 4), np.float32).tofile(tmp_path / 'velodyne' / f'{frame}.bin')
-        (tmp_path / 'calib' / f'{frame}.txt').write_text(CALIBRATION)
-        (tmp_path / 'label_2' / f'{frame}.txt').write_text(LABEL + LABEL.replace('Car', 'DontCare') + '\n')
-    header = b'\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR' + struct.pack('>II', 1224, 370)
-    (tmp_path / 'image_2' / '000007.png').write_bytes(header)
-    return tmp_path
+    return write_frames(tmp_path)
 
 
 def test_entries(folder: Path) -> None:
@@ -82,60 +65,6 @@ def test_real_frames_equal_what_mmdetection3ds_converter_reads() -> None:
             np.testing.assert_allclose([instance[name] for instance in mine['instances']], objects[name])
         names = [CATEGORIES[i['bbox_label']] if i['bbox_label'] >= 0 else 'DontCare' for i in mine['instances']]
         assert names == objects['name'].tolist()
-
-
-def test_real_frames_through_mmdetection3d() -> None:
-    structures = pytest.importorskip('mmdet3d.structures')
-    if not REAL.is_dir():
-        pytest.skip(f'{REAL} is not there')
-    data = kitti_folder(
-        data_root=str(REAL),
-        metainfo=dict(classes=('Pedestrian', 'Cyclist', 'Car')),
-        pipeline=[
-            dict(type='mmdet3d.LoadPointsFromFile', coord_type='LIDAR', load_dim=4, use_dim=4),
-            dict(type='kd_plugins.CameraView'),
-            dict(type='mmdet3d.LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
-            dict(type='mmdet3d.Pack3DDetInputs', keys=['points', 'gt_bboxes_3d', 'gt_labels_3d']),
-        ],
-    )
-    assert len(data) == 3 and data.metainfo['categories']['Van'] == 3
-    objects = []
-    for index in range(3):
-        item = data[index]
-        points, instances = item['inputs']['points'], item['data_samples'].gt_instances_3d
-        # A camera of 81 degrees sees about a sixth of a turn with the beams that look ahead of the car.
-        assert 0.1 < len(points) / (REAL / 'velodyne' / f'{index:06d}.bin').stat().st_size * 16 < 0.25
-        assert isinstance(instances.bboxes_3d, structures.LiDARInstance3DBoxes)
-        objects += instances.labels_3d.tolist()
-        # Every object holds points: calibration, boxes and cloud belong together.
-        points = points.double()
-        for box in instances.bboxes_3d.tensor:
-            x, y, z, length, width, height, yaw = box.tolist()
-            shift = points[:, :2] - torch.tensor([x, y], dtype=torch.float64)
-            cos, sin = np.cos(yaw), np.sin(yaw)
-            inside = ((shift @ torch.tensor([cos, sin], dtype=torch.float64)).abs() < length / 2) & (
-                (shift @ torch.tensor([-sin, cos], dtype=torch.float64)).abs() < width / 2
-            )
-            inside &= (points[:, 2] > z) & (points[:, 2] < z + height)
-            assert inside.sum() >= 5
-    assert sorted(objects) == [0, 1, 2, 2]
-
-
-def test_the_view_of_a_camera() -> None:
-    class Cloud:
-        def __init__(self, tensor: torch.Tensor) -> None:
-            self.tensor = tensor
-
-        def __getitem__(self, rows: torch.Tensor) -> Cloud:
-            return Cloud(self.tensor[rows])
-
-    # x ahead, y left, z up; a camera of 100 x 50 pixels looks ahead with focal length 50.
-    lidar2img = [[50, -50, 0, 0], [25, 0, -50, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    view = dict(lidar2img=lidar2img, width=100, height=50)
-    points = [[2, 0, 0], [-2, 0, 0], [2, 1.9, 0], [2, 2.1, 0], [2, -1.9, 0], [2, -2.1, 0], [2, 0, 0.9], [2, 0, 1.1]]
-    results = {'images': {'CAM2': view}, 'points': Cloud(torch.tensor(points, dtype=torch.float32))}
-    kept = CameraView()(results)['points'].tensor
-    assert kept.tolist() == torch.tensor(points)[[0, 2, 4, 6]].tolist()
 
 
 def test_damaged_folders_are_one_sentence(folder: Path) -> None:

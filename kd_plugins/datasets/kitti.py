@@ -1,0 +1,58 @@
+"""KITTI's folders as a data set, without info files and without reduced copies of the point clouds.
+
+Points outside the image, where nothing is annotated, are left out when a cloud is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MissingDependencyError
+from ..registry import DATASETS, TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class CameraView:
+    """Leave out the points that the image does not show, as KITTI's reduced point clouds do.
+
+    Comes after ``LoadPointsFromFile`` and before any augmentation.
+
+    Args:
+        camera: Which of the images.
+    """
+
+    def __init__(self, camera: str = 'CAM2') -> None:
+        self.camera = camera
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return ``results`` with fewer ``points``."""
+        view = results['images'][self.camera]
+        points = results['points']
+        place = points.tensor[:, :3]
+        matrix = place.new_tensor(view['lidar2img'])
+        u, v, depth = (place @ matrix[:3, :3].T + matrix[:3, 3]).unbind(dim=1)
+        shown = (depth > 0) & (u >= 0) & (u < view['width'] * depth) & (v >= 0) & (v < view['height'] * depth)
+        results['points'] = points[shown]
+        return results
+
+
+@DATASETS.register_module(name='KittiFolder')
+def kitti_folder(**arguments: Any) -> Any:
+    """Build MMDetection3D's ``KittiDataset`` on KITTI's own folders (``type='kd_plugins.KittiFolder'``).
+
+    Args:
+        arguments: Those of ``KittiDataset``. ``data_root`` holds the folders ``velodyne``, ``calib``, ``label_2`` and,
+            for the sizes of the images, ``image_2``. ``ann_file`` is a text file of frame names, as in KITTI's
+            ``ImageSets``; without it, every frame is used.
+
+    Raises:
+        MissingDependencyError: If MMDetection3D is not installed.
+        ConfigError: If a file is missing or damaged.
+    """
+    try:
+        from .kitti_folder import KittiFolder
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); tools/doctor.py prints the command"
+        ) from error
+    return KittiFolder(**arguments)
