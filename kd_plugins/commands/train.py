@@ -10,9 +10,10 @@ from mmengine.config import Config
 from ..config.data_checks import check_classes, check_data, check_trainable
 from ..config.loading import load_config
 from ..errors import ConfigError
-from ..runner.launch import build_runner, has_accelerator, set_resume, write_run_record
+from ..runner.launch import build_runner, set_resume, write_run_record
 from ..runner.processes import validates
 from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+from ..utils.device import has_accelerator
 
 
 def parser() -> ArgumentParser:

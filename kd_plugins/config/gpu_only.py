@@ -1,10 +1,10 @@
-"""What cannot run without a GPU."""
+"""Model parts that cannot run without a GPU."""
 
 from __future__ import annotations
 
 from mmengine.config import Config
 
-from ..runner.launch import has_accelerator
+from ..utils.device import has_accelerator
 from .loading import walk
 
 # Parts of MMDetection3D whose operators exist for GPUs only, and which operators these are.

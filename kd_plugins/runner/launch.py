@@ -17,14 +17,10 @@ from mmengine.runner import Runner
 
 from ..checkpoints import latest_checkpoint, load_checkpoint
 from ..errors import ConfigError
+from ..utils.device import has_accelerator
 from ..version import __version__
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmentation', 'mmdet3d', 'pycocotools')
-
-
-def has_accelerator() -> bool:
-    """Whether there is a device that mixed precision and NCCL-like backends can use."""
-    return get_device() not in ('cpu', 'mps')
 
 
 def init_gloo(config: Config) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_plugins.runner.launch import has_accelerator
+from kd_plugins.utils.device import has_accelerator
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
