@@ -1,6 +1,5 @@
 """Metrics that run on any machine."""
 
-from ..ops.rotated_iou import box_overlaps, rectangle_intersections
 from .grid import resample_labels, save_labels
 from .kitti_ap import average_precision
 from .lidar_metric import LidarAPMetric
@@ -10,8 +9,6 @@ __all__ = [
     'LidarAPMetric',
     'VolumetricMetric',
     'average_precision',
-    'box_overlaps',
-    'rectangle_intersections',
     'resample_labels',
     'save_labels',
     'volume_scores',

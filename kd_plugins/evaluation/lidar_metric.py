@@ -78,8 +78,8 @@ class LidarAPMetric(BaseMetric):
     """Average precision over 40 recall positions, in [0, 1], of boxes in space (``3d``) and from above (``bev``).
 
     Numbers are KITTI's (times 100 they are those of MMDetection3D's ``KittiMetric``), without CUDA: rotated overlaps
-    are computed by :func:`~kd_plugins.ops.rotated_iou.rectangle_intersections`. Objects come from the data samples, so that
-    an info file is not needed.
+    are computed by :func:`~kd_plugins.ops.rotated_iou.rectangle_intersections`. Objects come from the data samples, so
+    that an info file is not needed.
 
     Args:
         levels: Of ``'easy'``, ``'moderate'``, ``'hard'`` (KITTI's) and ``'all'`` (every object). ``None`` is KITTI's
