@@ -17,7 +17,7 @@ pytest.importorskip('cv2')
 import cv2
 
 from kd_plugins.config.loading import load_config
-from tests.integration.test_dual_self import SMALL, run
+from tests.integration.unet_runs import SMALL, run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs' / 'dual_self'

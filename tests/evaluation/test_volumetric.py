@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 pytest.importorskip('monai')
 
@@ -21,6 +20,7 @@ from mmengine.structures import BaseDataElement
 from kd_plugins.errors import ConfigError
 from kd_plugins.evaluation import VolumetricMetric, volume_scores
 from kd_plugins.structures import VolumeDataSample
+from tests.ranks import on_two_ranks
 from tests.volumes import CLASSES, make_labels
 
 SHAPE = (16, 14, 12)
@@ -144,19 +144,15 @@ def test_what_cannot_be_compared_is_one_sentence() -> None:
         VolumetricMetric(format_only=True)
 
 
-def _rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+def _evaluate_a_share() -> dict[str, float]:
     # Five volumes on two ranks: the sampler repeats one, which must not count twice.
-    seeds = [0, 2, 4] if rank == 0 else [1, 3, 0]
-    found = evaluate([sample_of(seed, missing=(2,) if seed == 3 else ()) for seed in seeds], size=5)
-    torch.save(found, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+    seeds = [0, 2, 4] if dist.get_rank() == 0 else [1, 3, 0]
+    return evaluate([sample_of(seed, missing=(2,) if seed == 3 else ()) for seed in seeds], size=5)
 
 
 @pytest.mark.distributed
 def test_two_ranks_report_what_one_process_does(tmp_path: Path) -> None:
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    ranks = on_two_ranks(tmp_path, _evaluate_a_share)
     expected = evaluate([sample_of(seed, missing=(2,) if seed == 3 else ()) for seed in range(5)])
-    for rank in range(2):
-        assert torch.load(tmp_path / f'{rank}.pt') == pytest.approx(expected)
+    for scores in ranks:
+        assert scores == pytest.approx(expected)

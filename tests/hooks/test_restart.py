@@ -17,7 +17,7 @@ from kd_plugins.hooks.restart import frozen_modules
 from kd_plugins.losses import softmax_kl_loss
 
 from ..integration.runs import LD, Recorder, assert_same, make_runner, model_config, weights
-from ..integration.test_two_ranks import on_two_ranks
+from ..ranks import on_two_ranks
 
 FINISHED = {'type': 'kd_plugins.FinishedTeacher'}
 LOGITS = {'type': 'kd_plugins.LogitDistiller', 'logits': 'bbox_head.gfl_cls', 'activation': 'softmax'}
@@ -220,6 +220,7 @@ def _both_ranks(work_dir: Path) -> dict[str, Any]:
     return {'losses': losses, 'weights': weights(runner.model.module)}
 
 
+@pytest.mark.distributed
 def test_two_ranks_train_the_part_alone(tmp_path: Path) -> None:
     model = MODELS.build(model_config(norm='GN'))
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'first.pth')
@@ -230,7 +231,7 @@ def test_two_ranks_train_the_part_alone(tmp_path: Path) -> None:
         model=model_config(norm='GN'),
         cfg={'model': model_config(norm='GN')},
     )
-    first, second = on_two_ranks(tmp_path, _both_ranks)
+    first, second = on_two_ranks(tmp_path, _both_ranks, tmp_path)
     assert_same(first['weights'], second['weights'])
     assert_same(rest(first['weights']), rest(weights(model)))
     for step in range(4):

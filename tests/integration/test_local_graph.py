@@ -10,8 +10,9 @@ import torch
 import torch.distributed as dist
 
 pytest.importorskip('mmdet')
-from .runs import Recorder, Squares, make_runner, weights
-from .test_two_ranks import MODEL, STRANGER, assert_close, on_two_ranks
+from tests.integration.halves import MODEL, STRANGER, assert_close
+from tests.integration.runs import Recorder, Squares, make_runner, weights
+from tests.ranks import on_two_ranks
 
 # Every location is selected: with fewer, two channels that agree to the last bits can be chosen either way.
 GRAPH = dict(type='kd_plugins.LocalGraphDistiller', num_points=64, num_neighbours=4, channels=4, weight=0.5)
@@ -40,9 +41,10 @@ def train_half(work_dir: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_two_halves_equal_the_whole(tmp_path: Path) -> None:
     whole = train(tmp_path / 'one', 4)
-    first, second = on_two_ranks(tmp_path, train_half)
+    first, second = on_two_ranks(tmp_path, train_half, tmp_path)
     key = 'distill.graph.loss_local_graph'
     for step, (one, two) in enumerate(zip(first['losses'], second['losses'], strict=True)):
         assert (one[key] + two[key]) / 2 == pytest.approx(whole['losses'][step][key], rel=1e-3), step

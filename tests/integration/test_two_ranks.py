@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.hooks import EMAHook
 
-from .runs import EMA, FEATURE, LD, Recorder, Squares, make_runner, model_config, weights
+from tests.integration.halves import MODEL, STRANGER, assert_close
+from tests.integration.runs import EMA, FEATURE, LD, Recorder, Squares, make_runner, weights
+from tests.ranks import on_two_ranks
 
 EPOCHS = 3
-# GroupNorm, since batch statistics of half a batch differ by definition.
-MODEL = model_config(norm='GN')
-# MMDetection clamps the normaliser of these two at 1 on each rank, so that they depend on the number of ranks while
-# scores are low. Without them the whole run must agree.
-MODEL['bbox_head']['loss_bbox']['loss_weight'] = 0.0
-MODEL['bbox_head']['loss_dfl']['loss_weight'] = 0.0
-# A teacher that differs from the student from the first step, so that there is something to compare.
-STRANGER = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': MODEL}, 'checkpoint': None}
 
 
 def train(work_dir: Path, batch_size: int, kill_at: int | None = None, **options: Any) -> dict[str, Any]:
@@ -72,32 +63,12 @@ def train_killed_and_resumed(work_dir: Path) -> dict[str, Any]:
     return {'whole': whole, 'resumed': train(work_dir / 'cut', 2, accumulate=2, resume=True)}
 
 
-def _rank(rank: int, work_dir: Path, job: Callable[[Path], dict[str, Any]]) -> None:
-    torch.set_num_threads(1)
-    os.environ['LOCAL_RANK'] = str(rank)
-    dist.init_process_group('gloo', init_method=f'file://{work_dir}/rendezvous', rank=rank, world_size=2)
-    torch.save(job(work_dir), work_dir / f'rank_{rank}.pt')
-    dist.destroy_process_group()
-
-
-def on_two_ranks(work_dir: Path, job: Callable[[Path], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Run ``job`` on two gloo ranks and return what each gave."""
-    mp.spawn(_rank, args=(work_dir, job), nprocs=2)
-    return [torch.load(work_dir / f'rank_{rank}.pt') for rank in range(2)]
-
-
-def assert_close(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    for name, value in first.items():
-        torch.testing.assert_close(
-            value, second[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}'
-        )
-
-
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_two_halves_equal_the_whole(tmp_path: Path) -> None:
     whole = train(tmp_path / 'one', 4, teacher=STRANGER)
     whole_accumulated = train(tmp_path / 'one_accumulated', 4, accumulate=2, teacher=STRANGER)
-    ranks = on_two_ranks(tmp_path, train_both_batch_sizes)
+    ranks = on_two_ranks(tmp_path, train_both_batch_sizes, tmp_path)
     assert all(rank[run]['losses'][0].keys() == whole['losses'][0].keys() for rank in ranks for run in rank)
     for name, expected in (('half', whole), ('accumulated', whole_accumulated)):
         for step, (first, second) in enumerate(zip(ranks[0][name]['losses'], ranks[1][name]['losses'])):
@@ -109,7 +80,8 @@ def test_two_halves_equal_the_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
-    for rank in on_two_ranks(tmp_path, train_killed_and_resumed):
+    for rank in on_two_ranks(tmp_path, train_killed_and_resumed, tmp_path):
         assert rank['resumed']['losses'] == rank['whole']['losses'][4:]
         assert all(torch.equal(v, rank['resumed']['weights'][k]) for k, v in rank['whole']['weights'].items())

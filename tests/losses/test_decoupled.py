@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import DDFLoss, decoupled_distillation
 from kd_plugins.registry import MODELS
-from tests.losses.test_fine_grained import Scene
+from tests.losses.scene import Scene
 from tests.losses.tester import LossTester
+from tests.ranks import on_two_ranks
 
 
 def literal(
@@ -290,26 +290,23 @@ def _losses(part: slice) -> tuple[Tensor, dict[str, Tensor]]:
     return student, losses
 
 
-def _worker(rank: int, folder: str, parts: list[slice]) -> None:
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    student, losses = _losses(parts[rank])
+def _share(parts: list[slice]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    student, losses = _losses(parts[dist.get_rank()])
     grads = {name: torch.autograd.grad(loss.sum(), student)[0] for name, loss in losses.items()}
-    torch.save((grads, {name: loss.detach() for name, loss in losses.items()}), f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+    return grads, {name: loss.detach() for name, loss in losses.items()}
 
 
 @pytest.mark.distributed
 @pytest.mark.parametrize('split', [2, 0], ids=['2+4', '0+6'])
 def test_two_ranks_equal_one_process(tmp_path: Path, split: int) -> None:
     parts = [slice(0, split), slice(split, 6)]
-    mp.spawn(_worker, args=(str(tmp_path), parts), nprocs=2)
+    ranks = on_two_ranks(tmp_path, _share, parts)
     student, losses = _losses(slice(0, 6))
     if split:  # the counts that the two ranks gave, together
         _, teacher, weight, matched = data()
         for name in ('counts', 'sums, counts'):
             arguments = {**CASES[name], 'counts': (18.0, 11.0)}
             losses[name] = decoupled_distillation(student, teacher, weight, matched, **arguments)
-    ranks = [torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(2)]
     for name, loss in losses.items():
         (whole,) = torch.autograd.grad(loss.sum(), student)
         # DDP averages the gradients of the parameters over ranks, so each query's share is halved.

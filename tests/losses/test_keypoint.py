@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import KeypointKLLoss, keypoint_kl, laplace_kl_loss, mean_over_joints
 from kd_plugins.registry import MODELS
 from tests.losses.tester import LossTester
+from tests.ranks import on_two_ranks
 
 REDUCTIONS = ['task', 'mean', 'reference']
 
@@ -169,26 +169,25 @@ def _data() -> tuple[Tensor, Tensor, Tensor]:
     return student, teacher, torch.rand(5, 3, generator=generator, dtype=torch.float64).round()
 
 
-def _worker(rank: int, folder: str) -> None:
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    for index, split in enumerate(SPLITS):
-        student, teacher, weight = (x[split[rank]] for x in _data())
+def _gradients_of_shares() -> list[dict[str, Tensor]]:
+    grads = []
+    for split in SPLITS:
+        student, teacher, weight = (x[split[dist.get_rank()]] for x in _data())
         student.requires_grad_()
         losses = _losses(student, teacher, weight)
-        grads = {name: torch.autograd.grad(loss, student, retain_graph=True)[0] for name, loss in losses.items()}
-        torch.save(grads, f'{folder}/{index}_{rank}.pt')
-    dist.destroy_process_group()
+        grads.append({name: torch.autograd.grad(loss, student, retain_graph=True)[0] for name, loss in losses.items()})
+    return grads
 
 
 @pytest.mark.distributed
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
+    first, second = on_two_ranks(tmp_path, _gradients_of_shares)
     student, teacher, weight = _data()
     student.requires_grad_()
     for name, loss in _losses(student, teacher, weight).items():
         (whole,) = torch.autograd.grad(loss, student, retain_graph=True)
         for index in range(len(SPLITS)):
-            ranks = [torch.load(tmp_path / f'{index}_{rank}.pt', weights_only=True)[name] for rank in range(2)]
+            ranks = [first[index][name], second[index][name]]
             # DDP averages over ranks, so each image's share of a mean is halved; the task loss, like KLDiscretLoss, is
             # a sum over the rank's own images, which no other rank changes.
             split = torch.cat(ranks) if name == 'task' else torch.cat(ranks) / 2

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_plugins.losses import LevelKLLoss, level_kl, level_kl_sums, softmax_kl, uncertainty_weighted
 from kd_plugins.registry import MODELS
+from tests.losses.released_levels import RELEASED, released_map
 from tests.losses.tester import LossTester
 
 T = 3.0
@@ -28,21 +29,6 @@ class TestLevelKL(LossTester):
             q = (level / T).softmax(1)
             total = total + T**2 * (p * (p / q).log()).sum() / (p.shape[0] * p.shape[2])
         return total
-
-
-# The nine maps, from the main output to enc4, on which the released loss_functions.py was run (with torchmanager 1.1.6,
-# a stand-in for its `turtle` import, and T=3): Self_Distillation_Loss_KL of three PixelWiseKLDiv. The values of one
-# branch are those with the maps of the other replaced by its teacher's.
-def released_map(number: int) -> Tensor:
-    return 3 * torch.sin(torch.arange(48, dtype=torch.float64) * (0.7 + 0.1 * number)).view(2, 3, 2, 2, 2)
-
-
-RELEASED = {
-    ('decoder', True): 9.072683225902882,
-    ('encoder', True): 7.438637282011448,
-    ('decoder', False): 7.549781538812114,
-    ('encoder', False): 5.561264325372438,
-}
 
 
 @pytest.mark.parametrize(('branch', 'background'), RELEASED)

@@ -10,8 +10,8 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.losses import VFLLoss, varifocal
 from kd_plugins.ops.boxes import aligned_iou
 from kd_plugins.registry import MODELS
-from tests.losses.test_fine_grained import Scene
-from tests.ops.test_edge_bins import to_corners
+from tests.losses.scene import Scene
+from tests.ops.corners import to_corners
 
 
 def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.ops.edge_bins import edge_targets, expected_offsets, refine_boxes, weighting_function
+from tests.ops.corners import to_corners
 
 
 def boxes(count: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -27,10 +28,6 @@ def dense(index: Tensor, right: Tensor, bins: int) -> Tensor:
     out = torch.zeros(*index.shape, bins, dtype=right.dtype)
     out.scatter_add_(-1, index[..., None], (1 - right)[..., None])
     return out.scatter_add_(-1, index[..., None] + 1, right[..., None])
-
-
-def to_corners(box: Tensor) -> Tensor:
-    return torch.cat([box[..., :2] - box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2], dim=-1)
 
 
 class TestTransformers:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from kd_plugins.losses import localization_loss, quality_focal_kd_loss, softmax_kl_loss
 from kd_plugins.ops.reduction import (
@@ -16,6 +15,7 @@ from kd_plugins.ops.reduction import (
     to_float,
     weighted_mean,
 )
+from tests.ranks import on_two_ranks
 
 
 def test_global_mean_leaves_its_argument_alone() -> None:
@@ -71,24 +71,19 @@ def _losses(student: torch.Tensor, teacher: torch.Tensor, weight: torch.Tensor) 
     }
 
 
-def _worker(rank: int, folder: str, images: list[slice]) -> None:
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    student, teacher, weight = (x[images[rank]] for x in _data())
+def _gradients_of_a_share(images: list[slice]) -> dict[str, torch.Tensor]:
+    student, teacher, weight = (x[images[dist.get_rank()]] for x in _data())
     student.requires_grad_()
-    grads = {}
-    for name, loss in _losses(student, teacher, weight).items():
-        (grads[name],) = torch.autograd.grad(loss, student)
-    torch.save(grads, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+    losses = _losses(student, teacher, weight)
+    return {name: torch.autograd.grad(loss, student)[0] for name, loss in losses.items()}
 
 
 @pytest.mark.distributed
 @pytest.mark.parametrize('images', [[slice(0, 2), slice(2, 5)], [slice(0, 0), slice(0, 5)]], ids=['2+3', '0+5'])
 def test_two_ranks_equal_one_process(tmp_path: Path, images: list[slice]) -> None:
-    mp.spawn(_worker, args=(str(tmp_path), images), nprocs=2)
+    ranks = on_two_ranks(tmp_path, _gradients_of_a_share, images)
     student, teacher, weight = _data()
     student.requires_grad_()
-    ranks = [torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(2)]
     for name, loss in _losses(student, teacher, weight).items():
         (whole,) = torch.autograd.grad(loss, student)
         # DDP averages the gradients of the parameters over ranks, so each sample's share is halved.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor
@@ -21,7 +19,8 @@ from kd_plugins.losses import DiceCELoss, feature_mse, level_kl
 from kd_plugins.profiling.memory import LiveBytes
 from tests.distillers.common import check_step
 from tests.distillers.dual_self.levels import CLASSES, ENCODER, labels_of, made, make_batch, make_taps, sample
-from tests.losses.test_level_kl import RELEASED, released_map
+from tests.losses.released_levels import RELEASED, released_map
+from tests.ranks import on_two_ranks
 
 
 def gradients(losses: dict[str, Tensor], wanted: list[Tensor]) -> tuple[Tensor, ...]:
@@ -294,18 +293,15 @@ def ranks_step(images: slice) -> dict[str, Any]:
     return {'losses': {name: value.detach() for name, value in losses.items()}, 'grads': grads}
 
 
-def _rank(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
-    torch.save(ranks_step(slice(2 * rank, 2 * rank + 2)), folder / f'rank_{rank}.pt')
-    dist.destroy_process_group()
+def _half_step() -> dict[str, Any]:
+    start = 2 * dist.get_rank()
+    return ranks_step(slice(start, start + 2))
 
 
 @pytest.mark.distributed
 def test_two_ranks_are_one_process(tmp_path: Path) -> None:
     whole = ranks_step(slice(None))
-    mp.spawn(partial(_rank, folder=tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
+    first, second = on_two_ranks(tmp_path, _half_step)
     for name, value in whole['losses'].items():
         torch.testing.assert_close((first['losses'][name] + second['losses'][name]) / 2, value)
     for ours, theirs, all_of_it in zip(first['grads'], second['grads'], whole['grads']):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from kd_plugins.distillers.local_graph.graphs import LocalGraph, build_graph
@@ -16,6 +15,7 @@ from kd_plugins.distillers.local_graph.selection import channel_max, reweighting
 from kd_plugins.ops.reduction import to_float
 from tests.distillers.local_graph.direct import direct_loss, make_pair, our_loss, terms_of
 from tests.losses.tester import LossTester
+from tests.ranks import on_two_ranks
 
 PAIR = make_pair(4, 4, 3)
 
@@ -151,18 +151,15 @@ def _step(first: int, last: int) -> dict[str, Tensor]:
     return {'loss': total.detach(), **dict(zip(named, (grad / world for grad in grads)))}
 
 
-def _worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    torch.save(_step(*((0, 2) if rank == 0 else (2, 5))), f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+def _share() -> dict[str, Tensor]:
+    return _step(0, 2) if dist.get_rank() == 0 else _step(2, 5)
 
 
+@pytest.mark.distributed
 def test_two_ranks_give_the_gradients_of_one(tmp_path: Path) -> None:
     """Normalisation and weights included, with different numbers of samples and points on each."""
     wanted = _step(0, 5)
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    ranks = on_two_ranks(tmp_path, _share)
     torch.testing.assert_close((ranks[0]['loss'] + ranks[1]['loss']) / 2, wanted['loss'])
     for name in wanted.keys() - {'loss'}:
         torch.testing.assert_close(ranks[0][name], wanted[name], msg=lambda text, name=name: f'{name}: {text}')

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 pytest.importorskip('mmdet')
 
@@ -20,8 +18,8 @@ from kd_plugins.models.dfine import Denoising, Predictions, Proposals
 from kd_plugins.models.dfine.matching.hungarian import assign, matching_costs
 from kd_plugins.models.dfine.matching.union import union
 from kd_plugins.models.dfine.targets import denoising_pairs
-
-from .common import CLASSES, SHAPE, criterion, evaluate, gradients, predictions, truths
+from tests.models.dfine.common import CLASSES, SHAPE, criterion, evaluate, gradients, predictions, truths
+from tests.ranks import on_two_ranks
 
 
 def theirs(outputs: Predictions, objects: list[Any], layer: int) -> dict[str, torch.Tensor]:
@@ -285,7 +283,7 @@ def test_half_precision_outputs_are_lifted() -> None:
         torch.testing.assert_close(value, expected[key])
 
 
-def job(images: slice) -> dict[str, Any]:
+def _step(images: slice) -> dict[str, Any]:
     """Return losses and gradients of some of four images."""
     outputs, objects = predictions(images=4, queries=9), truths([3, 0, 5, 2])
     queries = noise(4, 5)
@@ -301,19 +299,15 @@ def job(images: slice) -> dict[str, Any]:
     return {'gradients': torch.autograd.grad(total, [*outputs, *queries.predictions]), 'keys': list(losses)}
 
 
-def _rank(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ['LOCAL_RANK'] = str(rank)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
-    torch.save(job(slice(2 * rank, 2 * rank + 2)), folder / f'rank_{rank}.pt')
-    dist.destroy_process_group()
+def _half_step() -> dict[str, Any]:
+    start = 2 * dist.get_rank()
+    return _step(slice(start, start + 2))
 
 
 @pytest.mark.distributed
 def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
-    mp.spawn(_rank, (tmp_path,), nprocs=2)
-    parts = [torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2)]
-    whole = job(slice(None))
+    parts = on_two_ranks(tmp_path, _half_step)
+    whole = _step(slice(None))
     assert parts[0]['keys'] == parts[1]['keys'] == whole['keys']
     for first, second, expected in zip(parts[0]['gradients'], parts[1]['gradients'], whole['gradients']):
         torch.testing.assert_close((first + second) / 2, expected, rtol=1e-5, atol=1e-7)
