@@ -121,3 +121,10 @@ def allow_pose_visualizer() -> None:
     """
     if SimCCVisFinder not in sys.meta_path:
         sys.meta_path.insert(0, SimCCVisFinder)
+
+
+def prepare() -> None:
+    """Apply every change of this module that a run may need; a second call changes nothing."""
+    allow_pose_visualizer()
+    allow_resume()
+    register_config_package()

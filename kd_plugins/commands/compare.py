@@ -1,4 +1,4 @@
-"""Compare configs over seeds: ``python tools/analysis/compare.py BASELINE DISTILLED --seeds 0 1 2``.
+"""Compare configs over seeds: ``kd_plugins compare BASELINE DISTILLED --seeds 0 1 2``.
 
 Trains what is missing (one folder per run, WORK_DIR/CONFIG_NAME/seed_S; interrupted runs are resumed, finished ones
 kept), then prints and writes the table, every value, the curves and compact logs.
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,17 +20,17 @@ from ..comparison.report import compare, markdown, plot_curves, table_of, verdic
 from ..config.data_checks import check_data
 from ..config.loading import load_config
 from ..errors import KDPluginsError
-from ..runner.processes import execute
+from ..runner.processes import execute, subcommand
 from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan
 from ..utils.cli import one_sentence, parse, parse_options
 from ..utils.tables import print_table
 
-TOOLS = Path(__file__).resolve().parents[1]
-
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Train configs over several seeds and compare their metrics')
+    found = ArgumentParser(
+        prog='kd_plugins compare', description='Train configs over several seeds and compare their metrics'
+    )
     found.add_argument('baseline', help='the config to compare with')
     found.add_argument('distilled', nargs='+', help='one config or more')
     found.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='values of randomness.seed')
@@ -55,7 +56,7 @@ def perform(run: Run, args: Namespace, position: str) -> str | None:
                 flush=True,
             )
             start = time.monotonic()
-            command = train_command(sys.executable, TOOLS / 'train.py', run, args.cfg_options)
+            command = train_command(run, args.cfg_options)
             execute(command, run.folder / 'train.log', args.jobs)
             print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
         else:
@@ -64,7 +65,7 @@ def perform(run: Run, args: Namespace, position: str) -> str | None:
             checkpoint = latest_checkpoint(run.folder)
             if checkpoint is None:
                 return f"{name}: '{run.folder}' holds no readable checkpoint to test"
-            command = [sys.executable, str(TOOLS / 'test.py'), run.arm.path, checkpoint]
+            command = [*subcommand('test'), run.arm.path, checkpoint]
             command += ['--work-dir', str(run.folder / 'test')]
             execute(
                 command + (['--cfg-options', *args.cfg_options] if args.cfg_options else []),
@@ -107,9 +108,9 @@ def report(arms: list[Arm], args: Namespace) -> None:
     print(f'\nwritten: {out / "table.md"}, results.json, curves.png, logs/')
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train, compare, report; return the exit status."""
-    args = parse(parser())
+    args = parse(parser(), arguments)
     failures: list[str] = []
     with one_sentence():
         arms = []
@@ -131,7 +132,3 @@ def main() -> int:
             print(f'error: {text}', file=sys.stderr)
         report(arms, args)
     return 2 if failures else 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,29 +1,25 @@
-"""Print what is installed, what each extra lacks and the one command that fixes it.
+"""Print what is installed, what each extra lacks and the one command that fixes it: ``kd_plugins doctor``.
 
-Runs on a bare Python: ``python tools/doctor.py``. Exits with 1 where something that is needed or installed is broken.
+Exits with 1 where something that is needed or installed is broken. This module imports the standard library and
+:mod:`kd_plugins.diagnostics.doctor` only, so that it runs where PyTorch or MMEngine cannot be imported.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
-from pathlib import Path
-from types import ModuleType
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
+from ..diagnostics import doctor
 
-def load_doctor() -> ModuleType:
-    """Load ``kd_plugins/doctor.py`` by its path, since importing the package needs what may be missing."""
-    here = Path(__file__).resolve()
-    candidates = (here.parents[1] / 'kd_plugins' / 'doctor.py', here.parents[2] / 'doctor.py')
-    path = next(path for path in candidates if path.exists())
-    spec = importlib.util.spec_from_file_location('kd_plugins_doctor', path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    return ArgumentParser(
+        prog='kd_plugins doctor', description='Show what is installed, what is missing and the command that fixes it'
+    )
 
 
 def print_table(rows: list[tuple[str, str, str, str]]) -> None:
@@ -45,9 +41,9 @@ def print_table(rows: list[tuple[str, str, str, str]]) -> None:
     Console().print(table)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the diagnosis; return the exit status."""
-    doctor = load_doctor()
+    parser().parse_args(arguments)
     diagnosis = doctor.diagnose()
     rows = []
     for finding in diagnosis.findings:
@@ -66,8 +62,4 @@ def main() -> int:
     for sentence, command in diagnosis.problems:
         print(f'Broken: {sentence}; fix: {command}')
     print('Something is broken.' if diagnosis.exit_status else 'Nothing that is installed is broken.')
-    return int(diagnosis.exit_status)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return diagnosis.exit_status

@@ -1,4 +1,4 @@
-"""Measure what distillation costs: ``python tools/benchmark/overhead.py CONFIG --baseline CONFIG``.
+"""Measure what distillation costs: ``kd_plugins overhead CONFIG --baseline CONFIG``.
 
 Both configs are built in one process and trained on the same batches, their steps taken in turn, so that whatever else
 the machine does meets both. Every distiller runs in every step, even where its schedule starts later. A step is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
 import torch
 
@@ -23,7 +24,7 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Compare step time and peak memory of two configs')
+    found = ArgumentParser(prog='kd_plugins overhead', description='Compare step time and peak memory of two configs')
     found.add_argument('config', help='the distilled config')
     found.add_argument('--baseline', required=True, help='the config to compare with')
     add_step_options(found, steps=20, warmup=3)
@@ -70,10 +71,6 @@ def run(args: Namespace) -> dict[str, float]:
     return numbers
 
 
-def main() -> None:
-    """Measure and print."""
-    step_benchmark.main(parser(), run)
-
-
-if __name__ == '__main__':
-    main()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    return step_benchmark.main(parser(), run, arguments)

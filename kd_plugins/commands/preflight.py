@@ -1,4 +1,4 @@
-"""Check a config on one batch before training: ``python tools/preflight.py CONFIG``.
+"""Check a config on one batch before training: ``kd_plugins preflight CONFIG``.
 
 Prints each tap with its shapes, each loss with its value, weight and gradient on the student, and what was loaded into
 the teacher. Exits with 1 where a run would be silently wrong, with 2 where it would not start. Nothing is written.
@@ -6,9 +6,9 @@ the teacher. Exits with 1 where a run would be silently wrong, with 2 where it w
 
 from __future__ import annotations
 
-import sys
 import warnings
 from argparse import ArgumentParser
+from collections.abc import Sequence
 
 from ..config.data_checks import check_classes, needs_generated
 from ..config.loading import load_config
@@ -20,7 +20,9 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Run one batch and show what would be silently wrong')
+    found = ArgumentParser(
+        prog='kd_plugins preflight', description='Run one batch and show what would be silently wrong'
+    )
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
     found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
     add_cfg_options(found)
@@ -53,9 +55,9 @@ def show(result: Preflight) -> None:
     print()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Check; return the exit status."""
-    args = parse(parser())
+    args = parse(parser(), arguments)
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
@@ -73,7 +75,3 @@ def main() -> int:
             print(f'PROBLEM: {problem}')
         print('preflight failed' if result.problems else 'preflight passed')
     return int(bool(result.problems))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

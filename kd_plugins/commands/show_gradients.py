@@ -1,4 +1,4 @@
-"""Show where distillation pulls with the task and where against it: ``python tools/analysis/show_gradients.py CONFIG``.
+"""Show where distillation pulls with the task and where against it: ``kd_plugins show gradients CONFIG``.
 
 For each module of the student: the gradient of every term at its largest weight, as a multiple of the task's, and the
 cosine between both. A term that is large and has a cosine near 0 or below slows the task down there: give it a smaller
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import needs_generated
@@ -24,7 +25,10 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Compare the gradients of distillation terms with that of the task')
+    found = ArgumentParser(
+        prog='kd_plugins show gradients',
+        description='Compare the gradients of distillation terms with that of the task',
+    )
     found.add_argument('config', help='a config with a DistillHook')
     found.add_argument('--checkpoint', help='one of its own checkpoints; by default the first step')
     found.add_argument('--batches', type=int, default=4, help='batches to add up')
@@ -80,13 +84,10 @@ def run(args: Namespace) -> None:
         show(measure(runner, args.checkpoint, args.batches, args.depth), args.batches)
 
 
-def main() -> None:
-    """Measure and print."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    args = parse(parser(), arguments)
     warnings.simplefilter('ignore')
     with one_sentence():
         run(args)
-
-
-if __name__ == '__main__':
-    main()
+    return 0

@@ -1,4 +1,4 @@
-"""Show which points a teacher of local graphs selects: ``python tools/analysis/show_graph.py CONFIG CHECKPOINT IMAGE``.
+"""Show which points a teacher of local graphs selects: ``kd_plugins show graph CONFIG CHECKPOINT IMAGE``.
 
 CONFIG is a config with a LocalGraphDistiller. CHECKPOINT belongs to the network that teaches: that of the teacher's
 own config where it has one (FrozenTeacher), the config's model otherwise. IMAGE is an image, or a LiDAR frame
@@ -8,6 +8,7 @@ own config where it has one (FrozenTeacher), the config's model otherwise. IMAGE
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ from ..visualization.pictures import FORMATS, check_picture_name, read_image, sa
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Draw the points that local graph distillation selects, and their neighbours')
+    found = ArgumentParser(
+        prog='kd_plugins show graph',
+        description='Draw the points that local graph distillation selects, and their neighbours',
+    )
     found.add_argument('config', help='config file with a LocalGraphDistiller, or package::path')
     found.add_argument('checkpoint', help='checkpoint file of the network that teaches, or a URL')
     found.add_argument('image', help='image file, or a LiDAR frame (.bin) of the test set')
@@ -152,9 +156,9 @@ def on_frame(args: Namespace, model: Any, distiller: LocalGraphDistiller, batch:
     return draw_graph_bev(cloud, levels, (area[0], area[1], area[3], area[4]), args.top)
 
 
-def main() -> None:
-    """Draw."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         check_picture_name(args.out)
         if args.top < 1:
@@ -170,7 +174,4 @@ def main() -> None:
         figure = on_frame(args, model, distiller, batch, taps) if frame else on_image(args, distiller, batch, taps)
         save_picture(figure, args.out)
         print(args.out)
-
-
-if __name__ == '__main__':
-    main()
+    return 0

@@ -1,4 +1,4 @@
-"""Show what a pose estimator says of a person: ``python tools/analysis/show_keypoints.py CONFIG CHECKPOINT``.
+"""Show what a pose estimator says of a person: ``kd_plugins show keypoints CONFIG CHECKPOINT``.
 
 Draws ground truth, teacher and student side by side, and the distributions of the joints where they differ most.
 """
@@ -6,6 +6,7 @@ Draws ground truth, teacher and student side by side, and the distributions of t
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,10 @@ from ..visualization.pictures import FORMATS, check_picture_name, read_image, sa
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Draw ground truth, teacher and student of a person, and what they are sure of')
+    found = ArgumentParser(
+        prog='kd_plugins show keypoints',
+        description='Draw ground truth, teacher and student of a person, and what they are sure of',
+    )
     found.add_argument('config', help='config file of a top-down pose estimator, or package::path')
     found.add_argument('checkpoint', help='checkpoint file, or a URL')
     found.add_argument('--teacher', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='the same of the teacher')
@@ -113,15 +117,12 @@ def picture(config: Config, args: Namespace) -> Any:
     return draw_keypoints(compare_keypoints(student, sample, metainfo, teacher, args.joints, args.top))
 
 
-def main() -> None:
-    """Draw."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         check_arguments(args)
         figure = picture(load_config(args.config, args.cfg_options), args)
         save_picture(figure, args.out)
         print(args.out)
-
-
-if __name__ == '__main__':
-    main()
+    return 0

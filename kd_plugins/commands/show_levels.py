@@ -1,4 +1,4 @@
-"""Show what every level of a network predicts: ``python tools/analysis/show_levels.py CONFIG CHECKPOINT``.
+"""Show what every level of a network predicts: ``kd_plugins show levels CONFIG CHECKPOINT``.
 
 The config has a DualSelfDistiller, and the checkpoint is one to resume from, which holds its heads. For an image, one
 row for the output and one for each branch; for a volume, three slices of a window of the inferer's size.
@@ -7,6 +7,7 @@ row for the output and one for each branch; for a volume, three slices of a wind
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ IGNORED = -1
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Draw the prediction of each level beside the ground truth')
+    found = ArgumentParser(
+        prog='kd_plugins show levels', description='Draw the prediction of each level beside the ground truth'
+    )
     found.add_argument('config', help='config file with a DualSelfDistiller, or package::path')
     found.add_argument('checkpoint', help='checkpoint to resume from, such as epoch_20.pth')
     found.add_argument('--index', type=int, default=0, help="which sample of the config's test data")
@@ -112,15 +115,12 @@ def picture(config: Config, args: Namespace) -> Any:
     return draw_levels(image, level_panels(predictions, truth.numpy(), distiller.num_classes))
 
 
-def main() -> None:
-    """Draw."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         check_picture_name(args.out)
         figure = picture(load_config(args.config, args.cfg_options), args)
         save_picture(figure, args.out)
         print(args.out)
-
-
-if __name__ == '__main__':
-    main()
+    return 0

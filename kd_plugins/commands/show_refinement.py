@@ -1,4 +1,4 @@
-"""Show how FDR refines the boxes of an image: ``python tools/analysis/show_refinement.py CONFIG CHECKPOINT IMAGE``.
+"""Show how FDR refines the boxes of an image: ``kd_plugins show refinement CONFIG CHECKPOINT IMAGE``.
 
 For the best detections it draws the box of every decoder layer and the four edge distributions behind it.
 """
@@ -6,6 +6,7 @@ For the best detections it draws the box of every decoder layer and the four edg
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from ..visualization.pictures import FORMATS, check_picture_name, read_image, sa
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Draw the boxes and edge distributions of all decoder layers')
+    found = ArgumentParser(
+        prog='kd_plugins show refinement', description='Draw the boxes and edge distributions of all decoder layers'
+    )
     found.add_argument('config', help='config file of a detector with FDR, or package::path')
     found.add_argument('checkpoint', help='checkpoint file, or a URL')
     found.add_argument('image', help='image file')
@@ -125,9 +128,9 @@ def picture(model: Any, meta: dict[str, Any], image: NDArray[Any], args: Namespa
     )
 
 
-def main() -> None:
-    """Draw."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         check_arguments(args)
         config = load_config(args.config, args.cfg_options)
@@ -137,7 +140,4 @@ def main() -> None:
         figure = picture(model, meta, image, args)
         save_picture(figure, args.out)
         print(args.out)
-
-
-if __name__ == '__main__':
-    main()
+    return 0

@@ -1,8 +1,9 @@
-"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the options of OpenMMLab's own tool."""
+"""Evaluate a checkpoint: ``kd_plugins test CONFIG CHECKPOINT``, with the options of OpenMMLab's own tool."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Test (and evaluate) a model')
+    found = ArgumentParser(prog='kd_plugins test', description='Test (and evaluate) a model')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
     found.add_argument('checkpoint', help='checkpoint file, or a URL')
     found.add_argument('--work-dir', help='where the metrics go; default ./work_dirs/CONFIG_NAME')
@@ -70,9 +71,9 @@ def dump_predictions(config: Config, out: str) -> None:
     config.test_evaluator = [*listed, {'type': kind, 'out_file_path': out}]
 
 
-def main() -> None:
-    """Evaluate."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
         config.launcher = args.launcher
@@ -96,7 +97,4 @@ def main() -> None:
         for remark in check_weights(runner.model, checkpoint, args.checkpoint):
             note(remark)
         runner.test()
-
-
-if __name__ == '__main__':
-    main()
+    return 0

@@ -1,8 +1,9 @@
-"""Train a model: ``python tools/train.py CONFIG``, with the options of OpenMMLab's own tool."""
+"""Train a model: ``kd_plugins train CONFIG``, with the options of OpenMMLab's own tool."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,7 +19,7 @@ from ..utils.device import has_accelerator
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Train a model')
+    found = ArgumentParser(prog='kd_plugins train', description='Train a model')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
     found.add_argument('--work-dir', help='where logs and checkpoints go; default ./work_dirs/CONFIG_NAME')
     found.add_argument(
@@ -63,9 +64,9 @@ def resolve(args: Namespace) -> Config:
     return config
 
 
-def main() -> None:
-    """Train."""
-    args = parse(parser())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; return the exit status."""
+    args = parse(parser(), arguments)
     with one_sentence():
         config = resolve(args)
         check_trainable(config, args.config)
@@ -78,7 +79,4 @@ def main() -> None:
         runner = build_runner(config)
         write_run_record(runner, path)
         runner.train()
-
-
-if __name__ == '__main__':
-    main()
+    return 0

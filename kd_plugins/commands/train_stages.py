@@ -1,4 +1,4 @@
-"""Train a chain of stages, each from checkpoints of earlier ones: ``python tools/train_stages.py STAGES``.
+"""Train a chain of stages, each from checkpoints of earlier ones: ``kd_plugins train-stages STAGES``.
 
 STAGES is a config with ``stages=dict(NAME=dict(config=..., takes={KEY: EARLIER_STAGE}, pick='last'), ...)``. What is
 finished is kept, what was interrupted goes on, and WORK_DIR/stages.json says what each file was made from.
@@ -18,7 +18,7 @@ from typing import Any
 
 from ..config.reading import read_config
 from ..errors import ConfigError, KDPluginsError, check_known
-from ..runner.processes import exclusive, execute, train_command
+from ..runner.processes import exclusive, execute, subcommand, train_command
 from ..runner.run_log import read_run
 from ..stages.checkpoint_selection import best_metrics, resume_point
 from ..stages.manifest import (
@@ -35,12 +35,12 @@ from ..stages.spec import Plan, dependents, make_plan, read_stages, split_option
 from ..utils.cli import note, one_sentence, parse, parse_options
 from ..utils.tables import print_table
 
-TRAIN = Path(__file__).resolve().parent / 'train.py'
-
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Train a chain of stages, each from checkpoints of earlier ones')
+    found = ArgumentParser(
+        prog='kd_plugins train-stages', description='Train a chain of stages, each from checkpoints of earlier ones'
+    )
     found.add_argument('config', help='a file with stages=dict(...), or package::path')
     found.add_argument('--work-dir', help='where everything goes; default ./work_dirs/CONFIG_NAME')
     found.add_argument('--only', metavar='STAGE', help='run this stage; those that it takes from have to be finished')
@@ -62,17 +62,18 @@ def parser() -> ArgumentParser:
 
 
 def starter(launcher: str, processes: int) -> list[str]:
-    """Return what starts ``tools/train.py``, and its path.
+    """Return the words that run ``kd_plugins train``, with those of a launcher before them.
 
-    >>> starter('pytorch', 2)[1:-1]
-    ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    >>> starter('pytorch', 2)[1:]
+    ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m', 'kd_plugins', 'train']
     """
-    start = [sys.executable]
+    python, *train = subcommand('train')
     if launcher == 'pytorch':
-        start += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-    elif launcher == 'slurm':
-        start = ['srun', '--kill-on-bad-exit=1', *shlex.split(os.environ.get('SRUN_ARGS', '')), *start, '-u']
-    return [*start, str(TRAIN)]
+        return [python, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', *train]
+    if launcher == 'slurm':
+        srun = ['srun', '--kill-on-bad-exit=1', *shlex.split(os.environ.get('SRUN_ARGS', ''))]
+        return [*srun, python, '-u', *train]
+    return [python, *train]
 
 
 class Chain:
@@ -193,9 +194,9 @@ def run_chain(plans: Sequence[Plan], work_dir: Path, args: Namespace, held: Sequ
     print(f'\nwritten: {work_dir / "stages.json"}, {", ".join(f"{row[0]}.pth" for row in rows)}')
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train the chain; return the exit status."""
-    args = parse(parser())
+    args = parse(parser(), arguments)
     if args.processes != 1 and args.launcher != 'pytorch':
         parser().error(f'--processes {args.processes} needs --launcher pytorch')
     # Whoever ends this process ends the training that it waits for as well.
@@ -203,8 +204,8 @@ def main() -> int:
     with one_sentence():
         if int(os.environ.get('WORLD_SIZE', '1')) > 1:
             raise ConfigError(
-                'train_stages.py runs once, not on every rank: it starts the processes of each training itself, '
-                'with --launcher pytorch --processes N'
+                'kd_plugins train-stages runs once, not on every rank: it starts the processes of each training '
+                'itself, with --launcher pytorch --processes N'
             )
         stages = read_stages(read_config(args.config), args.config)
         names = [stage.name for stage in stages]
@@ -223,7 +224,3 @@ def main() -> int:
                 print(f'interrupted; {same} goes on from the newest checkpoint', file=sys.stderr)
                 return 130
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

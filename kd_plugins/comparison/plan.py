@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ..checkpoints import latest_checkpoint
 from ..errors import ConfigError
-from ..runner import processes as runs
+from ..runner import processes
 from ..runner.processes import config_hash, training_length, validates
 from ..runner.run_log import read_run
 
@@ -119,7 +119,9 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
     return runs
 
 
-def train_command(python: str, tool: Path, run: Run, options: Sequence[str]) -> list[str]:
+def train_command(run: Run, options: Sequence[str]) -> list[str]:
     """Return the command that starts or resumes a run."""
     settings = ['--cfg-options', *options, f'randomness.seed={run.seed}']
-    return runs.train_command([python, str(tool)], run.arm.path, run.folder, run.state == 'resume', settings)
+    return processes.train_command(
+        processes.subcommand('train'), run.arm.path, run.folder, run.state == 'resume', settings
+    )

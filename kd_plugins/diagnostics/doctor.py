@@ -197,7 +197,7 @@ def find_stack() -> str:
 
 def checkout() -> Path | None:
     """Return the root of the checkout that this file belongs to, if it does."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return root if (root / 'Makefile').exists() and (root / 'tools/setup/install.py').exists() else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,36 @@ def add_step_options(parser: ArgumentParser, steps: int, warmup: int) -> None:
     add_cfg_options(parser)
 
 
-def main(parser: ArgumentParser, run: Callable[[Namespace], dict[str, Any]]) -> None:
-    """Read the arguments, measure, and write the numbers to ``--out``.
+def check_steps(args: Namespace) -> None:
+    """Refuse numbers of steps that measure nothing.
+
+    Raises:
+        ConfigError: If there is no step to measure or none to warm up.
+    """
+    if args.steps < 1 or args.warmup < 1:
+        raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
+
+
+def main(
+    parser: ArgumentParser,
+    run: Callable[[Namespace], dict[str, Any]],
+    arguments: Sequence[str] | None = None,
+    check: Callable[[Namespace], None] = check_steps,
+) -> int:
+    """Read the arguments, measure, and write the numbers to ``--out``; return the exit status.
 
     Args:
-        parser: With the options of :func:`add_step_options`.
+        parser: Its options include ``--out``, and what ``check`` reads.
         run: Measures, prints, and returns what JSON can hold.
+        arguments: Of the command line; by default those that Python was started with.
+        check: Refuses arguments before anything is built.
     """
-    args = parse(parser)
+    args = parse(parser, arguments)
     warnings.simplefilter('ignore')
     with one_sentence():
-        if args.steps < 1 or args.warmup < 1:
-            raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
+        check(args)
         numbers = run(args)
         if args.out:
             Path(args.out).parent.mkdir(parents=True, exist_ok=True)
             Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+    return 0

@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,15 @@ def validates(config: Config) -> bool:
     return config.get('val_cfg') is not None
 
 
+def subcommand(name: str) -> list[str]:
+    """Return the words that run a subcommand of ``kd_plugins`` in another process.
+
+    >>> subcommand('train')[1:]
+    ['-m', 'kd_plugins', 'train']
+    """
+    return [sys.executable, '-m', 'kd_plugins', name]
+
+
 def train_command(
     start: Sequence[str],
     config: str | Path,
@@ -61,14 +71,14 @@ def train_command(
     """Return the command that starts or resumes a training.
 
     Args:
-        start: What runs ``tools/train.py``, and its path.
+        start: Words that run ``kd_plugins train``, with those of a launcher before them.
         config: The config.
         folder: Its work_dir.
         resume: Whether to go on from the newest checkpoint, or from which.
         arguments: More arguments.
 
-    >>> train_command(['python', 'tools/train.py'], 'a.py', 'out', resume=True)
-    ['python', 'tools/train.py', 'a.py', '--work-dir', 'out', '--resume']
+    >>> train_command(['kd_plugins', 'train'], 'a.py', 'out', resume=True)
+    ['kd_plugins', 'train', 'a.py', '--work-dir', 'out', '--resume']
     """
     resumed = ['--resume', *([resume] if isinstance(resume, str) else [])] if resume else []
     return [*start, str(config), '--work-dir', str(folder), *resumed, *arguments]
