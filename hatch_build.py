@@ -1,6 +1,6 @@
-"""Build hook: the wheel carries configs and tools as OpenMMLab packages do, under ``kd_plugins/.mim``.
+"""Build hook: a wheel carries configs, tools and the model index under ``kd_plugins/.mim``, as OpenMMLab packages do.
 
-An editable install skips them: copies would silently grow stale beside the checkout's own.
+In a checkout, ``kd_plugins/.mim`` holds links to them. An editable installation reads the checkout, so it gets no copies.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+CARRIED = ('configs', 'tools', 'model-index.yml')
+
 
 class MimBuildHook(BuildHookInterface):
-    """Add ``configs/`` and ``tools/`` to a standard wheel."""
+    """Add what ``mim`` and MMEngine look for to a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Name the files to include.
 
         Args:
             version: ``'standard'`` or ``'editable'``.
-            build_data: What hatchling builds from; changed in place.
+            build_data: Settings of the build; changed in place.
         """
         if version == 'editable':
             return
-        root = Path(self.root)
-        for folder in ('configs', 'tools'):
-            for path in sorted((root / folder).rglob('*')):
-                if path.is_file() and '__pycache__' not in path.parts:
-                    relative = path.relative_to(root).as_posix()
-                    build_data['force_include'][relative] = f'kd_plugins/.mim/{relative}'
+        for name in CARRIED:
+            build_data['force_include'][str(Path(self.root) / name)] = f'kd_plugins/.mim/{name}'

@@ -55,10 +55,14 @@ def allow_resume() -> None:
 
 
 def register_config_package() -> None:
-    """Let configs be inherited as ``kd_plugins::gfl/gfl_r18_bccd.py`` once the package is imported."""
+    """Let configs be inherited as ``kd_plugins::gfl/gfl_r18_bccd.py`` once the package is imported.
+
+    MMEngine finds ``.mim`` in the folder of a distribution. For an editable installation it computes a folder that does
+    not exist; for the name of a module it takes the folder of that module's file, which is right everywhere.
+    """
     from mmengine.config import utils
 
-    utils.MODULE2PACKAGE.setdefault('kd_plugins', 'kd_plugins')
+    utils.MODULE2PACKAGE['kd_plugins'] = 'kd_plugins.version'
 
 
 def image_of_map(values: torch.Tensor) -> Any:
