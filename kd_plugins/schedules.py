@@ -1,6 +1,6 @@
-"""Weight schedules: how strongly a distiller counts at each iteration.
+"""Weight schedules: the factor on a distiller's losses at each iteration.
 
-One vocabulary for every method. A schedule is a pure function of the iteration, so it has no state to save and a
+Every method uses the same schedules. A schedule is a pure function of the iteration, so it has no state to save and a
 resumed run continues exactly. ``begin`` and ``end`` count iterations, or epochs with ``by_epoch=True``.
 """
 
@@ -10,30 +10,39 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import ConfigError, check_arguments, nearest
+from .errors import ConfigError
 from .registry import TASK_UTILS
+from .utils.build import build
 
 
 class WeightSchedule:
-    """Base of all schedules: converts ``begin`` and ``end`` to iterations and asks :meth:`at` for the value.
+    """Base class of all schedules. It converts ``begin`` and ``end`` to iterations and asks :meth:`at` for the weight.
 
     Args:
-        value: The weight where the schedule is fully on.
-        begin: First iteration (or epoch) at which the schedule acts.
-        end: Iteration (or epoch) at which it has finished; ``None`` is the end of training.
+        value: The full weight.
+        begin: First iteration (or epoch) of the schedule.
+        end: Iteration (or epoch) at which the schedule ends; ``None`` is the end of training.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
+        key: Config key of the schedule, for error sentences.
 
     Raises:
         ConfigError: If ``value`` is negative or not finite, or ``end`` does not come after ``begin``.
     """
 
-    def __init__(self, value: float, begin: float = 0, end: float | None = None, by_epoch: bool = False) -> None:
+    def __init__(
+        self,
+        value: float,
+        begin: float = 0,
+        end: float | None = None,
+        by_epoch: bool = False,
+        key: str = 'weight',
+    ) -> None:
         name = type(self).__name__
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-            raise ConfigError(f"weight: '{name}.value' is {value!r}; it must be a finite number >= 0, for example 1.0")
+            raise ConfigError(f"{key}: '{name}.value' is {value!r}; it must be a finite number >= 0, for example 1.0")
         if begin < 0 or (end is not None and end <= begin):
             raise ConfigError(
-                f"weight: '{name}' runs from begin={begin} to end={end}; end must come after begin, "
+                f"{key}: '{name}' runs from begin={begin} to end={end}; end must come after begin, "
                 f'for example end={begin + 1}'
             )
         self.value = float(value)
@@ -68,8 +77,8 @@ class Constant(WeightSchedule):
     [0.0, 2.0, 2.0]
     """
 
-    def __init__(self, value: float, begin: float = 0, by_epoch: bool = False) -> None:
-        super().__init__(value, begin, None, by_epoch)
+    def __init__(self, value: float, begin: float = 0, by_epoch: bool = False, key: str = 'weight') -> None:
+        super().__init__(value, begin, None, by_epoch, key)
 
     def __call__(self, iteration: int, max_iters: int, epoch_length: int = 1) -> float:
         """Return the weight of one iteration, see :meth:`WeightSchedule.__call__`."""
@@ -105,8 +114,9 @@ class LinearDecay(WeightSchedule):
         end: float | None = None,
         end_value: float = 0.0,
         by_epoch: bool = False,
+        key: str = 'weight',
     ) -> None:
-        super().__init__(value, begin, end, by_epoch)
+        super().__init__(value, begin, end, by_epoch, key)
         self.end_value = float(end_value)
 
     def at(self, progress: float) -> float:
@@ -136,10 +146,17 @@ class Step(WeightSchedule):
     [1.0, 0.5, 0.5, 0.25]
     """
 
-    def __init__(self, value: float, milestones: Sequence[float], gamma: float = 0.1, by_epoch: bool = False) -> None:
-        super().__init__(value, 0, None, by_epoch)
+    def __init__(
+        self,
+        value: float,
+        milestones: Sequence[float],
+        gamma: float = 0.1,
+        by_epoch: bool = False,
+        key: str = 'weight',
+    ) -> None:
+        super().__init__(value, 0, None, by_epoch, key)
         if list(milestones) != sorted(milestones):
-            raise ConfigError(f"weight: 'Step.milestones' is {list(milestones)}; use {sorted(milestones)}")
+            raise ConfigError(f"{key}: 'Step.milestones' is {list(milestones)}; use {sorted(milestones)}")
         self.milestones = list(milestones)
         self.gamma = float(gamma)
 
@@ -176,25 +193,8 @@ def build_schedule(weight: Any, key: str = 'weight') -> WeightSchedule:
     Raises:
         ConfigError: If the type is unknown or an argument does not fit.
     """
-    if isinstance(weight, WeightSchedule):
-        return weight
     if isinstance(weight, (int, float)) and not isinstance(weight, bool):
-        return Constant(weight)
-    if not isinstance(weight, dict) or 'type' not in weight:
+        return Constant(weight, key=key)
+    if not isinstance(weight, (WeightSchedule, dict)) or (isinstance(weight, dict) and 'type' not in weight):
         raise ConfigError(f"{key} is {weight!r}; give a number or dict(type='kd_plugins.LinearWarmup', value=1.0)")
-    kind = weight['type']
-    if isinstance(kind, str) and kind.rpartition('.')[2] not in SCHEDULES:
-        valid = [f'kd_plugins.{name}' for name in SCHEDULES]
-        if TASK_UTILS.get(kind) is None:
-            raise ConfigError(f"{key}.type is '{kind}', which is no weight schedule; {nearest(kind, valid, 6)}")
-    found = TASK_UTILS.get(kind) if isinstance(kind, str) else kind
-    arguments = {name: value for name, value in weight.items() if name != 'type'}
-    check_arguments(found, arguments, key)
-    try:
-        schedule: WeightSchedule = found(**arguments)
-    except TypeError as error:
-        raise ConfigError(f'{key}: {str(error).partition("__init__() ")[2] or error}') from error
-    except ConfigError as error:
-        # A schedule does not know where it stands in the config.
-        raise ConfigError(str(error).replace('weight:', f'{key}:', 1)) from error
-    return schedule
+    return build(TASK_UTILS, weight, WeightSchedule, key)

@@ -65,7 +65,10 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
             {'type': 'kd_plugins.Constant', 'value': 1, 'stop': 5},
             "distillers.a.weight: Constant has no argument 'stop'",
         ),
-        ({'type': 'kd_plugins.LinearWarmup'}, "distillers.a.weight: missing 1 required positional argument: 'value'"),
+        (
+            {'type': 'kd_plugins.LinearWarmup'},
+            "distillers.a.weight: LinearWarmup missing 1 required positional argument: 'value'",
+        ),
     ],
 )
 def test_sentences(config: Any, sentence: str) -> None:

@@ -1,13 +1,15 @@
-"""The distillers that a config names, for tools that look at one of them."""
+"""Distillers of a config, for commands that inspect one of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from torch import nn
 
 from ..errors import ConfigError, nearest
+from ..registry import MODELS
+from ..utils.build import build
 
 KEY = 'default_hooks.distill.distillers'
 
@@ -48,6 +50,4 @@ def build_distiller(config: Config, kind: str, wanted: str | None) -> tuple[str,
     name = next(iter(found)) if wanted is None else wanted
     if name not in found:
         raise ConfigError(f"--distiller: '{name}' is no {kind} of the config; {nearest(name, found)}")
-    distiller = MODELS.build(dict(found[name]))
-    distiller.key = f'distillers.{name}'
-    return name, distiller
+    return name, build(MODELS, found[name], nn.Module, f'distillers.{name}')

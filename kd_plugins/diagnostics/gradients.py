@@ -1,4 +1,4 @@
-"""The gradients of distillation terms beside the task's on a few batches of a run, which stays as it is."""
+"""Gradients of distillation terms compared with those of the task, on a few batches of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from ..hooks.observer import StepObserver
 from ..runner.steps import batches, distill_hook, drive
 from .alignment import Alignment, Rows, alignments
-from .preflight import forward_losses, peak_weight, separate_teacher
+from .preflight import forward_losses, peak_weight, prepare_dry_run, separate_teacher
 
 
 def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
@@ -22,7 +23,8 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
     """
     hook = distill_hook(runner)
     assert hook is not None
-    hook.force = hook.reporting = True
+    observer = StepObserver(runs_all=True)
+    prepare_dry_run(hook, observer)
     if checkpoint is not None:
         runner._load_from, runner._resume = checkpoint, True
     found: dict[str, Rows] = {}
@@ -36,7 +38,8 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
         peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in hook.distillers}
         for index, batch in enumerate(batches(runner, count)):
             _, task = forward_losses(runner, index, batch)
-            terms = {name: peaks[name.split('.')[1]] * raw for name, raw in hook.last_report['terms'].items()}
+            assert observer.report is not None
+            terms = {term.key: peaks[term.distiller] * term.raw for term in observer.report.terms}
             for term, rows in alignments(torch.stack(list(task.values())).sum(), terms, parameters, depth).items():
                 for module, row in rows.items():
                     found.setdefault(term, {}).setdefault(module, Alignment()).add(row)

@@ -1,7 +1,8 @@
-"""One batch through model and DistillHook, and everything that would be silently wrong in it."""
+"""Preflight: one training step in memory that reveals settings which would silently train nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..hooks import DistillHook
+from ..hooks.observer import StepObserver, StepReport
 from ..runner.steps import batches, distill_hook, drive
 from .alignment import gradients
 
@@ -18,8 +20,8 @@ ZERO_LOSS = 1e-6
 
 
 @dataclass
-class Term:
-    """One loss of one distiller at the first batch.
+class TermRow:
+    """Row of the report for one loss of one distiller at the first batch.
 
     Attributes:
         name: Key in the loss dict.
@@ -40,20 +42,20 @@ class Term:
 
 @dataclass
 class Preflight:
-    """What the first batch showed.
+    """Report on the first batch.
 
     Attributes:
         taps: Rows of path, shapes in the student, shapes in the teacher.
         terms: One entry per distillation loss.
         task: Each task loss by name.
         task_gradient: Gradient norm of the sum of task losses.
-        teacher: Rows of what was loaded into the teacher.
-        problems: Sentences on what would be silently wrong.
+        teacher: Rows about the teacher's weights.
+        problems: Sentences about settings that would silently train nothing, or break training.
         remarks: Sentences worth knowing.
     """
 
     taps: list[tuple[str, str, str]] = field(default_factory=list)
-    terms: list[Term] = field(default_factory=list)
+    terms: list[TermRow] = field(default_factory=list)
     task: dict[str, float] = field(default_factory=dict)
     task_gradient: float = 0.0
     teacher: list[tuple[str, str]] = field(default_factory=list)
@@ -61,7 +63,7 @@ class Preflight:
     remarks: list[str] = field(default_factory=list)
 
 
-def shapes_text(shapes: list[tuple[int, ...]], limit: int = 6) -> str:
+def shapes_text(shapes: Sequence[tuple[int, ...]], limit: int = 6) -> str:
     """Write shapes in one line.
 
     >>> shapes_text([(2, 64, 16, 20), (2, 64, 8, 10)])
@@ -106,6 +108,13 @@ def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bo
         scale = value.std() if value.numel() > 1 else value.abs().mean()
         value.add_(noise * (0.05 * scale + 1e-3))
     return True
+
+
+def prepare_dry_run(hook: DistillHook, observer: StepObserver) -> None:
+    """Let an observer see steps of a run that is not trained to its end, also of a restart without ``load_from``."""
+    hook.subscribe(observer)
+    if hook.restart is not None:
+        hook.restart.needs_trained_model = False
 
 
 def _finite(losses: dict[str, Tensor]) -> list[str]:
@@ -169,30 +178,29 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
         )
 
 
-def _inspect_terms(hook: DistillHook, runner: Any, result: Preflight) -> None:
-    report: dict[str, Any] = hook.last_report
-    if not report:
+def _inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight) -> None:
+    if report is None:
         raise ConfigError(
             "default_hooks.distill: the model's forward(mode='loss') returned no loss dict, so no distiller ran; "
             'distillers need an OpenMMLab model'
         )
     parameters = [value for value in runner.model.parameters() if value.requires_grad]
-    ours, theirs = report['student_taps'], report['teacher_taps']
-    for path in dict.fromkeys([*ours, *theirs]):
-        result.taps.append((path, shapes_text(ours.get(path, [])), shapes_text(theirs.get(path, []))))
-        if not ours.get(path) and not theirs.get(path):
+    student, teacher = report.student_shapes, report.teacher_shapes
+    for path in dict.fromkeys([*student, *teacher]):
+        result.taps.append((path, shapes_text(student.get(path, [])), shapes_text(teacher.get(path, []))))
+        if not student.get(path) and not teacher.get(path):
             result.problems.append(
                 f"tap '{path}' never fired; heads that call self.forward(...) need taps on their last layers"
             )
-    task = float(report['task_loss'])
+    task = float(report.task_loss)
     length = len(runner.train_dataloader)
-    for name, raw in report['terms'].items():
-        distiller = name.split('.')[1]
+    for term in report.terms:
+        name, distiller, raw = term.key, term.distiller, term.raw
         peak = peak_weight(hook, distiller, runner.max_iters, length)
         gradient = gradient_norm(raw, parameters)
-        value = float(raw)
+        value = float(raw.detach())
         ratio = peak * value / task if task else float('nan')
-        result.terms.append(Term(name, value, report['weights'][distiller], peak, ratio, gradient))
+        result.terms.append(TermRow(name, value, term.weight, peak, ratio, gradient))
         if peak == 0:
             result.remarks.append(
                 f"distillers.{distiller}.weight is 0 during the whole run, so '{name}' changes nothing"
@@ -212,7 +220,7 @@ def _inspect_terms(hook: DistillHook, runner: Any, result: Preflight) -> None:
                 'its taps lie where the student does not learn (frozen stages, detached outputs), or nothing in '
                 'the batch counts'
             )
-    result.problems += _finite(report['terms'])
+    result.problems += _finite({term.key: term.raw for term in report.terms})
 
 
 def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
@@ -237,8 +245,9 @@ def inspect(runner: Any) -> Preflight:
     """
     result = Preflight()
     hook = distill_hook(runner)
+    observer = StepObserver(runs_all=True)
     if hook is not None:
-        hook.force = hook.reporting = True
+        prepare_dry_run(hook, observer)
     names = list(runner.model.state_dict())
 
     def body() -> None:
@@ -255,7 +264,7 @@ def inspect(runner: Any) -> Preflight:
         )
         result.problems += _finite(task)
         if hook is not None:
-            _inspect_terms(hook, runner, result)
+            _inspect_terms(hook, observer.report, runner, result)
             _teacher_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)

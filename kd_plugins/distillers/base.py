@@ -1,4 +1,4 @@
-"""What every distiller is: one method, told which taps it reads, returning named raw losses."""
+"""Base class of all distillers, and the batch that they see."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ..errors import ConfigError
 from ..schedules import build_schedule
 
 Taps = Mapping[str, Sequence[Tensor]]
-"""Alias of a tap to the tensors that it gave (see :mod:`kd_plugins.taps`)."""
+"""Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
+
+SOURCES = ('auto', 'teacher', 'student')
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a distiller may know of the batch besides the taps.
+    """The batch that a distiller may read beside the outputs of its taps.
 
     Attributes:
         inputs: Preprocessed network input, usually of shape (N, C, H, W).
@@ -33,73 +35,83 @@ class Batch:
 
     @property
     def num_images(self) -> int:
-        """Number of images of this rank's batch."""
+        """Number of images in the batch of this rank."""
         return len(self.inputs) if self.data_samples is None else len(self.data_samples)
 
 
 class BaseDistiller(nn.Module):
     """One distillation method.
 
-    The hook calls, in this order: :meth:`check_models` once before training, :meth:`initialize` once at the first batch, then
+    The hook calls :meth:`check_models` once before training, :meth:`initialize` once at the first batch, and
     :meth:`forward` at every batch.
 
     Args:
-        weight: Number or weight schedule (:mod:`kd_plugins.schedules`) on every loss of this distiller.
-        source: Whose taps teach: ``'teacher'``, or ``'student'`` for a deeper layer of the same network, whose outputs
-            are then detached. ``'auto'`` is ``'teacher'`` where the hook has one.
+        weight: Number or weight schedule (:mod:`kd_plugins.schedules`), the factor on every loss of this distiller.
+        source: The network whose outputs teach: ``'teacher'``, or ``'student'`` for a deeper layer of the same network,
+            whose outputs are then detached. ``'auto'`` is ``'teacher'`` where the hook has a teacher.
+        key: Config key of the distiller, for error sentences. The hook passes ``'distillers.NAME'``.
 
     Raises:
         ConfigError: If an argument does not fit.
     """
 
     loss_names: tuple[str, ...] = ()
-    """Names of the losses that :meth:`forward` returns, always all of them."""
+    """Names of the losses that :meth:`forward` returns. It always returns all of them."""
 
-    def __init__(self, weight: float | dict[str, Any] = 1.0, source: str = 'auto') -> None:
+    def __init__(
+        self, weight: float | dict[str, Any] = 1.0, source: str = 'auto', key: str = 'distillers.<name>'
+    ) -> None:
         super().__init__()
-        if source not in ('auto', 'teacher', 'student'):
-            raise ConfigError(f"distillers.*.source is '{source}'; valid: 'auto', 'teacher', 'student'")
-        self.key = 'distillers.<name>'
+        if source not in SOURCES:
+            raise ConfigError(f"{key}.source is '{source}'; valid: 'auto', 'teacher', 'student'")
+        self.key = key
         self.source = source
-        self.schedule = build_schedule(weight, f'{self.key}.weight')
+        self.schedule = build_schedule(weight, f'{key}.weight')
 
     def student_taps(self) -> dict[str, str]:
-        """Return alias to path of what is read from the student."""
+        """Return the taps on the student: alias to module path."""
         raise ConfigError(f'{self.key}: {type(self).__name__} must define student_taps()')
 
     def teacher_taps(self) -> dict[str, str]:
-        """Return alias to path of what is read from the teacher; by default the same as from the student."""
+        """Return the taps on the teacher: alias to module path. The default is the student's taps."""
         return self.student_taps()
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Check the configuration against both networks and keep constants (strides, ``reg_max``), never modules.
+        """Check the settings against both networks and keep constants (strides, ``reg_max``), never modules.
 
         Args:
             student: The student network.
-            teacher: The teacher network, the student itself where ``source='student'``.
+            teacher: The teacher network, or the student itself where ``source='student'``.
 
         Raises:
             ConfigError: If they do not fit together.
         """
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
-        """Check the shapes of the first batch and make adapters that fit them.
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
+        """Check the shapes of the first batch and create adapters that fit them.
+
+        Args:
+            student_outputs: Outputs of the student's taps.
+            teacher_outputs: Outputs of the teacher's taps.
 
         Raises:
             ConfigError: If the shapes do not fit together.
         """
 
     def spec(self) -> dict[str, Any]:
-        """Return how the adapters were built, for error sentences and preflight."""
+        """Return a description of the adapters, for error sentences and preflight."""
         return {name: repr(child) for name, child in self.named_children()}
 
     def monitors(self) -> dict[str, Tensor]:
-        """Return what the last batch showed besides the losses, each of shape ``()``, for the log; may be nothing."""
+        """Return values of the last batch to log beside the losses, each of shape ``()``. The default has none."""
         return {}
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
-        """Return each of :attr:`loss_names` with its raw, unweighted value of shape ``()``.
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Return each of :attr:`loss_names` with its unweighted value of shape ``()``.
 
-        All tensors arrive in float32 and outside autocast; those of the teacher carry no gradient.
+        Args:
+            student_outputs: Outputs of the student's taps, in float32 and outside autocast.
+            teacher_outputs: Outputs of the teacher's taps, likewise, without gradient.
+            batch: The batch.
         """
-        raise ConfigError(f'{self.key}: {type(self).__name__} must define forward(student, teacher, batch)')
+        raise ConfigError(f'{self.key}: {type(self).__name__} must define forward(...)')

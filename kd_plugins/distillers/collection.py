@@ -1,8 +1,10 @@
-"""All distillers of a run as one module, so that one DistributedDataParallel can hold them."""
+"""All distillers of a run in one module, so that one DistributedDataParallel can hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +12,47 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .base import BaseDistiller, Batch, Taps
 
+RawLosses = dict[tuple[str, str], Tensor]
+"""Name of the distiller and name of the loss to the unweighted value of shape ``()``."""
 
-def loss_key(name: str, loss_name: str) -> str:
-    """Return the key under which a loss appears in the log.
 
-    >>> loss_key('localization', 'loss_ld')
-    'distill.localization.loss_ld'
+@dataclass(frozen=True)
+class Term:
+    """One loss of one distiller in one iteration.
+
+    Attributes:
+        distiller: Name of the distiller in the config.
+        name: Name of the loss, one of the distiller's ``loss_names``.
+        raw: Unweighted value of shape ``()``.
+        weight: Weight of the distiller in this iteration.
     """
-    return f'distill.{name}.{loss_name}'
+
+    distiller: str
+    name: str
+    raw: Tensor
+    weight: float
+
+    @property
+    def key(self) -> str:
+        """Key of the term in the loss dict and in the log.
+
+        >>> Term('localization', 'loss_ld', torch.tensor(2.0), 0.5).key
+        'distill.localization.loss_ld'
+        """
+        return f'distill.{self.distiller}.{self.name}'
+
+    @cached_property
+    def weighted(self) -> Tensor:
+        """Value that is added to the task losses.
+
+        >>> Term('localization', 'loss_ld', torch.tensor(2.0), 0.5).weighted
+        tensor(1.)
+        """
+        return self.raw * self.weight
 
 
-class DistillerSet(nn.Module):
-    """Run the active ones of several distillers.
+class DistillerCollection(nn.Module):
+    """Several distillers, of which the active ones run.
 
     Args:
         distillers: Name to distiller.
@@ -35,39 +66,44 @@ class DistillerSet(nn.Module):
         """Return pairs of name and distiller."""
         return [(name, member) for name, member in self.members.items() if isinstance(member, BaseDistiller)]
 
-    def loss_keys(self) -> list[str]:
-        """Return every loss key, active or not."""
-        return [loss_key(name, loss) for name, member in self.items() for loss in member.loss_names]
+    def zeros(self, device: torch.device) -> RawLosses:
+        """Return 0 for every loss, without a graph."""
+        names = [(name, loss) for name, member in self.items() for loss in member.loss_names]
+        return {key: torch.zeros((), device=device) for key in names}
 
     def forward(
-        self, student: Mapping[str, Taps], teacher: Mapping[str, Taps], batch: Batch, active: Collection[str]
-    ) -> dict[str, Tensor]:
-        """Return every raw loss by key.
+        self,
+        student_outputs: Mapping[str, Taps],
+        teacher_outputs: Mapping[str, Taps],
+        batch: Batch,
+        active: Collection[str],
+    ) -> RawLosses:
+        """Return every unweighted loss.
 
         Args:
-            student: Distiller name to the student's taps.
-            teacher: Distiller name to the teacher's taps.
+            student_outputs: Distiller name to outputs of the student's taps.
+            teacher_outputs: Distiller name to outputs of the teacher's taps.
             batch: The batch.
-            active: Names of the distillers to run; the others give a zero that touches their parameters, so that every
-                rank reduces the same gradients.
+            active: Names of the distillers to run. The others return a zero that depends on their parameters, so that
+                every rank reduces the same gradients.
 
         Raises:
             ConfigError: If a distiller does not return its declared losses as scalars.
         """
-        losses: dict[str, Tensor] = {}
+        losses: RawLosses = {}
         for name, member in self.items():
             if name in active:
-                found = member(student[name], teacher[name], batch)
-                if set(found) != set(member.loss_names) or any(value.dim() for value in found.values()):
-                    shapes = {loss: tuple(value.shape) for loss, value in found.items()}
+                values = member(student_outputs[name], teacher_outputs[name], batch)
+                if set(values) != set(member.loss_names) or any(value.dim() for value in values.values()):
+                    shapes = {loss: tuple(value.shape) for loss, value in values.items()}
                     raise ConfigError(
                         f'{member.key}: {type(member).__name__} returned {shapes}; '
                         f'it declares {member.loss_names}, each of shape ()'
                     )
             else:
                 zero = sum((param.sum() * 0 for param in member.parameters()), torch.zeros((), device=_device(batch)))
-                found = dict.fromkeys(member.loss_names, zero)
-            losses.update({loss_key(name, loss): found[loss] for loss in member.loss_names})
+                values = dict.fromkeys(member.loss_names, zero)
+            losses.update({(name, loss): values[loss] for loss in member.loss_names})
         return losses
 
 

@@ -1,71 +1,47 @@
-"""The hook that adds self-distillation to a model that it does not own."""
+"""Hook that adds distillation losses to the training of any OpenMMLab model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import nn
 
 from ..checkpoints import ATOMIC_BACKEND
-from ..distillers.base import BaseDistiller, Batch
-from ..errors import ConfigError, NonFiniteLossError, check_arguments, nearest
+from ..distillers.base import BaseDistiller
+from ..errors import ConfigError, NonFiniteLossError, check_arguments
 from ..registry import HOOKS, MODELS, TASK_UTILS
 from ..teachers.base import BaseTeacher
+from ..utils.build import build
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
+from .observer import StepObserver, StepReport
 from .optimizer_group import OptimizerGroup
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession
-from .term_log import TermLog, image_names, monitor_sentences, monitor_values, non_finite, sentences
+from .term_log import TermLog, image_names, non_finite, read_monitors
 
 CHECKPOINT_KEY = 'distill'
 
 
-def _build(registry: Any, config: Any, key: str, kind: type) -> Any:
-    """Build one part and turn what can go wrong into a sentence."""
-    if isinstance(config, kind):
-        return config
-    if not isinstance(config, dict) or 'type' not in config:
-        raise ConfigError(f"{key} is {config!r}; give a dict with 'type', for example {registry.scope}.{kind.__name__}")
-    config = dict(config)
-    found = registry.get(config['type']) if isinstance(config['type'], str) else config['type']
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        valid = [
-            f'{registry.scope}.{name}'
-            for name, value in registry.module_dict.items()
-            if isinstance(value, type) and issubclass(value, kind)
-        ]
-        raise ConfigError(
-            f"{key}.type is '{config['type']}', which is no {kind.__name__}; {nearest(str(config['type']), valid, 6)}"
-        )
-    config.pop('type')
-    check_arguments(found, config, key)
-    try:
-        return found(**config)
-    except TypeError as error:
-        raise ConfigError(f'{key}: {str(error).replace("__init__()", found.__name__)}') from error
-    except ConfigError as error:
-        # A distiller learns its name only after it is built.
-        raise ConfigError(str(error).replace('distillers.<name>', key)) from error
-
-
 @HOOKS.register_module()
 class DistillHook(Hook):
-    """Add distillation losses to the training of any OpenMMLab model.
+    """Distillation losses for any OpenMMLab model, as one entry in its config.
 
-    The hook attaches before training and detaches after it. The model keeps its architecture, its checkpoint holds
-    exactly its own keys, and what the distillers and the teacher need to resume lies under ``checkpoint['distill']``.
+    The hook attaches before training and detaches after it. The model keeps its architecture, and its checkpoint holds
+    exactly its own keys. The state of the teacher and the distillers is stored under ``checkpoint['distill']``.
 
     Args:
         distillers: Name to config of each distiller; ``None`` switches one off in an inheriting config.
         teacher: Config of the teacher; ``None`` where deeper layers of the student teach.
-        restart: ``dict(parts=['head'])`` draws the weights of these parts anew after ``load_from`` and freezes the
-            rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the model as it is.
-        task_weight: Factor on the task's own losses; at 0 they are logged as ``task.*`` and train nothing.
-        log_interval: Iterations between reports of the terms; ``None`` takes that of the LoggerHook.
+        restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
+            rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
+        task_weight: Factor on the task losses. With 0 they are logged as ``task.*`` and train nothing.
+        log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
 
     Raises:
@@ -91,16 +67,14 @@ class DistillHook(Hook):
         bad = next((name for name in wanted if '.' in name), None)
         if bad is not None:
             raise ConfigError(f"distillers: the name '{bad}' contains a dot; use '{bad.replace('.', '_')}'")
-        self.distillers: dict[str, BaseDistiller] = {}
-        for name, config in wanted.items():
-            key = f'distillers.{name}'
-            self.distillers[name] = _build(MODELS, config, key, BaseDistiller)
-            self.distillers[name].key = key
+        self.distillers: dict[str, BaseDistiller] = {
+            name: build(MODELS, config, BaseDistiller, f'distillers.{name}') for name, config in wanted.items()
+        }
         self.teacher: BaseTeacher | None = None
         if teacher is not None:
-            self.teacher = _build(TASK_UTILS, teacher, 'teacher', BaseTeacher)
-        elif any(member.source == 'teacher' for member in self.distillers.values()):
-            name = next(name for name, member in self.distillers.items() if member.source == 'teacher')
+            self.teacher = build(TASK_UTILS, teacher, BaseTeacher, 'teacher')
+        elif any(distiller.source == 'teacher' for distiller in self.distillers.values()):
+            name = next(name for name, distiller in self.distillers.items() if distiller.source == 'teacher')
             raise ConfigError(
                 f"distillers.{name}.source is 'teacher', but default_hooks.distill.teacher is None; "
                 "nearest: teacher=dict(type='kd_plugins.EMATeacher')"
@@ -116,14 +90,19 @@ class DistillHook(Hook):
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
         self.group: OptimizerGroup | None = None
-        # For tools/preflight.py: run every distiller whatever its weight, and keep what the first batch showed.
-        self.force = False
-        self.reporting = False
-        self.last_report: dict[str, Any] = {}
+        self._observers: list[StepObserver | Callable[[StepReport], None]] = [self._on_step]
         self._log = TermLog()
-        self._last: tuple[dict[str, Tensor], Batch] | None = None
+        self._last: StepReport | None = None
         self._resumed: dict[str, Any] | None = None
         self._loaded = False
+
+    def subscribe(self, observer: StepObserver | Callable[[StepReport], None]) -> None:
+        """Send the report of every training step to an observer; call this before training.
+
+        Args:
+            observer: A function of a report, or a :class:`~kd_plugins.hooks.observer.StepObserver`.
+        """
+        self._observers.append(observer)
 
     # Attach and detach.
 
@@ -140,15 +119,15 @@ class DistillHook(Hook):
             self._check_classes(runner)
             if self.restart is not None:
                 self._restart(runner, student)
-            self.session = DistillSession(student, self.distillers, self.teacher, lambda: self._on_build(runner))
-        self.session.on_losses = self._on_losses
+            self.session = DistillSession(
+                student, self.distillers, self.teacher, lambda: self._on_initialized(runner), self._observers
+            )
         self.session.task_weight = self.task_weight
-        self.session.force, self.session.reporting = self.force, self.reporting
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
 
     def after_train(self, runner: Any) -> None:
-        """Detach: the model is left without a hook or an attribute of ours."""
+        """Detach; no hook and no attribute of this package stays on the model."""
         if self.session is not None:
             self.session.detach()
             self.session = None
@@ -160,9 +139,9 @@ class DistillHook(Hook):
         self._last = None
 
     def _restart(self, runner: Any, student: nn.Module) -> None:
-        """Renew the parts of a model that was loaded, or go on with those of a resumed run."""
+        """Draw new weights for parts of a loaded model, or keep those of a resumed run."""
         assert self.restart is not None
-        if not self._loaded and not self.force:
+        if not self._loaded and self.restart.needs_trained_model:
             raise ConfigError(
                 f'{RESTART_KEY} keeps a trained model but for {self.restart.parts}, and load_from is None; '
                 "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
@@ -194,15 +173,15 @@ class DistillHook(Hook):
                 'in the same order'
             )
 
-    def _on_build(self, runner: Any) -> None:
-        """Give the adapters, which now exist, to the optimizer, and take back their state in a resumed run."""
+    def _on_initialized(self, runner: Any) -> None:
+        """Pass the new adapters to the optimizer, and restore their state in a resumed run."""
         assert self.session is not None
-        params = [param for param in self.session.members.parameters() if param.requires_grad]
+        params = [param for param in self.session.distillers.parameters() if param.requires_grad]
         if params:
             self.group = OptimizerGroup(runner, params)
         if self._resumed:
             try:
-                self.session.members.load_state_dict(self._resumed['distillers'])
+                self.session.distillers.load_state_dict(self._resumed['distillers'])
             except RuntimeError as error:
                 raise ConfigError(
                     f'distillers: the resumed checkpoint holds other adapters than this config makes ({error}); '
@@ -221,46 +200,40 @@ class DistillHook(Hook):
         length = _epoch_length(runner)
         if self.restart is not None:
             self.restart.hold()
-        for name, member in self.distillers.items():
-            self.session.weights[name] = member.schedule(runner.iter, runner.max_iters, length)
+        for name, distiller in self.distillers.items():
+            self.session.weights[name] = distiller.schedule(runner.iter, runner.max_iters, length)
 
-    def _on_losses(self, raw: dict[str, Tensor], weighted: dict[str, Tensor], task: Tensor, batch: Batch) -> None:
-        if self.reporting and self.session is not None:
-            self.last_report = {
-                'student_taps': self.session.shapes.get('student', {}),
-                'teacher_taps': self.session.shapes.get('teacher', {}),
-                'terms': raw,
-                'weights': dict(self.session.weights),
-                'task_loss': task,
-            }
-        self._log.add(raw, weighted, task)
-        self._last = ({key: value.detach() for key, value in raw.items()}, batch)
+    def _on_step(self, report: StepReport) -> None:
+        self._log.add(report.terms, report.task_loss)
+        # Values only: the graph must not outlive the step.
+        terms = [replace(term, raw=term.raw.detach()) for term in report.terms]
+        self._last = replace(report, terms=terms)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Stop at a non-finite term before anything is saved, let the teacher follow, report the terms."""
+        """Stop at a non-finite term before a checkpoint is saved, update the teacher, report the terms."""
         assert self.session is not None
         if self._last is not None:
-            raw, batch = self._last
-            bad = non_finite(raw)
+            bad = non_finite(self._last.terms)
             if bad:
                 raise NonFiniteLossError(
-                    f"'{bad[0]}' became {float(raw[bad[0]])} at iteration {runner.iter + 1} on the images "
-                    f'{image_names(batch)}; the newest checkpoint is untouched: lower its weight or the learning rate '
-                    'and resume'
+                    f"'{bad[0].key}' became {float(bad[0].raw)} at iteration {runner.iter + 1} on the images "
+                    f'{image_names(self._last.batch)}; the newest checkpoint is untouched: lower its weight or the '
+                    'learning rate and resume'
                 )
             self._last = None
         if self.teacher is not None:
             self.teacher.after_iter(self.session.student, runner.iter)
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
-            means = self._log.take(self.session.weights)
+            means = self._log.take()
             if means:
-                watched = monitor_values(self.distillers)
-                runner.visualizer.add_scalars({**means, **watched}, step=runner.iter + 1)
-                for sentence in [*sentences(means), *monitor_sentences(watched)]:
-                    runner.logger.info(sentence)
+                reports = [*means, *read_monitors(self.distillers)]
+                scalars = {name: value for report in reports for name, value in report.scalars().items()}
+                runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+                for report in reports:
+                    runner.logger.info(report.sentence())
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Let the teacher follow at the end of an epoch."""
+        """Update the teacher at the end of an epoch."""
         if self.teacher is not None and self.session is not None:
             self.teacher.after_epoch(self.session.student, runner.epoch)
 
@@ -281,17 +254,17 @@ class DistillHook(Hook):
                     hook.backend_args = {'backend': ATOMIC_BACKEND}
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add our part, where the checkpoint is one to resume from, and keep the rest as a plain run writes it."""
+        """Add the state of teacher and distillers to a checkpoint that can be resumed; the rest stays that of a plain run."""
         if self.session is None or 'optimizer' not in checkpoint:
             return
         checkpoint[CHECKPOINT_KEY] = {
             'teacher': self.teacher.state_dict() if self.teacher is not None else {},
-            'distillers': self.session.members.state_dict(),
+            'distillers': self.session.distillers.state_dict(),
             'optimizer': self.group.split_from(checkpoint) if self.group is not None else {},
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Keep our part of a checkpoint that is resumed from; weights alone (``load_from``) start afresh."""
+        """Read the state of teacher and distillers from a resumed checkpoint; ``load_from`` loads weights only."""
         self._loaded = True
         if getattr(runner, '_resume', False):
             self._resumed = checkpoint.get(CHECKPOINT_KEY)

@@ -1,119 +1,144 @@
-"""Logging of every distillation term: raw value, weight, weighted value and its ratio to the task loss."""
+"""Log of every distillation term: unweighted value, weight, weighted value and its ratio to the task loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distillers.base import BaseDistiller
+from ..distillers.base import BaseDistiller, Batch
+from ..distillers.collection import Term
+
+
+@dataclass(frozen=True)
+class TermMeans:
+    """Means of one term over the iterations since the last report.
+
+    Attributes:
+        key: Key of the term, :attr:`Term.key`.
+        raw: Mean unweighted value.
+        weight: Weight in the last iteration.
+        weighted: Mean weighted value.
+        ratio: Mean weighted value divided by the mean task loss; 0 where that is 0.
+    """
+
+    key: str
+    raw: float
+    weight: float
+    weighted: float
+    ratio: float
+
+    def scalars(self) -> dict[str, float]:
+        """Return the values by their names in the log.
+
+        >>> TermMeans('distill.a.loss_x', 2.0, 0.5, 1.0, 0.25).scalars()['distill.a.loss_x/ratio']
+        0.25
+        """
+        return {f'{self.key}/{name}': getattr(self, name) for name in ('raw', 'weight', 'weighted', 'ratio')}
+
+    def sentence(self) -> str:
+        """Return one line for the text log.
+
+        >>> TermMeans('distill.a.loss_x', 2.0, 0.5, 1.0, 0.25).sentence()
+        'distill.a.loss_x: raw 2.0000 x weight 0.5 = 1.0000 (25.0 % of the task loss)'
+        """
+        return (
+            f'{self.key}: raw {self.raw:.4f} x weight {self.weight:.4g} = {self.weighted:.4f} '
+            f'({100 * self.ratio:.1f} % of the task loss)'
+        )
 
 
 class TermLog:
-    """Running means of the terms since the last report, kept on their device until somebody reads them."""
+    """Running sums of the terms since the last report, kept on their device until the report."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: list[Tensor] = []
+        self._terms: list[tuple[str, float]] = []
         self._count = 0
 
-    def add(self, raw: dict[str, Tensor], weighted: dict[str, Tensor], task: Tensor) -> None:
+    def add(self, terms: Sequence[Term], task: Tensor) -> None:
         """Add one iteration.
 
         Args:
-            raw: Loss key to its unweighted value of shape ``()``.
-            weighted: Loss key to its weighted value of shape ``()``.
-            task: The task's own loss of shape ``()``.
+            terms: The terms, the same ones in every iteration.
+            task: The task loss of shape ``()``.
         """
-        values = {'task': task}
-        values.update({f'{key}/raw': value for key, value in raw.items()})
-        values.update({f'{key}/weighted': value for key, value in weighted.items()})
-        for key, value in values.items():
-            value = value.detach()
-            self._sums[key] = self._sums[key] + value if key in self._sums else value
+        values = [task, *(term.raw for term in terms), *(term.weighted for term in terms)]
+        values = [value.detach() for value in values]
+        self._sums = [total + value for total, value in zip(self._sums, values)] if self._count else values
+        self._terms = [(term.key, term.weight) for term in terms]
         self._count += 1
 
-    def take(self, weights: dict[str, float]) -> dict[str, float]:
-        """Return the means and start again.
-
-        Args:
-            weights: Distiller name to its weight at this iteration.
-
-        Returns:
-            ``<key>/raw``, ``/weight``, ``/weighted`` and ``/ratio`` for every loss key.
-        """
+    def take(self) -> list[TermMeans]:
+        """Return the means of every term and start again; nothing where no iteration was added."""
         if not self._count:
-            return {}
-        stacked = torch.stack([value.float() for value in self._sums.values()]).div(self._count).tolist()
-        means = dict(zip(self._sums, stacked))
-        task = means.pop('task')
-        for key in [key.removesuffix('/raw') for key in means if key.endswith('/raw')]:
-            means[f'{key}/weight'] = weights[key.split('.')[1]]
-            means[f'{key}/ratio'] = means[f'{key}/weighted'] / task if task else 0.0
-        self._sums, self._count = {}, 0
-        return means
+            return []
+        means = torch.stack([value.float() for value in self._sums]).div(self._count).tolist()
+        task, raws, weighted = means[0], means[1 : 1 + len(self._terms)], means[1 + len(self._terms) :]
+        reports = [
+            TermMeans(key, raw, weight, value, value / task if task else 0.0)
+            for (key, weight), raw, value in zip(self._terms, raws, weighted)
+        ]
+        self._sums, self._terms, self._count = [], [], 0
+        return reports
 
 
-def sentences(means: dict[str, float]) -> list[str]:
-    """Render what :meth:`TermLog.take` gave, one line a term.
+@dataclass(frozen=True)
+class Monitors:
+    """Values that one distiller watched in the last batch.
 
-    >>> sentences(
-    ...     {
-    ...         'distill.a.loss_x/raw': 2.0,
-    ...         'distill.a.loss_x/weight': 0.5,
-    ...         'distill.a.loss_x/weighted': 1.0,
-    ...         'distill.a.loss_x/ratio': 0.25,
-    ...     }
-    ... )
-    ['distill.a.loss_x: raw 2.0000 x weight 0.5 = 1.0000 (25.0 % of the task loss)']
+    Attributes:
+        distiller: Name of the distiller.
+        values: Name to value.
     """
-    keys = [key.removesuffix('/raw') for key in means if key.endswith('/raw')]
-    return [
-        f'{key}: raw {means[f"{key}/raw"]:.4f} x weight {means[f"{key}/weight"]:.4g} = '
-        f'{means[f"{key}/weighted"]:.4f} ({100 * means[f"{key}/ratio"]:.1f} % of the task loss)'
-        for key in keys
-    ]
+
+    distiller: str
+    values: Mapping[str, float]
+
+    def scalars(self) -> dict[str, float]:
+        """Return the values by their names in the log.
+
+        >>> Monitors('a', {'points': 80.0}).scalars()
+        {'distill.a/points': 80.0}
+        """
+        return {f'distill.{self.distiller}/{name}': value for name, value in self.values.items()}
+
+    def sentence(self) -> str:
+        """Return one line for the text log.
+
+        >>> Monitors('a', {'points': 80.0, 'spread': 0.5833}).sentence()
+        'distill.a: points 80, spread 0.5833'
+        """
+        listed = ', '.join(f'{name} {value:.4g}' for name, value in self.values.items())
+        return f'distill.{self.distiller}: {listed}'
 
 
-def monitor_values(distillers: Mapping[str, BaseDistiller]) -> dict[str, float]:
-    """Return what the distillers watched in the last batch, with one transfer to the host.
+def read_monitors(distillers: Mapping[str, BaseDistiller]) -> list[Monitors]:
+    """Return the monitors of all distillers that have some, with one transfer to the host.
 
-    Returns:
-        ``distill.<name>/<monitor>`` to its value.
+    Args:
+        distillers: Name to distiller.
     """
-    found = {
-        f'distill.{name}/{monitor}': value.detach().float()
-        for name, member in distillers.items()
-        for monitor, value in member.monitors().items()
-    }
-    return dict(zip(found, torch.stack(list(found.values())).tolist())) if found else {}
+    watched = {name: distiller.monitors() for name, distiller in distillers.items()}
+    tensors = [value.detach().float() for values in watched.values() for value in values.values()]
+    numbers = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [Monitors(name, dict(zip(values, numbers))) for name, values in watched.items() if values]
 
 
-def monitor_sentences(values: dict[str, float]) -> list[str]:
-    """Render what :func:`monitor_values` gave, one line a distiller.
-
-    >>> monitor_sentences({'distill.a/points': 80.0, 'distill.a/spread': 0.5833})
-    ['distill.a: points 80, spread 0.5833']
-    """
-    shown: dict[str, list[str]] = {}
-    for key, value in values.items():
-        name, monitor = key.split('/')
-        shown.setdefault(name, []).append(f'{monitor} {value:.4g}')
-    return [f'{name}: {", ".join(listed)}' for name, listed in shown.items()]
-
-
-def non_finite(raw: dict[str, Tensor]) -> list[str]:
-    """Return the keys whose value is NaN or infinite, with one transfer to the host."""
-    if not raw:
+def non_finite(terms: Sequence[Term]) -> list[Term]:
+    """Return the terms whose value is NaN or infinite, with one transfer to the host."""
+    if not terms:
         return []
-    flags = torch.stack([value.detach() for value in raw.values()]).isfinite().tolist()
-    return [key for key, finite in zip(raw, flags) if not finite]
+    flags = torch.stack([term.raw.detach() for term in terms]).isfinite().tolist()
+    return [term for term, finite in zip(terms, flags) if not finite]
 
 
-def image_names(batch: Any, limit: int = 8) -> str:
-    """Name the images of a batch by path or id, for an error sentence."""
-    samples = batch.data_samples or []
+def image_names(batch: Batch, limit: int = 8) -> str:
+    """Return the paths or ids of the images of a batch, for an error sentence."""
+    samples: Sequence[Any] = batch.data_samples or []
     names = []
     for sample in samples[:limit]:
         info = getattr(sample, 'metainfo', {})

@@ -84,7 +84,7 @@ def held_tensors(runner: Any) -> list[Tensor]:
     hook = distill_hook(runner)
     if hook is not None:
         if hook.session is not None:
-            modules.append(hook.session.members)
+            modules.append(hook.session.distillers)
         if hook.teacher is not None:
             modules.append(hook.teacher.model)
     found = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]

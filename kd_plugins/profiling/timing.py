@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..hooks.observer import StepObserver
 from ..runner.steps import batches, copy_batch, distill_hook, drive, train_step
 from .memory import peak_bytes
 
@@ -66,7 +67,7 @@ def interleave(runners: Mapping[str, Any], steps: int, warmup: int) -> dict[str,
     for runner in runners.values():
         hook = distill_hook(runner)
         if hook is not None:
-            hook.force = True
+            hook.subscribe(StepObserver(runs_all=True))
 
     def body() -> None:
         shared = batches(next(iter(runners.values())), 4)

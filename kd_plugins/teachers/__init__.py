@@ -1,4 +1,4 @@
-"""Teachers: frozen checkpoint, moving average of the student, the student of an earlier epoch or before a restart."""
+"""Teachers: a frozen checkpoint, a moving average of the student, an earlier epoch, or the model before a restart."""
 
 from .base import BaseTeacher
 from .ema import EMATeacher

@@ -1,4 +1,4 @@
-"""What every teacher is: a model that runs in eval mode without gradient and changes only by its own rule."""
+"""Base class of all teachers: a model in eval mode, without gradient, that changes only by its own rule."""
 
 from __future__ import annotations
 
@@ -15,79 +15,81 @@ MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 
 
 class BaseTeacher:
-    """A teacher network beside the student.
+    """A network that teaches the student.
 
-    It is no ``nn.Module``, so that no optimizer, DDP reducer, EMA hook or checkpoint of the student can find it.
+    A teacher is not an ``nn.Module``, so that no optimizer, DDP reducer, EMA hook or checkpoint of the student finds it.
 
     Args:
-        mode: What is run on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
+        mode: How the network runs on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
             ``'predict'``) or ``'extract_feat'``, which stops after the neck and is enough for feature taps.
+        key: Config key of the teacher, for error sentences.
 
     Raises:
         ConfigError: If ``mode`` is none of these.
     """
 
     after_student = False
-    """Whether it runs after the student's forward pass, on what that has computed, and not before it."""
+    """Whether the teacher runs after the student's forward pass and reuses its results, or before it."""
 
-    def __init__(self, mode: str = 'tensor') -> None:
-        self.mode = check_known('teacher.mode', mode, MODES)
+    def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
+        self.key = key
+        self.mode = check_known(f'{key}.mode', mode, MODES)
         self.frozen: dict[str, nn.Module] = {}
-        """The student's modules that never change in this run, by name; the hook sets them before :meth:`prepare`."""
+        """Modules of the student that never change in this run, by name; the hook sets them before :meth:`prepare`."""
         self._model: nn.Module | None = None
 
     @property
     def model(self) -> nn.Module:
         """The network, after :meth:`prepare`."""
         if self._model is None:
-            raise ConfigError(f'teacher: {type(self).__name__} was asked for its model before training began')
+            raise ConfigError(f'{self.key}: {type(self).__name__} was asked for its model before training began')
         return self._model
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to learn from yet; a distiller counts 0 while there is not."""
+        """Whether the teacher can teach yet. While it cannot, the weight of its distillers is 0."""
         return True
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
-        """Make the network; called once per run, after the student has loaded or resumed its weights.
+        """Create the network; called once per run, after the student has loaded or resumed its weights.
 
         Args:
             student: The student network.
             iteration: 0-based iteration at which training begins, not 0 in a resumed run.
             epoch: 0-based epoch at which training begins.
         """
-        raise ConfigError(f'teacher: {type(self).__name__} must define prepare(...)')
+        raise ConfigError(f'{self.key}: {type(self).__name__} must define prepare(...)')
 
     def before_student(self) -> None:
-        """Get ready to run after the student; called before its forward pass where :attr:`after_student` is true."""
+        """Prepare for a run after the student; called before its forward pass where :attr:`after_student` is true."""
 
     def forget(self) -> None:
-        """Drop what :meth:`before_student` keeps."""
+        """Drop everything that :meth:`before_student` keeps."""
 
     def after_iter(self, student: nn.Module, iteration: int) -> None:
-        """Follow the student after the optimizer step of ``iteration`` (0-based)."""
+        """Update the teacher after the optimizer step of ``iteration`` (0-based)."""
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
-        """Follow the student after ``epoch`` (0-based)."""
+        """Update the teacher after ``epoch`` (0-based)."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run cannot recompute."""
+        """Return the state that a resumed run cannot recompute."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave; called after :meth:`prepare`."""
+        """Restore the state of :meth:`state_dict`; called after :meth:`prepare`."""
 
     def _adopt(self, model: nn.Module) -> None:
         self._model = model.eval().requires_grad_(False)
 
     def _copy_of(self, student: nn.Module) -> None:
-        # After the copy no `.grad` of the student lives on in it.
         self._adopt(copy.deepcopy(student))
+        # The copy holds the student's gradients, which nobody needs.
         self.model.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Run the network on the arguments of the student's forward call; its taps record the rest.
+        """Run the network on the arguments of the student's forward call, while its taps record.
 
         Args:
             args: Positional arguments of the student's ``forward``.
@@ -105,9 +107,9 @@ class BaseTeacher:
 
 
 def own_copy(inputs: Any) -> Any:
-    """Return inputs that a network may change: MMDetection3D's pillar encoders write into the voxels that they get.
+    """Return a copy of inputs that a network may write into, as MMDetection3D's pillar encoders write into their voxels.
 
-    A tensor alone is an image batch, which no network of OpenMMLab changes, and is returned as it is.
+    A single tensor is an image batch, which no network of OpenMMLab changes, and is returned unchanged.
 
     >>> voxels = torch.zeros(2)
     >>> own_copy({'voxels': {'coors': voxels}})['voxels']['coors'].add_(1), voxels

@@ -1,4 +1,4 @@
-"""A teacher that is the exponential moving average of the student (Mean Teacher, arXiv 1703.01780, section 2)."""
+"""Teacher that is the exponential moving average of the student (Mean Teacher, arXiv 1703.01780, section 2)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from .base import BaseTeacher, tensors_of
 
 @TASK_UTILS.register_module()
 class EMATeacher(BaseTeacher):
-    r"""Average the student's weights over its training steps.
+    r"""The average of the student's weights over its training steps as teacher.
 
     After update :math:`k = 0, 1, \dots` the teacher is
     :math:`\theta_t \leftarrow (1 - m_k)\,\theta_t + m_k\,\theta_s` with
-    :math:`m_k = m + (1 - m)\,e^{-(k + 1) / \text{warmup}}`, the form of MMDetection's ``ExpMomentumEMA``: at first it
-    follows the student closely, later slowly. Floating-point buffers (BatchNorm statistics) are averaged as well,
+    :math:`m_k = m + (1 - m)\,e^{-(k + 1) / \text{warmup}}`, the form of MMDetection's ``ExpMomentumEMA``. The
+    teacher follows the student closely at first, slowly later. Floating-point buffers (BatchNorm statistics) are averaged as well,
     integer buffers copied.
 
     Args:
         momentum: :math:`m`, the share of the student in each update.
         warmup: Time constant of the warm-up, in updates; 0 for a constant momentum.
-        begin: Iteration (or epoch) at which the average begins, as a copy of the student; before that there is nothing
-            to learn from.
+        begin: Iteration (or epoch) at which the average begins, as a copy of the student. The teacher is not ready
+            before.
         interval: Iterations between updates; ``momentum`` holds for one update.
         by_epoch: Whether ``begin`` counts epochs.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If ``momentum`` is outside (0, 1] or a count is negative.
@@ -44,13 +45,14 @@ class EMATeacher(BaseTeacher):
         interval: int = 1,
         by_epoch: bool = False,
         mode: str = 'tensor',
+        key: str = 'teacher',
     ) -> None:
-        super().__init__(mode)
+        super().__init__(mode, key)
         if not 0 < momentum <= 1:
-            raise ConfigError(f'teacher.momentum is {momentum}; it must be in (0, 1], for example 2e-4')
+            raise ConfigError(f'{self.key}.momentum is {momentum}; it must be in (0, 1], for example 2e-4')
         for name, value, least in (('warmup', warmup, 0), ('begin', begin, 0), ('interval', interval, 1)):
             if value < least:
-                raise ConfigError(f'teacher.{name} is {value}; it must be at least {least}')
+                raise ConfigError(f'{self.key}.{name} is {value}; it must be at least {least}')
         self.momentum = momentum
         self.warmup = warmup
         self.begin = begin
@@ -78,13 +80,13 @@ class EMATeacher(BaseTeacher):
         return self.momentum + (1 - self.momentum) * math.exp(-(update + 1) / self.warmup)
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
-        """Copy the student, which is the average already where training begins at or after ``begin``."""
+        """Copy the student. The average has begun where training begins at or after ``begin``."""
         self._copy_of(student)
         if (epoch if self.by_epoch else iteration) >= self.begin:
             self._begun_at = iteration
 
     def after_iter(self, student: nn.Module, iteration: int) -> None:
-        """Average the student in, or begin with a copy of it."""
+        """Update the average, or begin it with a copy of the student."""
         done = iteration + 1
         if self._begun_at is not None:
             if (done - self._begun_at) % self.interval == 0:
@@ -117,11 +119,11 @@ class EMATeacher(BaseTeacher):
             torch._foreach_lerp_(*floats, momentum)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averaged weights and how many updates they have seen."""
+        """Return the averaged weights and the number of updates."""
         return {'model': self.model.state_dict(), 'updates': self.updates, 'begun_at': self._begun_at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the average."""
+        """Restore the average."""
         self.model.load_state_dict(state['model'])
         self.updates = state['updates']
         self._begun_at = state['begun_at']

@@ -1,4 +1,4 @@
-"""The student as it was loaded, before some of its parts restarted: it teaches the new ones."""
+"""Teacher that is the loaded student before some of its parts restarted."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from .base import BaseTeacher
 
 @dataclass
 class Call:
-    """What a module was given, tensor by tensor, and what it returned."""
+    """One call of a module: its input tensors and its output."""
 
     inputs: list[Tensor]
     output: Any
 
     def matches(self, args: Any, kwargs: Any) -> bool:
-        """Whether a call would be given the very same tensors."""
+        """Return whether another call has the identical input tensors."""
         tensors = flatten((args, kwargs))
         return bool(tensors) and len(tensors) == len(self.inputs) and all(a is b for a, b in zip(tensors, self.inputs))
 
 
 @TASK_UTILS.register_module()
 class FinishedTeacher(BaseTeacher):
-    """Teach restarted parts with the same model as it was before (DWPose, arXiv 2307.15880, section 3.3).
+    """The finished model as teacher of its restarted parts (DWPose, arXiv 2307.15880, section 3.3).
 
-    Only the restarted parts are copied. The frozen modules are the student's own, and what they have computed for the
-    student is not computed again: the backbone runs once per step. A frozen module that gets other tensors than in the
-    student's pass (a decoder without denoising queries, for example) does run again.
+    Only the restarted parts are copied. The frozen modules are shared with the student, and their outputs of the
+    student's pass are reused, so that the backbone runs once per step. A frozen module whose inputs differ from those of
+    the student's pass (a decoder without denoising queries, for example) runs again.
 
     Args:
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If nothing of the student restarts.
@@ -47,17 +48,17 @@ class FinishedTeacher(BaseTeacher):
 
     after_student = True
 
-    def __init__(self, mode: str = 'tensor') -> None:
-        super().__init__(mode)
+    def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
+        super().__init__(mode, key)
         self._calls: dict[nn.Module, list[Call]] = {}
         self._handles: list[RemovableHandle] = []
         self._copied: list[str] = []
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
-        """Copy what is going to restart and share the rest."""
+        """Copy the parts that restart and share the rest."""
         if not self.frozen:
             raise ConfigError(
-                "teacher.type is 'kd_plugins.FinishedTeacher', which teaches parts that restart, and "
+                f"{self.key}.type is 'kd_plugins.FinishedTeacher', which teaches parts that restart, and "
                 "default_hooks.distill.restart is None; nearest: restart=dict(parts=['head']), or a FrozenTeacher"
             )
         shared: dict[int, Any] = {id(module): module for module in self.frozen.values()}
@@ -67,12 +68,12 @@ class FinishedTeacher(BaseTeacher):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the weights of the copied parts: the student's checkpoint has others by then."""
+        """Return the weights of the copied parts, which the student's checkpoint no longer holds."""
         state = self.model.state_dict()
         return {name: state[name] for name in self._copied}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the weights of the copied parts back."""
+        """Restore the weights of the copied parts."""
         missing = [name for name in self._copied if name not in state]
         if missing:
             raise ConfigError(
@@ -82,24 +83,24 @@ class FinishedTeacher(BaseTeacher):
         self.model.load_state_dict(state, strict=False)
 
     def before_student(self) -> None:
-        """Remember what the frozen modules are given and return."""
+        """Record the inputs and outputs of the frozen modules."""
         self.forget()
         for name, module in self.frozen.items():
             if '.' not in name:
-                self._handles.append(module.register_forward_hook(self._remember, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(self._record, with_kwargs=True))
 
-    def _remember(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _record(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         self._calls.setdefault(module, []).append(Call(flatten((args, kwargs)), output))
 
     def forget(self) -> None:
-        """Drop what was remembered."""
+        """Drop the recorded calls."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._calls.clear()
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Run the copied parts on what the student's frozen modules have computed."""
+        """Run the copied parts on the outputs of the student's frozen modules."""
         calls = dict(self._calls)
         self.forget()
         with _replayed(calls):
@@ -108,15 +109,15 @@ class FinishedTeacher(BaseTeacher):
 
 @contextmanager
 def _replayed(calls: dict[nn.Module, list[Call]]) -> Iterator[None]:
-    """Let modules return what they returned before, where they get the same tensors."""
+    """Replay recorded outputs of modules for identical input tensors."""
     before = {module: module.__dict__.get('forward') for module in calls}
 
     def replay(module: nn.Module) -> Any:
         original = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            found = next((call for call in calls[module] if call.matches(args, kwargs)), None)
-            return original(*args, **kwargs) if found is None else found.output
+            recorded = next((call for call in calls[module] if call.matches(args, kwargs)), None)
+            return original(*args, **kwargs) if recorded is None else recorded.output
 
         return forward
 

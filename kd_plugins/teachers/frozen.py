@@ -1,4 +1,4 @@
-"""A teacher from a config and a checkpoint that never changes."""
+"""Teacher with fixed weights, from a config and a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ PREPROCESSING = {
 
 @TASK_UTILS.register_module()
 class FrozenTeacher(BaseTeacher):
-    """Teach with a trained network: a larger one, or the student's own finished run (born-again).
+    """A trained network as teacher: a larger one, or a finished run of the student's own config (born-again).
 
     Args:
         config: A config file or ``package::path``, or the config itself; only its ``model`` is built.
         checkpoint: Path of its weights, read with ``weights_only=True``; ``None`` keeps initial weights drawn from
-            ``seed``, the same on every rank and after a resume: the random-teacher control of an ablation.
+            ``seed``, the same on every rank and after a resume. This is the random-teacher control of an ablation.
         cfg_options: Changes to ``config``, like ``--cfg-options``.
         strict: Whether every key must be found. ``False`` allows missing and unexpected keys and reports them.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If the config cannot be read or holds no model.
@@ -50,8 +51,9 @@ class FrozenTeacher(BaseTeacher):
         strict: bool = True,
         seed: int = 0,
         mode: str = 'tensor',
+        key: str = 'teacher',
     ) -> None:
-        super().__init__(mode)
+        super().__init__(mode, key)
         self.config = config
         self.checkpoint = checkpoint
         self.cfg_options = cfg_options or {}
@@ -64,12 +66,12 @@ class FrozenTeacher(BaseTeacher):
         if isinstance(self.config, str):
             from ..config.reading import read_config
 
-            config = read_config(self.config, key='teacher.config')
+            config = read_config(self.config, key=f'{self.key}.config')
         else:
             config = Config(dict(self.config))
         config.merge_from_dict(self.cfg_options)
         if 'model' not in config:
-            raise ConfigError(f"teacher.config: '{self.config}' holds no 'model'; valid: a config that trains")
+            raise ConfigError(f"{self.key}.config: '{self.config}' holds no 'model'; valid: a config that trains")
         return config
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
@@ -87,8 +89,8 @@ class FrozenTeacher(BaseTeacher):
         if self.checkpoint is None:
             model.init_weights()
         else:
-            checkpoint = load_checkpoint(self.checkpoint, key='teacher.checkpoint')
-            self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key='teacher.checkpoint')
+            checkpoint = load_checkpoint(self.checkpoint, key=f'{self.key}.checkpoint')
+            self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key=f'{self.key}.checkpoint')
             meta = checkpoint.get('meta') or {}
             classes = (meta.get('dataset_meta') or {}).get('classes')
             self.classes = tuple(classes) if classes else None
@@ -96,9 +98,8 @@ class FrozenTeacher(BaseTeacher):
         device = next((value.device for value in student.parameters()), None)
         self._adopt(model.to(device))
 
-    @staticmethod
-    def _check_preprocessing(student: nn.Module, teacher: nn.Module) -> None:
-        # The teacher sees the student's preprocessed batch: another normalisation would silently spoil what it says.
+    def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
+        # The teacher sees the student's preprocessed batch. Another normalisation would silently corrupt its predictions.
         for attribute, name in PREPROCESSING.items():
             mine, theirs = (
                 _shown(getattr(getattr(model, 'data_preprocessor', None), attribute, None))
@@ -106,7 +107,7 @@ class FrozenTeacher(BaseTeacher):
             )
             if mine != theirs:
                 raise ConfigError(
-                    f'teacher.config: model.data_preprocessor.{name} is {theirs} where the student has {mine}; '
+                    f'{self.key}.config: model.data_preprocessor.{name} is {theirs} where the student has {mine}; '
                     "the teacher is given the student's batch, so both must be equal"
                 )
 

@@ -1,4 +1,4 @@
-"""A teacher that is the student as it was some epochs ago (PS-KD, arXiv 2006.12000, in its stored-model form)."""
+"""Teacher that is the student of an earlier epoch (PS-KD, arXiv 2006.12000, the variant that stores the model)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .base import BaseTeacher, tensors_of
 
 @TASK_UTILS.register_module()
 class SnapshotTeacher(BaseTeacher):
-    """Teach with the student's weights at the end of the epoch ``epochs`` epochs ago.
+    """The student of ``epochs`` epochs ago as teacher.
 
-    During epoch ``e`` (0-based) the teacher holds the weights that the student had when ``e - epochs + 1`` epochs were
-    done, so
-    ``epochs=1`` is the student at the start of the current epoch. There is nothing to learn from before
-    ``epochs`` epochs are done.
+    During epoch ``e`` (0-based) the teacher has the weights of the student after ``e - epochs + 1`` epochs, so
+    ``epochs=1`` is the student at the start of the current epoch. The teacher is not ready before ``epochs`` epochs are
+    done.
 
     Args:
         epochs: Age of the teacher in epochs, at least 1. ``epochs - 1`` copies of the weights wait on the CPU.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
+        key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
         ConfigError: If ``epochs`` is less than 1.
     """
 
-    def __init__(self, epochs: int = 1, mode: str = 'tensor') -> None:
-        super().__init__(mode)
+    def __init__(self, epochs: int = 1, mode: str = 'tensor', key: str = 'teacher') -> None:
+        super().__init__(mode, key)
         if epochs < 1:
-            raise ConfigError(f'teacher.epochs is {epochs}; the youngest snapshot is 1 epoch old, so use 1 or more')
+            raise ConfigError(f'{self.key}.epochs is {epochs}; the youngest snapshot is 1 epoch old, so use 1 or more')
         self.epochs = epochs
         self.finished = 0
         self._waiting: deque[dict[str, Tensor]] = deque()
@@ -47,18 +47,18 @@ class SnapshotTeacher(BaseTeacher):
         self._copy_of(student)
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
-        """Queue the student's weights and take those that are old enough."""
+        """Queue the student's weights and load those that are old enough."""
         self._waiting.append({name: value.detach().cpu().clone() for name, value in tensors_of(student).items()})
         self.finished += 1
         if self.ready:
             self.model.load_state_dict(self._waiting.popleft())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the teacher's weights and those that wait."""
+        """Return the teacher's weights and the queued ones."""
         return {'model': self.model.state_dict(), 'waiting': list(self._waiting), 'finished': self.finished}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore the state of :meth:`state_dict`."""
         self.model.load_state_dict(state['model'])
         self._waiting = deque(state['waiting'])
         self.finished = state['finished']

@@ -1,4 +1,4 @@
-"""MONAI's classes by the names that its own documentation uses: networks, losses, inferers, transforms.
+"""Networks, losses, inferers and transforms of MONAI, by the names of its own documentation.
 
 MONAI takes seconds to import, so it is imported when the first part is built.
 """
@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import ConfigError, MissingDependencyError, check_arguments, nearest
+from .build import construct
 
 MODULES = {
     'network': 'monai.networks.nets',
@@ -62,23 +63,24 @@ def build_part(kind: str, config: Any, key: str, **more: Any) -> Any:
     """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise ConfigError(f"{key} is {config!r}; give a dict with 'type', the name of a class in {MODULES[kind]}")
-    arguments = copy.deepcopy(config.to_dict() if hasattr(config, 'to_dict') else dict(config))
-    found = monai_class(kind, arguments.pop('type'), key)
-    check_arguments(found, arguments, key)
+    settings = copy.deepcopy(config.to_dict() if hasattr(config, 'to_dict') else dict(config))
+    cls = monai_class(kind, settings.pop('type'), key)
+    check_arguments(cls, settings, key)
     try:
-        return found(**arguments, **more)
+        return construct(cls, {**settings, **more}, key)
+    except ConfigError:
+        raise
     except Exception as error:
         text = first_line(error)
         if type(error).__name__ == 'OptionalImportError':
             raise MissingDependencyError(
-                f'{key}: {found.__name__} needs another package: {text}; tools/doctor.py prints the command'
+                f'{key}: {cls.__name__} needs another package: {text}; `kd_plugins doctor` prints the command'
             ) from error
-        text = text.replace(f'{found.__name__}.__init__()', found.__name__).replace('__init__()', found.__name__)
-        raise ConfigError(f'{key}: {found.__name__} cannot be built: {text}') from error
+        raise ConfigError(f'{key}: {cls.__name__} cannot be built: {text}') from error
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its type where it says nothing.
+    """Return the first line of an error message, or the name of its class where the message is empty.
 
     >>> first_line(ValueError('no such shape\\nTraceback ...'))
     'no such shape'

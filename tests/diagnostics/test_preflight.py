@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from kd_plugins.diagnostics.preflight import Preflight, _inspect_terms
+from kd_plugins.distillers import Batch
+from kd_plugins.distillers.collection import Term
+from kd_plugins.hooks.observer import StepReport
 from kd_plugins.schedules import Constant
 
 
@@ -14,22 +17,13 @@ def inspect(value: float, teacher: Any) -> Preflight:
     """Report one term that has no gradient on the student, beside a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
-    hook = SimpleNamespace(
-        teacher=teacher,
-        distillers={'stages': SimpleNamespace(schedule=Constant(1.0))},
-        last_report={
-            'student_taps': {},
-            'teacher_taps': {},
-            'terms': {'distill.stages.loss_stages': term},
-            'task_loss': torch.tensor(1.0),
-            'weights': {'stages': 1.0},
-        },
-    )
+    hook = SimpleNamespace(teacher=teacher, distillers={'stages': SimpleNamespace(schedule=Constant(1.0))})
+    report = StepReport([Term('stages', 'loss_stages', term, 1.0)], torch.tensor(1.0), Batch(None, []), {}, {})
     model = torch.nn.Module()
     model.weight = weight
     runner = SimpleNamespace(model=model, train_dataloader=[0], max_iters=1)
     result = Preflight()
-    _inspect_terms(hook, runner, result)  # type: ignore[arg-type]
+    _inspect_terms(hook, report, runner, result)  # type: ignore[arg-type]
     return result
 
 

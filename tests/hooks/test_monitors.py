@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kd_plugins.distillers import BaseDistiller
-from kd_plugins.hooks.term_log import monitor_values
+from kd_plugins.hooks.term_log import read_monitors
 
 
 class Watching(BaseDistiller):
@@ -19,11 +19,11 @@ class Watching(BaseDistiller):
 
 
 def test_values_of_all_distillers() -> None:
-    found = monitor_values({'a': Watching(), 'b': BaseDistiller(), 'c': Watching()})
-    assert found == {
-        f'distill.{name}/{key}': value for name in 'ac' for key, value in (('points', 3.0), ('spread', 0.5))
-    }
-    assert monitor_values({'b': BaseDistiller()}) == {}
+    monitors = read_monitors({'a': Watching(), 'b': BaseDistiller(), 'c': Watching()})
+    assert [watched.scalars() for watched in monitors] == [
+        {f'distill.{name}/points': 3.0, f'distill.{name}/spread': 0.5} for name in 'ac'
+    ]
+    assert read_monitors({'b': BaseDistiller()}) == []
 
 
 def test_a_run_logs_how_many_points_count(tmp_path: Path) -> None:

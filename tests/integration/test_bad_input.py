@@ -82,7 +82,7 @@ def other_head(**changes: Any) -> dict[str, Any]:
             r"teacher.type is 'kd_plugins.EmaTeacher', .*nearest: 'kd_plugins.EMATeacher'",
         ),
         ({'weight': 1.0}, EMA, r"distillers.one is .* give a dict with 'type'"),
-        (LD, {**EMA, 'forward': 'extract_feat'}, r"'bbox_head.scales.0' exists in the teacher but never ran"),
+        (LD, {**EMA, 'mode': 'extract_feat'}, r"'bbox_head.scales.0' exists in the teacher but never ran"),
     ],
 )
 def test_sentence_before_the_first_step(tmp_path: Path, distiller: Any, teacher: Any, sentence: str) -> None:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from kd_plugins.config.data_checks import check_data
 from kd_plugins.config.loading import load_config
 from kd_plugins.datasets.lidar_scenes import make_split
+from kd_plugins.hooks.observer import StepObserver
 from kd_plugins.runner.launch import build_runner
 from kd_plugins.runner.steps import batches, distill_hook, drive, temporary_runner, train_step
 from kd_plugins.testing import use_generated_data
@@ -40,7 +41,8 @@ def run(config: Config, steps: int = 1) -> dict[str, Any]:
     with temporary_runner(config, generated=False) as (runner, _):
         hook = distill_hook(runner)
         if hook is not None:
-            hook.reporting = True
+            observer = StepObserver()
+            hook.subscribe(observer)
 
         def body() -> None:
             torch.manual_seed(0)
@@ -48,7 +50,7 @@ def run(config: Config, steps: int = 1) -> dict[str, Any]:
                 outputs = train_step(runner, index, batch)
                 found['losses'].append({name: float(value) for name, value in outputs.items()})
             if hook is not None:
-                found['report'] = hook.last_report
+                found['report'] = observer.report
 
         drive(runner, body)
         found['keys'] = list(runner.model.state_dict())
@@ -57,7 +59,7 @@ def run(config: Config, steps: int = 1) -> dict[str, Any]:
 
 def test_teacher_and_student_encode_the_same_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(small_config('pointpillars_x4_scenes_local', monkeypatch), steps=3)
-    ours, theirs = (found['report'][f'{role}_taps']['voxel_encoder'] for role in ('student', 'teacher'))
+    ours, theirs = (getattr(found['report'], f'{role}_shapes')['voxel_encoder'] for role in ('student', 'teacher'))
     assert [shape[0] for shape in ours] == [shape[0] for shape in theirs] and ours[0][0] > 900
     assert (ours[0][1], theirs[0][1]) == (16, 32)
     values = [losses['distill.local.loss_local_graph'] for losses in found['losses']]

@@ -1,0 +1,49 @@
+"""Observers: objects that receive a report of every training step with distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..distillers.base import Batch
+from ..distillers.collection import Term
+
+Shapes = Mapping[str, Sequence[tuple[int, ...]]]
+"""Path of a tap to the shapes of its tensors."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Record of one forward pass of the student and its distillers.
+
+    Attributes:
+        terms: One entry per distillation loss, with its graph.
+        task_loss: Sum of the task losses, detached, of shape ``()``.
+        batch: The batch.
+        student_shapes: Shapes of the student's taps; empty where no distiller ran.
+        teacher_shapes: Shapes of the teacher's taps; empty where no distiller ran.
+    """
+
+    terms: Sequence[Term]
+    task_loss: Tensor
+    batch: Batch
+    student_shapes: Shapes
+    teacher_shapes: Shapes
+
+
+class StepObserver:
+    """Observer that keeps the latest report.
+
+    Args:
+        runs_all: Whether every distiller must run in every step, whatever its weight and its teacher's readiness.
+    """
+
+    def __init__(self, runs_all: bool = False) -> None:
+        self.runs_all = runs_all
+        self.report: StepReport | None = None
+
+    def __call__(self, report: StepReport) -> None:
+        """Receive the report of a step."""
+        self.report = report
