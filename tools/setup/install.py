@@ -52,7 +52,8 @@ STACKS = {
 }
 DOCS = ('sphinx>=8,<10', 'myst-parser>=4', 'furo')
 # The tools whose verdict depends on their version are pinned. Transformers has the D-FINE that ours is checked against.
-DEV = ('ruff==0.17.5', 'mypy==2.4.1', 'pytest>=8', 'hatchling>=1.21', 'editables', 'transformers>=5,<6', *DOCS)
+CHECKERS = ('ruff==0.17.5', 'mypy==2.4.1', 'import-linter==2.17', 'pre-commit>=4')
+DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'hatchling>=1.21', 'editables', 'transformers>=5,<6', *DOCS)
 DEMO = ('pycocotools', 'matplotlib', 'rich', 'scipy', 'scikit-learn', 'shapely')
 
 
