@@ -1,4 +1,4 @@
-"""A linear map of the channels at every position."""
+"""Adapters: linear maps of the channels at every position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: reading them safely, fitting them to a model, writing them atomically, finding the newest good one."""
+"""Checkpoints: safe reading, fitting to a model, atomic writing, search for the newest readable one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place for what the supported versions of other packages make necessary."""
+"""Workarounds for the supported versions of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors that a person can act on: one sentence with the key, what was found and the nearest valid choice."""
+"""Errors of one sentence: config key, what was found, nearest valid choice."""
 
 from __future__ import annotations
 

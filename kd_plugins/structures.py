@@ -1,4 +1,4 @@
-"""What accompanies a volume from its file to the metric."""
+"""Data sample of a volume, from its file to the metric."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Compare runs over several seeds."""
+"""Comparison of runs over several seeds: plan, statistics and report."""

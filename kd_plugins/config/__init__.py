@@ -1,1 +1,1 @@
-"""Read configs and check them before a run."""
+"""Reading of configs, and checks of a config before a run."""

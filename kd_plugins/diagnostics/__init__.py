@@ -1,1 +1,1 @@
-"""Inspect a config, its gradients and the environment."""
+"""Checks of a batch, of gradients and of the environment."""

@@ -1,4 +1,4 @@
-"""Distillers: one method each."""
+"""Distillers: each one reads taps of student and teacher and returns losses."""
 
 from .base import BaseDistiller, Batch, Taps
 from .dual_self.distiller import DualSelfDistiller

@@ -1,4 +1,4 @@
-"""Metrics that run on any machine."""
+"""Metrics of LiDAR boxes and of volumes, without a GPU."""
 
 from .grid import resample_labels, save_labels
 from .kitti_ap import average_precision

@@ -1,4 +1,4 @@
-"""Hooks: what MMEngine's runner calls."""
+"""Hooks that MMEngine's runner calls."""
 
 from .channels_last_hook import ChannelsLastHook
 from .distill_hook import DistillHook

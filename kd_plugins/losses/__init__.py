@@ -1,4 +1,4 @@
-"""Losses: pure functions with their formula, and thin registered modules around them."""
+"""Losses: pure functions with their formula, and registered modules that call them."""
 
 from .decoupled import DDFLoss, decoupled_distillation
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums

@@ -1,4 +1,4 @@
-"""Model parts: what a method changes in the network itself. Each needs the OpenMMLab package that it extends."""
+"""Networks and heads of methods that change the model; each needs the OpenMMLab package that it extends."""
 
 from importlib.util import find_spec
 

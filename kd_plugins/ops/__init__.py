@@ -1,1 +1,1 @@
-"""Tensor operations that losses and models share."""
+"""Tensor operations that losses, models and metrics share."""

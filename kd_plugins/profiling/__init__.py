@@ -1,1 +1,1 @@
-"""Time and peak memory of training steps."""
+"""Step time and peak memory of training steps."""

@@ -1,1 +1,1 @@
-"""Build and drive the runner of MMEngine, and read what it wrote."""
+"""MMEngine's runner: building it, single steps, processes, trained weights and the logs of a run."""

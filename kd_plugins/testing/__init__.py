@@ -1,4 +1,4 @@
-"""Generated data for tools that need one batch and no data set, one module for each OpenMMLab package."""
+"""Generated batches for commands and tests that have no data set, one module for each OpenMMLab package."""
 
 from __future__ import annotations
 

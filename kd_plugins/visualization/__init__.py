@@ -1,4 +1,4 @@
-"""Pictures of what a model says; they need matplotlib, which is imported when one is drawn."""
+"""Pictures of predictions, graphs and distributions; matplotlib is imported when one is drawn."""
 
 from .graph import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
 from .keypoint_figure import draw_keypoints

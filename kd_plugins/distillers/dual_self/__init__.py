@@ -1,1 +1,1 @@
-"""Dual self-distillation (DSD)."""
+"""Distillation between the levels of a U-shaped network (DSD), with auxiliary heads."""

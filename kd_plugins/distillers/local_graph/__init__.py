@@ -1,4 +1,4 @@
-"""Local graph distillation (PointDistiller, arXiv 2205.11098): which points, which neighbours, which edges."""
+"""Local graph distillation (PointDistiller, arXiv 2205.11098): points, neighbours and edges."""
 
 from .edges import edge_gap, edge_outputs, edge_statistics, neighbour_sum, pooled_gap
 from .graphs import LocalGraph, build_graph
