@@ -19,7 +19,7 @@ def test_labels_are_read_in_training_alone(tmp_path: Path) -> None:
     (tmp_path / 'split.txt').write_text('000007\n')
     classes = dict(classes=('Pedestrian', 'Cyclist', 'Car'))
     training = kitti_folder(data_root=str(tmp_path), ann_file=str(tmp_path / 'split.txt'), metainfo=classes)
-    assert len(training) == 1 and training.get_data_info(0)['ann_info']['gt_labels_3d'].tolist() == [2, -1]
+    assert len(training) == 1 and training.get_data_info(0)['ann_info']['gt_labels_3d'].tolist() == [2]
     for label in (tmp_path / 'label_2').iterdir():
         label.unlink()
     (tmp_path / 'label_2').rmdir()
