@@ -1,4 +1,4 @@
-"""A distiller of one's own: match where the feature maps are active (attention transfer, arXiv 1612.03928)."""
+"""A custom distiller that matches attention maps of features (attention transfer, arXiv 1612.03928)."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ class AttentionDistiller(BaseDistiller):
     def student_taps(self) -> dict[str, str]:
         return {'features': self.taps}
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
-        for s, t in zip(student['features'], teacher['features']):
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
+        for s, t in zip(student_outputs['features'], teacher_outputs['features']):
             if s.shape[2:] != t.shape[2:]:
                 raise ConfigError(f'{self.key}.taps: the student gives {tuple(s.shape)}, the teacher {tuple(t.shape)}')
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
-        pairs = zip(student['features'], teacher['features'])
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
+        pairs = zip(student_outputs['features'], teacher_outputs['features'])
         levels = [mean_per_image((attention(s) - attention(t)).square()) for s, t in pairs]
         return {'loss_attention': mean_over_images(sum(levels) / len(levels))}
