@@ -1,4 +1,4 @@
-"""Mistakes in a config that would otherwise show minutes later, or never."""
+"""Checks of data paths and class counts in a config before a run."""
 
 from __future__ import annotations
 
@@ -21,29 +21,33 @@ HEADS = {
     'mmseg': ('decode_head', 'auxiliary_head'),
     'mmdet3d': ('bbox_head',),
 }
-"""Where the models of a scope have heads whose ``num_classes`` is that of the data."""
+"""Scope to the config keys of the heads whose ``num_classes`` must equal that of the data."""
 OTHER_COUNTS = ('GroundingDINOHead', 'STDCHead', 'SideAdapterCLIPHead', 'PointRCNNBboxHead')
-"""Heads that count something else: tokens of a text, boundaries, classes without the background, one foreground."""
+"""Heads whose ``num_classes`` counts something else: text tokens, boundaries, foreground classes, one foreground."""
 
 
 def check_trainable(config: Config, path: str) -> None:
-    """Refuse a config that is a part of a training or a list of several, and one that this machine cannot train.
+    """Refuse an incomplete config, a chain of stages, and a model that needs a GPU on a machine without one.
+
+    Args:
+        config: The resolved config.
+        path: Its path, for error sentences.
 
     Raises:
-        ConfigError: Naming the first part that it lacks, or what needs a GPU that is not there.
+        ConfigError: Naming the first missing key, or the part of the model that needs a GPU.
     """
     if config.get('stages') and not config.get('model'):
-        raise ConfigError(f"config: '{path}' lists stages, each a training; tools/train_stages.py trains them")
+        raise ConfigError(f"config: '{path}' lists stages, each a training; kd_plugins train-stages trains them")
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not config.get(key):
             raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")
-    lacking = needs_gpu(config)
-    if lacking:
-        raise ConfigError(f'{lacking}; train on a machine with one')
+    reason = needs_gpu(config)
+    if reason:
+        raise ConfigError(f'{reason}; train on a machine with one')
 
 
 def datasets_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield config key and dict of every dataset that reads files, inside wrappers as well."""
+    """Yield the config key and the entry of every data set that reads files, also inside wrappers."""
     for loader in loaders:
         dataset = (config.get(loader) or {}).get('dataset')
         for path, node in walk(dataset, f'{loader}.dataset'):
@@ -57,14 +61,14 @@ def _is_local(node: dict[str, Any], path: str) -> bool:
 
 
 def _missing(key: str, path: Path, config: Config) -> ConfigError:
-    above = next((parent for parent in path.parents if parent.is_dir()), Path())
-    wanted = path.relative_to(above).parts[0] if path.is_relative_to(above) else path.name
-    siblings = sorted(found.name for found in above.iterdir())[:200]
-    # `{{$NAME:default}}` in the config or one of its bases.
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    missing_name = path.relative_to(folder).parts[0] if path.is_relative_to(folder) else path.name
+    names = sorted(entry.name for entry in folder.iterdir())[:200]
+    # The config or one of its bases reads an environment variable as `{{$NAME:default}}`.
     variables = dict.fromkeys(re.findall(r'\{\{\s*\$(\w+)\s*:', config.text or ''))
     change = f'the environment variable {" or ".join(variables)}, or ' if variables else ''
-    near = nearest(wanted, siblings)
-    hint = f"; {near} in '{above}'" if near.startswith('nearest') else ''
+    advice = nearest(missing_name, names)
+    hint = f"; {advice} in '{folder}'" if advice.startswith('nearest') else ''
     return ConfigError(f"{key}: '{path}' does not exist{hint}; set it with {change}--cfg-options {key}=...")
 
 
@@ -73,7 +77,7 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 
     Args:
         config: The resolved config.
-        loaders: Which data loaders are going to be used.
+        loaders: Config keys of the data loaders that the run uses.
 
     Raises:
         ConfigError: Naming the first key whose path does not exist.
@@ -89,7 +93,7 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
                 raise _missing(f'{key}.ann_file', path, config)
         prefix = node.get('data_prefix')
         for name, folder in (prefix if isinstance(prefix, dict) else {}).items():
-            # A prefix may also be the beginning of file names.
+            # Without a slash at its end, a prefix may be the beginning of file names.
             if (
                 isinstance(folder, str)
                 and _is_local(node, folder)
@@ -106,13 +110,13 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 
 
 def needs_generated(configs: Iterable[Config], asked: bool) -> bool:
-    """Return whether generated data stands in for the training data: asked for, or the data is not there.
+    """Return whether to use generated data: because the user asks for it, or because training data is missing.
 
-    What is missing is told to the user.
+    The missing path is printed.
 
     Args:
         configs: The resolved configs.
-        asked: What ``--generated`` says.
+        asked: Value of ``--generated``.
     """
     from ..utils.cli import note
 
@@ -128,9 +132,9 @@ def needs_generated(configs: Iterable[Config], asked: bool) -> bool:
 
 
 def dataset_classes(config: Config) -> tuple[str, ...] | None:
-    """Return the class names of the training data: those of the config, else those of the dataset's type.
+    """Return the class names of the training data, from the config's ``metainfo`` or else from the dataset's type.
 
-    Of a panoptic data set these are the things, which its detection heads predict.
+    For a panoptic data set, return its thing classes, because detection heads predict these.
     """
     scope = config.get('default_scope') or 'mmengine'
     for _, node in datasets_of(config, ('train_dataloader',)):
@@ -138,30 +142,30 @@ def dataset_classes(config: Config) -> tuple[str, ...] | None:
         if isinstance(metainfo, dict) and metainfo.get('classes'):
             classes = metainfo['classes']
             return (classes,) if isinstance(classes, str) else tuple(classes)
-        kind = node['type']
-        if isinstance(kind, str):
-            kind = DATASETS.get(kind) or DATASETS.get(f'{scope}.{kind}')
-        known = getattr(kind, 'METAINFO', None) or {}
-        return tuple(known.get('thing_classes') or known.get('classes') or ()) or None
+        dataset_type = node['type']
+        if isinstance(dataset_type, str):
+            dataset_type = DATASETS.get(dataset_type) or DATASETS.get(f'{scope}.{dataset_type}')
+        defaults = getattr(dataset_type, 'METAINFO', None) or {}
+        return tuple(defaults.get('thing_classes') or defaults.get('classes') or ()) or None
     return None
 
 
 def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
-    """Yield config key and number of classes of what the model predicts."""
+    """Yield the config key and the number of classes of every part of the model that predicts classes."""
     if config.model.get('type') == 'kd_plugins.VolumetricSegmentor':
-        found = (config.model.get('network') or {}).get('out_channels')
-        if found is not None:
-            yield 'model.network.out_channels', found
+        channels = (config.model.get('network') or {}).get('out_channels')
+        if channels is not None:
+            yield 'model.network.out_channels', channels
         return
     heads = set(HEADS.get(config.get('default_scope'), ()))
     for path, node in walk(config.model, 'model'):
-        kind = str(node.get('type')).rsplit('.', 1)[-1]
-        if node.get('num_classes') is not None and heads & set(path.split('.')) and kind not in OTHER_COUNTS:
+        class_name = str(node.get('type')).rsplit('.', 1)[-1]
+        if node.get('num_classes') is not None and heads & set(path.split('.')) and class_name not in OTHER_COUNTS:
             yield f'{path}.num_classes', node['num_classes']
 
 
 def check_classes(config: Config) -> None:
-    """Refuse a model that predicts another number of classes, or keypoints, than the training data has.
+    """Refuse a model whose number of classes or keypoints differs from that of the training data.
 
     Raises:
         ConfigError: Naming the key.
@@ -171,10 +175,10 @@ def check_classes(config: Config) -> None:
     check_pose(config)
     predicted = list(_predicted_classes(config))
     classes = dataset_classes(config) if predicted else None
-    for key, found in predicted:
-        if classes and found != len(classes):
+    for key, count in predicted:
+        if classes and count != len(classes):
             shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
             raise ConfigError(
-                f'{key} is {found}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
+                f'{key} is {count}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
                 'make both equal (classes of a custom data set go into dataset.metainfo)'
             )

@@ -1,4 +1,4 @@
-"""Distillers of a config, for commands that inspect one of them."""
+"""Look up and build one distiller of a config, for commands that inspect it."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from ..utils.build import build
 KEY = 'default_hooks.distill.distillers'
 
 
-def distillers_of(config: Config, kind: str) -> dict[str, Any]:
-    """Return name to entry of the distillers of one class, those that a child config has switched off left out.
+def distillers_of(config: Config, class_name: str) -> dict[str, Any]:
+    """Return name to entry of the distillers of one class, without those that a child config has switched off.
 
     Args:
         config: The resolved config.
-        kind: Name of the class, without scope.
+        class_name: Name of the class, without scope.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the config has no distiller of this class.
     """
     entries = ((config.get('default_hooks') or {}).get('distill') or {}).get('distillers') or {}
-    found = {
-        name: entry for name, entry in entries.items() if entry and str(entry.get('type')).rpartition('.')[2] == kind
+    selected = {
+        name: entry
+        for name, entry in entries.items()
+        if entry and str(entry.get('type')).rpartition('.')[2] == class_name
     }
-    if not found:
-        raise ConfigError(f"{KEY} has no 'kd_plugins.{kind}'; give a config that has one")
-    return found
+    if not selected:
+        raise ConfigError(f"{KEY} has no 'kd_plugins.{class_name}'; give a config that has one")
+    return selected
 
 
-def build_distiller(config: Config, kind: str, wanted: str | None) -> tuple[str, Any]:
-    """Return name and distiller of the one of a class that is meant.
+def build_distiller(config: Config, class_name: str, name: str | None) -> tuple[str, Any]:
+    """Build one distiller of a class and return its name and the distiller.
 
     Args:
         config: The resolved config.
-        kind: Name of the class, without scope.
-        wanted: What ``--distiller`` says; ``None`` where the config has only one.
+        class_name: Name of the class, without scope.
+        name: Name of the distiller, from ``--distiller``; ``None`` where the config has only one of the class.
 
     Raises:
-        ConfigError: If there is none, none of that name, or several and no name.
+        ConfigError: If the config has no such distiller, or several and ``name`` is ``None``.
     """
-    found = distillers_of(config, kind)
-    if wanted is None and len(found) > 1:
-        raise ConfigError(f'--distiller: the config has several; valid: {", ".join(map(repr, found))}')
-    name = next(iter(found)) if wanted is None else wanted
-    if name not in found:
-        raise ConfigError(f"--distiller: '{name}' is no {kind} of the config; {nearest(name, found)}")
-    return name, build(MODELS, found[name], nn.Module, f'distillers.{name}')
+    entries = distillers_of(config, class_name)
+    if name is None and len(entries) > 1:
+        raise ConfigError(f'--distiller: the config has several; valid: {", ".join(map(repr, entries))}')
+    name = next(iter(entries)) if name is None else name
+    if name not in entries:
+        raise ConfigError(f"--distiller: the config has no {class_name} named '{name}'; {nearest(name, entries)}")
+    return name, build(MODELS, entries[name], nn.Module, f'distillers.{name}')

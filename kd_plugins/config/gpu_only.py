@@ -7,7 +7,7 @@ from mmengine.config import Config
 from ..utils.device import has_accelerator
 from .loading import walk
 
-# Parts of MMDetection3D whose operators exist for GPUs only, and which operators these are.
+# Parts of MMDetection3D to the operators that they use and that exist for GPUs only.
 GPU_ONLY = {
     **dict.fromkeys(('SparseEncoder', 'SparseEncoderSASSD', 'SparseUNet', 'VoxelSetAbstraction'), 'sparse convolution'),
     **dict.fromkeys(('PointNet2SAMSG', 'PointNet2SASSG'), 'sampling and grouping of points'),
@@ -15,7 +15,7 @@ GPU_ONLY = {
 
 
 def needs_gpu(config: Config) -> str:
-    """Return why a model cannot take a step on this machine, in one sentence, or ``''`` where it can.
+    """Return one sentence on the part of a model that needs a GPU where there is none, or ``''``.
 
     Args:
         config: A config with a ``model``.
@@ -26,7 +26,7 @@ def needs_gpu(config: Config) -> str:
     if has_accelerator():
         return ''
     for path, node in walk(config.model, 'model'):
-        kind = str(node.get('type', '')).rpartition('.')[2]
-        if kind in GPU_ONLY:
-            return f'{path} is {kind}, whose {GPU_ONLY[kind]} needs a GPU, and there is none'
+        class_name = str(node.get('type', '')).rpartition('.')[2]
+        if class_name in GPU_ONLY:
+            return f'{path} is {class_name}, whose {GPU_ONLY[class_name]} needs a GPU, and there is none'
     return ''

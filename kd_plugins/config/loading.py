@@ -1,4 +1,4 @@
-"""Configs as the tools read them."""
+"""Load a config for a command: apply ``--cfg-options``, check them, register the OpenMMLab package."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mmengine.config import Config
 from ..errors import ConfigError, MissingDependencyError, nearest
 from .reading import read_config
 
-# Import name of each OpenMMLab package to the extra of this project that brings it.
+# Import name of each OpenMMLab package to the extra of this project that installs it.
 EXTRAS = {'mmdet': 'det', 'mmpose': 'pose', 'mmseg': 'seg', 'mmdet3d': 'det3d'}
-# What a runner registers by itself and leaves out where a config says None.
+# Default hooks of MMEngine's runner, which it leaves out where a config sets them to None.
 MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
@@ -29,19 +29,20 @@ def register_scope(scope: str) -> None:
         return
     if find_spec(scope) is None:
         if scope not in EXTRAS and not scope.startswith('mm'):
-            raise ConfigError(f"default_scope is '{scope}', which is no package; {nearest(scope, EXTRAS, 4)}")
+            raise ConfigError(f"default_scope is '{scope}', which is not a package; {nearest(scope, EXTRAS, 4)}")
         extra = f" (extra '{EXTRAS[scope]}')" if scope in EXTRAS else ''
         raise MissingDependencyError(
-            f"default_scope: '{scope}' is not installed{extra}; tools/doctor.py prints the command that installs it"
+            f"default_scope: '{scope}' is not installed{extra}; kd_plugins doctor prints the command"
         )
     try:
         register = import_module(f'{scope}.utils').register_all_modules
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"default_scope: '{scope}' needs '{error.name}', which is not installed; tools/doctor.py prints the command"
+            f"default_scope: '{scope}' needs '{error.name}', which is not installed; "
+            'kd_plugins doctor prints the command'
         ) from error
     except AttributeError:
-        return  # found through the locations of its registries
+        return  # its registries import their own locations
     register(init_default_scope=False)
 
 
@@ -63,9 +64,9 @@ def walk(node: Any, path: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
-    """Return a remark for each option whose key the config does not have yet, which is often a typing error.
+    """Return a remark for each option whose key the config does not have yet; such a key is often misspelt.
 
-    Arguments beside a ``type`` are not remarked upon: a config rarely names all of them.
+    Keys of a dict with ``type`` get no remark, because a config rarely lists all arguments of a class.
     """
     remarks = []
     for key in options:
@@ -77,20 +78,20 @@ def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
             elif isinstance(node, (dict, Config)) and part in node:
                 node = node[part]
             else:
-                plain = isinstance(node, (dict, Config)) and 'type' not in node
-                close = nearest(part, node) if plain else ''
-                if close.startswith('nearest'):
+                is_plain_dict = isinstance(node, (dict, Config)) and 'type' not in node
+                advice = nearest(part, node) if is_plain_dict else ''
+                if advice.startswith('nearest'):
                     parent = '.'.join(parts[:depth]) or 'the config'
-                    remarks.append(f"--cfg-options: '{key}' is new, {parent} has no '{part}'; {close}")
+                    remarks.append(f"--cfg-options: '{key}' is new, {parent} has no '{part}'; {advice}")
                 break
     return remarks
 
 
 def order_keypoints(config: Config) -> None:
-    """Bring ``keypoint_info`` and ``skeleton_info`` back into the order of their numbers, in place.
+    """Sort ``keypoint_info`` and ``skeleton_info`` by number, in place.
 
-    MMEngine writes a dict with its keys sorted as text, 10 before 2, and MMPose takes the pairs that a flip exchanges
-    in the order of the dict: with more than ten keypoints, the config of a work_dir would flip left to anywhere.
+    MMEngine writes the keys of a dict sorted as text (10 before 2), and MMPose takes the index of a keypoint's mirror
+    partner from the order of the dict. With more than ten keypoints, the config of a work_dir would flip wrongly.
 
     >>> config = Config({'metainfo': {'keypoint_info': {0: {}, 10: {}, 2: {}}}})
     >>> order_keypoints(config)
@@ -99,13 +100,13 @@ def order_keypoints(config: Config) -> None:
     """
     for _, node in walk(config._cfg_dict):
         for name in ('keypoint_info', 'skeleton_info'):
-            found = node.get(name)
-            if isinstance(found, dict) and all(isinstance(key, int) for key in found):
-                node[name] = dict(sorted(found.items()))
+            entries = node.get(name)
+            if isinstance(entries, dict) and all(isinstance(key, int) for key in entries):
+                node[name] = dict(sorted(entries.items()))
 
 
 def drop_hooks_switched_off(config: Config) -> None:
-    """Remove default hooks that are None, in place; MMEngine's own stay, of which it reads that itself.
+    """Remove default hooks that are None, in place; MMEngine's own hooks stay, because its runner handles None there.
 
     >>> config = Config({'default_hooks': {'distill': None, 'timer': None, 'logger': {'type': 'LoggerHook'}}})
     >>> drop_hooks_switched_off(config)
@@ -118,7 +119,7 @@ def drop_hooks_switched_off(config: Config) -> None:
 
 
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config, change it as ``--cfg-options`` says, and register the package of its ``default_scope``.
+    """Read a config, apply ``--cfg-options`` and register the package of its ``default_scope``.
 
     Args:
         path: A file, or ``package::path``.

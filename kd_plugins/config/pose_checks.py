@@ -1,4 +1,4 @@
-"""Keypoints and input sizes of a pose config that do not fit each other."""
+"""Checks of keypoint counts and input sizes in a pose config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from ..errors import ConfigError
 from .loading import walk
 
-COUNTS = {
+COUNT_ARGUMENTS = {
     'RTMCCHead': 'out_channels',
     'RTMWHead': 'out_channels',
     'SimCCHead': 'out_channels',
@@ -19,22 +19,22 @@ COUNTS = {
     'IntegralRegressionHead': 'num_joints',
     'DSNTHead': 'num_joints',
 }
-"""MMPose's heads whose argument of this name is the number of keypoints, and nothing else."""
+"""Heads of MMPose to the argument that is the number of keypoints."""
 
 
 def pose_metainfo(config: Config) -> dict[str, Any] | None:
-    """Return what the training data says of its keypoints: the config's ``metainfo``, else that of the dataset's type.
+    """Return the keypoint metadata of the training data: the config's ``metainfo``, else that of the dataset's type.
 
-    Inside wrappers (``RepeatDataset``) the first data set counts.
+    In a wrapper (``RepeatDataset``), the first data set counts.
     """
     for path, node in walk(config.train_dataloader.dataset):
         if 'type' not in node or 'pipeline' in path.split('.'):
             continue
-        kind = node['type']
-        if isinstance(kind, str):
+        dataset_type = node['type']
+        if isinstance(dataset_type, str):
             with DATASETS.switch_scope_and_registry('mmpose') as registry:
-                kind = registry.get(kind)
-        metainfo = node.get('metainfo') or getattr(kind, 'METAINFO', None)
+                dataset_type = registry.get(dataset_type)
+        metainfo = node.get('metainfo') or getattr(dataset_type, 'METAINFO', None)
         if metainfo:
             return dict(metainfo)
     return None
@@ -46,18 +46,18 @@ def _size(value: Any) -> tuple[int, ...] | None:
 
 def _predicted(head: dict[str, Any]) -> tuple[str, int] | None:
     """Return the head's key for the number of keypoints, and the number."""
-    name = COUNTS.get(str(head.get('type')))
+    name = COUNT_ARGUMENTS.get(str(head.get('type')))
     loss = head.get('loss') or {}
     if head.get('type') == 'HeatmapHead' and loss.get('type', 'KeypointMSELoss') != 'CombinedTargetMSELoss':
-        name = 'out_channels'  # with CombinedTargetMSELoss each keypoint has two maps of offsets beside its heatmap
+        name = 'out_channels'  # with CombinedTargetMSELoss, each keypoint has a heatmap and two offset maps
     return None if name is None or head.get(name) is None else (name, int(head[name]))
 
 
 def check_pose(config: Config) -> None:
-    """Refuse a head for another number of keypoints than the data has, and input sizes that differ.
+    """Refuse a head whose number of keypoints differs from that of the data, and input sizes that differ.
 
     Args:
-        config: Of MMPose; others pass.
+        config: The resolved config; only those of MMPose are checked.
 
     Raises:
         ConfigError: Naming the key.
@@ -68,7 +68,7 @@ def check_pose(config: Config) -> None:
         return
     _check_sizes(head, dataset)
     metainfo = pose_metainfo(config)
-    # Only a CombinedDataset says what comes out of its members' converters.
+    # A converter changes the number of keypoints; only a CombinedDataset states the resulting metainfo.
     converted = dataset.get('type') != 'CombinedDataset' and any(
         node.get('type') == 'KeypointConverter' for _, node in walk(dataset)
     )
@@ -76,30 +76,31 @@ def check_pose(config: Config) -> None:
     if predicted is not None:
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-        name, found = predicted
+        name, predicted_count = predicted
         count = parse_pose_metainfo(metainfo)['num_keypoints']
-        if found != count:
+        if predicted_count != count:
             raise ConfigError(
-                f'model.head.{name} is {found}, but train_dataloader.dataset has {count} keypoints; make both equal '
-                '(the keypoints of a custom data set go into dataset.metainfo)'
+                f'model.head.{name} is {predicted_count}, but train_dataloader.dataset has {count} keypoints; make '
+                'both equal (the keypoints of a custom data set go into dataset.metainfo)'
             )
 
 
 def _check_sizes(head: dict[str, Any], dataset: Any) -> None:
     decoder = head.get('decoder')
-    decoded = _size(decoder.get('input_size')) if isinstance(decoder, dict) else None
-    own = _size(head.get('input_size'))
-    if own is not None and decoded is not None and own != decoded:
+    decoder_size = _size(decoder.get('input_size')) if isinstance(decoder, dict) else None
+    head_size = _size(head.get('input_size'))
+    if head_size is not None and decoder_size is not None and head_size != decoder_size:
         raise ConfigError(
-            f'model.head.input_size is {own}, but model.head.decoder.input_size is {decoded}; give both the same '
-            '(width, height)'
+            f'model.head.input_size is {head_size}, but model.head.decoder.input_size is {decoder_size}; give both the '
+            'same (width, height)'
         )
     for path, node in walk(dataset, 'train_dataloader.dataset'):
         step = str(node.get('type'))
         encoder = node.get('encoder') if step == 'GenerateTarget' else node if step == 'TopdownAffine' else None
-        given = _size(encoder.get('input_size')) if isinstance(encoder, dict) else None
-        if given is not None and decoded is not None and given != decoded:
+        size = _size(encoder.get('input_size')) if isinstance(encoder, dict) else None
+        if size is not None and decoder_size is not None and size != decoder_size:
             key = f'{path}.encoder.input_size' if step == 'GenerateTarget' else f'{path}.input_size'
             raise ConfigError(
-                f'{key} is {given}, but model.head.decoder.input_size is {decoded}; give both the same (width, height)'
+                f'{key} is {size}, but model.head.decoder.input_size is {decoder_size}; give both the same '
+                '(width, height)'
             )

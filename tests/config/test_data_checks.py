@@ -1,3 +1,5 @@
+"""Paths of data sets and evaluators, and numbers of classes, checked before a run."""
+
 import pytest
 from mmengine.config import Config
 
@@ -12,7 +14,7 @@ def root(tmp_path):
     return tmp_path / 'data'
 
 
-def config(root, **changes):
+def make_config(root, **changes):
     dataset = {
         'type': 'CocoDataset',
         'data_root': f'{root}/',
@@ -23,7 +25,7 @@ def config(root, **changes):
 
 
 def test_data_that_exists_passes(root):
-    check_data(config(root))
+    check_data(make_config(root))
 
 
 @pytest.mark.parametrize(
@@ -34,9 +36,9 @@ def test_data_that_exists_passes(root):
         ({'data_prefix': {'img': 'image/'}}, r"data_prefix\.img: .*nearest: 'images'"),
     ],
 )
-def test_what_does_not_exist_is_named(root, changes, sentence):
+def test_a_missing_path_is_named(root, changes, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        check_data(config(root, **changes))
+        check_data(make_config(root, **changes))
 
 
 def test_data_sets_inside_wrappers_are_checked():
@@ -52,15 +54,15 @@ def test_remote_data_is_left_alone():
 
 
 def test_only_the_loaders_that_are_used_are_checked(root):
-    found = config(root)
-    found.val_dataloader = {'dataset': {'type': 'CocoDataset', 'data_root': 'nowhere/'}}
-    check_data(found, ('train_dataloader',))
+    config = make_config(root)
+    config.val_dataloader = {'dataset': {'type': 'CocoDataset', 'data_root': 'nowhere/'}}
+    check_data(config, ('train_dataloader',))
 
 
 def test_annotations_of_the_evaluator_are_checked(root):
-    found = Config({'val_dataloader': {}, 'val_evaluator': [{'type': 'CocoMetric', 'ann_file': f'{root}/vall.json'}]})
+    config = Config({'val_dataloader': {}, 'val_evaluator': [{'type': 'CocoMetric', 'ann_file': f'{root}/vall.json'}]})
     with pytest.raises(ConfigError, match=r'val_evaluator\.0\.ann_file'):
-        check_data(found)
+        check_data(config)
 
 
 def test_the_environment_variable_that_sets_a_root_is_named(tmp_path):
@@ -72,20 +74,20 @@ def test_the_environment_variable_that_sets_a_root_is_named(tmp_path):
         check_data(Config.fromfile(path))
 
 
-def test_another_number_of_classes_names_both(root):
-    found = config(root, metainfo={'classes': ('a', 'b')})
-    found.default_scope = 'mmdet'
-    found.model = {
+def test_a_wrong_number_of_classes_names_both_numbers(root):
+    config = make_config(root, metainfo={'classes': ('a', 'b')})
+    config.default_scope = 'mmdet'
+    config.model = {
         'type': 'X',
         'roi_head': {'bbox_head': [{'type': 'Y', 'num_classes': 2}]},
         'rpn_head': {'num_classes': 1},
     }
-    check_classes(found)
-    found.model.roi_head.bbox_head[0].num_classes = 80
+    check_classes(config)
+    config.model.roi_head.bbox_head[0].num_classes = 80
     with pytest.raises(
         ConfigError, match=r'model\.roi_head\.bbox_head\.0\.num_classes is 80, but .* 2 classes \(a, b\)'
     ):
-        check_classes(found)
+        check_classes(config)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_another_number_of_classes_names_both(root):
     [
         ('mmseg', {'decode_head': {'num_classes': 19}}, r'model\.decode_head\.num_classes is 19, but .* 2 classes'),
         (
-            'mmseg',  # the one that is forgotten
+            'mmseg',  # the auxiliary head is easily forgotten
             {'decode_head': {'num_classes': 2}, 'auxiliary_head': [{'num_classes': 2}, {'num_classes': 19}]},
             r'model\.auxiliary_head\.1\.num_classes is 19',
         ),
@@ -104,31 +106,31 @@ def test_another_number_of_classes_names_both(root):
         ('mmpretrain', {'head': {'num_classes': 1000}}, None),
     ],
 )
-def test_heads_of_every_scope(root, scope, model, sentence):
-    found = config(root, metainfo={'classes': ('a', 'b')})
-    found.default_scope = scope
-    found.model = {'type': 'X', **model}
+def test_class_counts_of_the_heads_of_each_scope(root, scope, model, sentence):
+    config = make_config(root, metainfo={'classes': ('a', 'b')})
+    config.default_scope = scope
+    config.model = {'type': 'X', **model}
     if sentence is None:
-        check_classes(found)
+        check_classes(config)
     else:
         with pytest.raises(ConfigError, match=sentence):
-            check_classes(found)
+            check_classes(config)
 
 
-def test_classes_come_from_the_type_where_the_config_names_none(root):
+def test_classes_default_to_those_of_the_dataset_type(root):
     pytest.importorskip('mmdet.datasets')
-    assert len(dataset_classes(config(root, type='mmdet.CocoDataset')) or ()) == 80
-    found = config(root, type='CocoDataset')
-    assert dataset_classes(found) is None  # no scope says whose
-    found.default_scope = 'mmdet'
-    assert len(dataset_classes(found) or ()) == 80
-    found.model = {'type': 'X', 'bbox_head': {'num_classes': 3}}
+    assert len(dataset_classes(make_config(root, type='mmdet.CocoDataset')) or ()) == 80
+    config = make_config(root, type='CocoDataset')
+    assert dataset_classes(config) is None  # without a scope, the registry does not know this type
+    config.default_scope = 'mmdet'
+    assert len(dataset_classes(config) or ()) == 80
+    config.model = {'type': 'X', 'bbox_head': {'num_classes': 3}}
     with pytest.raises(ConfigError, match=r'bbox_head\.num_classes is 3, but .* 80 classes \(person, '):
-        check_classes(found)
+        check_classes(config)
 
 
-def test_a_panoptic_data_set_gives_detection_heads_its_things(root):
+def test_detection_heads_predict_the_things_of_a_panoptic_data_set(root):
     pytest.importorskip('mmdet.datasets')
-    found = config(root, type='CocoPanopticDataset')
-    found.default_scope = 'mmdet'
-    assert len(dataset_classes(found) or ()) == 80
+    config = make_config(root, type='CocoPanopticDataset')
+    config.default_scope = 'mmdet'
+    assert len(dataset_classes(config) or ()) == 80

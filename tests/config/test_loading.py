@@ -1,3 +1,5 @@
+"""Loading a config: options, remarks on options, scopes that are not installed."""
+
 import pytest
 from mmengine.config import Config
 
@@ -18,26 +20,26 @@ def test_options_change_the_config(plain):
     assert config.model.steps == [3]
 
 
-def test_distillation_as_a_whole_can_be_switched_off(plain, tmp_path):
+def test_the_distill_hook_can_be_switched_off(plain, tmp_path):
     plain.write_text(plain.read_text() + "default_hooks = dict(distill=dict(type='kd_plugins.DistillHook'))\n")
     changed = load_config(str(plain), {'default_hooks.distill': None, 'default_hooks.timer': None})
     assert 'distill' not in changed.default_hooks
     child = tmp_path / 'child.py'
     child.write_text("_base_ = './plain.py'\ndefault_hooks = dict(distill=None, timer=None)\n")
-    assert load_config(str(child)).default_hooks == {'timer': None}  # which a runner understands
+    assert load_config(str(child)).default_hooks == {'timer': None}  # MMEngine's runner accepts None for its own hooks
 
 
-def test_an_option_below_a_plain_value_names_the_option(plain):
+def test_an_option_inside_a_number_is_refused(plain):
     with pytest.raises(ConfigError, match=r'--cfg-options: randomness\.seed\.x=1 does not fit'):
         load_config(str(plain), {'randomness.seed.x': 1})
 
 
-def test_a_misspelt_option_is_remarked_with_the_nearest(plain, capsys):
+def test_a_misspelt_option_gets_a_remark_with_the_nearest_key(plain, capsys):
     load_config(str(plain), {'randomness.sed': 1})
     assert "randomness has no 'sed'; nearest: 'seed'" in capsys.readouterr().err
 
 
-def test_an_argument_beside_a_type_is_not_remarked():
+def test_an_argument_of_a_class_gets_no_remark():
     assert unknown_options(Config({'model': {'type': 'X', 'depth': 1}}), {'model.dept': 2}) == []
 
 
@@ -46,7 +48,7 @@ def test_a_config_that_does_not_exist_names_the_nearest(plain):
         load_config(str(plain.with_name('plan.py')))
 
 
-def test_a_missing_config_of_a_package_names_its_neighbours():
+def test_a_missing_config_of_a_package_names_the_nearest():
     pytest.importorskip('mmdet')
     with pytest.raises(ConfigError, match=r"[^']' does not exist; nearest: 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'"):
         load_config('mmdet::gfl/gfl_r50_fpn_1x_coc.py')
@@ -54,7 +56,7 @@ def test_a_missing_config_of_a_package_names_its_neighbours():
         load_config('mmdet::nowhere/x.py')
 
 
-def test_a_config_that_cannot_be_parsed_is_a_sentence(tmp_path):
+def test_a_config_that_cannot_be_parsed_is_one_sentence(tmp_path):
     path = tmp_path / 'broken.py'
     path.write_text('model = dict(\n')
     with pytest.raises(ConfigError, match='SyntaxError'):

@@ -1,3 +1,5 @@
+"""Numbers of keypoints and input sizes of pose configs, checked before a run."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -36,23 +38,23 @@ def test_good_configs_pass(path):
         (WHOLE, 'out_channels', 133),
     ],
 )
-def test_a_wrong_number_of_keypoints_is_a_sentence(path, key, count):
+def test_a_wrong_number_of_keypoints_is_refused(path, key, count):
     with pytest.raises(ConfigError, match=rf'model\.head\.{key} is 5, but .* has {count} keypoints'):
         check_classes(load_config(path, {f'model.head.{key}': 5}))
 
 
-def test_wrapped_data_sets_are_looked_into():
+def test_data_sets_inside_wrappers_are_checked():
     config = load_config(SIMCC, {'model.head.out_channels': 5})
     inner = config.train_dataloader.dataset
     config.train_dataloader.dataset = {'type': 'RepeatDataset', 'times': 2, 'dataset': inner}
     with pytest.raises(ConfigError, match='has 14 keypoints'):
         check_classes(config)
-    # What a converter makes of the keypoints is not known here.
+    # A converter changes the keypoints in a way that the check does not know.
     inner.pipeline.insert(1, {'type': 'KeypointConverter', 'num_keypoints': 5, 'mapping': [(0, 0)]})
     check_classes(config)
 
 
-def test_input_sizes_that_differ_are_a_sentence():
+def test_input_sizes_that_differ_are_refused():
     with pytest.raises(ConfigError, match=r'model\.head\.input_size is \(192, 256\)'):
         check_classes(load_config(SIMCC, {'model.head.input_size': (192, 256)}))
     config = load_config(SIMCC)
@@ -64,7 +66,7 @@ def test_input_sizes_that_differ_are_a_sentence():
         check_classes(config)
 
 
-def test_a_config_that_mmengine_has_written_flips_as_the_original(tmp_path):
+def test_a_config_written_by_mmengine_flips_as_the_original(tmp_path):
     original = load_config(HEATMAP)
     original.dump(tmp_path / 'dumped.py')
     flips = []
@@ -72,6 +74,6 @@ def test_a_config_that_mmengine_has_written_flips_as_the_original(tmp_path):
         dataset = load_config(path).val_dataloader.dataset
         flips.append(parse_pose_metainfo(dataset.metainfo)['flip_indices'])
     assert flips[0] == flips[1] == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
-    # What would happen otherwise; once MMEngine or MMPose keeps the order, order_keypoints can go.
+    # Without order_keypoints the pairs differ. Once MMEngine or MMPose keeps the order, the function can go.
     dumped = Config.fromfile(tmp_path / 'dumped.py').val_dataloader.dataset
     assert parse_pose_metainfo(dumped.metainfo)['flip_indices'] != flips[0]
