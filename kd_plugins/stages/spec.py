@@ -79,7 +79,7 @@ def read_stages(config: Config, path: str) -> list[Stage]:
         folder = Path(config.filename or path).parent
         others = [str(found) for found in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', found.read_text())]
         raise ConfigError(
-            f"config: '{path}' has no 'stages', a dict of stages; tools/train.py trains a single config; "
+            f"config: '{path}' has no 'stages', a dict of stages; kd_plugins train trains a single config; "
             f'{nearest(path, others)}'
         )
     stages = [

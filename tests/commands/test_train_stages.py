@@ -7,19 +7,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
 from kd_plugins.checkpoints import load_checkpoint
+from kd_plugins.commands import train
+from kd_plugins.commands import train_stages as tool
+from kd_plugins.errors import KDPluginsError
+from kd_plugins.runner.processes import exclusive, subcommand
+from kd_plugins.stages import chain as chain_module
 from kd_plugins.stages.checkpoint_selection import file_hash
 
-tool = import_module('kd_plugins.commands.train_stages')
-ROOT = Path(__file__).resolve().parents[2]
 TOY = """
 import os, signal
 from pathlib import Path
@@ -90,7 +90,8 @@ default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         teacher=dict(type='kd_plugins.FrozenTeacher', config='{{fileDirname}}/first.py', checkpoint=None),
-        distillers=dict(f=dict(type='kd_plugins.FeatureDistiller', student_tap='a', teacher_tap='a', source='teacher'))))
+        distillers=dict(
+            f=dict(type='kd_plugins.FeatureDistiller', student_tap='a', teacher_tap='a', source='teacher'))))
 """
 STAGES = """
 stages = dict(
@@ -111,8 +112,7 @@ def home(tmp_path_factory):
         patch.setenv('OMP_NUM_THREADS', '1')
         patch.delenv('KD_DEBUG', raising=False)
         patch.syspath_prepend(str(folder))
-        patch.setattr(sys, 'argv', ['train_stages', str(folder / 'stages.py'), '--work-dir', str(folder / 'done')])
-        assert tool.main() == 0
+        assert tool.main([str(folder / 'stages.py'), '--work-dir', str(folder / 'done')]) == 0
         yield folder
 
 
@@ -123,19 +123,19 @@ def copy(home, tmp_path):
     return tmp_path / 'copy'
 
 
-def run(monkeypatch, home, work_dir, *options):
-    arguments = ['train_stages', str(home / 'stages.py'), '--work-dir', str(work_dir), *options]
-    monkeypatch.setattr(sys, 'argv', arguments)
-    return tool.main()
+@pytest.fixture
+def chain(run, home):
+    """A function that runs the chain in a folder."""
+
+    def call(work_dir, *options, stages='stages.py'):
+        return run(tool, home / stages, '--work-dir', work_dir, *options)
+
+    return call
 
 
-def refuse(monkeypatch, capsys, *arguments):
-    with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, *arguments)
-    assert stopped.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith('error: ')
-    return lines[-1]
+def refused(outcome):
+    assert outcome.status == 2
+    return outcome.error
 
 
 def manifest(work_dir):
@@ -143,7 +143,7 @@ def manifest(work_dir):
 
 
 def no_training(monkeypatch):
-    monkeypatch.setattr(tool, 'execute', lambda *args, **kwargs: pytest.fail('a training was started'))
+    monkeypatch.setattr(chain_module, 'execute', lambda *args, **kwargs: pytest.fail('a training was started'))
 
 
 def test_each_file_holds_what_the_rule_picks_and_loads_where_nothing_of_ours_is_allowed(home):
@@ -192,10 +192,10 @@ def test_the_manifest_says_what_was_made_from_what(home):
     assert second['takes'] == {'load_from': taken, 'default_hooks.distill.teacher.checkpoint': taken}
 
 
-def test_what_is_finished_is_kept_and_shown(home, copy, monkeypatch, capsys):
+def test_what_is_finished_is_kept_and_shown(home, copy, chain, monkeypatch):
     no_training(monkeypatch)
-    assert run(monkeypatch, home, copy) == 0
-    out = capsys.readouterr().out
+    status, out, _ = chain(copy)
+    assert status == 0
     assert 'first: finished before\nsecond: finished before' in out
     assert 'toy/score 0.9' in out and 'best: second/best_toy_score_epoch_2.pth' in out
     assert manifest(copy) == manifest(home / 'done')
@@ -203,74 +203,66 @@ def test_what_is_finished_is_kept_and_shown(home, copy, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason='kills a POSIX process group')
-def test_killed_in_the_validation_of_the_best_epoch_and_run_again(home, copy, monkeypatch, capsys):
+def test_killed_in_the_validation_of_the_best_epoch_and_run_again(home, copy, chain):
     # The chain as it was after its first stage, and after its second had been killed with the tool.
     shutil.rmtree(copy / 'second')
     (copy / 'second.pth').unlink()
     before = manifest(copy)
     expected = before['stages'].pop('second')
     (copy / 'stages.json').write_text(json.dumps(before))
-    command = [
-        sys.executable,
-        str(ROOT / 'tools' / 'train_stages.py'),
-        str(home / 'stages.py'),
-        '--work-dir',
-        str(copy),
-    ]
+    command = [*subcommand('train-stages'), str(home / 'stages.py'), '--work-dir', str(copy)]
     environment = {**os.environ, 'STAGES_KILL': 'second:2'}
     killed = subprocess.run(command, env=environment, start_new_session=True, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert manifest(copy)['stages']['second']['status'] == 'running'
     assert (copy / 'second' / 'epoch_2.pth').is_file()
     assert not (copy / 'second' / 'best_toy_score_epoch_2.pth').is_file()
-    assert run(monkeypatch, home, copy) == 0
+    outcome = chain(copy)
+    assert outcome.status == 0
     # Its second epoch had been saved, but not validated.
-    assert 'second: resumed from epoch_1.pth' in capsys.readouterr().out
+    assert 'second: resumed from epoch_1.pth' in outcome.out
     found = manifest(copy)['stages']['second']
     assert found['sha256'] == expected['sha256'] and found['metrics'] == expected['metrics']
     assert {key for key in found if found[key] != expected[key]} <= {'seconds'}
 
 
-def test_a_changed_config_is_refused_with_the_key(home, copy, monkeypatch, capsys):
+def test_a_changed_config_is_refused_with_the_key(copy, chain, monkeypatch):
     no_training(monkeypatch)
-    said = refuse(monkeypatch, capsys, home, copy, '--cfg-options', 'second:optim_wrapper.optimizer.lr=0.2')
+    said = refused(chain(copy, '--cfg-options', 'second:optim_wrapper.optimizer.lr=0.2'))
     assert "stage 'second' is finished" in said and 'optim_wrapper.optimizer.lr is 0.2, was 0.1' in said
     assert '--redo second' in said
-    said = refuse(monkeypatch, capsys, home, copy, '--seed', '4')
+    said = refused(chain(copy, '--seed', '4'))
     assert "stage 'first'" in said and 'randomness.seed is 4, was 3' in said
 
 
-def test_another_rule_picks_again_and_what_was_trained_from_the_other_file_is_refused(home, copy, monkeypatch, capsys):
+def test_another_rule_picks_again_and_what_was_trained_from_the_other_file_is_refused(home, copy, chain, monkeypatch):
     no_training(monkeypatch)
     other = home / 'averaged.py'
     other.write_text("_base_ = './stages.py'\nstages = dict(first=dict(ema=True))\n")
-    monkeypatch.setattr(sys, 'argv', ['train_stages', str(other), '--work-dir', str(copy)])
-    with pytest.raises(SystemExit):
-        tool.main()
-    assert "'first', which it takes as load_from, is another file now" in capsys.readouterr().err
+    assert "'first', which it takes as load_from, is another file now" in refused(chain(copy, stages='averaged.py'))
     entry = manifest(copy)['stages']['first']
     assert (entry['weights'], entry['ema']) == ('averaged', True)
     expected = load_checkpoint(copy / 'first' / 'epoch_2.pth')['state_dict']
     assert torch.equal(load_checkpoint(copy / 'first.pth')['state_dict']['a.weight'], expected['a.weight'])
 
 
-def test_a_damaged_file_is_written_again(home, copy, monkeypatch):
+def test_a_damaged_file_is_written_again(copy, chain, monkeypatch):
     no_training(monkeypatch)
     whole = (copy / 'first.pth').read_bytes()
     (copy / 'first.pth').write_bytes(whole[:-1])
-    assert run(monkeypatch, home, copy) == 0
+    assert chain(copy).status == 0
     assert (copy / 'first.pth').read_bytes() == whole
 
 
-def test_redo_puts_a_stage_and_what_takes_from_it_aside(home, copy, monkeypatch, capsys):
+def test_redo_puts_a_stage_and_what_takes_from_it_aside(copy, chain, monkeypatch):
     started = []
 
     def execute(command, log, pass_fds):
         started.append(command)
-        raise tool.KDPluginsError('it broke')
+        raise KDPluginsError('it broke')
 
-    monkeypatch.setattr(tool, 'execute', execute)
-    assert "stage 'first' failed: it broke" in refuse(monkeypatch, capsys, home, copy, '--redo', 'first')
+    monkeypatch.setattr(chain_module, 'execute', execute)
+    assert "stage 'first' failed: it broke" in refused(chain(copy, '--redo', 'first'))
     assert '--resume' not in started[0]
     assert (copy / 'replaced' / 'first-1' / 'first' / 'epoch_2.pth').is_file()
     assert (copy / 'replaced' / 'second-1' / 'second.pth').is_file()
@@ -278,7 +270,7 @@ def test_redo_puts_a_stage_and_what_takes_from_it_aside(home, copy, monkeypatch,
     assert set(found) == {'first'} and found['first']['status'] == 'failed'
 
 
-def test_an_interrupted_stage_is_said_to_be_and_goes_on(home, copy, monkeypatch, capsys):
+def test_an_interrupted_stage_is_said_to_be_and_goes_on(copy, chain, monkeypatch):
     entries = manifest(copy)
     entries['stages']['second']['status'] = 'interrupted'
     (copy / 'stages.json').write_text(json.dumps(entries))
@@ -288,75 +280,52 @@ def test_an_interrupted_stage_is_said_to_be_and_goes_on(home, copy, monkeypatch,
         commands.append(command)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool, 'execute', execute)
-    assert run(monkeypatch, home, copy) == 130
-    assert 'the same command goes on' in capsys.readouterr().err
+    monkeypatch.setattr(chain_module, 'execute', execute)
+    outcome = chain(copy)
+    assert outcome.status == 130 and 'the same command goes on' in outcome.err
     assert commands[0][-2:] == ['--resume', str(copy / 'second' / 'epoch_3.pth')]
     found = manifest(copy)['stages']['second']
     assert found['status'] == 'interrupted' and 'started' not in found
 
 
-def test_only_needs_what_it_takes_from(home, copy, tmp_path, monkeypatch, capsys):
+def test_only_needs_what_it_takes_from(copy, chain, tmp_path, monkeypatch):
     no_training(monkeypatch)
-    assert run(monkeypatch, home, copy, '--only', 'second') == 0
-    said = refuse(monkeypatch, capsys, home, tmp_path / 'new', '--only', 'second')
+    assert chain(copy, '--only', 'second').status == 0
+    said = refused(chain(tmp_path / 'new', '--only', 'second'))
     assert "takes from 'first', which is not finished" in said
-    assert "nearest: 'second'" in refuse(monkeypatch, capsys, home, copy, '--only', 'secnd')
+    assert "nearest: 'second'" in refused(chain(copy, '--only', 'secnd'))
 
 
-def test_a_folder_in_use_and_many_ranks_are_refused(home, copy, monkeypatch, capsys):
-    with tool.exclusive(copy):
-        assert 'is still running' in refuse(monkeypatch, capsys, home, copy)
+def test_a_folder_in_use_and_many_ranks_are_refused(copy, chain, monkeypatch):
+    with exclusive(copy):
+        assert 'is still running' in refused(chain(copy))
     monkeypatch.setenv('WORLD_SIZE', '2')
-    assert '--launcher pytorch --processes N' in refuse(monkeypatch, capsys, home, copy)
+    assert '--launcher pytorch --processes N' in refused(chain(copy))
 
 
-def test_a_trained_model_stands_in_for_a_stage(home, copy, tmp_path, monkeypatch, capsys):
+def test_a_trained_model_stands_in_for_a_stage(home, copy, chain, tmp_path, monkeypatch):
     no_training(monkeypatch)
     given = home / 'given.py'
     checkpoint = copy / 'first' / 'epoch_2.pth'
     given.write_text(f"stages = dict(first=dict(checkpoint=r'{checkpoint}', ema=False))\n")
-    arguments = ['train_stages', str(given), '--work-dir', str(tmp_path / 'given')]
-    monkeypatch.setattr(sys, 'argv', arguments)
-    assert tool.main() == 0
+    assert chain(tmp_path / 'given', stages='given.py').status == 0
     ours, theirs = (
         load_checkpoint(path)['state_dict'] for path in (tmp_path / 'given' / 'first.pth', copy / 'first.pth')
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     checkpoint.write_bytes((copy / 'first' / 'epoch_1.pth').read_bytes())
-    with pytest.raises(SystemExit):
-        tool.main()
-    assert 'is not the file that it was then' in capsys.readouterr().err
-    monkeypatch.setattr(sys, 'argv', ['train_stages', str(given), '--work-dir', str(copy)])
-    with pytest.raises(SystemExit):
-        tool.main()
-    assert "stage 'first' is finished, and it was trained then" in capsys.readouterr().err
+    assert 'is not the file that it was then' in refused(chain(tmp_path / 'given', stages='given.py'))
+    assert "stage 'first' is finished, and it was trained then" in refused(chain(copy, stages='given.py'))
 
 
-def test_a_training_that_fails_is_quoted_with_its_log(home, tmp_path, monkeypatch, capsys):
-    options = ['--only', 'first', '--cfg-options', 'custom_hooks.0.momentum=7']
-    said = refuse(monkeypatch, capsys, home, tmp_path / 'new', *options)
+def test_a_training_that_fails_is_quoted_with_its_log(chain, tmp_path, monkeypatch):
+    said = refused(chain(tmp_path / 'new', '--only', 'first', '--cfg-options', 'custom_hooks.0.momentum=7'))
     assert "stage 'first' failed" in said and 'train.log' in said and 'momentum' in said
     # Nothing was trained, so a mended config needs no --redo.
-    monkeypatch.setattr(tool, 'execute', lambda command, log, pass_fds: print('started'))
-    with pytest.raises(SystemExit):
-        run(monkeypatch, home, tmp_path / 'new', '--only', 'first')
-    assert 'started' in capsys.readouterr().out
+    monkeypatch.setattr(chain_module, 'execute', lambda command, log, pass_fds: print('started'))
+    assert 'started' in chain(tmp_path / 'new', '--only', 'first').out
 
 
-def test_a_single_training_and_a_chain_are_told_apart(home, tmp_path, monkeypatch, capsys):
-    train = import_module('kd_plugins.commands.train')
-    monkeypatch.setattr(sys, 'argv', ['train', str(home / 'stages.py')])
-    with pytest.raises(SystemExit):
-        train.main()
-    assert 'tools/train_stages.py trains them' in capsys.readouterr().err
-    monkeypatch.setattr(sys, 'argv', ['train_stages', str(home / 'first.py'), '--work-dir', str(tmp_path / 'x')])
-    with pytest.raises(SystemExit):
-        tool.main()
-    assert "has no 'stages'" in capsys.readouterr().err and not (tmp_path / 'x').exists()
-
-
-def test_how_trainings_are_started(monkeypatch):
-    monkeypatch.setenv('SRUN_ARGS', '--gres=gpu:2 -n 2')
-    assert tool.starter('slurm', 1)[:5] == ['srun', '--kill-on-bad-exit=1', '--gres=gpu:2', '-n', '2']
-    assert tool.starter('none', 1) == [sys.executable, str(ROOT / 'tools' / 'train.py')]
+def test_a_single_training_and_a_chain_are_told_apart(home, run, chain, tmp_path):
+    assert 'kd_plugins train-stages trains them' in refused(run(train, home / 'stages.py'))
+    assert "has no 'stages'" in refused(chain(tmp_path / 'x', stages='first.py')) and not (tmp_path / 'x').exists()

@@ -72,7 +72,7 @@ def test_a_stage_that_a_child_adds_runs_before_the_one_that_takes_from_it(folder
 
 
 REFUSED = {
-    'x = 1': r"has no 'stages'.*tools/train\.py trains a single config; nearest: '.*stages\.py'|valid: none",
+    'x = 1': r"has no 'stages'.*kd_plugins train trains a single config; nearest: '.*stages\.py'|valid: none",
     'stages = dict(a=3)': r'stages\.a is 3; valid: dict\(config',
     'stages = dict(a=dict())': r"stages\.a needs either 'config'",
     "stages = dict(a=dict(config='./base.py', checkpoint='x.pth'))": r"needs either 'config'",
