@@ -7,10 +7,10 @@ default_hooks = dict(
         distillers=dict(
             dsd=dict(
                 type='kd_plugins.DualSelfDistiller',
+                weight=0.4,
+                resolution=4,
                 encoder=['backbone.encoder.0', 'backbone.encoder.1', 'backbone.encoder.2', 'backbone.encoder.3'],
                 decoder=['backbone.encoder.4', 'backbone.decoder.3', 'backbone.decoder.2', 'backbone.decoder.1'],
-                resolution=4,
-                weight=0.4,
             )
         ),
     )

@@ -1,22 +1,10 @@
-# The small UNet as in "Be your own teacher" (arXiv 1905.08094): every encoder stage has a head that learns from the
-# labels and from the network's own output, and a hint from the deepest features. Weights as in MMRazor's config.
-_base_ = './unet_isbi.py'
+# The small UNet as in "Be your own teacher" (arXiv 1905.08094): the network's own output teaches its encoder stages.
+_base_ = ['./unet_isbi.py', '../_base_/distill/byot.py']
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         distillers=dict(
-            byot=dict(
-                type='kd_plugins.DualSelfDistiller',
-                encoder='backbone.encoder.*',
-                encoder_supervision='all',
-                logits='decode_head.conv_seg',
-                seg_weight=0.7,
-                dice_weight=0.0,
-                kl_weight=0.3,
-                feature_weight=0.03,
-                feature_size=None,
-                upsample='interpolate',
-            )
+            byot=dict(encoder='backbone.encoder.*', logits='decode_head.conv_seg', **_base_.byot),
         ),
     )
 )

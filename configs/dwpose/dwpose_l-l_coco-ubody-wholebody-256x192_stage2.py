@@ -1,5 +1,6 @@
-# DWPose's second stage: the RTMPose-l of the first one teaches a new head of its own.
+# DWPose's second stage: the RTMPose-l of the first one teaches a new head of its own. Train the first one in the same
+# working folder, or let the environment variable DWPOSE_STAGE1 name its checkpoint.
 _base_ = './dwpose_x-l_coco-ubody-wholebody-256x192_stage1.py'
-load_from = 'work_dirs/dwpose_x-l_coco-ubody-wholebody-256x192_stage1/epoch_270.pth'
+load_from = '{{$DWPOSE_STAGE1:work_dirs/dwpose_x-l_coco-ubody-wholebody-256x192_stage1/epoch_270.pth}}'
 train_cfg = dict(max_epochs=60)
 default_hooks = dict(distill=dict(_delete_=True, **_base_.dwpose_stage2))

@@ -1,7 +1,7 @@
 # DWPose's first stage on COCO-WholeBody at 256x192: RTMPose-l teaches RTMPose-m.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-m_8xb64-270e_coco-wholebody-256x192.py',
-    '../_base_/dwpose_wholebody.py',
+    '../_base_/distill/dwpose_wholebody.py',
 ]
 teacher = dict(
     type='kd_plugins.FrozenTeacher',

@@ -1,13 +1,7 @@
 # DWPose's first stage on COCO-WholeBody and UBody at 256x192: RTMPose-l teaches RTMPose-t.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/rtmpose/ubody/rtmpose-t_8xb64-270e_coco-ubody-wholebody-256x192.py',
-    '../_base_/dwpose_wholebody.py',
+    '../_base_/distill/dwpose_rtmpose-l_ucoco.py',
 ]
-teacher = dict(
-    type='kd_plugins.FrozenTeacher',
-    config='mmpose::wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb64-270e_coco-ubody-wholebody-256x192.py',
-    checkpoint='https://download.openmmlab.com/mmpose/v1/projects/'
-    'rtmposev1/rtmpose-l_ucoco_256x192-95bb32f5_20230822.pth',
-)
-default_hooks = dict(distill=dict(teacher=teacher, **_base_.dwpose_stage1))
+default_hooks = dict(distill=dict(teacher=_base_.teacher, **_base_.dwpose_stage1))
 optim_wrapper = dict(clip_grad=dict(max_norm=1.0, norm_type=2))

@@ -1,11 +1,12 @@
-# DWPose's first stage on LSPE: RTMPose-s (`tools/train.py configs/dwpose/rtmpose-s_lspet.py` first) teaches RTMPose-t.
-_base_ = './rtmpose-t_lspet.py'
+# DWPose's first stage on LSPE: RTMPose-s teaches RTMPose-t. Train rtmpose-s_lspet.py first, in the same working folder,
+# or let the environment variable LSPET_TEACHER name a checkpoint.
+_base_ = ['./rtmpose-t_lspet.py', '../_base_/distill/dwpose_lspet.py']
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         teacher=dict(
             type='kd_plugins.FrozenTeacher',
-            config='configs/dwpose/rtmpose-s_lspet.py',
+            config='kd_plugins::dwpose/rtmpose-s_lspet.py',
             checkpoint='{{$LSPET_TEACHER:work_dirs/rtmpose-s_lspet/epoch_15.pth}}',
         ),
         distillers=dict(
@@ -17,13 +18,7 @@ default_hooks = dict(
                 reduction='task',
                 weight=dict(type='kd_plugins.LinearDecay', value=0.5),
             ),
-            feature=dict(
-                type='kd_plugins.FeatureDistiller',
-                student_tap='backbone',
-                kind='mse',
-                reduction='sum',
-                weight=dict(type='kd_plugins.LinearDecay', value=7e-5),
-            ),
+            feature=dict(weight=dict(type='kd_plugins.LinearDecay', value=7e-5), **_base_.dwpose_feature),
         ),
     )
 )

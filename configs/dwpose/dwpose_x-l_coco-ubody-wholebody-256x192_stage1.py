@@ -1,7 +1,7 @@
 # DWPose's first stage on COCO-WholeBody and UBody at 256x192: RTMPose-x teaches RTMPose-l.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb64-270e_coco-ubody-wholebody-256x192.py',
-    '../_base_/dwpose_wholebody.py',
+    '../_base_/distill/dwpose_wholebody.py',
 ]
 teacher = dict(
     type='kd_plugins.FrozenTeacher',

@@ -1,7 +1,7 @@
 # DWPose's first stage on COCO-WholeBody at 384x288: RTMPose-x teaches RTMPose-l.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-l_8xb32-270e_coco-wholebody-384x288.py',
-    '../_base_/dwpose_wholebody.py',
+    '../_base_/distill/dwpose_wholebody.py',
 ]
 teacher = dict(
     type='kd_plugins.FrozenTeacher',

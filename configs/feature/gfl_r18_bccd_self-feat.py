@@ -1,5 +1,5 @@
 # The small baseline, taught by itself without a teacher network: each pyramid level imitates the next coarser one.
-_base_ = './gfl_r18_bccd.py'
+_base_ = '../gfl/gfl_r18_bccd.py'
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',

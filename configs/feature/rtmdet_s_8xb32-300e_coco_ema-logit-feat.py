@@ -1,10 +1,7 @@
 # RTMDet-s on COCO, taught by the moving average of itself: class logits of every location and the neck's features.
-_base_ = 'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py'
-custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+_base_ = ['mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py', '../_base_/distill/ema.py']
 default_hooks = dict(
     distill=dict(
-        type='kd_plugins.DistillHook',
-        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4),
         distillers=dict(
             logits=dict(
                 type='kd_plugins.LogitDistiller',
@@ -19,5 +16,6 @@ default_hooks = dict(
                 weight=dict(type='kd_plugins.LinearWarmup', value=10.0, end=1000),
             ),
         ),
+        **_base_.distill,
     )
 )

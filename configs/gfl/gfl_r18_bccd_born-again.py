@@ -1,11 +1,12 @@
-# The small baseline, taught by its own finished run (`tools/train.py configs/gfl/gfl_r18_bccd.py` first).
+# The small baseline, taught by its own finished run: train gfl_r18_bccd.py first, in the same working folder, or let
+# the environment variable BCCD_TEACHER name a checkpoint.
 _base_ = './gfl_r18_bccd.py'
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
         teacher=dict(
             type='kd_plugins.FrozenTeacher',
-            config='configs/gfl/gfl_r18_bccd.py',
+            config='kd_plugins::gfl/gfl_r18_bccd.py',
             checkpoint='{{$BCCD_TEACHER:work_dirs/gfl_r18_bccd/epoch_16.pth}}',
         ),
         distillers=dict(

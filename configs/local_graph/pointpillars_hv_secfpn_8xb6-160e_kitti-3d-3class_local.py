@@ -1,23 +1,17 @@
 # MMDetection3D's PointPillars on KITTI, taught by the moving average of itself. For a wider or a finished teacher, put
 # kd_plugins.FrozenTeacher with its config and checkpoint in the place of the average. Trains on a CPU as well.
-_base_ = 'mmdet3d::pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py'
-custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+_base_ = [
+    'mmdet3d::pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py',
+    '../_base_/distill/ema_local_graph.py',
+]
 default_hooks = dict(
     distill=dict(
-        type='kd_plugins.DistillHook',
-        teacher=dict(type='kd_plugins.EMATeacher', momentum=2e-4, mode='extract_feat'),
         distillers=dict(
             local=dict(
-                type='kd_plugins.LocalGraphDistiller',
-                student_tap='voxel_encoder',
-                points='voxel',
-                importance='count',
-                num_points=6000,
-                num_neighbours=128,
-                channels=32,
-                weight=dict(type='kd_plugins.LinearWarmup', value=1.0, end=1000),
+                student_tap='voxel_encoder', points='voxel', importance='count', num_points=6000, **_base_.local_graph
             ),
         ),
+        **_base_.distill,
     ),
 )
 # MMDetection3D's own metric needs CUDA; this one gives the same numbers anywhere.

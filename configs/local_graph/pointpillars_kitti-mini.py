@@ -1,5 +1,10 @@
 # The small PointPillars on three frames of KITTI, in KITTI's range: a run that overfits, and the teacher of the next.
-_base_ = ['../_base_/models/pointpillars_small.py', '../_base_/datasets/kitti_mini.py', '../_base_/runtime_det3d.py']
+_base_ = [
+    '../_base_/models/pointpillars_small.py',
+    '../_base_/datasets/kitti_mini.py',
+    '../_base_/schedules/lidar_12e.py',
+    '../_base_/runtime_det3d.py',
+]
 voxel_size = [0.32, 0.32, 4]
 point_cloud_range = [0, -39.68, -3, 69.12, 39.68, 1]
 model = dict(
@@ -21,14 +26,7 @@ model = dict(
 )
 
 max_epochs = 15
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.01),
-    clip_grad=dict(max_norm=10, norm_type=2),
-)
+train_cfg = dict(max_epochs=max_epochs, val_interval=5)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=max_epochs, eta_min=4e-5, convert_to_iter_based=True),

@@ -11,7 +11,7 @@ from kd_plugins.runner.launch import build_runner
 from kd_plugins.runner.steps import batches, copy_batch, drive, prepare_config, train_step
 
 pytest.importorskip('mmdet')
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'gfl' / 'gfl_r18_bccd_self-feat.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'feature' / 'gfl_r18_bccd_self-feat.py'
 SMALL = {'model.backbone.base_channels': 8, 'model.neck.in_channels': [8, 16, 32, 64]}
 tool = import_module('kd_plugins.commands.show_gradients')
 

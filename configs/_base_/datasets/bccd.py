@@ -1,7 +1,8 @@
 # BCCD: 364 blood-cell micrographs, COCO boxes of 3 classes; trained on `trainval` (292 images), tested on `test` (72).
-# The root comes from the environment variable BCCD_ROOT; the default is where the project's own data lies.
+# `kd_plugins data bccd` fetches it. The environment variable BCCD_ROOT names another folder.
+_base_ = './loaders.py'
 dataset_type = 'CocoDataset'
-data_root = '{{$BCCD_ROOT:../shared/data/bccd}}/'
+data_root = '{{$BCCD_ROOT:data/bccd}}/'
 metainfo = dict(classes=('RBC', 'WBC', 'Platelets'), palette=[(220, 20, 60), (65, 105, 225), (60, 179, 113)])
 scale = (320, 240)
 
@@ -20,9 +21,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -36,10 +34,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

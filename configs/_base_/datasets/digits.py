@@ -1,7 +1,8 @@
-# Handwritten digits, never flipped, composed into images by tools/dataset/make_digits.py; COCO boxes of 10 classes.
-# The root comes from the environment variable DIGITS_ROOT; the default is where `make demo` puts them.
+# Handwritten digits composed into images, COCO boxes of 10 classes; never flipped. `kd_plugins data digits` makes them.
+# The environment variable DIGITS_ROOT names another folder.
+_base_ = './loaders.py'
 dataset_type = 'CocoDataset'
-data_root = '{{$DIGITS_ROOT:demo_output/digits}}/'
+data_root = '{{$DIGITS_ROOT:data/digits}}/'
 # One colour per digit, evenly around the colour circle.
 metainfo = dict(
     classes=('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
@@ -20,23 +21,20 @@ metainfo = dict(
 )
 scale = (160, 160)
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='PackDetInputs'),
-]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='PackDetInputs'),
+]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
     dataset=dict(
         type=dataset_type,
@@ -50,10 +48,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

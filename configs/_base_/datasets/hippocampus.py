@@ -1,8 +1,9 @@
 # 200 magnetic-resonance crops of the hippocampus at 1 mm (Medical Segmentation Decathlon, task 4): background, anterior
 # and posterior part. Split by a fixed seed into 140 for training, 20 for validation and 40 for testing.
-# The root comes from the environment variable HIPPOCAMPUS_ROOT; the default is where the project's own data lies.
+# `kd_plugins data hippocampus` fetches them. The environment variable HIPPOCAMPUS_ROOT names another folder.
+_base_ = './loaders.py'
 dataset_type = 'kd_plugins.NiftiDataset'
-data_root = '{{$HIPPOCAMPUS_ROOT:../shared/data/hippocampus}}/'
+data_root = '{{$HIPPOCAMPUS_ROOT:data/hippocampus}}/'
 metainfo = dict(classes=('background', 'anterior', 'posterior'))
 split = dict(train=140, val=20, test=40, seed=0)
 data_prefix = dict(img='images/', seg='labels/')
@@ -54,59 +55,17 @@ test_pipeline = [
     ),
     dict(type='kd_plugins.PackVolume'),
 ]
+volumes = dict(type=dataset_type, data_root=data_root, data_prefix=data_prefix, metainfo=metainfo, split=split)
+# Volumes that are read again in every epoch or validation are kept in memory: `cache`.
 train_dataloader = dict(
     batch_size=1,  # two patches of one volume: four times the steps of four volumes, in the same time
     num_workers=0,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=data_prefix,
-        metainfo=metainfo,
-        split=split,
-        part='train',
-        cache=True,
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(part='train', cache=True, pipeline=train_pipeline, **volumes),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=data_prefix,
-        metainfo=metainfo,
-        split=split,
-        part='val',
-        cache=True,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    train_dataloader, dataset=dict(part='val', cache=True, test_mode=True, pipeline=test_pipeline, **volumes)
 )
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=data_prefix,
-        metainfo=metainfo,
-        split=split,
-        part='test',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+test_dataloader = dict(train_dataloader, dataset=dict(part='test', test_mode=True, pipeline=test_pipeline, **volumes))
 val_evaluator = dict(type='kd_plugins.VolumetricMetric')
 test_evaluator = val_evaluator

@@ -1,6 +1,7 @@
-# Three real frames of KITTI, to overfit and to check plumbing; they measure nothing. Training and validation see the
-# same frames. The root comes from the environment variable KITTI_ROOT; a whole KITTI can be trained in the same way.
-data_root = '{{$KITTI_ROOT:../shared/data/kitti}}/training/'
+# KITTI's own folders, for a few frames: a check that training works, without a measurement. Training and validation
+# read the same frames. The environment variable KITTI_ROOT names another folder than data/kitti.
+_base_ = './loaders.py'
+data_root = '{{$KITTI_ROOT:data/kitti}}/training/'
 metainfo = dict(classes=('Pedestrian', 'Cyclist', 'Car'), palette=[(220, 20, 60), (60, 179, 113), (65, 105, 225)])
 point_cloud_range = [0, -39.68, -3, 69.12, 39.68, 1]
 
@@ -28,9 +29,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=3,
-    num_workers=1,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',
         times=10,
@@ -46,10 +44,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='kd_plugins.KittiFolder',
         data_root=data_root,

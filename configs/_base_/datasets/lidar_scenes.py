@@ -1,7 +1,8 @@
-# LiDAR scenes made by casting rays (tools/dataset/make_lidar_scenes.py): 400 to train on, 100 to validate.
-# The root comes from the environment variable LIDAR_SCENES_ROOT; the default is where the tool puts them.
+# LiDAR scenes made by casting rays, 400 for training, 100 for validation. `kd_plugins data lidar-scenes` makes them.
+# The environment variable LIDAR_SCENES_ROOT names another folder.
+_base_ = './loaders.py'
 dataset_type = 'KittiDataset'
-data_root = '{{$LIDAR_SCENES_ROOT:demo_output/lidar_scenes}}/'
+data_root = '{{$LIDAR_SCENES_ROOT:data/lidar_scenes}}/'
 metainfo = dict(classes=('Pedestrian', 'Cyclist', 'Car'), palette=[(220, 20, 60), (60, 179, 113), (65, 105, 225)])
 point_cloud_range = [-20.8, -20.8, -3, 20.8, 20.8, 1]
 
@@ -22,9 +23,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=1,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
     dataset=dict(
         type=dataset_type,
@@ -39,10 +37,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=4,
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

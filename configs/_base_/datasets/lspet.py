@@ -1,8 +1,9 @@
 # Leeds Sports Pose Extended: 2000 training and 500 validation photographs of one athlete each, 14 joints, all visible.
-# The root comes from the environment variable LSPET_ROOT; the default is where the project's own data lies.
+# `kd_plugins data lspet` fetches them. The environment variable LSPET_ROOT names another folder.
 # The areas in the files are those of the boxes, about twice a person's, so AP is higher than COCO's own would be.
+_base_ = './loaders.py'
 dataset_type = 'CocoDataset'
-data_root = '{{$LSPET_ROOT:../shared/data/lspet}}/'
+data_root = '{{$LSPET_ROOT:data/lspet}}/'
 
 right, left, middle = [255, 128, 0], [0, 255, 0], [51, 153, 255]
 metainfo = dict(
@@ -70,9 +71,6 @@ val_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=64,
-    num_workers=1,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -85,10 +83,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=64,
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    sampler=dict(round_up=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -1,23 +1,9 @@
-# A GFL detector that a CPU can train from scratch: ResNet-18 with trainable BatchNorm, 64-channel FPN and head.
+# A GFL detector that a CPU can train from scratch: ResNet-18, 64 channels in the pyramid and the head.
+_base_ = './resnet18_detector.py'
 model = dict(
     type='GFL',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch',
-    ),
+    data_preprocessor=dict(pad_size_divisor=32),
+    backbone=dict(num_stages=4, out_indices=(0, 1, 2, 3)),
     neck=dict(
         type='FPN',
         in_channels=[64, 128, 256, 512],

@@ -2,6 +2,14 @@
 # on 42 x 42 m around a sensor that stands 1.73 m above the ground. The head has one location per pillar.
 voxel_size = [0.4, 0.4, 4]
 pillar_range = [-20.8, -20.8, -3, 20.8, 20.8, 1]
+# For `model` in a child: about a quarter of parameters and operations.
+half_channels = dict(
+    voxel_encoder=dict(feat_channels=[16]),
+    middle_encoder=dict(in_channels=16),
+    backbone=dict(in_channels=16, out_channels=[16, 32, 64]),
+    neck=dict(in_channels=[16, 32, 64], out_channels=[32, 32, 32]),
+    bbox_head=dict(in_channels=96, feat_channels=96),
+)
 model = dict(
     type='VoxelNet',
     data_preprocessor=dict(
