@@ -6,22 +6,17 @@ kept), then prints and writes the table, every value, the curves and compact log
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..checkpoints import latest_checkpoint
-from ..comparison.plan import Arm, Run, check_fingerprint, make_arm, plan_runs, train_command
-from ..comparison.report import compare, markdown, plot_curves, table_of, verdict
+from ..comparison.execution import perform_all
+from ..comparison.folder import read_finished, write_report
+from ..comparison.plan import check_fingerprint, make_arm, plan_runs
+from ..comparison.report import compare, table_of, verdict
 from ..config.data_checks import check_data
 from ..config.loading import load_config
-from ..errors import KDPluginsError
-from ..runner.processes import execute, subcommand
-from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan
 from ..utils.cli import one_sentence, parse, parse_options
 from ..utils.tables import print_table
 
@@ -46,68 +41,6 @@ def parser() -> ArgumentParser:
     return found
 
 
-def perform(run: Run, args: Namespace, position: str) -> str | None:
-    """Train one run and, where wanted, test its last checkpoint; return what went wrong."""
-    name = f'{position} {run.arm.name} seed {run.seed}'
-    try:
-        if run.state != 'finished':
-            print(
-                f'{name}: {"resumed" if run.state == "resume" else "started"}, log in {run.folder / "train.log"}',
-                flush=True,
-            )
-            start = time.monotonic()
-            command = train_command(run, args.cfg_options)
-            execute(command, run.folder / 'train.log', args.jobs)
-            print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
-        else:
-            print(f'{name}: finished before', flush=True)
-        if args.test_last and not read_test(run.folder / 'test'):
-            checkpoint = latest_checkpoint(run.folder)
-            if checkpoint is None:
-                return f"{name}: '{run.folder}' holds no readable checkpoint to test"
-            command = [*subcommand('test'), run.arm.path, checkpoint]
-            command += ['--work-dir', str(run.folder / 'test')]
-            execute(
-                command + (['--cfg-options', *args.cfg_options] if args.cfg_options else []),
-                run.folder / 'test.log',
-                args.jobs,
-            )
-    except KDPluginsError as error:
-        return f'{name}: {error}'
-    return None
-
-
-def report(arms: list[Arm], args: Namespace) -> None:
-    """Read the finished runs, print the tables and write the report."""
-    finished = [run for run in plan_runs(arms, args.seeds, args.work_dir) if run.state == 'finished']
-    logs: dict[str, dict[int, RunLog]] = {arm.name: {} for arm in arms}
-    tested: dict[str, dict[int, dict[str, float]]] = {arm.name: {} for arm in arms}
-    for run in finished:
-        metrics = read_test(run.folder / 'test') if args.test_last else {}
-        if args.test_last and not metrics:
-            continue
-        logs[run.arm.name][run.seed] = read_run(run.folder)
-        tested[run.arm.name][run.seed] = metrics
-    result = compare(logs, args.metric, tested if args.test_last else None)
-    out = Path(args.out or Path(args.work_dir) / 'report')
-    (out / 'logs').mkdir(parents=True, exist_ok=True)
-    classes = [name for name in result['arms'][arms[0].name] if name.endswith('_precision')]
-    plot_curves(logs, [args.metric, *classes[:3]], out / 'curves.png')
-    for name, runs in logs.items():
-        for seed, log in runs.items():
-            lines = compact_lines(log)
-            (out / 'logs' / f'{name}_seed_{seed}.jsonl').write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    result['configs'] = {arm.name: arm.path for arm in arms}
-    result['cfg_options'] = args.cfg_options
-    (out / 'results.json').write_text(json.dumps(without_nan(result), indent=2) + '\n', encoding='utf-8')
-    page = markdown(result, f'{args.metric} of {", ".join(arm.name for arm in arms)}', result['configs'], 'curves.png')
-    (out / 'table.md').write_text(page, encoding='utf-8')
-    for arm in arms[1:]:
-        print_table(f'{arm.name} against {arms[0].name}', *table_of(result, arm.name))
-        print(f'\n{verdict(result, arm.name)}.')
-    print(f'\nwritten: {out / "table.md"}, results.json, curves.png, logs/')
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, compare, report; return the exit status."""
     args = parse(parser(), arguments)
@@ -123,12 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not args.report_only:
             for run in runs:
                 check_fingerprint(run.folder, run.arm)
-            with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
-                jobs = [
-                    pool.submit(perform, run, args, f'[{index}/{len(runs)}]') for index, run in enumerate(runs, start=1)
-                ]
-                failures = [text for text in (job.result() for job in jobs) if text is not None]
-        for text in failures:
-            print(f'error: {text}', file=sys.stderr)
-        report(arms, args)
+            failures = perform_all(runs, args.cfg_options, args.jobs, args.test_last)
+        for sentence in failures:
+            print(f'error: {sentence}', file=sys.stderr)
+        logs, tested = read_finished(arms, args.seeds, args.work_dir, args.test_last)
+        result = compare(logs, args.metric, tested)
+        out = Path(args.out or Path(args.work_dir) / 'report')
+        write_report(out, result, logs, {arm.name: arm.path for arm in arms}, args.cfg_options)
+        for arm in arms[1:]:
+            print_table(f'{arm.name} against {arms[0].name}', *table_of(result, arm.name))
+            print(f'\n{verdict(result, arm.name)}.')
+        print(f'\nwritten: {out / "table.md"}, results.json, curves.png, logs/')
     return 2 if failures else 0

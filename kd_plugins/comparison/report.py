@@ -177,7 +177,7 @@ def verdict(result: Mapping[str, Any], arm: str) -> str:
 
 def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], curves: str | None = None) -> str:
     """Return the report as a Markdown page."""
-    parts = ['---\norphan: true\n---', f'# {title}']
+    parts = [f'# {title}']
     for arm in list(result['arms'])[1:]:
         parts += [f'## {arm}', f'{verdict(result, arm)}.', markdown_table(*table_of(result, arm))]
     parts.append(
@@ -188,7 +188,7 @@ def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], 
     parts.append('\n'.join(f'- {arm}: `{path}`' for arm, path in configs.items()))
     if curves:
         parts.append(f'![{result["metric"]} by step]({curves})')
-    parts.append('`results.json` holds every value, `logs/` the metrics and losses of each run.')
+    parts.append('`results.json` holds every value, `logs/` the metrics and losses of each run (`zcat` shows them).')
     return '\n\n'.join(parts) + '\n'
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,17 @@ def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
                     row[name] = float(f'{value:.{digits}g}') if math.isfinite(value) else value
             lines.append(json.dumps(row))
     return lines
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines into a gzip file, for ``zcat``; equal lines give equal bytes.
+
+    Args:
+        path: File to write, ``NAME.jsonl.gz``.
+        lines: Lines without their ends.
+    """
+    text = ''.join(f'{line}\n' for line in lines)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def without_nan(node: Any) -> Any:

@@ -1,6 +1,7 @@
+import gzip
 import json
 
-from kd_plugins.runner.run_log import RunLog, compact_lines, is_validation, read_run, read_test
+from kd_plugins.runner.run_log import RunLog, compact_lines, is_validation, read_run, read_test, write_lines
 
 
 def write_log(folder, rows, torn=''):
@@ -53,3 +54,13 @@ def test_the_newest_test_result_is_read(tmp_path):
         (folder / f'{stamp}.json').write_text(json.dumps({'coco/bbox_mAP': value, 'time': 1.0}))
         (folder / 'run.json').write_text('{}')
     assert read_test(tmp_path) == {'coco/bbox_mAP': 0.2}
+
+
+def test_lines_are_packed_alike_whenever_they_are_written(tmp_path):
+    lines = ['{"train": 10, "loss": 2.0}', '{"val": 1, "PCK": 0.5}']
+    for name in ('a.jsonl.gz', 'b.jsonl.gz'):
+        write_lines(tmp_path / name, lines)
+    packed = (tmp_path / 'a.jsonl.gz').read_bytes()
+    assert packed == (tmp_path / 'b.jsonl.gz').read_bytes()
+    assert packed[4:8] == bytes(4), 'a time of writing would change the file'
+    assert gzip.decompress(packed).decode().splitlines() == lines
