@@ -26,6 +26,17 @@ def test_the_last_words_are_those_of_this_start(tmp_path):
     assert log.read_text().startswith('error: of an earlier start\n')
 
 
+def test_a_command_that_fails_is_quoted_by_its_sentence(tmp_path):
+    program = "import sys; print('error: a.b is wrong', file=sys.stderr); print('noise'); sys.exit(2)"
+    with pytest.raises(KDPluginsError, match=r'status 2: error: a\.b is wrong'):
+        execute(python(program), tmp_path / 'x.log')
+
+
+def test_two_jobs_get_one_thread_each(tmp_path):
+    execute(python("import os; print(os.environ['OMP_NUM_THREADS'])"), tmp_path / 'x.log', jobs=2)
+    assert (tmp_path / 'x.log').read_text() == '1\n'
+
+
 @pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
 def test_a_process_that_was_killed_is_said_to_be(tmp_path):
     with pytest.raises(KDPluginsError, match=r'ended with signal SIGKILL: nothing'):

@@ -1,0 +1,81 @@
+"""Trainings and tests of a comparison, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..checkpoints import latest_checkpoint
+from ..errors import KDPluginsError
+from ..runner.processes import execute, subcommand
+from ..runner.run_log import read_test
+from .plan import Run, train_command
+
+
+def perform_all(runs: Sequence[Run], options: Sequence[str], jobs: int = 1, test_last: bool = False) -> list[str]:
+    """Train the runs that are not finished and, where wanted, test their last checkpoints.
+
+    Args:
+        runs: All runs of the comparison.
+        options: ``KEY=VALUE`` settings of every run.
+        jobs: How many processes run at once.
+        test_last: Whether to test.
+
+    Returns:
+        One sentence for each run that failed; a failure does not stop the others.
+    """
+
+    def perform(index: int) -> str | None:
+        run = runs[index]
+        name = f'[{index + 1}/{len(runs)}] {run.arm.name} seed {run.seed}'
+        try:
+            train(run, name, options, jobs)
+            if test_last and not read_test(run.folder / 'test'):
+                test(run, options, jobs)
+        except KDPluginsError as error:
+            return f'{name}: {error}'
+        return None
+
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        return [failure for failure in pool.map(perform, range(len(runs))) if failure is not None]
+
+
+def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
+    """Train a run unless it is finished.
+
+    Args:
+        run: The run.
+        name: What the printed lines call it.
+        options: ``KEY=VALUE`` settings.
+        jobs: How many processes run at once.
+
+    Raises:
+        KDPluginsError: If the training fails.
+    """
+    if run.state == 'finished':
+        print(f'{name}: finished before', flush=True)
+        return
+    log = run.folder / 'train.log'
+    print(f'{name}: {"resumed" if run.state == "resume" else "started"}, log in {log}', flush=True)
+    start = time.monotonic()
+    execute(train_command(run, options), log, jobs)
+    print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
+
+
+def test(run: Run, options: Sequence[str], jobs: int) -> None:
+    """Measure the last checkpoint of a run on the test data of its config.
+
+    Args:
+        run: A finished run.
+        options: ``KEY=VALUE`` settings.
+        jobs: How many processes run at once.
+
+    Raises:
+        KDPluginsError: If there is no checkpoint or the test fails.
+    """
+    checkpoint = latest_checkpoint(run.folder)
+    if checkpoint is None:
+        raise KDPluginsError(f"'{run.folder}' holds no readable checkpoint to test")
+    command = [*subcommand('test'), run.arm.path, str(checkpoint), '--work-dir', str(run.folder / 'test')]
+    execute([*command, *(['--cfg-options', *options] if options else [])], run.folder / 'test.log', jobs)
