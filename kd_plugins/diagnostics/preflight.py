@@ -178,7 +178,18 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
         )
 
 
-def _inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight) -> None:
+def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight) -> None:
+    """Add the terms of the first step, and the problems among them, to a report.
+
+    Args:
+        hook: The hook of the run.
+        report: What the hook reported of the step; ``None`` where no distiller ran.
+        runner: The runner, in its training loop.
+        result: Changed in place.
+
+    Raises:
+        ConfigError: If no distiller ran.
+    """
     if report is None:
         raise ConfigError(
             "default_hooks.distill: the model's forward(mode='loss') returned no loss dict, so no distiller ran; "
@@ -264,7 +275,7 @@ def inspect(runner: Any) -> Preflight:
         )
         result.problems += _finite(task)
         if hook is not None:
-            _inspect_terms(hook, observer.report, runner, result)
+            inspect_terms(hook, observer.report, runner, result)
             _teacher_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)

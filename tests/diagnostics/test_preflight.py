@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_plugins.diagnostics.preflight import Preflight, _inspect_terms
+from kd_plugins.diagnostics.preflight import Preflight, inspect_terms
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
 from kd_plugins.hooks.observer import StepReport
@@ -23,7 +23,7 @@ def inspect(value: float, teacher: Any) -> Preflight:
     model.weight = weight
     runner = SimpleNamespace(model=model, train_dataloader=[0], max_iters=1)
     result = Preflight()
-    _inspect_terms(hook, report, runner, result)  # type: ignore[arg-type]
+    inspect_terms(hook, report, runner, result)  # type: ignore[arg-type]
     return result
 
 
