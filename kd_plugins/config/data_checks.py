@@ -24,6 +24,15 @@ HEADS = {
 """Scope to the config keys of the heads whose ``num_classes`` must equal that of the data."""
 OTHER_COUNTS = ('GroundingDINOHead', 'STDCHead', 'SideAdapterCLIPHead', 'PointRCNNBboxHead')
 """Heads whose ``num_classes`` counts something else: text tokens, boundaries, foreground classes, one foreground."""
+DATA_COMMANDS = {
+    'BCCD_ROOT': 'kd_plugins data bccd fetches it',
+    'DIGITS_ROOT': 'kd_plugins data digits makes it',
+    'HIPPOCAMPUS_ROOT': 'kd_plugins data hippocampus fetches it',
+    'ISBI_ROOT': 'kd_plugins data isbi fetches it',
+    'LIDAR_SCENES_ROOT': 'kd_plugins data lidar-scenes makes it',
+    'LSPET_ROOT': 'kd_plugins data lspet fetches it',
+}
+"""Environment variable of a shipped config's data root to the command that puts the data into the default folder."""
 
 
 def check_trainable(config: Config, path: str) -> None:
@@ -66,10 +75,14 @@ def _missing(key: str, path: Path, config: Config) -> ConfigError:
     names = sorted(entry.name for entry in folder.iterdir())[:200]
     # The config or one of its bases reads an environment variable as `{{$NAME:default}}`.
     variables = dict.fromkeys(re.findall(r'\{\{\s*\$(\w+)\s*:', config.text or ''))
-    change = f'the environment variable {" or ".join(variables)}, or ' if variables else ''
+    roots = [name for name in variables if name.endswith('_ROOT')]
+    commands = [DATA_COMMANDS[name] for name in roots if name in DATA_COMMANDS]
+    change = f'the environment variable {" or ".join(roots or variables)}, or ' if variables else ''
     advice = nearest(missing_name, names)
-    hint = f"; {advice} in '{folder}'" if advice.startswith('nearest') else ''
-    return ConfigError(f"{key}: '{path}' does not exist{hint}; set it with {change}--cfg-options {key}=...")
+    parts = [f"{key}: '{path}' does not exist", *commands, f'set it with {change}--cfg-options {key}=...']
+    if advice.startswith('nearest'):
+        parts.insert(1, f"{advice} in '{folder}'")
+    return ConfigError('; '.join(parts))
 
 
 def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:

@@ -1,10 +1,16 @@
 """Paths of data sets and evaluators, and numbers of classes, checked before a run."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
-from kd_plugins.config.data_checks import check_classes, check_data, dataset_classes
+from kd_plugins.commands.dispatch import DATA
+from kd_plugins.config.data_checks import DATA_COMMANDS, check_classes, check_data, dataset_classes
+from kd_plugins.datasets.sources import SOURCES
 from kd_plugins.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 @pytest.fixture
@@ -72,6 +78,30 @@ def test_the_environment_variable_that_sets_a_root_is_named(tmp_path):
     )
     with pytest.raises(ConfigError, match='environment variable MY_ROOT'):
         check_data(Config.fromfile(path))
+
+
+def test_of_several_variables_the_data_root_is_named(tmp_path):
+    path = tmp_path / 'x.py'
+    path.write_text(
+        "fold = int('{{$MY_FOLD:0}}')\nload_from = '{{$MY_STUDENT:work_dirs/x.pth}}'\nroot = '{{$MY_ROOT:nowhere}}'\n"
+        "train_dataloader = dict(dataset=dict(type='A', data_root=root, ann_file='a'))\n"
+    )
+    with pytest.raises(ConfigError, match=r'with the environment variable MY_ROOT, or --cfg-options'):
+        check_data(Config.fromfile(path))
+
+
+@pytest.mark.parametrize(('variable', 'sentence'), DATA_COMMANDS.items())
+def test_the_command_that_gets_the_data_is_named(tmp_path, monkeypatch, variable, sentence):
+    bases = [path for path in (CONFIGS / '_base_' / 'datasets').glob('*.py') if f'${variable}:' in path.read_text()]
+    assert len(bases) == 1
+    monkeypatch.setenv(variable, str(tmp_path / 'absent'))
+    with pytest.raises(ConfigError, match=rf"absent' does not exist; {sentence}; set it with .* {variable}, or"):
+        check_data(Config.fromfile(bases[0]))
+
+
+def test_every_command_that_is_named_exists():
+    names = {sentence.split()[2] for sentence in DATA_COMMANDS.values()}
+    assert names <= {*DATA.commands, *SOURCES}
 
 
 def test_a_wrong_number_of_classes_names_both_numbers(root):
