@@ -1,1 +1,1 @@
-"""MMEngine's runner: building it, single steps, processes, trained weights and the logs of a run."""
+"""MMEngine's runner: launch, single training steps, separate processes, trained weights and the logs of a run."""

@@ -1,4 +1,4 @@
-"""Building MMEngine's runner where it would trip: no accelerator, a damaged checkpoint to resume from."""
+"""Build the runner, with fallbacks for machines without an accelerator and for damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmenta
 
 
 def init_gloo(config: Config) -> None:
-    """Set up what ``launcher='pytorch'`` needs on machines without an accelerator.
+    """Initialise the gloo process group for ``launcher='pytorch'`` on a machine without an accelerator.
 
-    MMEngine's own launch calls ``torch.cuda.set_device`` and wraps the model for a device index. With the process group
-    initialised before the runner is built, and a wrapper without device ids, both are skipped.
+    MMEngine's own launch calls ``torch.cuda.set_device`` and wraps the model for a device index. It does neither where
+    the process group exists before the runner is built and the wrapper has no device ids.
+
+    Args:
+        config: The config with its ``launcher``; ``model_wrapper_cfg`` is changed in place.
 
     Raises:
-        ConfigError: If the launcher cannot work here.
+        ConfigError: If the launcher cannot work on this machine.
     """
     launcher = config.get('launcher', 'none')
     if launcher == 'none' or has_accelerator():
@@ -56,29 +59,31 @@ def init_gloo(config: Config) -> None:
 
 
 def build_runner(config: Config) -> Runner:
-    """Build the runner of a config, with the process group of ranks that have no accelerator.
+    """Build the runner of a config, after initialising gloo where there is no accelerator.
 
     Raises:
         ConfigError: If ``launcher`` cannot work on this machine.
     """
-    if torch.cuda.is_available() is False and torch.distributed.is_available():
+    if torch.distributed.is_available():
         init_gloo(config)
     init_default_scope(config.get('default_scope') or 'mmengine')
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
 
 
 def set_resume(config: Config, resume: str | None) -> str | None:
-    """Choose the checkpoint to resume from; the config's own ``load_from`` stays where there is none yet.
+    """Choose the checkpoint to resume from and set ``resume`` and ``load_from`` accordingly.
+
+    While the work_dir holds no checkpoint, ``load_from`` keeps its value from the config.
 
     Args:
-        config: The config, with its ``work_dir``; changed in place.
+        config: The config with its ``work_dir``; changed in place.
         resume: ``None``, ``'auto'`` for the newest readable checkpoint of the work_dir, or a path.
 
     Returns:
-        The path, or ``None`` where the run starts afresh.
+        The path, or ``None`` where the run does not resume.
 
     Raises:
-        CheckpointError: If a checkpoint that is named cannot be read.
+        CheckpointError: If the checkpoint named by ``resume`` or ``load_from`` cannot be read.
     """
     if resume is None and config.get('resume') and not config.get('load_from'):
         resume = 'auto'
@@ -87,31 +92,31 @@ def set_resume(config: Config, resume: str | None) -> str | None:
         config.resume = path is not None
     if path is not None:
         config.load_from = path
-    named = config.get('load_from')
-    if named and '://' not in str(named) and resume != 'auto':
-        load_checkpoint(named, key='--resume' if resume else 'load_from')
+    start = config.get('load_from')
+    if start and '://' not in str(start) and resume != 'auto':
+        load_checkpoint(start, key='--resume' if resume else 'load_from')
     return path
 
 
 def versions() -> dict[str, str]:
-    """Return name to version of Python, this package and the packages that results depend on."""
-    found = {'python': sys.version.split()[0], 'kd_plugins': __version__}
+    """Return name to version of Python, of this package and of the packages that affect results."""
+    installed = {'python': sys.version.split()[0], 'kd_plugins': __version__}
     for name in PACKAGES:
         for candidate in (name, name.replace('mm', 'onedl-mm', 1)):
             try:
-                found[name] = version(candidate)
+                installed[name] = version(candidate)
                 break
             except PackageNotFoundError:
                 continue
-    return found
+    return installed
 
 
 def write_run_record(runner: Any, resumed_from: str | None = None) -> None:
-    """Write seed, versions and command beside the log of this start; MMEngine writes the resolved config itself.
+    """Write seed, versions and command to ``run.json`` in the log folder; MMEngine itself writes the resolved config.
 
     Args:
         runner: The built runner.
-        resumed_from: The checkpoint that the run goes on from.
+        resumed_from: The checkpoint that the run resumes from.
     """
     if not is_main_process():
         return

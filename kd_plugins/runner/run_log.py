@@ -1,4 +1,4 @@
-"""Reading what MMEngine logged: one JSON object a line in ``WORK_DIR/TIMESTAMP/vis_data/scalars.json``."""
+"""Read the log of MMEngine: one JSON object per line of ``WORK_DIR/TIMESTAMP/vis_data/scalars.json``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 Series = dict[int, float]
 """Step (epoch, or iteration in iteration-based runs) to value."""
 
-# Logged beside the metrics, but no results.
+# Keys of a logged line that are not results.
 TIMING = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
 
 
 @dataclass
 class RunLog:
-    """The scalars of one run, over all its starts.
+    """Scalars of one run, from its start and all its resumptions.
 
     Attributes:
-        metrics: Metric to its value by step, as validation logged it.
-        losses: Loss to its value by iteration, terms of distillation included.
+        metrics: Metric to its value by step, from the lines of validation.
+        losses: Loss to its value by iteration, including the distillation terms.
     """
 
     metrics: dict[str, Series] = field(default_factory=dict)
@@ -31,12 +31,12 @@ class RunLog:
 
     @property
     def last_step(self) -> int | None:
-        """The last step that was validated."""
+        """The last step with a validation."""
         return max((step for series in self.metrics.values() for step in series), default=None)
 
 
 def is_validation(row: dict[str, Any]) -> bool:
-    """Whether a logged line is one of validation: it holds metrics, and neither learning rate nor losses.
+    """Return whether a logged line comes from validation: it has metrics, but no learning rate and no losses.
 
     >>> is_validation({'coco/bbox_mAP': 0.3, 'step': 1}), is_validation({'lr': 0.1, 'loss': 2.0, 'step': 1})
     (True, False)
@@ -46,7 +46,7 @@ def is_validation(row: dict[str, Any]) -> bool:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of one log; the last one may be cut off where the run was killed."""
+    """Return the lines of one log; a last line that is incomplete, because the run was killed, is skipped."""
     rows = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
@@ -59,19 +59,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_run(work_dir: str | Path) -> RunLog:
-    """Read all starts of a run in order; where a resumed run repeats a step, its value counts.
+    """Read the logs of a run and of its resumptions in order; where a step is repeated, the later value counts.
 
     Args:
-        work_dir: The run's folder; an empty or absent one gives an empty log.
+        work_dir: The run's folder; the log is empty where it is empty or missing.
     """
     log = RunLog()
-    # The folders are named by time, so their names sort as they were made.
+    # The folders are named by time, so sorting the names gives the order of the starts.
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for row in read_rows(path):
             target = log.metrics if is_validation(row) else log.losses
             for name, value in row.items():
-                wanted = name not in TIMING and (target is log.metrics or 'loss' in name)
-                if wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
+                is_result = name not in TIMING and (target is log.metrics or 'loss' in name)
+                if is_result and isinstance(value, (int, float)) and not isinstance(value, bool):
                     target.setdefault(name, {})[int(row['step'])] = float(value)
     for series in (*log.metrics.values(), *log.losses.values()):
         ordered = sorted(series.items())
@@ -81,17 +81,17 @@ def read_run(work_dir: str | Path) -> RunLog:
 
 
 def read_test(work_dir: str | Path) -> dict[str, float]:
-    """Return the metrics that ``tools/test.py`` wrote last into ``WORK_DIR/TIMESTAMP/TIMESTAMP.json``."""
-    found: dict[str, float] = {}
+    """Return the newest metrics that ``kd_plugins test`` wrote to ``WORK_DIR/TIMESTAMP/TIMESTAMP.json``."""
+    metrics: dict[str, float] = {}
     for path in sorted(Path(work_dir).glob('*/*.json')):
         if path.stem != path.parent.name:
             continue
         for line in path.read_text(encoding='utf-8').splitlines():
             row = json.loads(line)
-            found = {
+            metrics = {
                 key: float(value) for key, value in row.items() if key not in TIMING and isinstance(value, (int, float))
             }
-    return found
+    return metrics
 
 
 def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
@@ -124,7 +124,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def without_nan(node: Any) -> Any:
-    """Return ``node`` with ``None`` for NaN, which JSON does not know.
+    """Return ``node`` with ``None`` for NaN, because JSON has no NaN.
 
     >>> without_nan({'a': [float('nan'), 1.0]})
     {'a': [None, 1.0]}

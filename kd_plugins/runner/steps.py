@@ -1,4 +1,4 @@
-"""Running a runner's training steps one by one, with everything that a whole run sets up around them."""
+"""Run training steps of a runner one by one, with its hooks, its optimizer and its data loader."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .launch import build_runner
 
 
 def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
-    """Make a training config fit for a few steps: no evaluation, no download, no worker processes.
+    """Change a training config for a run of a few steps: no evaluation, no download, no worker processes.
 
     Args:
         config: Changed in place.
         work_dir: A temporary folder.
-        generated: Whether images are generated in place of the data set.
+        generated: Whether generated data replaces the data set.
 
     Returns:
-        What a person should know of the changes.
+        One remark for each checkpoint that is not loaded.
     """
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg', 'test_dataloader', 'test_evaluator'):
         config[key] = None
@@ -46,29 +46,30 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         config.train_dataloader.pop('prefetch_factor', None)
     removed = [f'model{"." if name[0] != "." else ""}{name}' for name in strip_pretrained(config.model)]
     removed += [f'teacher.config: model.{name}' for name in _strip_teacher(config)]
-    return [f'{name} is not loaded here: the network starts at random' for name in removed]
+    return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 
 
 def _strip_teacher(config: Config) -> list[str]:
-    """Keep a teacher without a checkpoint from loading what its own config starts from."""
+    """Remove pretrained weights from the config of a teacher without a checkpoint; return the removed keys."""
     distill = (config.get('default_hooks') or {}).get('distill') or {}
     teacher = distill.get('teacher') or {}
     if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
         return []
-    found = read_config(teacher['config'], key='teacher.config')
-    if 'model' not in found:
+    config_of_teacher = read_config(teacher['config'], key='teacher.config')
+    if 'model' not in config_of_teacher:
         return []
-    removed = list(strip_pretrained(found.model))
-    teacher['config'] = ConfigDict(model=found.model, default_scope=found.get('default_scope'))
+    model, scope = config_of_teacher.model, config_of_teacher.get('default_scope')
+    removed = list(strip_pretrained(model))
+    teacher['config'] = ConfigDict(model=model, default_scope=scope)
     return removed
 
 
 def drive(runner: Any, body: Callable[[], None]) -> None:
-    """Let ``runner.train()`` set everything up, run ``body`` in place of its loop, and clean up.
+    """Run ``body`` in place of the training loop, between the set-up and the clean-up of ``runner.train()``.
 
     Args:
-        runner: A runner whose ``train()`` was not called yet.
-        body: Called with the model on its device, weights initialised, optimizer and hooks built.
+        runner: A runner whose ``train()`` has not been called yet.
+        body: Called when the model is on its device with its weights initialised, and optimizer and hooks are built.
     """
     loop = runner.build_train_loop(runner._train_loop)
 
@@ -89,25 +90,25 @@ def drive(runner: Any, body: Callable[[], None]) -> None:
 
 @contextmanager
 def temporary_runner(config: Config, generated: bool) -> Iterator[tuple[Any, list[str]]]:
-    """Build a runner in a folder that vanishes, and say what was changed for it."""
+    """Build a runner with a temporary ``work_dir``; yield it and the remarks of :func:`prepare_config`."""
     with TemporaryDirectory(prefix='kd_plugins_', ignore_cleanup_errors=True) as work_dir:
         remarks = prepare_config(config, work_dir, generated)
         yield build_runner(config), remarks
 
 
 def distill_hook(runner: Any) -> DistillHook | None:
-    """Return the runner's DistillHook, if it has one."""
+    """Return the DistillHook of a runner, or ``None``."""
     return next((hook for hook in runner.hooks if isinstance(hook, DistillHook)), None)
 
 
 def batches(runner: Any, count: int) -> list[Any]:
     """Return up to ``count`` batches of the first epoch."""
-    found: list[Any] = []
+    collected: list[Any] = []
     for batch in runner.train_dataloader:
-        found.append(batch)
-        if len(found) == count:
+        collected.append(batch)
+        if len(collected) == count:
             break
-    return found
+    return collected
 
 
 def train_step(runner: Any, index: int, batch: Any) -> dict[str, Any]:
@@ -129,5 +130,5 @@ def train_step(runner: Any, index: int, batch: Any) -> dict[str, Any]:
 
 
 def copy_batch(batch: Any) -> Any:
-    """Return a batch whose samples may be changed."""
+    """Return a deep copy of a batch, which a step may change in place."""
     return copy.deepcopy(batch)

@@ -1,4 +1,4 @@
-"""Trained models: whether a checkpoint belongs to one, and one that is ready to be looked at."""
+"""Check the weights of a checkpoint against a model, and load a trained model for evaluation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..errors import CheckpointError, ConfigError, nearest
 
 
 def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> list[str]:
-    """Refuse weights that would leave a part of the model at its random start.
+    """Refuse a checkpoint that leaves parameters of the model at their random start.
 
-    MMEngine only warns of them, and the evaluation then reports an accuracy near zero.
+    MMEngine only logs a warning, and the evaluation then reports an accuracy near zero.
 
     Args:
         model: The model, with or without its distributed wrapper.
-        checkpoint: What :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
-        path: Its path, for the sentence.
+        checkpoint: Result of :func:`~kd_plugins.checkpoints.load_checkpoint`.
+        path: Its path, for error sentences.
 
     Returns:
         Remarks on keys that the model does not use.
@@ -29,32 +29,32 @@ def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> li
     """
     if is_model_wrapper(model):
         model = model.module  # type: ignore[assignment]
-    theirs, mine = weights_of(checkpoint), model.state_dict()
-    for name, value in theirs.items():
-        if name in mine and mine[name].shape != value.shape:
+    saved, current = weights_of(checkpoint), model.state_dict()
+    for name, value in saved.items():
+        if name in current and current[name].shape != value.shape:
             raise CheckpointError(
                 f"checkpoint: '{path}' has shape {tuple(value.shape)} for '{name}' where the model has "
-                f'{tuple(mine[name].shape)}; another class or channel count is the usual cause'
+                f'{tuple(current[name].shape)}; another class or channel count is the usual cause'
             )
-    missing = [name for name, _ in model.named_parameters() if name not in theirs]
+    missing = [name for name, _ in model.named_parameters() if name not in saved]
     if missing:
         raise CheckpointError(
             f"checkpoint: '{path}' lacks {len(missing)} of the model's parameters (first: '{missing[0]}'), which "
-            f'would be evaluated at their random start; in the checkpoint, {nearest(missing[0], theirs)}'
+            f'would be evaluated at their random start; in the checkpoint, {nearest(missing[0], saved)}'
         )
-    unused = [name for name in theirs if name not in mine]
+    unused = [name for name in saved if name not in current]
     return (
         [f"'{path}' holds {len(unused)} weights that the model does not use (first: '{unused[0]}')"] if unused else []
     )
 
 
 def load_trained(model: nn.Module, path: str, device: str = 'cpu') -> dict[str, Any]:
-    """Give a model the weights of a checkpoint, put it onto a device and into eval mode.
+    """Load the weights of a checkpoint into a model, move it to a device and put it into eval mode.
 
     Args:
         model: The model; changed in place.
         path: Checkpoint file, or a URL.
-        device: Where it is going to run.
+        device: Device to run on, for example ``'cuda'``.
 
     Returns:
         The checkpoint's ``meta``.

@@ -1,3 +1,5 @@
+"""Logs of a run and of its resumptions, read and written in compact form."""
+
 import gzip
 import json
 
@@ -18,7 +20,7 @@ def val_row(step, value):
     return {'coco/bbox_mAP': value, 'coco/RBC_precision': value / 2, 'data_time': 0.1, 'time': 0.2, 'step': step}
 
 
-def test_all_starts_are_read_in_order_and_a_repeated_step_counts_once(tmp_path):
+def test_resumptions_are_read_in_order_and_a_repeated_step_counts_once(tmp_path):
     write_log(tmp_path / '20260101_000000', [train_row(10, 2.0), val_row(1, 0.1), val_row(2, 0.15)])
     write_log(tmp_path / '20260102_000000', [val_row(2, 0.2), val_row(3, 0.3)])
     log = read_run(tmp_path)
@@ -27,16 +29,16 @@ def test_all_starts_are_read_in_order_and_a_repeated_step_counts_once(tmp_path):
     assert log.last_step == 3
 
 
-def test_a_line_that_a_kill_cut_off_is_skipped(tmp_path):
+def test_an_incomplete_last_line_is_skipped(tmp_path):
     write_log(tmp_path / '20260101_000000', [val_row(1, 0.1)], torn='{"coco/bbox_mAP": 0.')
     assert read_run(tmp_path).metrics['coco/bbox_mAP'] == {1: 0.1}
 
 
-def test_an_absent_folder_is_an_empty_log(tmp_path):
+def test_a_missing_folder_gives_an_empty_log(tmp_path):
     assert read_run(tmp_path / 'nothing').last_step is None
 
 
-def test_terms_of_distillation_are_losses_and_no_metrics():
+def test_distillation_terms_are_losses_and_not_metrics():
     row = {'distill.a.loss_ld/raw': 1.0, 'distill.a.loss_ld/ratio': 0.1, 'step': 10}
     assert not is_validation(row)
 
@@ -56,11 +58,11 @@ def test_the_newest_test_result_is_read(tmp_path):
     assert read_test(tmp_path) == {'coco/bbox_mAP': 0.2}
 
 
-def test_lines_are_packed_alike_whenever_they_are_written(tmp_path):
+def test_equal_lines_give_equal_bytes_at_any_time(tmp_path):
     lines = ['{"train": 10, "loss": 2.0}', '{"val": 1, "PCK": 0.5}']
     for name in ('a.jsonl.gz', 'b.jsonl.gz'):
         write_lines(tmp_path / name, lines)
     packed = (tmp_path / 'a.jsonl.gz').read_bytes()
     assert packed == (tmp_path / 'b.jsonl.gz').read_bytes()
-    assert packed[4:8] == bytes(4), 'a time of writing would change the file'
+    assert packed[4:8] == bytes(4), 'a time stamp would change the bytes'
     assert gzip.decompress(packed).decode().splitlines() == lines

@@ -1,0 +1,122 @@
+"""Single training steps: the changed config, the order of the hooks, the clean-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kd_plugins.runner.steps import batches, distill_hook, drive, prepare_config, temporary_runner, train_step
+
+
+@DATASETS.register_module()
+class CountingData(Dataset):
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {'inputs': torch.full((2,), float(index))}
+
+
+@MODELS.register_module()
+class OneLayer(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def forward(self, inputs: Tensor, mode: str = 'tensor') -> dict[str, Tensor]:
+        return {'loss': self.layer(inputs).square().mean()}
+
+
+class Calls(Hook):
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def before_train(self, runner: Any) -> None:
+        self.names.append('before_train')
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.names.append(f'iteration {runner.iter}')
+
+    def after_train(self, runner: Any) -> None:
+        self.names.append('after_train')
+
+
+def training_config(**changes: Any) -> Config:
+    settings: dict[str, Any] = dict(
+        model=dict(type='OneLayer'),
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=2,
+            persistent_workers=True,
+            prefetch_factor=2,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+            dataset=dict(type='CountingData'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        val_cfg=dict(type='ValLoop'),
+        default_scope='mmengine',
+    )
+    return Config({**settings, **changes})
+
+
+def test_steps_run_between_set_up_and_clean_up() -> None:
+    calls = Calls()
+    with temporary_runner(training_config(), generated=False) as (runner, remarks):
+        runner.register_hook(calls)
+        assert distill_hook(runner) is None and remarks == [] and Path(runner.work_dir).is_dir()
+        before = runner.model.layer.weight.detach().clone()
+
+        def body() -> None:
+            assert runner.model.training
+            first_two = batches(runner, 2)
+            assert [batch['inputs'].tolist() for batch in first_two] == [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]
+            for index, batch in enumerate(first_two):
+                assert train_step(runner, index, batch).keys() == {'loss'}
+
+        drive(runner, body)
+        assert not torch.equal(runner.model.layer.weight, before)
+    assert calls.names == ['before_train', 'iteration 0', 'iteration 1', 'after_train']
+    assert not Path(runner.work_dir).exists()
+
+
+def test_clean_up_follows_an_error() -> None:
+    calls = Calls()
+
+    def body() -> None:
+        raise ValueError('in a step')
+
+    with temporary_runner(training_config(), generated=False) as (runner, _):
+        runner.register_hook(calls)
+        with pytest.raises(ValueError, match='in a step'):
+            drive(runner, body)
+    assert calls.names == ['before_train', 'after_train']
+
+
+def test_nothing_is_evaluated_downloaded_or_loaded_by_workers(tmp_path: Path) -> None:
+    (tmp_path / 'teacher.py').write_text(
+        "model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='y.pth')), neck=dict())\n"
+    )
+    teacher = dict(type='kd_plugins.FrozenTeacher', config=str(tmp_path / 'teacher.py'), checkpoint=None)
+    config = training_config(
+        model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth'))),
+        default_hooks=dict(distill=dict(type='kd_plugins.DistillHook', distillers={}, teacher=teacher)),
+    )
+    remarks = prepare_config(config, str(tmp_path), generated=False)
+    assert config.val_cfg is None and config.train_dataloader.num_workers == 0
+    assert config.model.backbone.init_cfg is None
+    assert config.default_hooks.distill.teacher.config.model.backbone.init_cfg is None
+    assert remarks == [
+        'model.backbone.init_cfg (x.pth) is not loaded here: the network starts with random weights',
+        'teacher.config: model.backbone.init_cfg (y.pth) is not loaded here: the network starts with random weights',
+    ]

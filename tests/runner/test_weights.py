@@ -1,0 +1,33 @@
+"""Weights of a checkpoint against those of the model that loads them."""
+
+import pytest
+import torch
+
+from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.runner.weights import check_weights, load_trained
+
+
+def test_a_checkpoint_that_leaves_parameters_random_is_refused():
+    model = torch.nn.Linear(2, 1)
+    whole = {'state_dict': model.state_dict()}
+    assert check_weights(model, whole, 'x.pth') == []
+    with pytest.raises(CheckpointError, match=r"lacks 1 of the model's parameters \(first: 'bias'\)"):
+        check_weights(model, {'state_dict': {'weight': model.weight.data}}, 'x.pth')
+    with pytest.raises(CheckpointError, match=r'shape \(2, 2\).*\(1, 2\)'):
+        check_weights(model, {'state_dict': {**whole['state_dict'], 'weight': torch.zeros(2, 2)}}, 'x.pth')
+
+
+def test_weights_that_the_model_does_not_use_are_a_remark():
+    model = torch.nn.Linear(2, 1)
+    remarks = check_weights(model, {'state_dict': {**model.state_dict(), 'x': torch.zeros(1)}}, 'x.pth')
+    assert remarks == ["'x.pth' holds 1 weights that the model does not use (first: 'x')"]
+
+
+def test_a_loaded_model_is_in_eval_mode_and_returns_the_meta_of_the_file(tmp_path):
+    model, source = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    path = str(tmp_path / 'x.pth')
+    torch.save({'state_dict': source.state_dict(), 'meta': {'epoch': 3}}, path)
+    assert load_trained(model, path) == {'epoch': 3}
+    assert not model.training and torch.equal(model.weight, source.weight)
+    with pytest.raises(ConfigError, match="--device: 'warp' cannot be used .*; nearest: 'cpu'"):
+        load_trained(model, path, 'warp')
