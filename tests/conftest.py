@@ -1,11 +1,30 @@
-"""What every test gets."""
+"""Settings of every test: data roots from the environment, and a default scope that ends with the test."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mmengine.registry import DefaultScope
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+DATA_ROOTS = {
+    'BCCD_ROOT': 'bccd',
+    'HIPPOCAMPUS_ROOT': 'hippocampus',
+    'ISBI_ROOT': 'isbi_membrane/train',
+    'KITTI_ROOT': 'kitti',
+    'LSPET_ROOT': 'lspet',
+}
+"""Environment variable that a config reads to the folder below ``../shared/data``."""
+
+
+def pytest_configure() -> None:
+    """Let configs read the data in ``../shared/data``, if it is there and nobody has set another folder."""
+    for variable, folder in DATA_ROOTS.items():
+        if (SHARED_DATA / folder).is_dir():
+            os.environ.setdefault(variable, str(SHARED_DATA / folder))
 
 
 @pytest.fixture(autouse=True)
