@@ -44,8 +44,7 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         config.train_dataloader.num_workers = 0
         config.train_dataloader.persistent_workers = False
         config.train_dataloader.pop('prefetch_factor', None)
-    removed = [f'model{"." if name[0] != "." else ""}{name}' for name in strip_pretrained(config.model)]
-    removed += [f'teacher.config: model.{name}' for name in _strip_teacher(config)]
+    removed = [*strip_pretrained(config.model), *_strip_teacher(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 
 
@@ -59,7 +58,7 @@ def _strip_teacher(config: Config) -> list[str]:
     if 'model' not in config_of_teacher:
         return []
     model, scope = config_of_teacher.model, config_of_teacher.get('default_scope')
-    removed = list(strip_pretrained(model))
+    removed = list(strip_pretrained(model, 'teacher.config: model'))
     teacher['config'] = ConfigDict(model=model, default_scope=scope)
     return removed
 

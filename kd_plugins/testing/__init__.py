@@ -1,4 +1,4 @@
-"""Generated batches for commands and tests that have no data set, one module for each OpenMMLab package."""
+"""Generated data sets for commands and tests, one module for each OpenMMLab package."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from ..config.loading import walk
 from ..errors import ConfigError
 from . import detection, lidar, pose, segmentation, volumes
 
-# A config's ``default_scope`` to what returns ``train_dataloader.dataset`` for it, from the config and a batch size.
-# The data set has a few different items and an ordinary length: schedules by epoch and warm-ups need one.
-GENERATORS: dict[str, Callable[[Config, int], dict[str, Any]]] = {
+# ``default_scope`` of a config to the function that returns the config of a generated data set that suits its model.
+GENERATORS: dict[str, Callable[[Config], dict[str, Any]]] = {
     'mmdet': detection.generated_dataset,
     'mmdet3d': lidar.generated_dataset,
-    'mmengine': volumes.generated_dataset,  # a VolumetricSegmentor needs no other package's scope
+    'mmengine': volumes.generated_dataset,  # the scope of a VolumetricSegmentor
     'mmpose': pose.generated_dataset,
     'mmseg': segmentation.generated_dataset,
 }
 
 
 def use_generated_data(config: Config, batch_size: int = 2) -> None:
-    """Let a config train on generated data instead of its data set.
+    """Replace the training data of a config by generated data: a few different items, repeated.
 
     Args:
-        config: Changed in place.
-        batch_size: Samples per batch.
+        config: The config; changed in place.
+        batch_size: Samples per batch; the data set has four batches of different samples, in 1000 batches.
 
     Raises:
-        ConfigError: If data for the config's package cannot be generated.
+        ConfigError: If there is no generator for the scope or the model of the config.
     """
     scope = config.get('default_scope')
     if scope not in GENERATORS:
@@ -38,25 +37,31 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
         raise ConfigError(
             f"--generated: default_scope is '{scope}'; data is generated for {names} only, so a data set is needed"
         )
+    dataset = {**GENERATORS[scope](config), 'num_items': 4 * batch_size, 'length': 1000 * batch_size}
     config.train_dataloader = ConfigDict(
         batch_size=batch_size,
         num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=True),
         collate_fn=dict(type='pseudo_collate'),
-        dataset=GENERATORS[scope](config, batch_size),
+        dataset=dataset,
     )
 
 
-def strip_pretrained(node: Any) -> Iterator[str]:
-    """Remove every ``init_cfg`` or ``pretrained`` that loads a file, and yield what was removed."""
-    for path, found in list(walk(node)):
-        init = found.get('init_cfg')
+def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
+    """Remove every ``init_cfg`` or ``pretrained`` that loads a file, and yield the config key and file of each.
+
+    Args:
+        model: The ``model`` of a config; changed in place.
+        path: Its config key.
+    """
+    for key, node in list(walk(model, path)):
+        init = node.get('init_cfg')
         if isinstance(init, dict) and init.get('type') == 'Pretrained':
-            found['init_cfg'] = None
-            yield f'{path}.init_cfg ({init.get("checkpoint")})'
-        if isinstance(found.get('pretrained'), str):  # the older way, which MMSegmentation's configs still take
-            removed, found['pretrained'] = found['pretrained'], None
-            yield f'{path}.pretrained ({removed})'
+            node['init_cfg'] = None
+            yield f'{key}.init_cfg ({init.get("checkpoint")})'
+        if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
+            checkpoint, node['pretrained'] = node['pretrained'], None
+            yield f'{key}.pretrained ({checkpoint})'
 
 
 __all__ = ['GENERATORS', 'strip_pretrained', 'use_generated_data']

@@ -1,34 +1,33 @@
-"""MMPose: noise images with random keypoints, encoded by the config's own codec."""
+"""Generated data for MMPose: noise images with random keypoints, encoded by the codec of the config."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from torch.utils.data import Dataset
 
 from ..config.loading import walk
 from ..config.pose_checks import pose_metainfo
 from ..errors import ConfigError
 from ..registry import DATASETS
+from .items import RepeatedItems
 
 
 @DATASETS.register_module()
-class GeneratedPose(Dataset):
-    """One person per noise image, the same few images as often as ``length`` asks.
+class GeneratedPose(RepeatedItems):
+    """Noise images with one person each.
 
-    Keypoints lie in the network's input already, so that only the last steps of a training pipeline run: those that
-    make the targets, whatever the head predicts (SimCC, heatmaps, coordinates), and pack them.
+    The keypoints are drawn in the coordinates of the network's input. Of the training pipeline only the last steps run:
+    they make the targets of the head (SimCC, heatmaps or coordinates) and pack them.
 
     Args:
         pipeline: The steps from ``GenerateTarget`` on.
-        metainfo: What the real data set says of its keypoints.
+        metainfo: Keypoint metadata of the real data set.
         size: Width and height of the network's input in pixels.
-        images: Number of different images.
-        length: Number of items; schedules by epoch and warm-ups need a data set of ordinary length.
+        num_items: Number of different images.
+        length: Number of items of the data set.
     """
 
     def __init__(
@@ -36,28 +35,31 @@ class GeneratedPose(Dataset):
         pipeline: Sequence[dict[str, Any]],
         metainfo: dict[str, Any],
         size: tuple[int, int],
-        images: int = 8,
+        num_items: int = 8,
         length: int = 2000,
     ) -> None:
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
         from mmpose.registry import TRANSFORMS
 
-        self.length = length
-        self.metainfo = parse_pose_metainfo(dict(metainfo))
+        parsed = parse_pose_metainfo(dict(metainfo))
         steps = [TRANSFORMS.build(dict(step)) for step in pipeline]
         generator = np.random.default_rng(0)
-        self.items = []
-        for index in range(images):
-            results: Any = self._person(index, (int(size[0]), int(size[1])), generator)
+        items = []
+        for index in range(num_items):
+            results: Any = self._person(index, parsed, (int(size[0]), int(size[1])), generator)
             for step in steps:
                 results = step(results)
-            self.items.append(results)
+            items.append(results)
+        super().__init__(items, length, parsed)
 
-    def _person(self, index: int, size: tuple[int, int], generator: np.random.Generator) -> dict[str, Any]:
+    @staticmethod
+    def _person(
+        index: int, metainfo: dict[str, Any], size: tuple[int, int], generator: np.random.Generator
+    ) -> dict[str, Any]:
         width, height = size
-        count = self.metainfo['num_keypoints']
+        count = metainfo['num_keypoints']
         keypoints = generator.uniform(0.1, 0.9, (1, count, 2)) * size
-        whole, centre = np.array([size], np.float32), np.array([[width / 2, height / 2]], np.float32)
+        scale, centre = np.array([size], np.float32), np.array([[width / 2, height / 2]], np.float32)
         return {
             'img': generator.integers(0, 256, (height, width, 3), dtype=np.uint8),
             'img_id': index,
@@ -68,37 +70,30 @@ class GeneratedPose(Dataset):
             'img_shape': (height, width),
             'input_size': size,
             'input_center': centre[0],
-            'input_scale': whole[0],
+            'input_scale': scale[0],
             'bbox': np.array([[0, 0, width, height]], np.float32),
             'bbox_score': np.ones(1, np.float32),
             'bbox_center': centre,
-            'bbox_scale': whole,
+            'bbox_scale': scale,
             'area': np.array([width * height], np.float32),
             'keypoints': keypoints.astype(np.float32),
             'keypoints_visible': (generator.random((1, count)) < 7 / 8).astype(np.float32),
-            'dataset_keypoint_weights': self.metainfo['dataset_keypoint_weights'],
-            'flip_indices': self.metainfo['flip_indices'],
+            'dataset_keypoint_weights': metainfo['dataset_keypoint_weights'],
+            'flip_indices': metainfo['flip_indices'],
         }
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Any:
-        # The preprocessor changes samples in place, and their own clone() shares the tensors.
-        return copy.deepcopy(self.items[index % len(self.items)])
 
 
 def target_steps(config: Config) -> list[dict[str, Any]]:
     """Return the steps of the training pipeline from ``GenerateTarget`` on.
 
     Raises:
-        ConfigError: If there is none, as for poses lifted from other poses.
+        ConfigError: If the pipeline has no ``GenerateTarget``, as for the lifting of 2-D poses to 3-D.
     """
     for _, node in walk(config.train_dataloader.dataset):
         steps = list(node.get('pipeline') or [])
-        for place, step in enumerate(steps):
+        for position, step in enumerate(steps):
             if str(step.get('type')).endswith('GenerateTarget'):
-                return steps[place:]
+                return steps[position:]
     raise ConfigError(
         "--generated: train_dataloader.dataset has no pipeline with a 'GenerateTarget', whose codec would make the "
         'targets, so a data set is needed'
@@ -106,7 +101,13 @@ def target_steps(config: Config) -> list[dict[str, Any]]:
 
 
 def input_size(steps: Sequence[dict[str, Any]]) -> tuple[int, int]:
-    """Return width and height that the codec works for.
+    """Return the input size (width, height) of the codec.
+
+    Args:
+        steps: Steps of the training pipeline.
+
+    Raises:
+        ConfigError: If the codec has no ``input_size``.
 
     >>> input_size([{'type': 'GenerateTarget', 'encoder': [{'input_size': (192, 256)}]}])
     (192, 256)
@@ -118,25 +119,25 @@ def input_size(steps: Sequence[dict[str, Any]]) -> tuple[int, int]:
     raise ConfigError('--generated: the codec of the training pipeline has no input_size, so a data set is needed')
 
 
-def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
+def generated_dataset(config: Config) -> dict[str, Any]:
     """Return the config of a data set that suits a pose estimator.
 
     Args:
         config: The pose estimator's whole config.
-        batch_size: Images per batch.
+
+    Raises:
+        ConfigError: If the config has no keypoint metadata, no ``GenerateTarget`` or no ``input_size``.
     """
     steps = target_steps(config)
     metainfo = pose_metainfo(config)
     if metainfo is None:
-        kind = config.train_dataloader.dataset.type
+        dataset_type = config.train_dataloader.dataset.type
         raise ConfigError(
-            f"--generated: train_dataloader.dataset.metainfo is missing, and '{kind}' has none of its own"
+            f"--generated: train_dataloader.dataset.metainfo is missing, and '{dataset_type}' has no METAINFO"
         )
     return dict(
         type='kd_plugins.GeneratedPose',
         pipeline=steps,
         metainfo=metainfo,
         size=input_size(steps),
-        images=4 * batch_size,
-        length=1000 * batch_size,
     )

@@ -1,4 +1,4 @@
-"""Volumetric segmentation: noise volumes with one bright ball per structure."""
+"""Generated data for volumetric segmentation: noise volumes with one bright ball per structure."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
-from torch.utils.data import Dataset
 
-from ..config.data_checks import dataset_classes
 from ..errors import ConfigError
 from ..registry import DATASETS
 from ..structures import VolumeDataSample
+from .items import RepeatedItems, class_names
 
 
 @DATASETS.register_module()
-class GeneratedVolumes(Dataset):
-    """The same few volumes, as often as ``length`` asks.
+class GeneratedVolumes(RepeatedItems):
+    """Noise volumes with one bright ball per structure.
 
     Args:
-        classes: Class names, as the real data would have them, the background first.
-        size: Shape of the volumes.
+        classes: Class names, the background first.
+        size: Shape of the volumes in voxels.
         channels: Number of channels.
-        volumes: Number of different volumes.
-        length: Number of items; schedules by epoch and warm-ups need a data set of ordinary length.
+        num_items: Number of different volumes.
+        length: Number of items of the data set.
     """
 
     def __init__(
@@ -34,37 +33,32 @@ class GeneratedVolumes(Dataset):
         classes: Sequence[str],
         size: Sequence[int] = (32, 32, 32),
         channels: int = 1,
-        volumes: int = 8,
+        num_items: int = 8,
         length: int = 2000,
     ) -> None:
-        self.metainfo = {'classes': tuple(classes)}
-        self.length = length
-        self.items = [self._volume(index, tuple(size), channels) for index in range(volumes)]
+        items = [self._volume(index, len(classes), tuple(size), channels) for index in range(num_items)]
+        super().__init__(items, length, {'classes': tuple(classes)})
 
-    def _volume(self, index: int, size: tuple[int, ...], channels: int) -> tuple[torch.Tensor, VolumeDataSample]:
+    @staticmethod
+    def _volume(index: int, num_classes: int, size: tuple[int, ...], channels: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(index)
         labels = torch.zeros(1, *size, dtype=torch.long)
         axes = torch.meshgrid(*[torch.arange(side) for side in size], indexing='ij')
         radius = max(min(size) // 4, 1)
-        for structure in range(1, len(self.metainfo['classes'])):
+        for structure in range(1, num_classes):
             centre = [int(torch.randint(side, (1,), generator=generator)) for side in size]
             distance = torch.stack([(axis - middle) ** 2 for axis, middle in zip(axes, centre)]).sum(0)
             labels[0, distance <= radius**2] = structure
         image = torch.randn(channels, *size, generator=generator) + labels
         sample = VolumeDataSample(metainfo=dict(img_path=f'generated_{index}.nii.gz', affine=np.eye(4)))
         sample.gt_sem_seg = BaseDataElement(metainfo=dict(affine=np.eye(4)), data=labels)
-        return image, sample
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        image, sample = self.items[index % len(self.items)]
-        return {'inputs': image.clone(), 'data_samples': sample.clone()}
+        return {'inputs': image, 'data_samples': sample}
 
 
 def patch_size(config: Config) -> tuple[int, ...]:
-    """Return the shape of a patch that suits the model: the inferer's, the network's ``img_size``, else 32 voxels.
+    """Return the shape of a patch that suits the model, in voxels.
+
+    It is the ``roi_size`` of the inferer, or else the ``img_size`` of the network, or else 32 voxels per axis.
 
     >>> patch_size(Config(dict(model=dict(network=dict(spatial_dims=2), inferer=dict(roi_size=64)))))
     (64, 64)
@@ -74,15 +68,14 @@ def patch_size(config: Config) -> tuple[int, ...]:
     return (size,) * network.get('spatial_dims', 3) if isinstance(size, int) else tuple(size)
 
 
-def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
+def generated_dataset(config: Config) -> dict[str, Any]:
     """Return the config of a data set that suits a volumetric segmentor.
 
     Args:
         config: The segmentor's whole config.
-        batch_size: Volumes per batch.
 
     Raises:
-        ConfigError: If the model is another one.
+        ConfigError: If the model is not a ``VolumetricSegmentor``.
     """
     if config.model.get('type') != 'kd_plugins.VolumetricSegmentor':
         raise ConfigError(
@@ -90,12 +83,9 @@ def generated_dataset(config: Config, batch_size: int) -> dict[str, Any]:
             "'kd_plugins.VolumetricSegmentor', or a model of MMDetection with its default_scope"
         )
     network = config.model.network
-    count = network.get('out_channels', 2)
     return dict(
         type='kd_plugins.GeneratedVolumes',
-        classes=dataset_classes(config) or tuple(f'class_{index}' for index in range(count)),
+        classes=class_names(config, network.get('out_channels', 2)),
         size=patch_size(config),
         channels=network.get('in_channels', 1),
-        volumes=4 * batch_size,
-        length=1000 * batch_size,
     )

@@ -28,7 +28,7 @@ def small_config(name: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> 
     monkeypatch.chdir(ROOT)  # the teacher's config is named from there
     config = load_config(f'configs/local_graph/{name}.py')
     use_generated_data(config)
-    config.train_dataloader.dataset.points = 900
+    config.train_dataloader.dataset.num_points = 900
     if 'distill' in config.default_hooks:
         changes = {'default_hooks.distill.teacher.checkpoint': None, **changes}
     config.merge_from_dict(changes)

@@ -1,4 +1,4 @@
-"""Generated point clouds: boxes that hold points, and what a config says of its data."""
+"""Generated point clouds: boxes that contain points, and settings that come from the config."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mmengine.config import Config
 from kd_plugins.config.gpu_only import needs_gpu
 from kd_plugins.errors import ConfigError
 from kd_plugins.testing import use_generated_data
+from kd_plugins.utils.device import has_accelerator
 
 RANGE = [0, -40, -3, 70.4, 40, 1]
 
@@ -23,22 +24,22 @@ def lidar_config(**model: object) -> Config:
     return Config(dict(default_scope='mmdet3d', model=dict(model), train_dataloader=dict(dataset=dataset)))
 
 
-def test_a_config_says_what_its_clouds_are_like() -> None:
+def test_clouds_follow_the_config() -> None:
     config = lidar_config(type='VoxelNet', bbox_head=dict(bbox_coder=dict(code_size=9)))
     use_generated_data(config, batch_size=3)
     dataset = config.train_dataloader.dataset
     assert dataset.point_cloud_range == RANGE and list(dataset.classes) == ['Car', 'Tram']
-    assert (dataset.points, dataset.point_dim, dataset.box_dim) == (1200, 4, 9)
+    assert (dataset.num_points, dataset.point_dim, dataset.box_dim) == (1200, 4, 9)
     other = lidar_config(data_preprocessor=dict(voxel_layer=dict(point_cloud_range=[-1, -1, -1, 1, 1, 1])))
     use_generated_data(other)
     assert other.train_dataloader.dataset.point_cloud_range == [-1, -1, -1, 1, 1, 1]
 
 
-def test_clouds_lie_in_the_range_and_boxes_hold_points() -> None:
+def test_clouds_lie_in_the_range_and_boxes_contain_points() -> None:
     structures = pytest.importorskip('mmdet3d.structures')
     from kd_plugins.testing.lidar import GeneratedLidar
 
-    data = GeneratedLidar(('Pedestrian', 'Cyclist', 'Car'), RANGE, points=1200, clouds=3, length=7)
+    data = GeneratedLidar(('Pedestrian', 'Cyclist', 'Car'), RANGE, num_points=1200, num_items=3, length=7)
     assert len(data) == 7
     for index in range(3):
         item = data[index]
@@ -57,14 +58,14 @@ def test_clouds_lie_in_the_range_and_boxes_hold_points() -> None:
             inside &= (points[:, 2] >= z - 1e-3) & (points[:, 2] <= z + height + 1e-3)
             assert inside.sum() >= 1200 // 3 // 6
     first = data[0]['inputs']['points']
-    first.zero_()  # an encoder that writes into its input
+    first.zero_()  # as an encoder that writes into its input
     assert data[0]['inputs']['points'].abs().sum() > 0
-    nine = GeneratedLidar(('Car',), RANGE, box_dim=9)[0]['data_samples'].gt_instances_3d.bboxes_3d
-    assert nine.tensor.shape == (2, 9)
+    with_velocity = GeneratedLidar(('Car',), RANGE, box_dim=9)[0]['data_samples'].gt_instances_3d.bboxes_3d
+    assert with_velocity.tensor.shape == (2, 9)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_what_needs_a_gpu_is_said() -> None:
+@pytest.mark.skipif(has_accelerator(), reason='this machine has an accelerator')
+def test_models_that_need_a_gpu_are_refused() -> None:
     sparse = lidar_config(type='VoxelNet', middle_encoder=dict(type='mmdet3d.SparseEncoder'))
     sentence = 'model.middle_encoder is SparseEncoder, whose sparse convolution needs a GPU, and there is none'
     assert needs_gpu(sparse) == sentence
@@ -74,7 +75,7 @@ def test_what_needs_a_gpu_is_said() -> None:
     assert needs_gpu(lidar_config(type='VoxelNet')) == ''
 
 
-def test_detectors_on_images_have_no_range() -> None:
+def test_detectors_on_images_are_refused() -> None:
     config = Config(dict(default_scope='mmdet3d', model=dict(type='FCOSMono3D'), train_dataloader=dict(dataset={})))
     with pytest.raises(ConfigError, match='neither model nor train_dataloader has a point_cloud_range'):
         use_generated_data(config)

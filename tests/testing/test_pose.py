@@ -1,4 +1,4 @@
-"""Generated persons carry the targets that a config's own codec makes."""
+"""Generated persons have the targets that the codec of the config makes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def generated(name: str) -> tuple[Config, Any]:
 
 
 def decoded(codec: Any, sample: Any) -> np.ndarray:
-    """Let the codec read the keypoints back from the targets."""
+    """Return the keypoints that the codec decodes from the targets."""
     labels, fields = sample.gt_instance_labels, sample.get('gt_fields')
     if 'keypoint_x_labels' in labels:
         return codec.decode(labels.keypoint_x_labels.numpy(), labels.keypoint_y_labels.numpy())[0]
@@ -55,7 +55,7 @@ def decoded(codec: Any, sample: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize(('path', 'count', 'size'), CASES.values(), ids=CASES)
-def test_the_codec_reads_the_keypoints_back_from_the_targets(path, count, size):
+def test_the_codec_decodes_the_keypoints_from_the_targets(path, count, size):
     config, dataset = generated(path)
     codec = KEYPOINT_CODECS.build(config.codec)
     assert dataset.metainfo['num_keypoints'] == count
@@ -63,10 +63,10 @@ def test_the_codec_reads_the_keypoints_back_from_the_targets(path, count, size):
         sample = item['data_samples']
         assert tuple(item['inputs'].shape) == (3, size[1], size[0]) and item['inputs'].dtype == torch.uint8
         visible = sample.gt_instances.keypoints_visible > 0
-        wanted = sample.gt_instances.keypoints[visible]
-        assert wanted.shape[0] > count / 2
-        # A heatmap's peak is known to a quarter of its pixels of four.
-        np.testing.assert_allclose(decoded(codec, sample)[visible], wanted, atol=2)
+        keypoints = sample.gt_instances.keypoints[visible]
+        assert keypoints.shape[0] > count / 2
+        # A heatmap pixel covers 4 x 4 pixels of the image, so a peak is known to about 2 pixels.
+        np.testing.assert_allclose(decoded(codec, sample)[visible], keypoints, atol=2)
         np.testing.assert_array_equal(sample.gt_instance_labels.keypoint_weights.numpy() > 0, visible)
 
 
@@ -91,13 +91,13 @@ def test_items_repeat_and_are_not_shared():
     assert not torch.equal(dataset[0]['inputs'], dataset[1]['inputs'])
 
 
-def test_a_pipeline_without_targets_is_a_sentence():
+def test_a_pipeline_without_targets_is_refused():
     config = read_config(CASES['simcc'][0])
     config.train_dataloader.dataset.pipeline = config.val_dataloader.dataset.pipeline
     with pytest.raises(ConfigError, match="no pipeline with a 'GenerateTarget'"):
         use_generated_data(config)
 
 
-def test_a_scope_without_a_generator_is_a_sentence():
+def test_a_scope_without_a_generator_is_refused():
     with pytest.raises(ConfigError, match="default_scope is 'mmpretrain'; data is generated for 'mmdet'"):
         use_generated_data(Config(dict(default_scope='mmpretrain')))

@@ -1,4 +1,4 @@
-"""Generated images for MMSegmentation, and what is stripped from its configs."""
+"""Generated images for MMSegmentation, and pretrained weights in the form of its configs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kd_plugins.testing import strip_pretrained, use_generated_data
 from kd_plugins.testing.segmentation import IGNORED, GeneratedSegmentation
 
 
-def config(**changes: Any) -> Config:
+def make_config(**changes: Any) -> Config:
     model = dict(
         type='EncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3, size=(512, 1024)),
@@ -25,7 +25,7 @@ def config(**changes: Any) -> Config:
 
 
 def test_items() -> None:
-    dataset = GeneratedSegmentation(('a', 'b', 'c'), size=(64, 96), channels=4, images=3, length=10)
+    dataset = GeneratedSegmentation(('a', 'b', 'c'), size=(64, 96), channels=4, num_items=3, length=10)
     assert len(dataset) == 10
     for index in range(4):
         item = dataset[index]
@@ -37,18 +37,18 @@ def test_items() -> None:
     assert dataset[0]['data_samples'].gt_sem_seg.data.any()
 
 
-def test_of_a_config() -> None:
-    found = config()
-    use_generated_data(found)
-    dataset = found.train_dataloader.dataset
-    assert len(dataset.classes) == 19 and found.model.data_preprocessor.size == dataset['size'] == (128, 128)
+def test_images_follow_the_config() -> None:
+    config = make_config()
+    use_generated_data(config)
+    dataset = config.train_dataloader.dataset
+    assert len(dataset.classes) == 19 and config.model.data_preprocessor.size == dataset['size'] == (128, 128)
     divisor = dict(type='SegDataPreProcessor', mean=[0.0], std=[1.0], size_divisor=32)
-    found = config(data_preprocessor=divisor)
-    use_generated_data(found)
-    assert found.train_dataloader.dataset.channels == 1 and found.model.data_preprocessor.get('size') is None
+    config = make_config(data_preprocessor=divisor)
+    use_generated_data(config)
+    assert config.train_dataloader.dataset.channels == 1 and config.model.data_preprocessor.get('size') is None
 
 
-def test_pretrained_of_the_older_kind() -> None:
-    found = config(pretrained='open-mmlab://resnet50_v1c', backbone=dict(pretrained=None))
-    assert list(strip_pretrained(found.model)) == ['.pretrained (open-mmlab://resnet50_v1c)']
-    assert found.model.pretrained is None
+def test_pretrained_of_the_older_form_is_removed() -> None:
+    config = make_config(pretrained='open-mmlab://resnet50_v1c', backbone=dict(pretrained=None))
+    assert list(strip_pretrained(config.model)) == ['model.pretrained (open-mmlab://resnet50_v1c)']
+    assert config.model.pretrained is None

@@ -1,4 +1,4 @@
-"""Generated volumes suit the config's network, and a wrong number of classes is found before any data is read."""
+"""Generated volumes suit the network of the config, and a wrong number of classes is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_another_model_is_refused() -> None:
         use_generated_data(Config(dict(default_scope='mmengine', model=dict(type='ToyModel'))))
 
 
-def test_the_networks_classes_must_be_those_of_the_data() -> None:
+def test_a_wrong_number_of_classes_is_refused() -> None:
     config = Config.fromfile(CONFIG)
     check_classes(config)
     config.model.network.out_channels = 2
