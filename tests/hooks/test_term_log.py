@@ -1,16 +1,18 @@
-"""What distillers watch besides their losses reaches the log."""
+"""Means of terms, monitors, and the sentences about them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.distillers import BaseDistiller
-from kd_plugins.hooks.term_log import read_monitors
+from kd_plugins.distillers import BaseDistiller, Batch
+from kd_plugins.distillers.collection import Term
+from kd_plugins.hooks.term_log import TermLog, image_names, non_finite, read_monitors
 
 
 class Watching(BaseDistiller):
@@ -41,3 +43,47 @@ def test_a_run_logs_how_many_points_count(tmp_path: Path) -> None:
         assert line['distill.graph/teacher_spread'] > 0.1 and line['distill.graph/student_spread'] > 0.1
     logged = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
     assert 'distill.graph: selected_points ' in logged
+
+
+def terms(*values: float, weight: float = 0.5) -> list[Term]:
+    return [Term('a', f'loss_{name}', torch.tensor(value), weight) for name, value in zip('xy', values)]
+
+
+def test_means_since_the_last_report() -> None:
+    log = TermLog()
+    log.add(terms(1.0, 4.0), torch.tensor(2.0))
+    log.add(terms(3.0, 8.0, weight=1.0), torch.tensor(6.0))
+    first, second = log.take()
+    assert (first.key, first.raw, first.weight) == ('distill.a.loss_x', 2.0, 1.0)
+    # 0.5 x 1 and 1 x 3; the task loss is 4 on average.
+    assert (first.weighted, first.ratio) == (1.75, 0.4375)
+    assert (second.raw, second.weighted) == (6.0, 5.0)
+    assert log.take() == []
+    log.add(terms(5.0), torch.tensor(1.0))
+    assert [report.raw for report in log.take()] == [5.0]
+
+
+def test_a_task_without_loss_has_the_ratio_0() -> None:
+    log = TermLog()
+    log.add(terms(1.0), torch.tensor(0.0))
+    assert log.take()[0].ratio == 0.0
+
+
+def test_the_log_keeps_no_graph() -> None:
+    leaf = torch.tensor(1.0, requires_grad=True)
+    log = TermLog()
+    log.add([Term('a', 'loss', leaf * 2, 1.0)], leaf * 3)
+    assert not any(value.requires_grad for value in log._sums)
+
+
+def test_terms_that_are_not_finite() -> None:
+    assert non_finite([]) == [] and non_finite(terms(1.0, 2.0)) == []
+    assert [term.name for term in non_finite(terms(float('nan'), 2.0))] == ['loss_x']
+    assert [term.name for term in non_finite(terms(float('-inf'), float('inf')))] == ['loss_x', 'loss_y']
+
+
+def test_names_of_images() -> None:
+    samples = [SimpleNamespace(metainfo={'img_path': 'a.png', 'img_id': 1}), SimpleNamespace(metainfo={'img_id': 2}), 3]
+    assert image_names(Batch(None, samples)) == 'a.png, 2, ?'
+    assert image_names(Batch(None, samples), limit=1) == 'a.png and 2 more'
+    assert image_names(Batch(None, None)) == 'unknown images'

@@ -1,0 +1,166 @@
+"""DistillHook in short runs: its parts, its weights, its checkpoints and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import MODEL_WRAPPERS
+from torch import nn
+
+from kd_plugins.checkpoints import ATOMIC_BACKEND
+from kd_plugins.errors import ConfigError, NonFiniteLossError
+from kd_plugins.hooks import DistillHook, EpochSeedHook
+from kd_plugins.hooks.observer import StepReport
+from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, TinyStudent, losses_of, make_runner
+
+KEY = 'distill.gap.loss_gap'
+
+
+def hook(distiller: dict[str, Any] = ADAPTED, teacher: dict[str, Any] | None = EMA, **options: Any) -> DistillHook:
+    return DistillHook({'gap': distiller}, teacher, **options)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        ({'distillers': [GAP]}, 'default_hooks.distill.distillers is list; give a dict of name to config'),
+        ({'distillers': {'a.b': GAP}}, "the name 'a.b' contains a dot; use 'a_b'"),
+        (
+            {'distillers': {'a': {**GAP, 'source': 'teacher'}}},
+            "distillers.a.source is 'teacher', but default_hooks.distill.teacher is None",
+        ),
+        ({'distillers': {'a': {'weight': 1.0}}}, "distillers.a is .*; give a dict with 'type'"),
+        ({'distillers': {'a': {**GAP, 'weight': -1.0}}}, "distillers.a.weight: 'Constant.value' is -1.0"),
+        ({'distillers': {}, 'teacher': {**EMA, 'momentum': 2}}, 'teacher.momentum is 2'),
+        ({'distillers': {}, 'teacher': GAP}, "teacher.type is 'kd_plugins.TinyGap', which is not a BaseTeacher"),
+        ({'distillers': {}, 'restart': ['head']}, 'default_hooks.distill.restart is .*; give a dict'),
+        ({'distillers': {}, 'task_weight': -1.0}, 'default_hooks.distill.task_weight is -1.0'),
+    ],
+)
+def test_sentences(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        DistillHook(**arguments)
+
+
+def test_none_switches_a_distiller_off() -> None:
+    parts = DistillHook({'a': GAP, 'b': None}, EMA).distillers
+    assert list(parts) == ['a'] and parts['a'].key == 'distillers.a'
+
+
+def test_a_run_attaches_and_detaches(tmp_path: Path) -> None:
+    class Watch(Hook):
+        def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+            hooks.append(len(runner.model._forward_hooks))
+            groups.append(len(runner.optim_wrapper.optimizer.param_groups))
+
+    hooks: list[int] = []
+    groups: list[int] = []
+    distill = hook()
+    runner = make_runner(tmp_path / 'run', [distill, Watch()], epochs=1)
+    runner.train()
+    assert hooks == [1] * 4 and groups == [1, 2, 2, 2], 'the adapter exists after the first batch'
+    assert not runner.model._forward_hooks and len(runner.optim_wrapper.optimizer.param_groups) == 1
+    assert distill.session is None and distill.group is None
+
+
+def test_weights_follow_their_schedules(tmp_path: Path) -> None:
+    schedule = {'type': 'kd_plugins.LinearWarmup', 'value': 1.0, 'end': 4}
+    reports: list[StepReport] = []
+    distill = hook({**GAP, 'weight': schedule})
+    distill.subscribe(reports.append)
+    losses = losses_of(tmp_path / 'run', [distill], epochs=2)
+    weights = [report.terms[0].weight for report in reports]
+    assert weights == sorted(weights) and weights[0] == 0.0 and weights[4:] == [1.0] * 4
+    for report, logged in zip(reports, losses):
+        assert logged[KEY] == pytest.approx(float(report.terms[0].raw) * report.terms[0].weight)
+
+
+def test_the_teacher_follows_after_each_iteration_and_epoch(tmp_path: Path) -> None:
+    distill = hook()
+    losses_of(tmp_path / 'run', [distill], epochs=1)
+    assert distill.teacher.updates == 4
+    snapshot = hook(teacher={'type': 'kd_plugins.SnapshotTeacher'})
+    losses_of(tmp_path / 'snapshot', [snapshot], epochs=2)
+    assert snapshot.teacher.finished == 2
+
+
+def test_checkpoints_hold_the_students_keys_and_what_a_resumed_run_needs(tmp_path: Path) -> None:
+    whole = losses_of(tmp_path / 'whole', [EpochSeedHook(), hook()], epochs=3)
+    checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)
+    assert checkpoint['state_dict'].keys() == TinyStudent().state_dict().keys()
+    assert checkpoint['distill'].keys() == {'teacher', 'distillers', 'optimizer'}
+    assert len(checkpoint['optimizer']['param_groups']) == 1 and checkpoint['distill']['optimizer']
+    losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], stop_at=6, epochs=3)
+    resumed = losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], epochs=3, resume=True)
+    assert resumed == whole[4:]
+
+
+def test_a_plain_run_goes_on_with_distillation(tmp_path: Path) -> None:
+    losses_of(tmp_path / 'run', [], epochs=1)
+    assert all(KEY in step for step in losses_of(tmp_path / 'run', [hook()], epochs=2, resume=True))
+
+
+def test_other_adapters_in_the_checkpoint_are_refused(tmp_path: Path) -> None:
+    losses_of(tmp_path / 'run', [hook()], epochs=1)
+    other = DistillHook({'renamed': ADAPTED}, EMA)
+    with pytest.raises(ConfigError, match='the resumed checkpoint holds other adapters'):
+        losses_of(tmp_path / 'run', [other], epochs=2, resume=True)
+
+
+def test_weights_without_an_optimizer_stay_plain(tmp_path: Path) -> None:
+    distill = hook()
+    runner = make_runner(tmp_path / 'run', [distill], default_hooks=dict(checkpoint=None))
+    checkpoint = {'state_dict': {}}
+    distill.before_save_checkpoint(runner, checkpoint)
+    assert checkpoint == {'state_dict': {}}
+
+
+@pytest.mark.parametrize(
+    ('settings', 'distill', 'expected'),
+    [
+        ({}, {}, {'backend': ATOMIC_BACKEND}),
+        ({}, {'atomic_checkpoints': False}, None),
+        ({'out_dir': 'petrel://bucket'}, {}, None),
+        ({'backend_args': {'backend': 'local'}}, {}, {'backend': 'local'}),
+    ],
+)
+def test_local_checkpoints_become_atomic(
+    tmp_path: Path, settings: dict[str, Any], distill: dict[str, Any], expected: Any
+) -> None:
+    saver = CheckpointHook(interval=1)
+    vars(saver).update(settings)
+    runner = make_runner(tmp_path / 'run', [hook(**distill), saver], default_hooks=dict(checkpoint=None))
+    for one in runner.hooks:
+        if isinstance(one, DistillHook):
+            one.before_run(runner)
+    assert saver.backend_args == expected
+
+
+def test_a_term_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    distill = hook({**GAP, 'factor': float('inf')})
+    with pytest.raises(NonFiniteLossError, match=rf"'{KEY}' became (nan|inf) at iteration 1 on the images"):
+        losses_of(tmp_path / 'run', [distill])
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_classes_of_the_teacher_must_be_those_of_the_data(tmp_path: Path) -> None:
+    distill = hook()
+    distill.teacher.classes = ('right', 'left')
+    with pytest.raises(ConfigError, match=r"2 classes \('right', 'left'\) where train_dataloader"):
+        losses_of(tmp_path / 'run', [distill])
+
+
+def test_a_wrapper_without_a_module_is_refused(tmp_path: Path) -> None:
+    @MODEL_WRAPPERS.register_module(force=True)
+    class Sharded(nn.Module):
+        pass
+
+    distill = hook()
+    runner = make_runner(tmp_path / 'run', [distill])
+    runner.model = Sharded()
+    with pytest.raises(ConfigError, match="model_wrapper_cfg.type is 'Sharded'.*nearest: 'MMDistributedDataParallel'"):
+        distill.before_train(runner)
