@@ -58,6 +58,10 @@ SHOW = Group(
 )
 DATA = Group(
     {
+        'bccd': Command('data', 'fetch blood-cell micrographs with boxes', ('bccd',)),
+        'lspet': Command('data', 'fetch photographs of athletes with joints', ('lspet',)),
+        'isbi': Command('data', 'fetch electron-microscopy slices with membrane masks', ('isbi',)),
+        'hippocampus': Command('data', 'fetch magnetic-resonance volumes with labels', ('hippocampus',)),
         'digits': Command('make_digits', 'make handwritten digits with COCO annotations'),
         'lidar-scenes': Command('make_lidar_scenes', 'make LiDAR scenes by casting rays'),
     },
