@@ -1,1 +1,1 @@
-"""Checks of a batch, of gradients and of the environment."""
+"""Checks of one batch, of gradients and of the environment."""

@@ -1,4 +1,4 @@
-"""How the gradient of each distillation term lies to that of the task, module by module."""
+"""Compare the gradient of each distillation term with that of the task, module by module."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Parameters = Sequence[tuple[str, nn.Parameter]]
 
 @dataclass
 class Alignment:
-    """A term's gradient beside the task's, added up over batches and parameters.
+    """Norms and scalar product of the gradients of a term and of the task, summed over batches and parameters.
 
     Attributes:
         task: Squared norm of the task's gradient.
-        term: Squared norm of the term's.
-        dot: Their scalar product.
+        term: Squared norm of the term's gradient.
+        dot: Scalar product of both gradients.
 
-    >>> found = Alignment(task=4.0, term=1.0, dot=-1.0)
-    >>> found.size, found.cosine
+    >>> alignment = Alignment(task=4.0, term=1.0, dot=-1.0)
+    >>> alignment.size, alignment.cosine
     (0.5, -0.5)
     """
 
@@ -31,25 +31,25 @@ class Alignment:
 
     @property
     def size(self) -> float:
-        """Norm of the term's gradient as a multiple of the task's; NaN where the task has none."""
+        """Norm of the term's gradient divided by that of the task's; NaN where the task has no gradient."""
         return (self.term / self.task) ** 0.5 if self.task else float('nan')
 
     @property
     def cosine(self) -> float:
-        """Cosine between both; NaN where one of them vanishes."""
+        """Cosine of the angle between both gradients; NaN where one of them is 0."""
         return self.dot / (self.term**0.5 * self.task**0.5) if self.term and self.task else float('nan')
 
     def add(self, other: Alignment) -> None:
-        """Add another's sums."""
+        """Add the sums of another alignment."""
         self.task, self.term, self.dot = self.task + other.task, self.term + other.term, self.dot + other.dot
 
 
 Rows = dict[str, Alignment]
-"""From module to alignment, in the order of the network."""
+"""Module to alignment, in the order of the network."""
 
 
 def module_of(name: str, depth: int) -> str:
-    """Return the first ``depth`` parts of the path of the module that has a parameter.
+    """Return the path of the module that owns a parameter, cut to its first ``depth`` parts.
 
     >>> module_of('backbone.layer1.0.conv1.weight', 2), module_of('cls_token', 2)
     ('backbone.layer1', 'cls_token')
@@ -58,7 +58,7 @@ def module_of(name: str, depth: int) -> str:
 
 
 def gradients(value: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
-    """Return the gradient of a value on each parameter, None where it has none; the graph is kept."""
+    """Return the gradient of a value with respect to each parameter, ``None`` where there is none; keep the graph."""
     if not value.requires_grad:
         return [None] * len(parameters)
     return torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
@@ -70,42 +70,44 @@ def alignments(task: Tensor, terms: Mapping[str, Tensor], parameters: Parameters
     Args:
         task: The sum of the task losses, shape (), with its graph, which is kept.
         terms: Name to term, shape (), with its graph.
-        parameters: Names and parameters of the student that learn.
-        depth: Parts of a path that name a module.
+        parameters: Names and trainable parameters of the student.
+        depth: Number of parts of a path that name a module.
     """
-    learning = [param for _, param in parameters]
+    trainable = [param for _, param in parameters]
     modules = [module_of(name, depth) for name, _ in parameters]
-    base = gradients(task, learning)
-    squares = [_dot(theirs, theirs) for theirs in base]
-    found: dict[str, Rows] = {}
+    task_gradients = gradients(task, trainable)
+    squares = [_dot(gradient, gradient) for gradient in task_gradients]
+    result: dict[str, Rows] = {}
     for term, value in terms.items():
-        rows = found.setdefault(term, {})
-        for module, ours, theirs, square in zip(modules, gradients(value, learning), base, squares):
-            rows.setdefault(module, Alignment()).add(Alignment(square, _dot(ours, ours), _dot(ours, theirs)))
-    return found
+        rows = result.setdefault(term, {})
+        for module, of_term, of_task, square in zip(modules, gradients(value, trainable), task_gradients, squares):
+            rows.setdefault(module, Alignment()).add(Alignment(square, _dot(of_term, of_term), _dot(of_term, of_task)))
+    return result
 
 
 def total(rows: Iterable[Alignment]) -> Alignment:
-    """Return the alignment of several modules as one."""
-    found = Alignment()
+    """Return the sum of the alignments of several modules."""
+    result = Alignment()
     for row in rows:
-        found.add(row)
-    return found
+        result.add(row)
+    return result
 
 
 def conflict(rows: Rows, size: float = 1.0, cosine: float = 0.3) -> str | None:
-    """Return the module in which a term pulls hardest elsewhere than the task does, if there is one.
+    """Return the module with the strongest gradient conflict, or ``None``.
+
+    A term conflicts with the task where its gradient is large and does not point in the same direction.
 
     Args:
         rows: Module to alignment.
-        size: Least size relative to the task.
-        cosine: Greatest cosine.
+        size: Smallest relative size of a conflicting gradient.
+        cosine: Largest cosine of a conflicting gradient.
 
     >>> conflict({'stem': Alignment(1.0, 4.0, 0.1), 'head': Alignment(1.0, 9.0, 2.9)})
     'stem'
     """
-    pulls = {name: row.term for name, row in rows.items() if row.size >= size and row.cosine <= cosine}
-    return max(pulls, key=pulls.__getitem__) if pulls else None
+    conflicts = {name: row.term for name, row in rows.items() if row.size >= size and row.cosine <= cosine}
+    return max(conflicts, key=conflicts.__getitem__) if conflicts else None
 
 
 def _dot(a: Tensor | None, b: Tensor | None) -> float:

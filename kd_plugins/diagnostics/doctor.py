@@ -1,7 +1,7 @@
-"""What an environment holds, what each extra lacks, and the one command that fixes it.
+"""Diagnose an environment: installed packages, missing packages of each extra, and the command that installs them.
 
-Only the standard library is imported here, and everything else is tried in a process of its own: a broken package can
-neither stop the diagnosis nor crash it.
+This module imports the standard library alone and tries every other package in a separate process, so that a broken
+package cannot stop or crash the diagnosis.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ CORE = 'required'
 
 @dataclass(frozen=True)
 class Part:
-    """Something to import.
+    """One package that is imported for the diagnosis.
 
     Attributes:
         module: Import name.
-        distributions: Names under which it may be installed, upstream's first.
+        distributions: Names of the distributions that contain it, the upstream one first.
         group: ``'required'`` or the extra that needs it.
-        pip: What to give to ``pip install`` outside a checkout; by default the first distribution.
+        pip: Arguments of ``pip install`` outside a checkout; by default the first distribution.
     """
 
     module: str
@@ -38,17 +38,17 @@ class Part:
 
     @property
     def install(self) -> str:
-        """What ``pip install`` is given."""
+        """Arguments of ``pip install``."""
         return self.pip or self.distributions[0]
 
 
 def _plain(group: str, *names: str) -> list[Part]:
-    """Return parts; ``module=distribution`` where the names differ."""
+    """Return parts for names of modules, given as ``module=distribution`` where the names differ."""
     pairs = [name.partition('=')[::2] for name in names]
     return [Part(module, (distribution or module,), group) for module, distribution in pairs]
 
 
-# Everything that `--no-deps` installations leave out is listed, so that a gap is found here and not in a training run.
+# The list includes what `--no-deps` installations leave out, so that a gap shows here and not in a training run.
 PARTS: list[Part] = [
     *_plain(CORE, 'torch', 'numpy'),
     Part('cv2', ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python'), CORE),
@@ -75,9 +75,9 @@ PARTS: list[Part] = [
     *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling', 'transformers'),
 ]
 ALWAYS_INSTALLED = ('det', 'demo', 'docs', 'dev')
-"""Extras that ``make install`` brings without being asked."""
+"""Extras that ``make install`` always installs."""
 
-# Prints one JSON line before and one after each import: after a crash the last line names the culprit.
+# Prints one JSON line before and one after each import, so that after a crash the last line names the broken module.
 _PROBE = """
 import importlib, json, sys, warnings
 warnings.simplefilter('ignore')
@@ -89,8 +89,8 @@ for name in sys.argv[1:]:
         importlib.import_module(name)
         answer = [name, 'ok', '']
     except ModuleNotFoundError as error:
-        own = error.name and (name == error.name or name.startswith(error.name + '.'))
-        answer = [name, 'missing' if own else 'broken', '' if own else str(error)]
+        absent = error.name and (name == error.name or name.startswith(error.name + '.'))
+        answer = [name, 'missing' if absent else 'broken', '' if absent else str(error)]
     except BaseException as error:
         answer = [name, 'broken', type(error).__name__ + ': ' + str(error)]
     print(json.dumps(answer), file=out, flush=True)
@@ -107,7 +107,7 @@ torch.load(file, weights_only=True)
 
 @dataclass
 class Finding:
-    """The state of one part."""
+    """State, version and error of one part."""
 
     part: Part
     state: str
@@ -117,12 +117,12 @@ class Finding:
 
 @dataclass
 class Diagnosis:
-    """All that was found.
+    """State of a whole environment.
 
     Attributes:
         stack: ``'upstream'``, ``'onedl'``, ``'none'`` or ``'both'``.
         findings: One entry per part.
-        problems: What is broken, each with its fix, as (sentence, command).
+        problems: Pairs of a sentence on a problem and the command that fixes it.
     """
 
     stack: str
@@ -130,12 +130,12 @@ class Diagnosis:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def lacking(self, group: str) -> list[Finding]:
-        """Return what is missing or broken of one group."""
+        """Return the missing and the broken parts of one group."""
         return [finding for finding in self.findings if finding.part.group == group and finding.state != OK]
 
     @property
     def exit_status(self) -> int:
-        """1 where something that is needed, or installed, does not work."""
+        """1 where a required part is missing or an installed part is broken, else 0."""
         broken = any(finding.state == BROKEN for finding in self.findings)
         return int(bool(self.problems or broken or self.lacking(CORE)))
 
@@ -155,40 +155,40 @@ def installed(names: Iterable[str]) -> str:
 
 
 def _python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    # A GPU is not asked for, and a checkout is found from wherever this runs.
+    # The path of this process lets the other one find a checkout from any working folder.
     environ = {**os.environ, 'PYTHONPATH': os.pathsep.join(path for path in sys.path if path), 'MPLBACKEND': 'agg'}
     return subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, env=environ)
 
 
 def probe(modules: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Import modules in another process, which is started again behind one that crashes it.
+    """Import modules in another process; after a crash, start one for the remaining modules.
 
     Args:
         modules: Import names.
 
     Returns:
-        Name to state (``'ok'``, ``'missing'``, ``'broken'``) and, for a broken one, the error.
+        Name to state (``'ok'``, ``'missing'``, ``'broken'``) and to the error of a broken module.
 
     >>> probe(['json', 'no_such_module'])
     {'json': ('ok', ''), 'no_such_module': ('missing', '')}
     """
     answers: dict[str, tuple[str, str]] = {}
-    waiting = list(dict.fromkeys(modules))
-    while waiting:
-        output = _python(_PROBE, *waiting).stdout
+    remaining = list(dict.fromkeys(modules))
+    while remaining:
+        output = _python(_PROBE, *remaining).stdout
         for line in output.splitlines():
             name, state, detail = json.loads(line)
             answers[name] = (state, ' '.join(detail.split())[:200])
-        left = [name for name in waiting if name not in answers]
-        if len(left) == len(waiting):
-            answers.update((name, (BROKEN, 'Python did not start')) for name in left)
+        unanswered = [name for name in remaining if name not in answers]
+        if len(unanswered) == len(remaining):
+            answers.update((name, (BROKEN, 'Python did not start')) for name in unanswered)
             break
-        waiting = left
+        remaining = unanswered
     return answers
 
 
 def find_stack() -> str:
-    """Say which distributions of OpenMMLab are there."""
+    """Return which distributions of OpenMMLab are installed: upstream, its maintained fork, none or both."""
     upstream, fork = installed(['mmengine', 'mmengine-lite']), installed(['onedl-mmengine'])
     if upstream and fork:
         return 'both'
@@ -196,13 +196,13 @@ def find_stack() -> str:
 
 
 def checkout() -> Path | None:
-    """Return the root of the checkout that this file belongs to, if it does."""
+    """Return the root of the checkout that contains this file, or ``None`` in an installed package."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / 'Makefile').exists() and (root / 'tools/setup/install.py').exists() else None
 
 
 def fix_command(findings: Sequence[Finding], stack: str, root: Path | None) -> str:
-    """Return the one command that installs what is lacking.
+    """Return the command that installs missing and broken parts.
 
     Args:
         findings: Missing or broken parts.
@@ -214,8 +214,8 @@ def fix_command(findings: Sequence[Finding], stack: str, root: Path | None) -> s
         words = ['make', 'install']
         if stack == 'onedl':
             words.append('STACK=onedl')
-        inside = Path(sys.prefix) != Path(sys.base_prefix)
-        if inside and Path(sys.prefix) != root / '.venv':
+        in_environment = Path(sys.prefix) != Path(sys.base_prefix)
+        if in_environment and Path(sys.prefix) != root / '.venv':
             words.append(f'VENV={os.path.relpath(sys.prefix, root)}')
         if extras:
             words.append(f'EXTRAS="{" ".join(extras)}"')
@@ -230,22 +230,22 @@ def fix_command(findings: Sequence[Finding], stack: str, root: Path | None) -> s
 
 
 def diagnose(parts: Sequence[Part] = PARTS) -> Diagnosis:
-    """Look at the running interpreter's environment.
+    """Diagnose the environment of the running interpreter.
 
     Args:
-        parts: What to look for.
+        parts: The packages to import.
     """
-    # Absent distributions are not imported: a namespace folder of that name would count as installed.
-    there = {part.module: installed(part.distributions) for part in parts}
+    # Modules without an installed distribution are not imported: a namespace folder of that name would count as one.
+    versions = {part.module: installed(part.distributions) for part in parts}
     from_checkout = 'kd_plugins' if checkout() else ''
-    wanted = [part.module for part in parts if there[part.module] or part.module == from_checkout]
-    states = probe([*wanted, *(['torchvision'] if installed(['torchvision']) else [])])
+    modules = [part.module for part in parts if versions[part.module] or part.module == from_checkout]
+    states = probe([*modules, *(['torchvision'] if installed(['torchvision']) else [])])
     findings = []
     for part in parts:
         state, detail = states.get(part.module, (MISSING, ''))
-        if state == MISSING and there[part.module]:
+        if state == MISSING and versions[part.module]:
             state, detail = BROKEN, f'{part.module} is not in the installed {part.distributions[0]}'
-        findings.append(Finding(part, state, there[part.module], detail))
+        findings.append(Finding(part, state, versions[part.module], detail))
     diagnosis = Diagnosis(find_stack(), findings)
     _add_problems(diagnosis, states)
     return diagnosis
@@ -255,7 +255,7 @@ def _add_problems(diagnosis: Diagnosis, states: dict[str, tuple[str, str]]) -> N
     pip = f'{shlex.quote(sys.executable)} -m pip'
     ready = {finding.part.module for finding in diagnosis.findings if finding.state == OK}
     if states.get('torchvision', (OK, ''))[0] == BROKEN:
-        sentence = f'torchvision does not import beside torch {installed(["torch"])}, and nothing here needs it'
+        sentence = f'torchvision does not import with torch {installed(["torch"])}, and nothing here needs it'
         diagnosis.problems.append((sentence, f'{pip} uninstall -y torchvision'))
     if diagnosis.stack == 'both':
         sentence = 'mmengine and onedl-mmengine are installed together and overwrite each other'

@@ -1,4 +1,4 @@
-"""Gradients of distillation terms compared with those of the task, on a few batches of a run."""
+"""Compare the gradients of distillation terms with those of the task on a few batches of a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
     """Return term to module to alignment, each term at the largest weight of the run.
 
     Args:
-        runner: A runner that was built for this, with a DistillHook.
-        checkpoint: One to resume from, so that teacher and heads are those of then; None: the first step.
-        count: Number of batches to add up.
-        depth: Parts of a path that name a module.
+        runner: A runner that is used for nothing else, with a DistillHook.
+        checkpoint: Checkpoint to resume from, which also restores teacher and heads; ``None`` for the first step.
+        count: Number of batches to sum over.
+        depth: Number of parts of a path that name a module.
     """
     hook = distill_hook(runner)
     assert hook is not None
@@ -27,7 +27,7 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
     prepare_dry_run(hook, observer)
     if checkpoint is not None:
         runner._load_from, runner._resume = checkpoint, True
-    found: dict[str, Rows] = {}
+    result: dict[str, Rows] = {}
 
     def body() -> None:
         model = runner.model
@@ -42,7 +42,7 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
             terms = {term.key: peaks[term.distiller] * term.raw for term in observer.report.terms}
             for term, rows in alignments(torch.stack(list(task.values())).sum(), terms, parameters, depth).items():
                 for module, row in rows.items():
-                    found.setdefault(term, {}).setdefault(module, Alignment()).add(row)
+                    result.setdefault(term, {}).setdefault(module, Alignment()).add(row)
 
     drive(runner, body)
-    return found
+    return result

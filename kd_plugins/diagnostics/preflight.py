@@ -1,4 +1,4 @@
-"""Preflight: one training step in memory that reveals settings which would silently train nothing."""
+"""Preflight: run one training step in memory and report settings that would silently train nothing."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Preflight:
         task: Each task loss by name.
         task_gradient: Gradient norm of the sum of task losses.
         teacher: Rows about the teacher's weights.
-        problems: Sentences about settings that would silently train nothing, or break training.
-        remarks: Sentences worth knowing.
+        problems: Sentences about settings that train nothing or break the training.
+        remarks: Sentences about everything else that the user should know.
     """
 
     taps: list[tuple[str, str, str]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Preflight:
 
 
 def shapes_text(shapes: Sequence[tuple[int, ...]], limit: int = 6) -> str:
-    """Write shapes in one line.
+    """Return shapes as text in one line.
 
     >>> shapes_text([(2, 64, 16, 20), (2, 64, 8, 10)])
     '2x64x16x20, 2x64x8x10'
@@ -74,13 +74,21 @@ def shapes_text(shapes: Sequence[tuple[int, ...]], limit: int = 6) -> str:
 
 
 def gradient_norm(value: Tensor, parameters: list[nn.Parameter]) -> float:
-    """Return the norm of the gradient of ``value`` over all ``parameters``, 0 where it has no graph."""
+    """Return the norm of the gradient of ``value`` over all ``parameters``, or 0 where it has no graph."""
     norms = [gradient.float().norm() for gradient in gradients(value, parameters) if gradient is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
 def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int, samples: int = 2000) -> float:
-    """Return the largest weight that a distiller reaches in the run."""
+    """Return the largest weight that a distiller reaches in the run.
+
+    Args:
+        hook: The hook with the distiller.
+        name: Name of the distiller.
+        max_iters: Number of iterations of the run.
+        epoch_length: Number of iterations of an epoch.
+        samples: Number of iterations, at equal distances, at which the schedule is read.
+    """
     schedule = hook.distillers[name].schedule
     stride = max(max_iters // samples, 1)
     return max(
@@ -90,20 +98,27 @@ def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int,
 
 @torch.no_grad()
 def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bool:
-    """Change a teacher that is a copy of the student by a twentieth, so that it has something to teach.
+    """Add noise of 5 % to the weights of a teacher that is a copy of the student.
 
-    A fresh average of the student equals it, and every distance between the two then has the gradient 0.
+    At the first step an average of the student equals the student, so the gradient of every distance is 0.
+
+    Args:
+        hook: The hook with the teacher.
+        student: The student.
+        seed: Seed of the noise.
 
     Returns:
         Whether the teacher was a copy.
     """
     if hook.teacher is None:
         return False
-    theirs, mine = list(hook.teacher.model.parameters()), list(student.parameters())
-    if len(theirs) != len(mine) or not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(theirs, mine)):
+    weights, originals = list(hook.teacher.model.parameters()), list(student.parameters())
+    if len(weights) != len(originals):
+        return False
+    if not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(weights, originals)):
         return False
     generator = torch.Generator().manual_seed(seed)
-    for value in theirs:
+    for value in weights:
         noise = torch.randn(value.shape, generator=generator).to(value)
         scale = value.std() if value.numel() > 1 else value.abs().mean()
         value.add_(noise * (0.05 * scale + 1e-3))
@@ -111,7 +126,7 @@ def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bo
 
 
 def prepare_dry_run(hook: DistillHook, observer: StepObserver) -> None:
-    """Let an observer see steps of a run that is not trained to its end, also of a restart without ``load_from``."""
+    """Subscribe an observer of a few steps, and let a restart run without ``load_from``."""
     hook.subscribe(observer)
     if hook.restart is not None:
         hook.restart.needs_trained_model = False
@@ -143,7 +158,7 @@ def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tenso
         batch: A batch; it may be changed in place.
 
     Returns:
-        All losses, and those of the task among them, each of shape () with its graph.
+        All losses and, second, the task losses among them, each of shape () with its graph.
     """
     model = runner.model
     runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
@@ -164,17 +179,18 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
         result.teacher.append(('keys', f'{count} copied from the student or initialised, no checkpoint'))
         return
     result.teacher.append(('loaded', str(len(report.loaded))))
-    for label, found in (
+    for label, keys in (
         ('missing', report.missing),
         ('unexpected', report.unexpected),
         ('other shape', list(report.mismatched)),
     ):
-        shown = ', '.join(found[:3]) + (', ...' if len(found) > 3 else '')
-        result.teacher.append((label, f'{len(found)}' + (f': {shown}' if found else '')))
-    lacking = [*report.missing, *report.mismatched]
-    if lacking:
+        shown = ', '.join(keys[:3]) + (', ...' if len(keys) > 3 else '')
+        result.teacher.append((label, f'{len(keys)}' + (f': {shown}' if keys else '')))
+    not_loaded = [*report.missing, *report.mismatched]
+    if not_loaded:
         result.problems.append(
-            f"teacher.checkpoint: {len(lacking)} keys of the teacher stay at their random start (first: '{lacking[0]}')"
+            f'teacher.checkpoint: {len(not_loaded)} keys of the teacher stay at their random start '
+            f"(first: '{not_loaded[0]}')"
         )
 
 
@@ -183,9 +199,9 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
 
     Args:
         hook: The hook of the run.
-        report: What the hook reported of the step; ``None`` where no distiller ran.
-        runner: The runner, in its training loop.
-        result: Changed in place.
+        report: Report of the step; ``None`` where no distiller ran.
+        runner: The runner, inside its training loop.
+        result: The report; changed in place.
 
     Raises:
         ConfigError: If no distiller ran.
@@ -222,8 +238,8 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
             result.problems.append(f"'{name}' has a gradient that is not finite")
         elif hook.teacher is None and abs(value) <= ZERO_LOSS:
             result.remarks.append(
-                f"'{name}' is 0 on the first batch, because the layer that teaches and those that learn agree, as they "
-                'do where branches start at 0; watch it rise'
+                f"'{name}' is 0 on the first batch, because the teaching layer and the learning layers give the same "
+                'output, as branches do that start at 0; check that it rises'
             )
         elif gradient <= ZERO_GRADIENT:
             result.problems.append(
@@ -246,13 +262,13 @@ def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
 
 
 def inspect(runner: Any) -> Preflight:
-    """Run one training step in memory and report what happened in it.
+    """Run one training step in memory and return a report on it.
 
     Args:
-        runner: A runner that was built for this, with a temporary ``work_dir``.
+        runner: A runner that is used for nothing else, with a temporary ``work_dir``.
 
     Raises:
-        KDPluginsError: For what DistillHook refuses before the first step.
+        KDPluginsError: If DistillHook refuses the config.
     """
     result = Preflight()
     hook = distill_hook(runner)

@@ -1,4 +1,4 @@
-"""Peak memory of one training step, on CUDA from the allocator, on the CPU from the tensors that are alive."""
+"""Peak memory of one training step: from the allocator on CUDA, from the storages that are alive elsewhere."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from ..runner.steps import distill_hook
 
 
 class LiveBytes(TorchDispatchMode):
-    """Count the bytes of all storages that operators create inside it, and of those named at the start, while they
-    live.
+    """Count the bytes of all storages that are alive: those of given tensors and those that operators create inside.
 
-    What an operator's kernel allocates and frees inside itself (a convolution's workspace) is not seen, in either arm
-    of a comparison; the allocator's caching, which makes the resident set of a CPU process useless for this, does not
-    disturb it. Activations that autograd keeps count until the backward pass frees them.
+    Activations that autograd keeps count until the backward pass frees them. The caching of the allocator, which makes
+    the resident set of a CPU process useless for this purpose, has no influence. Memory that a kernel allocates and
+    frees inside one operator (the workspace of a convolution) is not counted.
 
     Args:
-        held: Tensors that exist before: weights, optimizer state, a teacher.
+        held: Tensors that exist before, such as weights, optimizer state and a teacher.
 
     >>> held = torch.zeros(4)
     >>> with LiveBytes([held]) as live:
@@ -59,7 +58,7 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run one operator and count what it returns."""
+        """Run one operator and count the tensors that it returns."""
         result = func(*args, **(kwargs or {}))
         for value in tree_iter(result):
             if isinstance(value, Tensor):
@@ -79,7 +78,7 @@ def _tensors(node: Any) -> Iterator[Tensor]:
 
 
 def held_tensors(runner: Any) -> list[Tensor]:
-    """Return what a run keeps between steps: weights, gradients, optimizer state, teacher and adapters."""
+    """Return the tensors that a run keeps between steps: weights, gradients, optimizer state, teacher and adapters."""
     modules = [runner.model]
     hook = distill_hook(runner)
     if hook is not None:
@@ -87,9 +86,9 @@ def held_tensors(runner: Any) -> list[Tensor]:
             modules.append(hook.session.distillers)
         if hook.teacher is not None:
             modules.append(hook.teacher.model)
-    found = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]
-    found += [value.grad for value in found if value.grad is not None]
-    return [*found, *_tensors(list(runner.optim_wrapper.optimizer.state.values()))]
+    held = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]
+    held += [tensor.grad for tensor in held if tensor.grad is not None]
+    return [*held, *_tensors(list(runner.optim_wrapper.optimizer.state.values()))]
 
 
 def storage_bytes(tensors: list[Tensor]) -> int:
@@ -103,9 +102,13 @@ def storage_bytes(tensors: list[Tensor]) -> int:
 
 
 def peak_bytes(runner: Any, step: Callable[[], Any]) -> int:
-    """Run one step and return the most bytes that this run's tensors took during it.
+    """Run one step and return the largest number of bytes that the tensors of this run took during it.
 
-    On CUDA the allocator's peak is taken, less what other runs in the process hold.
+    On CUDA this is the peak of the allocator minus the bytes that other runs in the process hold.
+
+    Args:
+        runner: The runner of the run.
+        step: Runs one step of it.
     """
     held = held_tensors(runner)
     if torch.cuda.is_available():

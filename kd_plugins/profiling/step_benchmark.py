@@ -1,4 +1,4 @@
-"""What the benchmarks of training steps have in common on their command line."""
+"""Command line shared by the benchmarks of training steps."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def add_step_options(parser: ArgumentParser, steps: int, warmup: int) -> None:
 
     Args:
         parser: The parser.
-        steps: Default of the measured steps of each run.
-        warmup: Default of those before.
+        steps: Default number of measured steps of each run.
+        warmup: Default number of steps before measuring.
     """
-    parser.add_argument('--steps', type=int, default=steps, help='measured steps of each')
-    parser.add_argument('--warmup', type=int, default=warmup, help='steps of each before measuring')
+    parser.add_argument('--steps', type=int, default=steps, help='measured steps of each run')
+    parser.add_argument('--warmup', type=int, default=warmup, help='steps of each run before measuring')
     parser.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
     parser.add_argument('--out', help='write the numbers to this JSON file')
     add_cfg_options(parser)
 
 
 def check_steps(args: Namespace) -> None:
-    """Refuse numbers of steps that measure nothing.
+    """Refuse a run without measured steps or without warm-up steps.
 
     Raises:
-        ConfigError: If there is no step to measure or none to warm up.
+        ConfigError: If ``--steps`` or ``--warmup`` is below 1.
     """
     if args.steps < 1 or args.warmup < 1:
         raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
@@ -44,12 +44,12 @@ def main(
     arguments: Sequence[str] | None = None,
     check: Callable[[Namespace], None] = check_steps,
 ) -> int:
-    """Read the arguments, measure, and write the numbers to ``--out``; return the exit status.
+    """Parse the arguments, run the benchmark, write its numbers to ``--out`` and return the exit status.
 
     Args:
-        parser: Its options include ``--out``, and what ``check`` reads.
-        run: Measures, prints, and returns what JSON can hold.
-        arguments: Of the command line; by default those that Python was started with.
+        parser: A parser with ``--out`` and the options that ``check`` reads.
+        run: Measures, prints a table and returns the numbers as values for JSON.
+        arguments: The command line; ``None`` for that of this process.
         check: Refuses arguments before anything is built.
     """
     args = parse(parser, arguments)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from mmengine.device import get_device
 
 
 def has_accelerator() -> bool:
-    """Return whether there is a device for mixed precision and NCCL-like backends."""
+    """Return whether this machine has a device for mixed precision and for communication between devices."""
     return get_device() not in ('cpu', 'mps')
+
+
+def synchronize() -> None:
+    """Wait until the device of a run has finished its work, before a clock is read."""
+    getattr(torch, get_device()).synchronize()

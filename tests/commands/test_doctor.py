@@ -47,7 +47,7 @@ def test_a_torchvision_that_breaks_at_import_is_named_with_its_fix(
     diagnosis = doctor.diagnose([])
     assert diagnosis.exit_status == 1
     ((sentence, command),) = diagnosis.problems
-    assert sentence.startswith('torchvision does not import beside torch') and '\n' not in sentence
+    assert sentence.startswith('torchvision does not import with torch') and '\n' not in sentence
     assert command.endswith('-m pip uninstall -y torchvision')
 
 

@@ -1,3 +1,5 @@
+"""Problems and remarks of preflight about one term."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from kd_plugins.schedules import Constant
 
 
 def inspect(value: float, teacher: Any) -> Preflight:
-    """Report one term that has no gradient on the student, beside a task loss of 1."""
+    """Report on one term without gradient on the student and a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
     hook = SimpleNamespace(teacher=teacher, distillers={'stages': SimpleNamespace(schedule=Constant(1.0))})
@@ -27,12 +29,12 @@ def inspect(value: float, teacher: Any) -> Preflight:
     return result
 
 
-def test_layers_that_agree_at_the_start_are_no_problem() -> None:
+def test_equal_layers_at_the_start_are_a_remark() -> None:
     result = inspect(0.0, teacher=None)
     assert not result.problems
     assert ['is 0 on the first batch' in remark for remark in result.remarks] == [True]
 
 
 @pytest.mark.parametrize(('value', 'teacher'), [(0.3, None), (0.3, 'a network'), (0.0, 'a network')])
-def test_a_term_that_teaches_nothing_is_a_problem(value: float, teacher: Any) -> None:
+def test_a_term_without_gradient_is_a_problem(value: float, teacher: Any) -> None:
     assert ['has no gradient on the student' in problem for problem in inspect(value, teacher).problems] == [True]
