@@ -15,7 +15,7 @@ from .fine_grained import FGLLoss, fine_grained_localization
 from .keypoint import KeypointKLLoss, keypoint_kl, mean_over_joints
 from .laplace import LaplaceKLLoss, laplace_kl, laplace_kl_loss
 from .level_kl import LevelKLLoss, level_kl, level_kl_sums, uncertainty_weighted
-from .localization import LocalizationLoss, edge_distribution_kl, localization_loss
+from .localization import LocalizationLoss, localization_loss
 from .logit import (
     QualityFocalKDLoss,
     SoftmaxKLLoss,
@@ -45,7 +45,6 @@ __all__ = [
     'class_masks',
     'decoupled_distillation',
     'dice_cross_entropy',
-    'edge_distribution_kl',
     'feature_cosine',
     'feature_loss',
     'feature_mse',

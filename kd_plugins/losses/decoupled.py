@@ -1,4 +1,4 @@
-"""Decoupled distillation of edge distributions: matched and other queries are averaged apart (arXiv 2410.13842)."""
+"""Decoupled distillation of edge distributions: separate averages of matched and other queries (arXiv 2410.13842)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from ..errors import ConfigError, check_known
 from ..ops.reduction import global_mean
 from ..registry import MODELS
-from .localization import edge_distribution_kl
+from ..utils.checks import check_choice, check_number
+from .logit import softmax_kl
 
 REDUCTIONS = ('means', 'sums')
 NORMALIZERS = ('world', 'rank')
@@ -34,7 +34,7 @@ def decoupled_distillation(
 ) -> Tensor:
     r"""Return the divergence of each student layer from the teacher, balanced between matched and other queries.
 
-    With :math:`D` from :func:`~kd_plugins.losses.edge_distribution_kl`, :math:`S_\pm = \sum w D` over the edges of
+    With :math:`D` from :func:`~kd_plugins.losses.softmax_kl`, :math:`S_\pm = \sum w D` over the edges of
     matched (+) and other (-) queries, and :math:`n_\pm` the numbers of these edges,
 
     .. math:: \frac{\sqrt{n_+} \, S_+ / n_+ + \sqrt{n_-} \, S_- / n_-}{\sqrt{n_+} + \sqrt{n_-}}
@@ -44,7 +44,7 @@ def decoupled_distillation(
     grows with the size of the batch. A group without queries contributes 0.
 
     With ``normalizer='world'`` the gradients averaged over ranks, as DDP does, equal those of one process that holds
-    the whole batch, and every rank must call this function; the release counts on each rank alone (``'rank'``).
+    the whole batch, and every rank must call this function. The release counts on each rank separately (``'rank'``).
 
     Args:
         student: Logits of S layers, shape (S, K, 4, N + 1).
@@ -52,10 +52,10 @@ def decoupled_distillation(
         weight: :math:`w` >= 0, shape (S, K), usually the IoU of matched queries and the highest class probability of
             the others; no gradient goes through it.
         matched: Booleans, shape (S, K) or (K,).
-        temperature: See :func:`~kd_plugins.losses.edge_distribution_kl`.
+        temperature: See :func:`~kd_plugins.losses.softmax_kl`.
         reduction: ``'means'`` or ``'sums'``.
-        counts: Replaces :math:`(n_+, n_-)` in the square roots; the means still take the function's own numbers. Only
-            the ratio matters; shape () or (S,) each. With ``normalizer='world'`` they are averaged over ranks.
+        counts: Replaces :math:`(n_+, n_-)` in the square roots, but not in the means; shape () or (S,) each. Only the
+            ratio matters. With ``normalizer='world'`` they are averaged over ranks.
         detach_teacher: Whether to stop the gradient to the teacher.
         normalizer: ``'world'`` or ``'rank'``.
 
@@ -63,16 +63,16 @@ def decoupled_distillation(
         Shape (S,), float32 (float64 for float64).
 
     Raises:
-        ConfigError: Where ``reduction`` or ``normalizer`` is not known.
+        ConfigError: If ``reduction`` or ``normalizer`` is not known.
 
     >>> student, teacher = torch.zeros(1, 2, 4, 3), torch.tensor([50.0, 0.0, 0.0]).expand(2, 4, 3)
     >>> matched = torch.tensor([True, False])
     >>> decoupled_distillation(student, teacher, torch.tensor([[1.0, 0.5]]), matched, temperature=1.0)
     tensor([0.8240])
     """
-    check_known('reduction', reduction, REDUCTIONS)
-    check_known('normalizer', normalizer, NORMALIZERS)
-    divergence = edge_distribution_kl(student, teacher, temperature, detach_teacher)
+    check_choice('reduction', reduction, REDUCTIONS)
+    check_choice('normalizer', normalizer, NORMALIZERS)
+    divergence = softmax_kl(student, teacher, temperature, dim=-1, detach_teacher=detach_teacher)
     edges = divergence.shape[-1]
     weighted = divergence.sum(dim=-1) * weight.detach().to(divergence.dtype)
     positive = matched.to(weighted.dtype).expand_as(weighted)
@@ -81,7 +81,7 @@ def decoupled_distillation(
     own = edges * masks.sum(dim=-1)
     balance = own
     if counts is not None:
-        # A number becomes a tensor by filling it: a copy from the host would wait for the device.
+        # new_full fills a tensor on the device, while a copy from the host would wait for the device.
         given = [count.detach().to(own) if isinstance(count, Tensor) else own.new_full((), count) for count in counts]
         balance = torch.stack([count.expand_as(own[0]) for count in given])
     if normalizer == 'world':
@@ -104,11 +104,11 @@ class DDFLoss(nn.Module):
         reduction: ``'means'`` (the authors' release) or ``'sums'`` (the formula of the paper).
         normalizer: ``'world'``, independent of how the batch is split over ranks, or ``'rank'`` (the release).
         detach_teacher: Whether to stop the gradient to the teacher.
-        denoising_counts: Which queries the caller counts for the balance of the denoising part: its ``'own'``, or those
-            of the ``'matching'`` part (the release), which it then gives as ``counts``.
+        denoising_counts: Queries that balance the denoising part: its ``'own'``, or those of the ``'matching'`` part
+            (the release), which the caller then passes as ``counts``.
 
     Raises:
-        ConfigError: Where an argument has no valid value.
+        ConfigError: If an argument has no valid value.
     """
 
     def __init__(
@@ -121,13 +121,11 @@ class DDFLoss(nn.Module):
         denoising_counts: str = 'own',
     ) -> None:
         super().__init__()
-        check_known('reduction', reduction, REDUCTIONS)
-        check_known('normalizer', normalizer, NORMALIZERS)
-        check_known('denoising_counts', denoising_counts, DENOISING_COUNTS)
-        if not temperature > 0:
-            raise ConfigError(f'temperature: {temperature!r} is not above 0; D-FINE takes 5.0')
+        check_choice('reduction', reduction, REDUCTIONS)
+        check_choice('normalizer', normalizer, NORMALIZERS)
+        check_choice('denoising_counts', denoising_counts, DENOISING_COUNTS)
         self.loss_weight = loss_weight
-        self.temperature = temperature
+        self.temperature = check_number('temperature', temperature, positive=True, example=5.0)
         self.reduction = reduction
         self.normalizer = normalizer
         self.detach_teacher = detach_teacher

@@ -1,4 +1,4 @@
-"""Dice and cross-entropy of a segmentation, from sums over positions, so that parts of an image can be added up."""
+"""Dice loss and cross-entropy of a segmentation, from sums over positions that can be taken part by part."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from ..registry import MODELS
 
 
 class SegmentationSums(NamedTuple):
-    """What Dice and cross-entropy need of a set of positions; those of two sets add up to those of their union."""
+    """Sums over a set of positions from which Dice and cross-entropy follow.
+
+    The sums of two disjoint sets add up to the sums of their union.
+    """
 
     intersection: Tensor
-    """Probability of the true class, by class: (..., N, C)."""
+    """Sum of the probability of the true class, by class, (..., N, C)."""
     predicted: Tensor
-    """Probability of each class, (..., N, C)."""
+    """Sum of the probability of each class, (..., N, C)."""
     true: Tensor
-    """Positions of each class, (N, C)."""
+    """Number of positions of each class, (N, C)."""
     cross_entropy: Tensor
-    """(..., N)."""
+    """Sum of the cross-entropy, (..., N)."""
 
 
 def class_masks(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return which positions belong to each class.
+    """Return a mask of the positions of each class.
 
     Args:
         labels: Integers, (N, *spatial).
-        num_classes: C; a label outside [0, C) belongs to none.
-        ignore_index: Label that belongs to none, also inside [0, C).
+        num_classes: C; a label outside [0, C) belongs to no class.
+        ignore_index: Label that belongs to no class, even inside [0, C).
 
     Returns:
         Boolean, (N, C, *spatial).
@@ -43,7 +46,7 @@ def class_masks(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Te
 
 
 def segmentation_sums(logits: Tensor, masks: Tensor) -> SegmentationSums:
-    """Return the sums over positions that :func:`dice_cross_entropy` needs; positions of no class do not count.
+    """Return the sums over positions that :func:`dice_cross_entropy` needs; positions of no class are left out.
 
     Args:
         logits: (..., N, C, *spatial), any number of maps for the same labels.
@@ -75,8 +78,8 @@ def dice_cross_entropy(
 
     with the sums :math:`I`, :math:`P`, :math:`G` over the positions of an image that have a class, and :math:`V` those
     positions of all images. The Dice loss is that of V-Net (arXiv 1606.04797, section 3) in the form of MONAI's
-    ``DiceLoss(softmax=True, to_onehot_y=True)``: a mean over images and classes, background included. A class that
-    an image does not have counts there too, and asks for no prediction of it.
+    ``DiceLoss(softmax=True, to_onehot_y=True)``: a mean over images and classes, background included. Classes that
+    are absent from an image take part as well, and penalize any prediction of them.
 
     Args:
         sums: From :func:`segmentation_sums`.
@@ -105,8 +108,8 @@ class DiceCELoss(nn.Module):
     Args:
         dice_weight: Weight of the Dice loss.
         ce_weight: Weight of the cross-entropy.
-        ignore_index: Label of positions that do not count.
-        smooth: Added to both sides of the Dice fraction.
+        ignore_index: Label of positions that are left out.
+        smooth: Added to numerator and denominator of the Dice fraction.
 
     >>> round(float(DiceCELoss()(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 1]]))), 3)
     1.226

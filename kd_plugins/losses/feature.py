@@ -1,4 +1,4 @@
-"""Distillation of feature maps: each function gives one value per image, which leaves only a mean over images."""
+"""Losses on feature maps; each function returns one value per image, so that only the mean over images remains."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..errors import check_known
 from ..ops.reduction import mean_over_images, mean_per_image, to_float
 from ..registry import MODELS
+from ..utils.checks import check_choice
 
 MSE_REDUCTIONS = ('mean', 'sum')
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor]
-"""From student and teacher features (N, ...) to one value per image (N,)."""
+"""Function from student and teacher features (N, ...) to one value per image (N,)."""
 
 
 def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Tensor:
     """Return the mean (FitNets, arXiv 1412.6550, eq. 3) or the sum of the squared differences of each image.
 
-    The sum is the form of DWPose (arXiv 2307.15880; ``FeaLoss`` of mmpose/models/losses/fea_dis_loss.py).
+    The sum is the form in DWPose (arXiv 2307.15880; ``FeaLoss`` of mmpose/models/losses/fea_dis_loss.py).
 
     Args:
         student: Features, shape (N, ...).
@@ -39,7 +39,7 @@ def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Te
     >>> feature_mse(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), reduction='sum')
     tensor([10.])
     """
-    check_known('reduction', reduction, MSE_REDUCTIONS)
+    check_choice('reduction', reduction, MSE_REDUCTIONS)
     squares = (to_float(student) - to_float(teacher.detach())).square()
     if reduction == 'mean':
         return mean_per_image(squares)
@@ -49,7 +49,7 @@ def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Te
 def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 1e-6) -> Tensor:
     """Return the mean over positions of 1 - cosine similarity of the channel vectors.
 
-    A vector shorter than ``eps`` has no direction: its position counts 0 and receives no gradient.
+    A vector shorter than ``eps`` has no direction: its position contributes 0 and receives no gradient.
 
     Args:
         student: Features, shape (N, C, ...) or with the channels in ``dim``.
@@ -66,7 +66,7 @@ def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 
     student, teacher = to_float(student), to_float(teacher.detach())
     norms = [torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (student, teacher)]
     defined = (norms[0] > eps) & (norms[1] > eps)
-    # Divide by safe norms before the product: the gradient of a branch that `where` drops must still be finite.
+    # Safe norms come before the product: also the gradient of the values that `where` discards must be finite.
     unit_s, unit_t = (x / torch.where(defined, n, 1.0) for x, n in zip((student, teacher), norms))
     distance = 1.0 - (unit_s * unit_t).sum(dim=dim)
     return mean_per_image(torch.where(defined.squeeze(dim), distance, 0.0))
@@ -77,7 +77,8 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, 
 
     .. math:: \frac{T^2}{C} \sum_c \sum_i \phi(t_{c,i}) \log \frac{\phi(t_{c,i})}{\phi(s_{c,i})}
 
-    with :math:`\phi` the softmax of each channel over its positions: it tells where a channel looks, not how strongly.
+    where :math:`\phi` is the softmax of each channel over its positions. It depends on where a channel is active, not
+    on how strongly.
 
     Args:
         student: Features, shape (N, C, *spatial) or with the channels in ``dim``.
@@ -137,7 +138,7 @@ class FeatureMSELoss(_FeatureLossModule):
 
     def __init__(self, reduction: str = 'mean') -> None:
         super().__init__()
-        check_known('reduction', reduction, MSE_REDUCTIONS)
+        check_choice('reduction', reduction, MSE_REDUCTIONS)
         self.per_image = partial(feature_mse, reduction=reduction)
 
 

@@ -1,4 +1,4 @@
-"""Fine-grained localization: cross entropy with the two bins around each true edge position (arXiv 2410.13842)."""
+"""Fine-grained localization loss: cross-entropy with the two bins around each true edge (arXiv 2410.13842)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..registry import MODELS
 
 
 def fine_grained_localization(logits: Tensor, index: Tensor, right: Tensor) -> Tensor:
-    r"""Return the interpolated cross entropy of every edge.
+    r"""Return the interpolated cross-entropy of every edge.
 
     .. math:: (1 - \omega) \, CE(z, i) + \omega \, CE(z, i + 1)
 
@@ -55,7 +55,7 @@ class FGLLoss(nn.Module):
             index: Left bin from :func:`~kd_plugins.ops.edge_bins.edge_targets`, shape (M, 4) or (L, M, 4).
             right: Weight of the right bin, same shape.
             quality: IoU of each predicted box with its ground truth, shape (L, M); no gradient goes through it.
-            normalizer: What to divide by, usually the mean over ranks of M, at least 1.
+            normalizer: Divisor, usually the mean over ranks of M, at least 1.
 
         Returns:
             Shape (L,); 0 with a gradient of 0 where M is 0.

@@ -1,4 +1,4 @@
-"""Distillation of keypoints as distributions over bins (SimCC) or over pixels (heatmaps)."""
+"""Losses on keypoints as distributions over bins (SimCC) or over pixels (heatmaps)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import check_known
 from ..ops.reduction import mean_over_images, mean_per_image, to_float
 from ..registry import MODELS
+from ..utils.checks import check_choice
 from .logit import softmax_kl
 
 REDUCTIONS = ('task', 'mean', 'reference')
@@ -18,8 +18,8 @@ REDUCTIONS = ('task', 'mean', 'reference')
 def mean_over_joints(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the mean over the joints and over the images of all ranks; every rank must call it.
 
-    A joint of weight 0 counts 0 and is still counted, as MMPose's ``KeypointMSELoss`` and ``RLELoss`` do it, so that
-    the ratio to them does not depend on how many joints are visible.
+    A joint of weight 0 contributes 0 to the sum and 1 to the count, as in MMPose's ``KeypointMSELoss`` and ``RLELoss``,
+    so that the ratio to them does not depend on the number of visible joints.
 
     Args:
         values: One value per image and joint, shape (N, K); ranks may hold different N, also 0.
@@ -51,19 +51,20 @@ def keypoint_kl(
     :math:`B_a` bins on axis a, K joints and N images, it is reduced as
 
     ============= =============================================================================================
-    ``task``      :math:`\frac{1}{K} \sum_{nka} w_{nk} D_{nka} / B_a`, summed over this rank's images as
-                  MMPose's ``KLDiscretLoss`` does it: in any batch and on any number of ranks, task loss and
-                  distillation keep their ratio.
+    ``task``      :math:`\frac{1}{K} \sum_{nka} w_{nk} D_{nka} / B_a`, summed over this rank's images as in
+                  MMPose's ``KLDiscretLoss``. Task loss and distillation keep their ratio in any batch and on any
+                  number of ranks.
     ``mean``      :math:`\frac{1}{NK} \sum_{nka} w_{nk} D_{nka}`, N the images of all ranks; every rank must call.
-    ``reference`` :math:`\frac{1}{NK} \sum_{nka} w_{nk} D_{nka}`, N the images of this rank: the released value where
-                  ``weight`` is ``None``, since the release takes a weight and does not use it.
+    ``reference`` :math:`\frac{1}{NK} \sum_{nka} w_{nk} D_{nka}`, N the images of this rank: the released value if
+                  ``weight`` is None, since the release takes a weight and does not use it.
     ============= =============================================================================================
 
     Args:
         student: Logits of each axis, shape (N, K, bins of that axis).
         teacher: Logits of the same shapes; no gradient goes through them.
-        beta: Factor on both logits, > 0: an inverse temperature that is part of the head, so without a square in front.
-        weight: Weight of each joint, shape (N, K), or ``None`` to count all.
+        beta: Factor on both logits, > 0. It is an inverse temperature that belongs to the head, so the loss has no
+            factor of its square.
+        weight: Weight of each joint, shape (N, K); None gives all joints the weight 1.
         reduction: ``'task'``, ``'mean'`` or ``'reference'``.
 
     Returns:
@@ -78,8 +79,8 @@ def keypoint_kl(
     >>> keypoint_kl([x, y], [torch.tensor([[[0.0, 9.0]]]), y], beta=10.0, reduction='mean')
     tensor(0.6931)
     """
-    check_known('reduction', reduction, REDUCTIONS)
-    # To float32 before the factor: 10 times a large logit does not fit into float16.
+    check_choice('reduction', reduction, REDUCTIONS)
+    # Float32 before the factor: 10 times a large logit exceeds the range of float16.
     axes = [
         softmax_kl(to_float(s) * beta, to_float(t) * beta, temperature=1.0, dim=-1) for s, t in zip(student, teacher)
     ]
@@ -108,7 +109,7 @@ class KeypointKLLoss(nn.Module):
 
     def __init__(self, beta: float = 10.0, reduction: str = 'task') -> None:
         super().__init__()
-        check_known('reduction', reduction, REDUCTIONS)
+        check_choice('reduction', reduction, REDUCTIONS)
         self.beta = beta
         self.reduction = reduction
 

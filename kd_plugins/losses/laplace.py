@@ -1,4 +1,4 @@
-"""Distillation of regressed keypoints, each coordinate with its spread, as Laplace distributions."""
+"""Losses on regressed keypoints, each coordinate with its spread, as Laplace distributions."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def laplace_kl(
 
     .. math:: (r - 1 - \log r) + r \, (e^{-u} - 1 + u),
 
-    two terms >= 0, one for the spread and one for the place, which lose no digits where student and teacher agree.
+    two terms >= 0, one for the spread and one for the position, which stay exact where student and teacher agree.
 
     Args:
-        location: :math:`\mu_s`, any shape; in any unit, the same for all four.
+        location: :math:`\mu_s`, any shape. All four arguments are in the same unit.
         scale: :math:`b_s` >= 0, the same shape.
         teacher_location: :math:`\mu_t`, the same shape; no gradient goes through it.
         teacher_scale: :math:`b_t` >= 0, the same shape; no gradient goes through it.
         smallest: Lower bound of both scales, > 0. The default, for coordinates in units of the image, is about
-            a fiftieth of a pixel. A student's scale below it receives no gradient.
+            a fiftieth of a pixel. A student's scale below the bound receives no gradient.
 
     Returns:
         The shape of the input, float32 (float64 for float64).
@@ -58,9 +58,9 @@ def laplace_kl_loss(
     The coordinates are independent, so their divergences add. Every rank must call it.
 
     Args:
-        student: Locations and scales, each of shape (N, K, D).
-        teacher: The same of the teacher.
-        weight: Weight of each joint, shape (N, K), or ``None`` to count all.
+        student: Locations and scales of the student, each of shape (N, K, D).
+        teacher: Locations and scales of the teacher.
+        weight: Weight of each joint, shape (N, K); None gives all joints the weight 1.
 
     Returns:
         Shape (), ``0 * sum`` where every weight is 0 or there is no image.

@@ -1,4 +1,4 @@
-"""Divergence of a network's levels from the one that teaches them, from sums that can be taken part by part."""
+"""Divergence of a network's levels from the level that teaches, from sums that can be taken part by part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def level_kl_sums(
     include_background: bool = True,
     detach_teacher: bool = True,
 ) -> Tensor:
-    r"""Return the weighted sum over positions of the divergence of every level from the one that teaches.
+    r"""Return the weighted sum over positions of the divergence of every level from the level that teaches.
 
     .. math:: \sum_v w_v \, T^2 \, KL\big(softmax(t_v / T) \,\|\, softmax(s_v / T)\big)
 
@@ -27,7 +27,7 @@ def level_kl_sums(
         teacher: Logits, (N, C, *spatial).
         weight: :math:`w`, (N, *spatial).
         temperature: :math:`T` > 0.
-        include_background: Whether class 0 takes part; otherwise the softmax is over the others alone.
+        include_background: Whether class 0 takes part; otherwise the softmax is over the other classes only.
         detach_teacher: Whether to stop the gradient to the teacher.
 
     Returns:
@@ -50,15 +50,15 @@ def level_kl(
     include_background: bool = True,
     detach_teacher: bool = True,
 ) -> Tensor:
-    """Return :func:`level_kl_sums` per unit of weight, that of all ranks; every rank must call it.
+    """Return :func:`level_kl_sums` divided by the total weight of all ranks; every rank must call it.
 
     This is the divergence of DSD (IEEE ISBI 2024; soumbane/DualSelfDistillation, ``loss_functions.py``) with a weight
-    for each position and, by default, a teacher that gets no gradient.
+    for each position and, by default, without a gradient for the teacher.
 
     Args:
         students: Logits of K levels, (K, N, C, *spatial).
         teacher: Logits, (N, C, *spatial).
-        weight: (N, *spatial); ``None`` counts all positions alike.
+        weight: (N, *spatial); None gives all positions the weight 1.
         temperature: See :func:`level_kl_sums`.
         include_background: See :func:`level_kl_sums`.
         detach_teacher: See :func:`level_kl_sums`.

@@ -1,4 +1,4 @@
-"""Distillation of class scores, for softmax heads and for heads with one sigmoid per class."""
+"""Losses on class scores, for softmax heads and for heads with one sigmoid per class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from ..registry import MODELS
 def softmax_kl(
     student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, detach_teacher: bool = True
 ) -> Tensor:
-    r"""Return :math:`T^2 KL(softmax(t / T) || softmax(s / T))` at every position (arXiv 1503.02531, section 2).
+    r"""Return the KL divergence of every position's distribution over classes (arXiv 1503.02531, section 2).
+
+    .. math:: T^2 \sum_c p_c (\log p_c - \log q_c), \quad p = softmax(t / T), \quad q = softmax(s / T)
+
+    The factor :math:`T^2` keeps the size of the gradient independent of the temperature.
 
     Args:
         student: Logits of any shape.
         teacher: Logits of the same shape, or of one that broadcasts to it.
         temperature: :math:`T` > 0.
-        dim: Dimension of the classes.
+        dim: Dimension of the classes, or of the bins of a distribution over positions.
         detach_teacher: Whether to stop the gradient to the teacher.
 
     Returns:
@@ -42,7 +46,7 @@ def quality_focal(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor
     .. math:: |\sigma(t) - \sigma(s)|^\beta \, BCE(\sigma(s), \sigma(t))
 
     (arXiv 2006.04388, eq. 2, where the target is the IoU). It vanishes where student and teacher agree, so that the
-    many easy background locations do not drown the rest.
+    many easy background locations do not dominate the sum.
 
     Args:
         student: Logits of any shape.
@@ -86,10 +90,10 @@ def softmax_kl_loss(
 def quality_focal_kd_loss(
     student: Sequence[Tensor], teacher: Sequence[Tensor], beta: float = 2.0, class_dim: int = 1
 ) -> Tensor:
-    """Return the sum of :func:`quality_focal` over all elements and levels, per unit of the teacher's confidence.
+    """Return the sum of :func:`quality_focal` over all elements and levels, divided by the teacher's confidence.
 
-    The normaliser counts the objects that the teacher sees: the sum over locations of its highest class probability,
-    over all ranks, and at least 1.
+    The divisor estimates the number of objects that the teacher sees. It is the sum over the locations of all ranks of
+    the teacher's highest class probability, at least 1.
 
     Args:
         student: Logits of each level, shapes as in :func:`softmax_kl_loss`.
@@ -104,8 +108,8 @@ def quality_focal_kd_loss(
     tensor(0.1733)
     """
     total = torch.stack([quality_focal(s, t, beta).sum() for s, t in zip(student, teacher)]).sum()
-    seen = [to_float(t.detach()).amax(dim=class_dim).sigmoid().sum() for t in teacher]
-    return total / global_normalizer(torch.stack(seen).sum(), minimum=1.0)
+    confidence = [to_float(t.detach()).amax(dim=class_dim).sigmoid().sum() for t in teacher]
+    return total / global_normalizer(torch.stack(confidence).sum(), minimum=1.0)
 
 
 @MODELS.register_module()

@@ -1,4 +1,4 @@
-"""Varifocal loss as DETR-like detectors with a quality score use it."""
+"""Varifocal loss of DETR-like detectors with a quality score."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
 from ..ops.reduction import to_float
 from ..registry import MODELS
+from ..utils.checks import check_choice
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -20,7 +21,7 @@ def varifocal(logits: Tensor, quality: Tensor, labels: Tensor, alpha: float = 0.
         q \, BCE(\sigma(z_y), q) + \sum_{c \ne y} \alpha \, sg(\sigma(z_c))^\gamma \, BCE(\sigma(z_c), 0)
 
     (arXiv 2008.13367, eq. 2, with the stop-gradient sg that RT-DETR and D-FINE put around the modulating factor). The
-    entry of the label keeps its weight :math:`q` also where it is 0: a match without overlap trains nothing there.
+    entry of the label keeps its weight :math:`q` even if it is 0: a match without overlap has no loss at its label.
 
     Args:
         logits: :math:`z`, shape (..., C).
@@ -49,14 +50,14 @@ class VFLLoss(nn.Module):
     """:func:`varifocal` with the signature of MMDetection's ``QualityFocalLoss``.
 
     Args:
-        use_sigmoid: Must be True; MMDetection's heads read it to know the number of outputs.
+        use_sigmoid: Must be True; MMDetection's heads read it to determine the number of outputs.
         alpha: See :func:`varifocal`.
         gamma: See :func:`varifocal`.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: Factor of the result.
 
     Raises:
-        ConfigError: Where ``use_sigmoid`` is False or ``reduction`` is not known.
+        ConfigError: If ``use_sigmoid`` is False or ``reduction`` is not known.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class VFLLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not use_sigmoid:
-            raise ConfigError(f'use_sigmoid: VFLLoss has one sigmoid per class, {use_sigmoid!r} was found; valid: True')
-        check_known('reduction', reduction, REDUCTIONS)
+            raise ConfigError(f'use_sigmoid is {use_sigmoid!r}, and VFLLoss has one sigmoid per class; valid: True')
+        check_choice('reduction', reduction, REDUCTIONS)
         self.use_sigmoid = use_sigmoid
         self.alpha = alpha
         self.gamma = gamma
@@ -91,19 +92,19 @@ class VFLLoss(nn.Module):
             pred: Logits, shape (n, C).
             target: Labels in [0, C] and quality scores, shape (n,) each.
             weight: Weight of each query, shape (n,).
-            avg_factor: What ``'mean'`` divides the sum by in place of n.
-            reduction_override: Takes the place of ``reduction``.
+            avg_factor: Divisor of the sum for ``'mean'``, in place of n.
+            reduction_override: Replaces ``reduction``.
 
         Returns:
             Shape (n,) for ``'none'``, else ().
 
         Raises:
-            ConfigError: Where the reduction is not known, or ``avg_factor`` comes with ``'sum'``.
+            ConfigError: If the reduction is not known, or ``avg_factor`` is given with ``'sum'``.
         """
         reduction = reduction_override or self.reduction
-        check_known('reduction_override', reduction, REDUCTIONS)
+        check_choice('reduction_override', reduction, REDUCTIONS)
         if reduction == 'sum' and avg_factor is not None:
-            raise ConfigError("reduction: 'sum' takes no avg_factor; nearest: 'mean'")
+            raise ConfigError("reduction is 'sum', which takes no avg_factor; nearest: 'mean'")
         labels, quality = target
         loss = self.loss_weight * varifocal(pred, quality, labels, self.alpha, self.gamma)
         if weight is not None:

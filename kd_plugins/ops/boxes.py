@@ -1,4 +1,4 @@
-"""Boxes as the localization loss needs them: corners ``(x1, y1, x2, y2)`` in pixels of the network input."""
+"""Operations on boxes given by their corners ``(x1, y1, x2, y2)``: conversion, IoU, containment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def expected_distances(logits: Tensor) -> Tensor:
-    """Return the mean of each discrete edge distribution, as GFL decodes it (arXiv 2006.04388, section 3, eq. 4).
+    """Return the mean of each discrete edge distribution, as decoded by GFL (arXiv 2006.04388, section 3, eq. 4).
 
     Args:
         logits: Shape (..., 4, bins); bin ``i`` stands for a distance of ``i`` strides.
@@ -101,7 +101,7 @@ def pairwise_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def centers_inside(centers: Tensor, boxes: Tensor) -> Tensor:
-    """Say which locations lie strictly inside which boxes; a box without area contains nothing.
+    """Return which locations lie strictly inside which boxes; a box without area contains no location.
 
     Args:
         centers: Locations (x, y), shape (..., K, 2).

@@ -1,4 +1,4 @@
-"""Sums over the rows of maps, a part at a time, of which the backward pass finds nothing stored."""
+"""Chunked row sums, recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Reader = Callable[[int, int, int], Tensor]
-"""From the name of a map, a first row and the one after the last to these rows of it."""
-RowFunction = Callable[[int, int, Reader], tuple[Tensor, ...]]
-"""From the first row, the one after the last and a reader to tensors that are to be added up."""
+ReadRows = Callable[[int, int, int], Tensor]
+"""Function from the name of a map, a first row and the end of the rows (exclusive) to these rows of the map."""
+RowFunction = Callable[[int, int, ReadRows], tuple[Tensor, ...]]
+"""Function from a first row, the end of the rows (exclusive) and :data:`ReadRows` to tensors that are added up."""
 
 
 def _ranges(rows: int, step: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-def _rows(maps: Mapping[int, Tensor]) -> Reader:
+def _reading(maps: Mapping[int, Tensor]) -> ReadRows:
     return lambda name, start, stop: maps[name][:, :, start:stop]
 
 
 class _RowSums(torch.autograd.Function):
-    """The sums; the backward pass computes each part once more and leaves its gradient in one buffer for each map.
+    """The sums; the backward pass computes each part again and adds its gradient to one buffer per map.
 
-    A slice of a map has a gradient as large as the map, which is mostly zeros; here it has that of a slice.
+    The gradient of a slice of a map would be as large as the map and mostly zeros; here it is as large as the slice.
     """
 
     @staticmethod
@@ -36,7 +36,7 @@ class _RowSums(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.call = function, rows, step, names
         ctx.set_materialize_grads(False)
-        read = _rows(dict(zip(names, tensors)))
+        read = _reading(dict(zip(names, tensors)))
         totals: tuple[Tensor, ...] = ()
         for start, stop in _ranges(rows, step):
             part = function(start, stop, read)
@@ -55,10 +55,10 @@ class _RowSums(torch.autograd.Function):
         for start, stop in _ranges(rows, step):
             leaves: list[tuple[Tensor, Tensor]] = []
 
-            def read(name: int, first: int, last: int, found: list[tuple[Tensor, Tensor]] = leaves) -> Tensor:
-                leaf, buffer = tensors[place[name]].detach()[:, :, first:last], buffers[place[name]]
+            def read(name: int, first: int, end: int, leaves: list[tuple[Tensor, Tensor]] = leaves) -> Tensor:
+                leaf, buffer = tensors[place[name]].detach()[:, :, first:end], buffers[place[name]]
                 if buffer is not None:
-                    found.append((leaf.requires_grad_(), buffer[:, :, first:last]))
+                    leaves.append((leaf.requires_grad_(), buffer[:, :, first:end]))
                 return leaf
 
             with torch.autocast(tensors[0].device.type, enabled=False):
@@ -69,8 +69,8 @@ class _RowSums(torch.autograd.Function):
                     continue
                 targets = [*leaves, *((tensors[index], buffers[index]) for index in params)]
                 outputs, directions = zip(*pairs)
-                found = torch.autograd.grad(outputs, [x for x, _ in targets], directions, allow_unused=True)
-            for (_, buffer), gradient in zip(targets, found):
+                parts = torch.autograd.grad(outputs, [x for x, _ in targets], directions, allow_unused=True)
+            for (_, buffer), gradient in zip(targets, parts):
                 if buffer is not None and gradient is not None:
                     buffer.add_(gradient)
         return (None, None, None, None, *buffers)
@@ -79,17 +79,17 @@ class _RowSums(torch.autograd.Function):
 def sum_over_rows(
     function: RowFunction, rows: int, step: int, maps: Mapping[int, Tensor], params: Sequence[Tensor] = ()
 ) -> tuple[Tensor, ...]:
-    """Add up what a function gives for consecutive ranges of rows, and keep nothing of it for the backward pass.
+    """Add up the results of a function for consecutive ranges of rows, storing nothing for the backward pass.
 
-    With more than one range, the backward pass calls the function once more for each, so that what it computes in
-    passing exists for one range at a time. Gradients reach the maps and the parameters, once (no second derivatives).
+    With more than one range, the backward pass calls the function again for each range, so that intermediate results
+    exist for one range at a time. Gradients reach the maps and the parameters once; there are no second derivatives.
 
     Args:
         function: Reads rows of the maps, not necessarily as many as its range has, and returns tensors.
         rows: Number of rows to divide into ranges.
         step: Rows of a range, at least 1.
-        maps: Name to a map (N, C, rows of its own, ...).
-        params: Everything else with a gradient that the function uses.
+        maps: Name to a map (N, C, rows, ...); maps may differ in their number of rows.
+        params: All other tensors with a gradient that the function uses.
 
     Returns:
         The sums.
@@ -101,6 +101,6 @@ def sum_over_rows(
     [[[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]]]
     """
     if step >= rows:
-        return function(0, rows, _rows(maps))
+        return function(0, rows, _reading(maps))
     sums: tuple[Tensor, ...] = _RowSums.apply(function, rows, step, list(maps), *maps.values(), *params)
     return sums

@@ -1,4 +1,4 @@
-"""Edge positions as D-FINE discretises them: offsets in reference sizes over non-uniform bins (arXiv 2410.13842).
+"""Discrete edge positions of D-FINE: offsets in reference sizes over non-uniform bins (arXiv 2410.13842).
 
 A box is written as a reference box plus one offset per edge (left, top, right, bottom, positive outwards). An offset of
 ``reg_scale`` moves its edge by one width or height of the reference box.
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..utils.checks import check_number
 from .reduction import to_float
 
 
 def weighting_function(
     reg_max: int, up: float = 0.5, reg_scale: float = 4.0, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    r"""Return the offsets that the bins stand for: dense around 0, one far bin at either end.
+    r"""Return the offset of each bin: dense around 0, with one distant bin at either end.
 
     .. math::
         \kappa = (u s + 1)^{2 / (N - 2)}, \quad
@@ -32,25 +33,24 @@ def weighting_function(
 
     Args:
         reg_max: :math:`N`, even and at least 4.
-        up: :math:`u` > 0. Twice this is how far an edge can move, in sizes of the reference box.
+        up: :math:`u` > 0. An edge can move by at most twice this value, in sizes of the reference box.
         reg_scale: :math:`s` > 0. Larger values make the bins around 0 denser relative to the range.
-        dtype: Of the result; it is computed in float64.
+        dtype: Dtype of the result, which is computed in float64.
 
     Returns:
         Shape (reg_max + 1,), ascending and antisymmetric.
 
     Raises:
-        ConfigError: Where an argument is outside its range.
+        ConfigError: If an argument is outside its range.
 
     >>> weighting_function(4, up=0.5, reg_scale=4.0)
     tensor([-4., -2.,  0.,  2.,  4.])
     """
     if reg_max < 4 or reg_max % 2:
         even = max(4, int(reg_max) // 2 * 2)
-        raise ConfigError(f'reg_max: {reg_max!r} is not an even number of at least 4; nearest: {even}')
-    for key, value in (('up', up), ('reg_scale', reg_scale)):
-        if not value > 0:
-            raise ConfigError(f'{key}: {value!r} is not above 0; D-FINE takes {0.5 if key == "up" else 4.0}')
+        raise ConfigError(f'reg_max is {reg_max!r}; it must be an even number of at least 4, nearest: {even}')
+    check_number('up', up, positive=True, example=0.5)
+    check_number('reg_scale', reg_scale, positive=True, example=4.0)
     half = reg_max // 2
     inner = (up * reg_scale + 1.0) ** (torch.arange(half, dtype=torch.float64) * (2.0 / (reg_max - 2))) - 1.0
     right = torch.cat([inner[1:], inner.new_tensor([2.0 * up * reg_scale])])
@@ -80,13 +80,13 @@ def refine_boxes(reference: Tensor, offsets: Tensor, reg_scale: float) -> Tensor
 
     .. math:: x_1 = x - (s / 2 + d_l) \, w / s, \quad x_2 = x + (s / 2 + d_r) \, w / s
 
-    and the same for y with t, b and h (arXiv 2410.13842, section 4.1). Opposite edges may cross, so the width or height
-    may be negative; nothing is clamped.
+    and likewise for y with t, b and h (arXiv 2410.13842, section 4.1). Opposite edges may cross, so that the width or
+    height becomes negative; it is not clamped.
 
     Args:
         reference: (cx, cy, w, h), shape (..., 4), in any unit.
         offsets: Left, top, right, bottom, shape (..., 4); leading dimensions broadcast.
-        reg_scale: :math:`s`, as given to :func:`weighting_function`.
+        reg_scale: :math:`s`, see :func:`weighting_function`.
 
     Returns:
         (cx, cy, w, h) in the unit of ``reference``, shape (..., 4), at least float32.
@@ -102,22 +102,22 @@ def refine_boxes(reference: Tensor, offsets: Tensor, reg_scale: float) -> Tensor
 
 @torch.no_grad()
 def edge_targets(reference: Tensor, corners: Tensor, bins: Tensor, reg_scale: float) -> tuple[Tensor, Tensor]:
-    r"""Return where the edges of ``corners`` lie between the bins of ``reference``; the inverse of decoding.
+    r"""Return the positions of the edges of ``corners`` between the bins of ``reference``: the inverse of decoding.
 
     .. math:: t_l = (x - x_1) \, s / w - s / 2, \quad i = \max\{n : W(n) \le t\}, \quad
               \omega = \frac{t - W(i)}{W(i + 1) - W(i)}
 
-    (arXiv 2410.13842, eq. 6; ``bbox2distance`` of the release). Offsets outside the bins go to the first or last bin. A
-    reference without extent, or with a negative one, counts as one of :math:`10^{-16} s`, so that everything is finite.
+    (arXiv 2410.13842, eq. 6; ``bbox2distance`` of the release). Offsets outside the bins are moved to the first or last
+    bin. A width or height that is 0 or negative is replaced by :math:`10^{-16} s`, so that the result is finite.
 
     Args:
         reference: (cx, cy, w, h), shape (..., 4).
-        corners: (x1, y1, x2, y2) of the ground truth, shape (..., 4), same unit; leading dimensions broadcast.
+        corners: (x1, y1, x2, y2) of the ground truth, shape (..., 4), in the same unit; leading dimensions broadcast.
         bins: Shape (N + 1,), ascending.
         reg_scale: :math:`s`.
 
     Returns:
-        The bin to the left :math:`i` in [0, N - 1], int64, and the weight :math:`\omega` in [0, 1] of bin
+        The bin on the left, :math:`i` in [0, N - 1], int64, and the weight :math:`\omega` in [0, 1] of bin
         :math:`i + 1`; both of shape (..., 4), without gradient.
 
     >>> bins = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])

@@ -1,4 +1,4 @@
-"""From unreduced losses to one number that is the same for one process and for many ranks.
+"""Reduction of losses to one number that is the same for one process and for many ranks.
 
 DDP averages gradients over ranks. A term whose numerator is the sum over this rank and whose normaliser is the *mean
 over ranks* of the local normalisers therefore trains exactly like one process that holds the whole batch.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Return ``x`` in float32, or unchanged where it is float64 already.
+    """Return ``x`` in float32, or unchanged if it is float64.
 
     >>> to_float(torch.zeros(1, dtype=torch.bfloat16)).dtype
     torch.float32
@@ -29,7 +29,7 @@ def global_mean(value: Tensor) -> Tensor:
     >>> global_mean(torch.tensor(3.0))
     tensor(3.)
     """
-    # `all_reduce` works in place, and the caller's tensor may still be needed.
+    # `all_reduce` works in place and must not change the caller's tensor.
     mean = value.detach().clone()
     all_reduce(mean, op='mean')
     return mean
@@ -38,7 +38,7 @@ def global_mean(value: Tensor) -> Tensor:
 def global_normalizer(value: Tensor, minimum: float) -> Tensor:
     """Return ``max(sum of value over all ranks, minimum) / number of ranks``; every rank must call it.
 
-    The minimum bounds the total and not the mean, so that it acts alike however the batch is split.
+    The minimum bounds the total and not the mean, so that it does not depend on how the batch is split.
 
     Args:
         value: This rank's share, of shape ().
@@ -85,7 +85,7 @@ def mean_over_images(values: Tensor) -> Tensor:
 
 
 def mean_per_image(values: Tensor) -> Tensor:
-    """Return the mean over everything but the first dimension, 0 where there is nothing.
+    """Return the mean over all dimensions but the first, 0 where an image has no values.
 
     Args:
         values: Shape (N, ...).

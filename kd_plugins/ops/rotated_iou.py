@@ -1,4 +1,4 @@
-"""Overlaps of boxes that stand upright and are turned about the vertical, exact for every pair."""
+"""Exact overlaps of upright 3-D boxes that are rotated about the vertical axis."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ Array = NDArray[np.float64]
 
 
 def rectangle_intersections(first: ArrayLike, second: ArrayLike) -> Array:
-    r"""Return the area that each pair of turned rectangles shares.
+    r"""Return the area of the intersection of each pair of rotated rectangles.
 
-    In the frame of the first rectangle, of half extents :math:`a, b`, Green's theorem turns the shared area into an
-    integral along the edges of the second one, and clamping the coordinates is all that clipping takes:
+    In the frame of the first rectangle, of half extents :math:`a, b`, Green's theorem turns the area of the
+    intersection into an integral along the edges of the second one, in which clamping the coordinates replaces
+    clipping:
 
     .. math::
         A = \oint_{\partial R_2} X \, \mathrm{d}Y, \qquad
         X = \min(\max(x, -a), a), \quad Y = \min(\max(y, -b), b)
 
     Along an edge both are linear between the points where it crosses :math:`x = \pm a` and :math:`y = \pm b`. The area
-    so depends continuously on both rectangles: no case is special, equal and touching rectangles included.
+    therefore depends continuously on both rectangles, without special cases for equal or touching rectangles.
 
     Args:
-        first: Centre x, y, length, width and the angle in radians by which the length is turned counter-clockwise from
+        first: Centre x, y, length, width and the angle in radians by which the length is rotated counter-clockwise from
             the x axis, shape (N, 5).
-        second: Shape (M, 5).
+        second: Rectangles likewise, shape (M, 5).
 
     Returns:
         Shape (N, M), in float64.
 
     Raises:
-        ConfigError: If a shape is another.
+        ConfigError: If a shape does not fit.
 
     >>> square, turned = [[0, 0, 2, 2, 0]], [[1, 0, 2, 2, np.pi / 2]]
     >>> rectangle_intersections(square, turned).round(6).tolist()
@@ -55,7 +56,7 @@ def rectangle_intersections(first: ArrayLike, second: ArrayLike) -> Array:
 
 def _clamped_area(x: Array, y: Array, half_x: Array, half_y: Array) -> Array:
     ahead_x, ahead_y = np.roll(x, -1, axis=-1) - x, np.roll(y, -1, axis=-1) - y
-    # Where along each edge, between 0 and 1, it enters and leaves both strips: (N, M, 4, 6) with both ends.
+    # Fractions of each edge, from 0 to 1, at which it enters and leaves both strips: (N, M, 4, 6) with both ends.
     stops = [np.zeros_like(x), np.ones_like(x)]
     for start, ahead, half in ((x, ahead_x, half_x), (y, ahead_y, half_y)):
         slope = np.where(np.abs(ahead) > 0, ahead, np.inf)
@@ -72,15 +73,15 @@ def box_overlaps(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     """Return the intersection over union of each pair of boxes, from above and in space.
 
     Args:
-        first: Centre x, y, height z of the bottom, length, width, height, and the angle by which the length is turned
+        first: Centre x, y, height z of the bottom, length, width, height, and the angle by which the length is rotated
             counter-clockwise from the x axis, seen from above; shape (N, 7), z upwards.
-        second: Shape (M, 7).
+        second: Boxes likewise, shape (M, 7).
 
     Returns:
         Overlaps of the ground areas and of the volumes, each of shape (N, M); 0 where both boxes are empty.
 
     Raises:
-        ConfigError: If a shape is another.
+        ConfigError: If a shape does not fit.
 
     >>> bev, volume = box_overlaps([[0, 0, 0, 4, 2, 2, 0]], [[0, 0, 1, 4, 2, 2, np.pi]])
     >>> round(float(bev[0, 0]), 6), round(float(volume[0, 0]), 6)

@@ -257,10 +257,10 @@ def test_module() -> None:
         ('reduction', 'mean', "reduction is 'mean'; nearest: 'means'"),
         ('normalizer', 'word', "normalizer is 'word'; nearest: 'world'"),
         ('denoising_counts', 'match', "denoising_counts is 'match'; nearest: 'matching'"),
-        ('temperature', 0.0, 'temperature: 0.0 is not above 0; D-FINE takes 5.0'),
+        ('temperature', 0.0, 'temperature is 0.0; it must be a finite number > 0, such as 5.0'),
     ],
 )
-def test_arguments_that_cannot_be(key: str, value: Any, words: str) -> None:
+def test_invalid_arguments(key: str, value: Any, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         DDFLoss(**{key: value})
     assert str(caught.value) == words

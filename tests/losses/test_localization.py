@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.losses import LocalizationLoss, edge_distribution_kl, localization_loss
+from kd_plugins.losses import LocalizationLoss, localization_loss, softmax_kl
 from kd_plugins.registry import MODELS
 from tests.losses.tester import LossTester
 
@@ -45,7 +45,7 @@ def test_edge_kl_is_torch_kl_div(temperature: float) -> None:
     expected = F.kl_div(
         (student / temperature).log_softmax(-1), (teacher / temperature).softmax(-1), reduction='none'
     ).sum(-1)
-    torch.testing.assert_close(edge_distribution_kl(student, teacher, temperature), expected * temperature**2)
+    torch.testing.assert_close(softmax_kl(student, teacher, temperature, dim=-1), expected * temperature**2)
 
 
 def test_edge_kl_is_mmdet_kl_but_for_its_mean_over_bins() -> None:
@@ -55,7 +55,7 @@ def test_edge_kl_is_mmdet_kl_but_for_its_mean_over_bins() -> None:
     theirs = losses.KnowledgeDistillationKLDivLoss(reduction='none', T=10)
     expected = theirs(student.reshape(-1, reg_max + 1), teacher.reshape(-1, reg_max + 1)).reshape(6, 4)
     # MMDetection averages over the reg_max + 1 bins, where the divergence is their sum.
-    torch.testing.assert_close(edge_distribution_kl(student, teacher, 10.0), expected * (reg_max + 1))
+    torch.testing.assert_close(softmax_kl(student, teacher, 10.0, dim=-1), expected * (reg_max + 1))
 
 
 def test_ld_head_of_mmdet() -> None:
@@ -106,7 +106,7 @@ def test_ld_head_of_mmdet() -> None:
         positive = ((label >= 0) & (label < 3)).flatten()
         s, t = (row[positive].unflatten(1, (4, reg_max + 1)) for row in rows[:2])
         weight = rows[2][positive].sigmoid().amax(1)
-        ours = ours + (edge_distribution_kl(s, t, temperature).mean(1) * weight).sum()
+        ours = ours + (softmax_kl(s, t, temperature, dim=-1).mean(1) * weight).sum()
         positives += int(positive.sum())
     assert positives >= 8
     # LDHead takes the mean over the bins (the factor reg_max + 1) and does not divide by the sum of the weights.

@@ -196,15 +196,15 @@ def test_module() -> None:
     assert torch.equal(module(logits, (labels, quality)), varifocal(logits, quality, labels, 0.5, 1.0))
 
 
-def test_arguments_that_cannot_be() -> None:
+def test_invalid_arguments() -> None:
     logits, quality, labels = data()
-    with pytest.raises(ConfigError, match='use_sigmoid: VFLLoss has one sigmoid per class, False was found'):
+    with pytest.raises(ConfigError, match='use_sigmoid is False, and VFLLoss has one sigmoid per class'):
         VFLLoss(use_sigmoid=False)
     with pytest.raises(ConfigError, match="reduction is 'means'; nearest: 'mean'"):
         VFLLoss(reduction='means')
     with pytest.raises(ConfigError, match="reduction_override is 'no'; nearest: 'none'"):
         VFLLoss()(logits, (labels, quality), reduction_override='no')
-    with pytest.raises(ConfigError, match="'sum' takes no avg_factor"):
+    with pytest.raises(ConfigError, match="reduction is 'sum', which takes no avg_factor"):
         VFLLoss()(logits, (labels, quality), avg_factor=1.0, reduction_override='sum')
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.ops.chunked_sum import Reader, sum_over_rows
+from kd_plugins.ops.chunked_sum import ReadRows, sum_over_rows
 
 
 class Sums:
@@ -21,7 +21,7 @@ class Sums:
         self.constant.requires_grad_(False)
         self.calls: list[tuple[int, int]] = []
 
-    def part(self, start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
+    def part(self, start: int, stop: int, read: ReadRows) -> tuple[Tensor, ...]:
         self.calls.append((start, stop))
         low, high = start // 2, (stop + 1) // 2
         coarse = read(1, low, high).repeat_interleave(2, dim=2)[:, :, start - 2 * low : stop - 2 * low]
@@ -85,7 +85,7 @@ def test_autocast_around_the_backward_pass_changes_nothing() -> None:
     for name in ('fine', 'coarse', 'scale', 'constant'):
         setattr(sums, name, getattr(sums, name).detach().float().requires_grad_(name != 'constant'))
 
-    def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
+    def part(start: int, stop: int, read: ReadRows) -> tuple[Tensor, ...]:
         return (torch.matmul(read(0, start, stop), read(2, start, stop).transpose(2, 3)).square().sum(),)
 
     maps = {0: sums.fine, 2: sums.constant}

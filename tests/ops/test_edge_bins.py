@@ -105,13 +105,13 @@ def test_bins_by_definition() -> None:
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        ((31, 0.5, 4.0), 'reg_max: 31 is not an even number of at least 4; nearest: 30'),
-        ((2, 0.5, 4.0), 'reg_max: 2 is not an even number of at least 4; nearest: 4'),
-        ((32, 0.0, 4.0), 'up: 0.0 is not above 0; D-FINE takes 0.5'),
-        ((32, 0.5, -4.0), 'reg_scale: -4.0 is not above 0; D-FINE takes 4.0'),
+        ((31, 0.5, 4.0), 'reg_max is 31; it must be an even number of at least 4, nearest: 30'),
+        ((2, 0.5, 4.0), 'reg_max is 2; it must be an even number of at least 4, nearest: 4'),
+        ((32, 0.0, 4.0), 'up is 0.0; it must be a finite number > 0, such as 0.5'),
+        ((32, 0.5, -4.0), 'reg_scale is -4.0; it must be a finite number > 0, such as 4.0'),
     ],
 )
-def test_bins_that_cannot_be(arguments: tuple[int, float, float], sentence: str) -> None:
+def test_invalid_bins(arguments: tuple[int, float, float], sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         weighting_function(*arguments)
     assert str(caught.value) == sentence
