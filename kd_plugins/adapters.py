@@ -9,16 +9,20 @@ from torch import Tensor, nn
 
 from .errors import ConfigError
 from .registry import MODELS
+from .utils.checks import check_channel_dim
 
 
 @MODELS.register_module()
 class PointwiseAdapter(nn.Module):
-    """Map the channels at every position: a 1x1 convolution in any number of spatial dimensions.
+    """Linear map of the channels at every position: a 1x1 convolution in any number of spatial dimensions.
 
     Args:
-        in_channels: Channels of the student.
-        out_channels: Channels of the teacher.
+        in_channels: Number of channels of the student.
+        out_channels: Number of channels of the teacher.
         channel_dim: Dimension of the channels: 1 for (N, C, *spatial) and (N, C), -1 for (N, L, C).
+
+    Raises:
+        ConfigError: If ``channel_dim`` is 0, the dimension of the images.
 
     >>> import torch
     >>> PointwiseAdapter(2, 3)(torch.zeros(1, 2, 4, 5)).shape
@@ -29,9 +33,7 @@ class PointwiseAdapter(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, channel_dim: int = 1) -> None:
         super().__init__()
-        if channel_dim == 0:
-            raise ConfigError('adapter.channel_dim is 0, the dimension of the images; valid: 1, -1')
-        self.channel_dim = channel_dim
+        self.channel_dim = check_channel_dim('adapter.channel_dim', channel_dim)
         self.projection = nn.Linear(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,8 +42,8 @@ class PointwiseAdapter(nn.Module):
         if dim == x.ndim - 1:
             return self.projection(x)
         if dim == 1:
-            # A convolution spares the two copies that moving the channels to the end and back would make, and is
-            # fastest with as many dimensions as the input has.
+            # A convolution avoids the two copies of moving the channels to the end and back. It is fastest with the
+            # number of dimensions of the input.
             convolve, y = (F.conv2d, x) if x.ndim == 4 else (F.conv3d, x) if x.ndim == 5 else (F.conv1d, x.flatten(2))
             weight = self.projection.weight.view(*self.projection.weight.shape, *[1] * (y.ndim - 2))
             return convolve(y, weight, self.projection.bias).view(len(x), self.projection.out_features, *x.shape[2:])
@@ -49,15 +51,15 @@ class PointwiseAdapter(nn.Module):
 
 
 def infer_adapter(student_shape: Sequence[int], teacher_shape: Sequence[int], channel_dim: int = 1) -> nn.Module:
-    """Make what maps features of the student's shape to the teacher's channels: nothing where they agree already.
+    """Return an adapter from the student's to the teacher's number of channels.
 
     Args:
-        student_shape: Probed shape of the student's feature.
-        teacher_shape: Probed shape of the teacher's feature.
+        student_shape: Shape of the student's feature in the first batch.
+        teacher_shape: Shape of the teacher's feature in the first batch.
         channel_dim: Dimension of the channels.
 
     Returns:
-        ``nn.Identity`` or :class:`PointwiseAdapter`.
+        ``nn.Identity`` for equal numbers, else :class:`PointwiseAdapter`.
 
     Raises:
         ConfigError: If the numbers of dimensions differ.

@@ -1,4 +1,4 @@
-"""Distil intermediate features."""
+"""Feature distillation."""
 
 from __future__ import annotations
 
@@ -7,40 +7,48 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..adapters import infer_adapter
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
-from ..utils.checks import check_levels, check_number
-from .base import BaseDistiller, Batch, Taps
+from ..utils.build import build
+from ..utils.checks import (
+    channel_count,
+    check_adapter,
+    check_channel_dim,
+    check_choice,
+    check_levels,
+    check_number,
+)
+from .base import Batch, Taps
+from .paired import RESIZES, PairedDistiller, TapPair, resize_map
 
 KINDS = ('mse', 'cosine', 'channel_wise')
-RESIZES = ('bilinear', 'nearest', 'area')
 
 
 @MODELS.register_module()
-class FeatureDistiller(BaseDistiller):
+class FeatureDistiller(PairedDistiller):
     """Distance between feature maps, level by level.
 
     Args:
-        student_tap: Tap of the student, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
-        teacher_tap: Tap of the one who teaches; ``None`` is the same path.
+        student_tap: Tap of the student's features, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
+        teacher_tap: Tap of the teacher's features; None is the same path.
         kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`).
         temperature: Softens the distributions over positions; only for ``'channel_wise'``.
-        adapter: ``'auto'`` maps the student's channels where they differ from the teacher's; ``None`` never; a config
-            such as ``dict(type='kd_plugins.PointwiseAdapter')`` is built once per level, with ``in_channels`` and
-            ``out_channels`` filled in where it has none.
-        resize: How the student's map takes the teacher's spatial size: ``None`` (sizes must agree), ``'bilinear'``
-            (linear in any number of dimensions), ``'nearest'`` or ``'area'``.
+        adapter: ``'auto'`` maps the student's channels where their number differs from the teacher's; None never does;
+            a config such as ``dict(type='kd_plugins.PointwiseAdapter')`` is built once per level, with ``in_channels``
+            and ``out_channels`` filled in where they are missing.
+        resize: Interpolation of the student's map to the teacher's spatial size: None (sizes must agree),
+            ``'bilinear'`` (linear in any number of dimensions), ``'nearest'`` or ``'area'``.
         channel_dim: Dimension of the channels.
-        reduction: Within an image, for ``'mse'``: ``'mean'``, or ``'sum'`` over channels and positions as in DWPose;
-            then comes the mean over levels and images.
+        reduction: Reduction within an image, for ``'mse'``: ``'mean'``, or ``'sum'`` over channels and positions as in
+            DWPose. The mean over levels and images follows.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -60,133 +68,94 @@ class FeatureDistiller(BaseDistiller):
         reduction: str = 'mean',
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
+        key: str = 'distillers.<name>',
     ) -> None:
-        super().__init__(weight, source)
-        self.student_tap = student_tap
-        self.teacher_tap = teacher_tap or student_tap
-        self.kind = check_known(f'{self.key}.kind', kind, KINDS)
-        self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
-        if not (adapter in (None, 'auto') or (isinstance(adapter, dict) and 'type' in adapter)):
-            raise ConfigError(
-                f"{self.key}.adapter is {adapter!r}; valid: 'auto', None, dict(type='kd_plugins.PointwiseAdapter')"
-            )
-        self.adapter = adapter
-        self.resize = None if resize is None else check_known(f'{self.key}.resize', resize, RESIZES)
-        if not isinstance(channel_dim, int) or channel_dim == 0:
-            raise ConfigError(f'{self.key}.channel_dim is {channel_dim!r}; valid: 1 for (N, C, ...), -1 for (N, L, C)')
-        self.channel_dim = channel_dim
-        self.reduction = check_known(f'{self.key}.reduction', reduction, MSE_REDUCTIONS)
+        super().__init__([TapPair.of('student_tap', student_tap, 'teacher_tap', teacher_tap)], weight, source, key)
+        self.kind = check_choice(f'{key}.kind', kind, KINDS)
+        self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
+        self.adapter = check_adapter(f'{key}.adapter', adapter)
+        self.resize = None if resize is None else check_choice(f'{key}.resize', resize, RESIZES)
+        self.channel_dim = check_channel_dim(f'{key}.channel_dim', channel_dim)
+        self.reduction = check_choice(f'{key}.reduction', reduction, MSE_REDUCTIONS)
         if reduction == 'sum' and kind != 'mse':
             raise ConfigError(
-                f"{self.key}.reduction is 'sum' with kind='{kind}', which is a mean by definition; "
+                f"{key}.reduction is 'sum' with kind='{kind}', which is a mean by definition; "
                 "use reduction='mean' or kind='mse'"
             )
         self.adapters = nn.ModuleList()
 
-    def student_taps(self) -> dict[str, str]:
-        """Return the tap of the student's features."""
-        return {'student_tap': self.student_tap}
-
-    def teacher_taps(self) -> dict[str, str]:
-        """Return the tap of the features that teach."""
-        return {'teacher_tap': self.teacher_tap}
-
-    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Refuse a layer that would teach itself."""
-        if teacher is student and self.student_tap == self.teacher_tap:
-            raise ConfigError(
-                f"{self.key}: '{self.student_tap}' would teach itself; give a teacher, for example "
-                "teacher=dict(type='kd_plugins.EMATeacher'), or the path of a deeper layer in 'teacher_tap'"
-            )
-
-    def initialize(self, student: Taps, teacher: Taps) -> None:
-        """Check the shapes and make the adapters."""
-        ours, theirs = student['student_tap'], teacher['teacher_tap']
-        check_levels(f'{self.key}.student_tap', ours, theirs, 'features')
-        self.adapters = nn.ModuleList(self._adapter(s, t) for s, t in zip(ours, theirs))
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
+        """Check the shapes and create the adapters."""
+        student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
+        check_levels(f'{self.key}.student_tap', student_levels, teacher_levels, 'features')
+        self.adapters = nn.ModuleList(self._new_adapter(s, t) for s, t in zip(student_levels, teacher_levels))
         with torch.no_grad():
             self.adapters.eval()
-            for level, (adapter, s, t) in enumerate(zip(self.adapters, ours, theirs)):
+            for level, (adapter, s, t) in enumerate(zip(self.adapters, student_levels, teacher_levels)):
                 self._check_adapted(level, adapter(s.detach()), t)
             self.adapters.train()
 
-    def _channels(self, x: Tensor) -> int:
-        if not -x.ndim < self.channel_dim < x.ndim:
-            raise ConfigError(
-                f'{self.key}.channel_dim is {self.channel_dim} and a feature has shape {tuple(x.shape)}; '
-                f'valid: 1 to {x.ndim - 1}'
-            )
-        return x.shape[self.channel_dim]
+    def _channels(self, feature: Tensor) -> int:
+        return channel_count(f'{self.key}.channel_dim', feature, self.channel_dim, 'a feature')
 
-    def _adapter(self, student: Tensor, teacher: Tensor) -> nn.Module:
-        channels = self._channels(student), self._channels(teacher)
-        if self.kind == 'channel_wise' and student.ndim < 3:
+    def _new_adapter(self, student_feature: Tensor, teacher_feature: Tensor) -> nn.Module:
+        channels = {'student': self._channels(student_feature), 'teacher': self._channels(teacher_feature)}
+        if self.kind == 'channel_wise' and student_feature.ndim < 3:
             raise ConfigError(
                 f"{self.key}.kind is 'channel_wise', which compares positions, and a feature of shape "
-                f"{tuple(student.shape)} has none; use kind='mse' or 'cosine'"
+                f"{tuple(student_feature.shape)} has none; use kind='mse' or 'cosine'"
             )
         if self.adapter is None:
-            if channels[0] != channels[1]:
+            if channels['student'] != channels['teacher']:
                 raise ConfigError(
-                    f'{self.key}.adapter is None, and the student has {channels[0]} channels where the teacher has '
-                    f"{channels[1]}; use adapter='auto'"
+                    f'{self.key}.adapter is None, and the student has {channels["student"]} channels where the teacher '
+                    f"has {channels['teacher']}; use adapter='auto'"
                 )
             return nn.Identity()
         if not isinstance(self.adapter, dict):
-            return infer_adapter(student.shape, teacher.shape, self.channel_dim).to(student.device)
-        config = {'in_channels': channels[0], 'out_channels': channels[1], **self.adapter}
-        for name, role, found in zip(('in_channels', 'out_channels'), ('student', 'teacher'), channels):
-            if config[name] != found:
+            adapter = infer_adapter(student_feature.shape, teacher_feature.shape, self.channel_dim)
+            return adapter.to(student_feature.device)
+        for argument, role in (('in_channels', 'student'), ('out_channels', 'teacher')):
+            given = self.adapter.get(argument, channels[role])
+            if given != channels[role]:
                 raise ConfigError(
-                    f'{self.key}.adapter.{name} is {config[name]} and the {role} has {found} channels; '
-                    f'use {name}={found}, or leave it out'
+                    f'{self.key}.adapter.{argument} is {given} and the {role} has {channels[role]} channels; '
+                    f'use {argument}={channels[role]}, or leave it out'
                 )
-        try:
-            adapter: nn.Module = MODELS.build(config)
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f'{self.key}.adapter: {str(error).splitlines()[0]}') from error
-        return adapter.to(student.device)
+        arguments = {'in_channels': channels['student'], 'out_channels': channels['teacher']}
+        return build(MODELS, self.adapter, nn.Module, f'{self.key}.adapter', **arguments).to(student_feature.device)
 
-    def _check_adapted(self, level: int, student: Tensor, teacher: Tensor) -> None:
-        shapes = f'{tuple(student.shape)} and the teacher {tuple(teacher.shape)}'
-        if student.ndim != teacher.ndim or self._channels(student) != self._channels(teacher):
+    def _check_adapted(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
+        shapes = f'{tuple(adapted.shape)} and the teacher {tuple(teacher_feature.shape)}'
+        if adapted.ndim != teacher_feature.ndim or self._channels(adapted) != self._channels(teacher_feature):
             raise ConfigError(
                 f'{self.key}.adapter: at level {level} it gives {shapes}; it must give the channels of the teacher'
             )
-        if self._spatial(student) != self._spatial(teacher):
+        if self._spatial(adapted) != self._spatial(teacher_feature):
             if self.resize is None:
                 raise ConfigError(
                     f'{self.key}.resize is None, and at level {level} the student has shape {shapes}; '
                     "set resize='bilinear'"
                 )
-            if self.channel_dim != 1 or student.ndim < 3:
+            if self.channel_dim != 1 or adapted.ndim < 3:
                 raise ConfigError(
                     f"{self.key}.resize is '{self.resize}', which needs features of shape (N, C, *spatial), and at "
                     f'level {level} the student has shape {shapes}; tap layers whose outputs have the same length'
                 )
 
-    def _spatial(self, x: Tensor) -> Sequence[int]:
-        sizes = list(x.shape[1:])
-        del sizes[self.channel_dim % x.ndim - 1]
+    def _spatial(self, feature: Tensor) -> Sequence[int]:
+        sizes = list(feature.shape[1:])
+        del sizes[self.channel_dim % feature.ndim - 1]
         return sizes
 
-    def _resized(self, student: Tensor, teacher: Tensor) -> Tensor:
-        if self._spatial(student) == self._spatial(teacher) or self.resize is None:
-            return student
-        linear = {3: 'linear', 4: 'bilinear', 5: 'trilinear'}
-        mode = linear[student.ndim] if self.resize == 'bilinear' else self.resize
-        return F.interpolate(
-            student, teacher.shape[2:], mode=mode, align_corners=False if self.resize == 'bilinear' else None
-        )
-
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
-        theirs = teacher['teacher_tap']
-        adapted = [adapter(s) for adapter, s in zip(self.adapters, student['student_tap'])]
-        ours = [self._resized(s, t) for s, t in zip(adapted, theirs)]
+        student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
+        adapted = [adapter(s) for adapter, s in zip(self.adapters, student_levels)]
+        resized = [resize_map(s, t.shape[2:], self.resize) for s, t in zip(adapted, teacher_levels)]
         per_image: dict[str, FeatureLoss] = {
             'mse': partial(feature_mse, reduction=self.reduction),
             'cosine': partial(feature_cosine, dim=self.channel_dim),
             'channel_wise': partial(channel_wise_kl, temperature=self.temperature, dim=self.channel_dim),
         }
-        return {'loss_feat': feature_loss(ours, theirs, per_image[self.kind])}
+        return {'loss_feat': feature_loss(resized, teacher_levels, per_image[self.kind])}

@@ -1,4 +1,4 @@
-"""Distil where the edges of boxes lie, as distributions."""
+"""Localization distillation: the positions of box edges as distributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigError, nearest
-from ..losses import edge_distribution_kl
+from ..losses import softmax_kl
 from ..ops.boxes import centers_inside, distances_to_boxes, expected_distances, pairwise_iou
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
@@ -23,13 +23,10 @@ Grid = tuple[tuple[float, float], tuple[float, float]]
 
 
 def level_grids(prior_generator: Any) -> list[Grid]:
-    """Read the constants that place a head's locations in the image.
+    """Return the grid of locations of each level of a head.
 
     Args:
         prior_generator: An ``AnchorGenerator`` (locations are the centres of its anchors) or a point generator.
-
-    Returns:
-        One grid per level.
     """
     strides = [tuple(float(step) for step in stride) for stride in prior_generator.strides]
     if hasattr(prior_generator, 'base_anchors'):
@@ -42,24 +39,28 @@ def level_grids(prior_generator: Any) -> list[Grid]:
 
 
 def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
-    """Return the boxes of all images, padded with boxes without area (they contain no location).
+    """Return the boxes of all images, padded with boxes without area, which contain no location.
+
+    Args:
+        batch: Its data samples hold ``gt_instances.bboxes``; an image without them has no boxes.
+        like: A tensor whose first dimension is N, with the dtype and device of the result.
 
     Returns:
         Corners in pixels of the network input, shape (N, G, 4), G >= 1.
     """
     boxes = [like.new_zeros(1, 4) for _ in range(like.shape[0])]
     for index, sample in enumerate(batch.data_samples or ()):
-        found = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
-        if found is not None and len(found):
-            boxes[index] = getattr(found, 'tensor', found).to(like)
+        image_boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
+        if image_boxes is not None and len(image_boxes):
+            boxes[index] = getattr(image_boxes, 'tensor', image_boxes).to(like)
     return pad_sequence(boxes, batch_first=True)
 
 
 def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
-    """Say which locations lie on an image and not on its padding.
+    """Return which locations lie on an image and not on its padding.
 
     Args:
-        batch: Its data samples tell each ``img_shape``; where they do not, everything counts as image.
+        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image.
         centers: Locations (x, y), shape (L, 2).
         num_images: N.
 
@@ -79,18 +80,19 @@ class LocalizationDistiller(BaseDistiller):
     """KL divergence between the edge distributions of heads that predict ``4 * (reg_max + 1)`` logits.
 
     Source: localization distillation (arXiv 2102.12252) on generalized focal loss heads (arXiv 2006.04388). Locations
-    inside a ground-truth box count by the IoU of the teacher's box with the best such ground truth (``loss_ld``); all
-    others count by the teacher's highest class probability (``loss_ld_neg``). Both are weighted means over all ranks.
+    inside a ground-truth box are weighted by the highest IoU of the teacher's box with such a box (``loss_ld``); all
+    others by the teacher's highest class probability (``loss_ld_neg``). Both are weighted means over all ranks.
 
     Args:
         head: Dotted path of the head, the same in student and teacher.
-        logits: Tap that gives the edge logits, (N, 4 * (reg_max + 1), H, W) per level; by default ``{head}.scales.*``.
-        scores: Tap that gives the teacher's class logits, (N, C, H, W) per level; by default ``{head}.gfl_cls``.
+        logits: Tap of the edge logits, (N, 4 * (reg_max + 1), H, W) per level; by default ``{head}.scales.*``.
+        scores: Tap of the teacher's class logits, (N, C, H, W) per level; by default ``{head}.gfl_cls``.
         temperature: Softens both distributions.
         positive_weight: Factor inside ``loss_ld``.
         negative_weight: Factor inside ``loss_ld_neg``.
         weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`; a network's own boxes teach it nothing, so there must be a teacher.
+        source: See :class:`BaseDistiller`. A teacher is required, since a network's own boxes teach it nothing.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -108,14 +110,15 @@ class LocalizationDistiller(BaseDistiller):
         negative_weight: float = 0.25,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
+        key: str = 'distillers.<name>',
     ) -> None:
-        super().__init__(weight, source)
+        super().__init__(weight, source, key)
         self.head = head
         self.logits = logits or f'{head}.scales.*'
         self.scores = scores or f'{head}.gfl_cls'
-        self.temperature = check_number(f'{self.key}.temperature', temperature, positive=True)
-        self.positive_weight = check_number(f'{self.key}.positive_weight', positive_weight, positive=False)
-        self.negative_weight = check_number(f'{self.key}.negative_weight', negative_weight, positive=False)
+        self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
+        self.positive_weight = check_number(f'{key}.positive_weight', positive_weight, positive=False)
+        self.negative_weight = check_number(f'{key}.negative_weight', negative_weight, positive=False)
         self.reg_max = 0
         self.grids: list[Grid] = []
 
@@ -148,7 +151,7 @@ class LocalizationDistiller(BaseDistiller):
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read ``reg_max``, strides and first locations of the heads."""
-        # The head first: where it has no distributions, a teacher would not help.
+        # The head is checked first: if it has no distributions, a teacher would not help.
         head, teacher_head = self._head_of(student, 'student'), self._head_of(teacher, 'teacher')
         if teacher is student:
             raise ConfigError(
@@ -161,37 +164,38 @@ class LocalizationDistiller(BaseDistiller):
                 f'reg_max={teacher_head.reg_max}; train both with the same reg_max'
             )
         self.grids = level_grids(head.prior_generator)
-        grids = level_grids(teacher_head.prior_generator)
-        if self.grids != grids:
+        teacher_grids = level_grids(teacher_head.prior_generator)
+        if self.grids != teacher_grids:
+            strides, teacher_strides = ([stride for stride, _ in grids] for grids in (self.grids, teacher_grids))
             raise ConfigError(
-                f"{self.key}: the student's '{self.head}' has strides {[g[0] for g in self.grids]} and the teacher's "
-                f'{[g[0] for g in grids]}, or other anchor centres; both must predict at the same locations'
+                f"{self.key}: the student's '{self.head}' has strides {strides} and the teacher's {teacher_strides}, "
+                'or their anchor centres differ; both must predict at the same locations'
             )
         self.reg_max = int(head.reg_max)
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check levels, bins and sizes."""
-        key, logits, scores = f'{self.key}.logits', student['logits'], teacher['scores']
-        check_levels(key, logits, teacher['logits'], 'levels')
+        key, logits, teacher_logits = f'{self.key}.logits', student_outputs['logits'], teacher_outputs['logits']
+        check_levels(key, logits, teacher_logits, 'levels')
         if len(logits) != len(self.grids):
             raise ConfigError(
                 f"{key}: '{self.logits}' gives {len(logits)} levels and the head has {len(self.grids)} strides; "
                 'tap a layer that runs once per level'
             )
         channels = 4 * (self.reg_max + 1)
-        for role, levels in (('student', logits), ('teacher', teacher['logits'])):
+        for role, levels in (('student', logits), ('teacher', teacher_logits)):
             for level in levels:
                 if level.ndim != 4 or level.shape[1] != channels:
                     raise ConfigError(
                         f"{key}: '{self.logits}' of the {role} has shape {tuple(level.shape)}; with "
                         f'reg_max={self.reg_max} it must be (N, 4 * {self.reg_max + 1} = {channels}, H, W)'
                     )
-        check_same_size(key, logits, teacher['logits'], 'both must predict at the same locations')
-        key = f'{self.key}.scores'
+        check_same_size(key, logits, teacher_logits, 'both must predict at the same locations')
+        key, scores = f'{self.key}.scores', teacher_outputs['scores']
         check_levels(key, logits, scores, 'levels')
-        check_same_size(
-            key, [x[:, 0] for x in logits], [x[:, 0] for x in scores], 'class logits belong to the same locations'
-        )
+        # One channel of each, since only the channels may differ.
+        first_logits, first_scores = ([level[:, 0] for level in levels] for levels in (logits, scores))
+        check_same_size(key, first_logits, first_scores, 'class logits belong to the same locations')
 
     def _edges(self, levels: Sequence[Tensor]) -> Tensor:
         """Return (N, L, 4, bins) from levels of (N, 4 * bins, H, W), locations in row-major order."""
@@ -212,25 +216,26 @@ class LocalizationDistiller(BaseDistiller):
         return torch.cat(centers), torch.cat(strides)
 
     @torch.no_grad()
-    def weights(self, teacher: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the weight of every location as a positive and as a negative, each of shape (N, L)."""
-        centers, strides = self.locations(teacher['logits'])
-        distances = expected_distances(self._edges(teacher['logits'])) * strides.repeat(1, 2)
+    def weights(self, teacher_outputs: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the weights of all locations in ``loss_ld`` and in ``loss_ld_neg``, each of shape (N, L)."""
+        logits, scores = teacher_outputs['logits'], teacher_outputs['scores']
+        centers, strides = self.locations(logits)
+        distances = expected_distances(self._edges(logits)) * strides.repeat(1, 2)
         boxes = distances_to_boxes(centers, distances)
         truth = ground_truth_boxes(batch, boxes)
         inside = centers_inside(centers, truth)
         overlap = (pairwise_iou(boxes, truth) * inside).amax(dim=-1)
-        confidence = torch.cat([level.flatten(2).amax(dim=1) for level in teacher['scores']], dim=1).sigmoid()
+        confidence = torch.cat([level.flatten(2).amax(dim=1) for level in scores], dim=1).sigmoid()
         confidence = confidence * ~inside.any(dim=-1)
         valid = inside_images(batch, centers, boxes.shape[0])
         return overlap * valid, confidence * valid
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_ld`` and ``loss_ld_neg``."""
-        positive, negative = self.weights(teacher, batch)
-        edges = self._edges(student['logits']), self._edges(teacher['logits'])
+        positive, negative = self.weights(teacher_outputs, batch)
+        edges, teacher_edges = self._edges(student_outputs['logits']), self._edges(teacher_outputs['logits'])
         # One divergence serves both terms, as in `localization_loss` with two weights.
-        divergence = edge_distribution_kl(*edges, self.temperature).mean(dim=-1)
+        divergence = softmax_kl(edges, teacher_edges, self.temperature, dim=-1).mean(dim=-1)
         return {
             'loss_ld': self.positive_weight * weighted_mean(divergence, positive),
             'loss_ld_neg': self.negative_weight * weighted_mean(divergence, negative),

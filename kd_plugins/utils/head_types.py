@@ -1,4 +1,4 @@
-"""What kind of head a path names, read from class names, so that no detection library needs to be imported."""
+"""Recognition of heads by their class names, so that no detection library needs to be imported."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ FDR_OF = {'DINOHead': 'FDRDINO', 'DeformableDETRHead': 'FDRDeformableDETR', 'DAB
 """MMDetection's heads for which there is a detector with edge distributions."""
 
 ROI_ALTERNATIVE = (
-    "nearest: FeatureDistiller(student_tap='neck.fpn_convs.*'), which compares what the proposals are read from"
+    "nearest: FeatureDistiller(student_tap='neck.fpn_convs.*'), which compares the maps that proposals are read from"
 )
 
 
 def is_a(module: nn.Module, name: str) -> bool:
-    """Say whether a module's class or one of its bases has this name.
+    """Return whether a module's class or one of its bases has this name.
 
     >>> is_a(nn.Conv2d(1, 1, 1), 'Module'), is_a(nn.Conv2d(1, 1, 1), 'Linear')
     (True, False)
     """
-    return any(kind.__name__ == name for kind in type(module).__mro__)
+    return any(cls.__name__ == name for cls in type(module).__mro__)
 
 
 def lineage(model: nn.Module, path: str) -> list[nn.Module]:
-    """Return the model and every module on the way to ``path``, ``path`` itself last.
+    """Return the model and every module on the path, the module at ``path`` last.
 
     >>> [type(module).__name__ for module in lineage(nn.ModuleDict({'a': nn.ReLU()}), 'a')]
     ['ModuleDict', 'ReLU']
@@ -32,31 +32,35 @@ def lineage(model: nn.Module, path: str) -> list[nn.Module]:
 
 
 def roi_head(model: nn.Module) -> tuple[str, nn.Module] | None:
-    """Return the path and the module of the model's first RoI head, if it has one."""
+    """Return the path and the module of the model's first RoI head, None if it has none."""
     return next(((name, module) for name, module in model.named_modules() if is_a(module, 'BaseRoIHead')), None)
 
 
 def has_distributions(head: nn.Module) -> bool:
-    """Say whether a head predicts a distribution over box edges at fixed locations, as the GFL family does."""
+    """Return whether a head predicts a distribution over box edges at fixed locations, as the GFL family does."""
     return hasattr(head, 'reg_max') and hasattr(head, 'prior_generator')
 
 
 def why_no_distribution(model: nn.Module, path: str) -> str:
-    """Return why the head at ``path`` has no distribution that another network could teach, and the nearest choice.
+    """Return the reason why no other network can teach the head at ``path`` a distribution, and the nearest choice.
+
+    Args:
+        model: The network.
+        path: Path of the head.
 
     Returns:
-        The closing words of an error sentence that has named the head's class.
+        The end of an error sentence that has named the head's class.
     """
     head = model.get_submodule(path)
-    kind = type(head).__name__
+    class_name = type(head).__name__
     plain = 'which predicts no distribution over box edges'
     if is_a(head, 'FDRHead'):
         return (
-            'which predicts distributions for queries, and those of another network are others; nearest: its loss_ddf, '
+            'which predicts distributions for queries, and other networks have other queries; nearest: its loss_ddf, '
             f"or StageLocalizationDistiller(logits='{path}.fdr.distributions.*', accumulate=True)"
         )
-    if kind in FDR_OF:
-        name = f'kd_plugins.{FDR_OF[kind]}'
+    if class_name in FDR_OF:
+        name = f'kd_plugins.{FDR_OF[class_name]}'
         return (
             f"{plain}; nearest: model.type='{name}' with bbox_head.type='{name}Head', which has one in every decoder "
             'layer and lets the last teach the others'

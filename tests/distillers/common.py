@@ -1,4 +1,4 @@
-"""What the distillers' tests share."""
+"""Helpers for the tests of the distillers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of StageLocalizationDistiller share: outputs of stages made by hand, and a head of two stages."""
+"""Helpers for the tests of StageLocalizationDistiller: outputs of stages, and a head with two stages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ BATCH = Batch(torch.zeros(2, 3, 8, 8), None)
 
 
 def distiller(**options: Any) -> StageLocalizationDistiller:
-    made = StageLocalizationDistiller(**{'logits': 'head.stages.*', **options})
-    made.key = 'distillers.stages'
-    return made
+    return StageLocalizationDistiller(**{'logits': 'head.stages.*', 'key': 'distillers.stages', **options})
 
 
 def outputs(*shape: int, stages: int = 3, seed: int = 0) -> list[Tensor]:

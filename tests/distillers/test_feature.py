@@ -167,7 +167,7 @@ def test_config_sentences() -> None:
     with sentence("reduction is 'sum' with kind='cosine', which is a mean by definition; use reduction='mean'"):
         FeatureDistiller(kind='cosine', reduction='sum')
     model = nn.Identity()
-    with sentence('would teach itself'):
+    with sentence("student_tap: 'neck.fpn_convs.*' would teach itself; .*EMATeacher.* or set teacher_tap to the path"):
         FeatureDistiller().check_models(model, model)
 
 
@@ -198,7 +198,12 @@ def test_config_sentences() -> None:
             [(2, 8, 3, 3)],
             'fpn.adapter.out_channels is 5 and the teacher has 8 channels',
         ),
-        ({'adapter': {'type': 'NoSuchAdapter'}}, [(2, 4, 3, 3)], [(2, 8, 3, 3)], 'fpn.adapter: .*NoSuchAdapter'),
+        (
+            {'adapter': {'type': 'NoSuchAdapter'}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            "fpn.adapter.type is 'NoSuchAdapter', which is not a Module",
+        ),
         (
             {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'kernel': 3}},
             [(2, 4, 3, 3)],
@@ -208,8 +213,7 @@ def test_config_sentences() -> None:
     ],
 )
 def test_shape_sentences(kwargs: dict, ours: list, theirs: list, match: str) -> None:
-    distiller = MODELS.build({'type': 'kd_plugins.FeatureDistiller', **kwargs})
-    distiller.key = 'distillers.fpn'
+    distiller = MODELS.build({'type': 'kd_plugins.FeatureDistiller', 'key': 'distillers.fpn', **kwargs})
     with sentence(match):
         distiller.initialize(*taps(ours, theirs))
 

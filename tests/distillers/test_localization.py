@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kd_plugins.distillers import Batch, LocalizationDistiller
 from kd_plugins.distillers.localization import level_grids
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses import edge_distribution_kl
+from kd_plugins.losses import softmax_kl
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
 from tests.distillers.common import cascade, check_step, make_batch
@@ -37,8 +37,7 @@ class Detector(nn.Module):
 
 
 def bound(**kwargs: Any) -> LocalizationDistiller:
-    distiller = LocalizationDistiller(**kwargs)
-    distiller.key = 'distillers.ld'
+    distiller = LocalizationDistiller(**kwargs, key='distillers.ld')
     distiller.check_models(Detector(Head()), Detector(Head()))
     return distiller
 
@@ -71,7 +70,7 @@ def by_hand(student: dict, teacher: dict, truths: list[Tensor], image: tuple[int
                             height = max(min(y + bottom, y2) - max(y - top, y1), 0)
                             area = (left + right) * (top + bottom) + (x2 - x1) * (y2 - y1)
                             best, inside = max(best, width * height / (area - width * height)), True
-                    kl = edge_distribution_kl(s, t, T).mean().item()
+                    kl = softmax_kl(s, t, T, dim=-1).mean().item()
                     name = 'loss_ld' if inside else 'loss_ld_neg'
                     weight = best if inside else teacher['scores'][level][n, :, row, col].sigmoid().max().item()
                     sums[name][0] += weight * kl
@@ -277,8 +276,7 @@ def test_config_sentences() -> None:
         LocalizationDistiller(temperature=0)
     with sentence('negative_weight is -1'):
         LocalizationDistiller(negative_weight=-1)
-    distiller = LocalizationDistiller()
-    distiller.key = 'distillers.ld'
+    distiller = LocalizationDistiller(key='distillers.ld')
     plain = Detector(nn.Conv2d(1, 1, 1))
     with sentence(r"distillers.ld.head: 'bbox_head' of the student is Conv2d, .*GFLHead and LDHead.*LogitDistiller"):
         distiller.check_models(plain, Detector(Head()))

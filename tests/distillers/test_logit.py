@@ -16,7 +16,8 @@ SHAPES = {'N,C': (2, 5), 'N,C,H,W': (2, 5, 3, 4), 'N,C,D,H,W': (2, 5, 2, 3, 4)}
 
 
 def taps(*shapes: tuple[int, ...]) -> tuple[dict, dict]:
-    return {'logits': [torch.randn(shape) for shape in shapes]}, {'logits': [torch.randn(shape) for shape in shapes]}
+    student = {'logits': [torch.randn(shape) for shape in shapes]}
+    return student, {'teacher_logits': [torch.randn(shape) for shape in shapes]}
 
 
 @pytest.mark.parametrize('activation', ['sigmoid', 'softmax'])
@@ -38,7 +39,7 @@ def test_queries(activation: str, class_dim: int) -> None:
     distiller.initialize(student, teacher)
     losses = check_step(distiller, student, teacher, make_batch([None, None]))
     loss = {'sigmoid': quality_focal_kd_loss, 'softmax': softmax_kl_loss}[activation]
-    assert losses['loss_logit'] == loss(student['logits'], teacher['logits'], class_dim=2)
+    assert losses['loss_logit'] == loss(student['logits'], teacher['teacher_logits'], class_dim=2)
 
 
 def test_options_reach_the_loss() -> None:
@@ -46,7 +47,7 @@ def test_options_reach_the_loss() -> None:
     focal = LogitDistiller('head', beta=1.0)
     kl = LogitDistiller('head', activation='softmax', temperature=3.0)
     batch = make_batch([None, None])
-    args = student['logits'], teacher['logits']
+    args = student['logits'], teacher['teacher_logits']
     assert check_step(focal, student, teacher, batch)['loss_logit'] == quality_focal_kd_loss(*args, beta=1.0)
     assert check_step(kl, student, teacher, batch)['loss_logit'] == softmax_kl_loss(*args, temperature=3.0)
 
@@ -54,7 +55,7 @@ def test_options_reach_the_loss() -> None:
 @pytest.mark.parametrize('activation', ['sigmoid', 'softmax'])
 def test_equal_networks_lose_nothing(activation: str) -> None:
     student, _ = taps((2, 5, 3, 3))
-    teacher = {'logits': [student['logits'][0].clone()]}
+    teacher = {'teacher_logits': [student['logits'][0].clone()]}
     distiller = LogitDistiller('head', activation=activation)
     assert check_step(distiller, student, teacher, make_batch([None, None]))['loss_logit'].abs() < 1e-6
 
@@ -73,7 +74,6 @@ def test_deeper_layer_teaches() -> None:
     model = nn.Identity()
     distiller.check_models(model, model)
     student, teacher = taps((2, 5))
-    teacher = {'teacher_logits': teacher['logits']}
     distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, make_batch([None, None]))
 
@@ -94,13 +94,12 @@ def test_config_sentences() -> None:
     with sentence('class_dim is 0'):
         LogitDistiller('head', class_dim=0)
     model = nn.Identity()
-    with sentence("'head' would teach itself"):
+    with sentence("logits: 'head' would teach itself; .* or set teacher_logits to the path of a deeper layer"):
         LogitDistiller('head').check_models(model, model)
 
 
 def test_shape_sentences() -> None:
-    distiller = MODELS.build({'type': 'kd_plugins.LogitDistiller', 'logits': 'head'})
-    distiller.key = 'distillers.cls'
+    distiller = MODELS.build({'type': 'kd_plugins.LogitDistiller', 'logits': 'head', 'key': 'distillers.cls'})
     student, _ = taps((2, 3, 4, 4))
     with sentence('distillers.cls.logits: the teacher predicts 80 classes where the student predicts 3'):
         distiller.initialize(student, taps((2, 80, 4, 4))[1])

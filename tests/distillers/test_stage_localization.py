@@ -178,7 +178,7 @@ def test_a_two_stage_head_teaches_itself(with_teacher_for_others: bool) -> None:
         hook.teacher.prepare(model, 0, 0)
     session = DistillSession(model, hook.distillers, hook.teacher, lambda: None)
     session.weights = dict.fromkeys(hook.distillers, 1.0)
-    assert not session.taught('stages')
+    assert not session.uses_teacher('stages')
     losses = model(torch.randn(2, 3, 8, 8), None, 'loss')
     found = losses['distill.stages.loss_stages']
     assert found > 0

@@ -50,7 +50,7 @@ def test_stages_of_a_cascade_do_not_correspond() -> None:
 def test_cascade_is_refused() -> None:
     made = distiller(logits='roi_head.bbox_head.*.fc_reg')
     with sentence(
-        r"stages.logits: 'roi_head.bbox_head.0.fc_reg' belongs to CascadeRoIHead, .* anew .* nearest: Feature"
+        r"stages.logits: 'roi_head.bbox_head.0.fc_reg' belongs to CascadeRoIHead, .* new proposals .* nearest: Feature"
     ):
         made.check_models(cascade(), nn.Module())
 
@@ -93,7 +93,7 @@ def test_shape_sentences() -> None:
     refused(r'logits: .* 25 is not divisible by 4', outputs(2, 5, 25))
     refused(r'logits: .* 4 numbers are a box .*FDRDINOHead', outputs(2, 5, 4))
     refused(r'logits: .* with bins=17 it must be \(..., 4, bins\) or .* = 68; set bins', queries, bins=17)
-    refused(r'logits: .* set bins to what the layer gives, or set levels', maps, bins=BINS)
+    refused(r'logits: .* set bins to the number of logits per edge, or set levels', maps, bins=BINS)
     refused(r'logits: .* with levels=1 it must be \(N, 4 \* bins, H, W\); leave', queries, levels=1)
     refused(r'logits: .* with bins=17 it must be \(N, 4 \* bins, H, W\), 4', maps, levels=1, bins=17)
     unequal = [*queries[:1], *outputs(2, 4, 4 * BINS, stages=2)]

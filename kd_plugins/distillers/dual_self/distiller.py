@@ -1,4 +1,4 @@
-"""Distil the deepest levels of a U-shaped network into its shallower ones."""
+"""Dual self-distillation: the deepest levels of a U-shaped network teach its shallower ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, check_known
+from ...errors import ConfigError
 from ...losses import feature_mse, uncertainty_weighted
 from ...ops.reduction import mean_over_images
 from ...registry import MODELS
-from ...utils.checks import check_number
+from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from ..base import BaseDistiller, Batch, Taps
 from .level_head import LevelHeads, LevelHints
 from .level_taps import branch_taps, check_labels, depth_order, head_attribute, paths_of, read_levels, semantic_labels
@@ -23,27 +23,14 @@ SUPERVISION = ('all', 'deepest', 'none')
 UPSAMPLE = ('deconv', 'interpolate')
 
 
-def check_integer(key: str, value: Any, minimum: int, advice: str) -> int:
-    """Return ``value``.
-
-    Raises:
-        ConfigError: If it is no integer of at least ``minimum``; the sentence ends with ``advice``.
-
-    >>> check_integer('distillers.x.chunk', 8, 1, 'valid: None, 16384')
-    8
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ConfigError(f'{key} is {value!r}; {advice}')
-    return value
-
-
 @MODELS.register_module()
 class DualSelfDistiller(BaseDistiller):
     """Dual self-distillation (DSD): the deepest level of encoder and decoder teaches the shallower ones.
 
     Source: IEEE ISBI 2024, "Dual self-distillation of U-shaped networks for 3D medical image segmentation";
-    soumbane/DualSelfDistillation. Levels get auxiliary heads, which live here and not in the student; they learn from
-    the labels and from the softened output of the deepest head of their branch. Two or three spatial axes.
+    soumbane/DualSelfDistillation. Levels get auxiliary heads, which belong to the distiller and not to the student. The
+    heads learn from the labels and from the softened output of the deepest head of their branch. Levels have two or
+    three spatial axes.
 
     **Deepest** means last in the order in which the network computes its levels: in the encoder the one before the
     bottleneck, in the decoder the one nearest to the output (the release calls it ``dec1``; the bottleneck, ``dec4``,
@@ -51,36 +38,40 @@ class DualSelfDistiller(BaseDistiller):
 
     Args:
         encoder: Taps of the encoder's levels: a list of paths in the order of computation, sizes shrinking; or one
-            path, with ``*`` or of a module that returns them all, whose order the sizes tell. None: no such branch.
-        decoder: The same of the decoder, sizes growing, from the bottleneck on.
-        num_classes: Channels of the heads; None takes that of the student's ``decode_head``.
-        ignore_index: Label of positions that do not count, in all terms; None takes that of the student's
-            ``decode_head``, else 255.
-        encoder_supervision: Which encoder heads learn from the labels: ``'deepest'``, ``'all'`` or ``'none'``.
-        decoder_supervision: The same for the decoder.
+            path, with ``*`` or of a module that returns all levels, which are then ordered by size. None: no encoder.
+        decoder: Taps of the decoder's levels, likewise, sizes growing, from the bottleneck on.
+        num_classes: Number of channels of the heads; None takes that of the student's ``decode_head``.
+        ignore_index: Label of positions that are left out of all terms; None takes that of the student's
+            ``decode_head``, or 255 where it has none.
+        encoder_supervision: Encoder heads that learn from the labels: ``'deepest'``, ``'all'`` or ``'none'``.
+        decoder_supervision: Decoder heads that learn from the labels, likewise.
         seg_weight: Weight of the supervision; 0 switches it off.
-        dice_weight: Share of the Dice loss in it.
-        ce_weight: Share of the cross-entropy in it.
+        dice_weight: Weight of the Dice loss within the supervision.
+        ce_weight: Weight of the cross-entropy within the supervision.
         kl_weight: Weight of the divergences; 0 switches them off, which leaves deep supervision.
         temperature: Softens both distributions of a divergence.
         include_background: Whether class 0 takes part in the divergences.
-        detach_teacher: Whether the divergences leave the level that teaches alone. The release does not.
-        logits: Tap of the network's own class logits (N, num_classes, *spatial); where given they teach all levels of
-            both branches, as in "Be your own teacher" (arXiv 1905.08094).
+        detach_teacher: Whether the divergences give no gradient to the level that teaches. In the release they do give
+            it one.
+        logits: Tap of the network's own class logits (N, num_classes, *spatial). If it is given, they teach all levels
+            of both branches, as in "Be your own teacher" (arXiv 1905.08094).
         feature_weight: Weight of the squared distance between the mean features of the deepest level and those of the
             shallower ones, mapped to its channels; 0 switches it off.
-        feature_size: Positions per axis over which features are averaged before; None keeps those of the deepest.
-        level_decay: Factor on the terms of a level for every level between it and the deepest of its branch, counting
-            the latter. With 0.5, each weighs half of the next deeper one, as in nnU-Net's deep supervision
-            (arXiv 1904.08128, section 2); with 1, as in the release, all weigh the same.
+        feature_size: Positions per axis that features are averaged to before the distance; None keeps the size of the
+            deepest level.
+        level_decay: Factor per level: the terms of the level before the deepest one are multiplied by it once, those of
+            the level before that twice, and so on. With 0.5, each level weighs half of the next deeper one, as in
+            nnU-Net's deep supervision (arXiv 1904.08128, section 2); with 1, as in the release, all weigh the same.
         learnable_weights: Whether each level's term has a learned uncertainty.
-        upsample: How heads reach the labels' size: ``'deconv'`` or ``'interpolate'``, see
+        upsample: Upsampling of the heads to the size of the labels: ``'deconv'`` or ``'interpolate'``, see
             :class:`~kd_plugins.distillers.dual_self.level_head.LevelHead`.
         share_heads: Whether encoder and decoder levels of equal size and channels share a head.
         resolution: Size at which the divergences are taken: ``'full'``, that of the labels, or a divisor of it.
-        chunk: How many positions (of all images) are processed at once; where there are more, the maps of all levels
-            are computed part by part, in the forward and again in the backward pass. None: 65536 on a CPU, else 262144.
+        chunk: Number of positions (of all images) that are processed at once. With more positions, the maps of all
+            levels are computed part by part, in the forward and again in the backward pass. None is 16384 on a CPU and
+            262144 elsewhere.
         weight: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -111,10 +102,10 @@ class DualSelfDistiller(BaseDistiller):
         resolution: str | int = 'full',
         chunk: int | None = None,
         weight: float | dict[str, Any] = 1.0,
+        key: str = 'distillers.<name>',
     ) -> None:
         # The network's own levels teach, also where the hook has a teacher for other distillers.
-        super().__init__(weight, source='student')
-        key = self.key
+        super().__init__(weight, 'student', key)
         self.paths = {'encoder': paths_of(f'{key}.encoder', encoder), 'decoder': paths_of(f'{key}.decoder', decoder)}
         if not any(self.paths.values()):
             raise ConfigError(
@@ -124,15 +115,15 @@ class DualSelfDistiller(BaseDistiller):
         self.num_classes = num_classes
         if num_classes is not None:
             check_integer(f'{key}.num_classes', num_classes, 2, 'valid: None, or an integer of at least 2')
-        if ignore_index is not None and (not isinstance(ignore_index, int) or isinstance(ignore_index, bool)):
+        if ignore_index is not None and not is_integer(ignore_index):
             raise ConfigError(f'{key}.ignore_index is {ignore_index!r}; valid: None, 255, -100')
         self.ignore_index = ignore_index
-        wanted = {'encoder': encoder_supervision, 'decoder': decoder_supervision}
-        for branch, value in wanted.items():
-            check_known(f'{key}.{branch}_supervision', value, SUPERVISION)
-        numbers = dict(seg_weight=seg_weight, dice_weight=dice_weight, ce_weight=ce_weight)
-        numbers |= dict(kl_weight=kl_weight, feature_weight=feature_weight)
-        checked = {name: check_number(f'{key}.{name}', value, positive=False) for name, value in numbers.items()}
+        supervision = {'encoder': encoder_supervision, 'decoder': decoder_supervision}
+        for branch, value in supervision.items():
+            check_choice(f'{key}.{branch}_supervision', value, SUPERVISION)
+        weights = dict(seg_weight=seg_weight, dice_weight=dice_weight, ce_weight=ce_weight)
+        weights |= dict(kl_weight=kl_weight, feature_weight=feature_weight)
+        checked = {name: check_number(f'{key}.{name}', value, positive=False) for name, value in weights.items()}
         if seg_weight and not dice_weight and not ce_weight:
             raise ConfigError(f'{key}.dice_weight and .ce_weight are both 0; for no supervision set seg_weight=0')
         advice = "valid: 'full', or an integer such as 4"
@@ -147,14 +138,14 @@ class DualSelfDistiller(BaseDistiller):
         )
         self.terms: LevelTerms | None = None
         self.weights = {'seg': checked['seg_weight'], 'kl': checked['kl_weight'], 'feature': checked['feature_weight']}
-        self.supervision = wanted if seg_weight else dict.fromkeys(BRANCHES, 'none')
+        self.supervision = supervision if seg_weight else dict.fromkeys(BRANCHES, 'none')
         self.logits = logits
         if feature_size is not None:
             check_integer(f'{key}.feature_size', feature_size, 1, 'valid: None, or an integer of at least 1')
         self.feature_size = feature_size
         self.level_decay = check_number(f'{key}.level_decay', level_decay, positive=False)
         self.learnable_weights = learnable_weights
-        self.upsample = check_known(f'{key}.upsample', upsample, UPSAMPLE)
+        self.upsample = check_choice(f'{key}.upsample', upsample, UPSAMPLE)
         self.share_heads = share_heads
         used = [branch for branch in BRANCHES if self.paths[branch]]
         names = [f'loss_{branch}_seg' for branch in used if self.supervision[branch] != 'none']
@@ -162,7 +153,7 @@ class DualSelfDistiller(BaseDistiller):
         names += ['loss_feature'] if self.weights['feature'] else []
         self.loss_names = tuple(names)
         if not names:
-            raise ConfigError(f'{key}: every weight is 0 and every supervision off; nothing is left to learn')
+            raise ConfigError(f'{key}: every weight is 0 and every supervision is off; nothing is left to learn')
         self.branches: dict[str, Branch] = {}
         self.heads: LevelHeads | None = None
         self.hints = nn.ModuleDict()
@@ -175,24 +166,24 @@ class DualSelfDistiller(BaseDistiller):
         return taps if self.logits is None else {**taps, 'logits': self.logits}
 
     def teacher_taps(self) -> dict[str, str]:
-        """Return none: what teaches is among the student's levels, and may be wanted with its gradient."""
+        """Return no taps: the level that teaches is one of the student's, and may need its gradient."""
         return {}
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Read the number of classes and the ignored label off the student's head."""
-        found = head_attribute(student, 'num_classes')
+        """Read the number of classes and the ignored label from the student's head."""
+        head_classes = head_attribute(student, 'num_classes')
         if self.num_classes is None:
-            if found is None:
+            if head_classes is None:
                 raise ConfigError(
-                    f"{self.key}.num_classes is None, and '{type(student).__name__}' has no decode_head that tells it; "
-                    'set num_classes'
+                    f"{self.key}.num_classes is None, and '{type(student).__name__}' has no decode_head with "
+                    'num_classes; set it here'
                 )
-            check_integer(f'{self.key}.num_classes', found, 2, "set num_classes; the heads' softmax needs at least 2")
-            self.num_classes = found
-        elif found is not None and found != self.num_classes:
+            advice = "set num_classes; the heads' softmax needs at least 2"
+            self.num_classes = check_integer(f'{self.key}.num_classes', head_classes, 2, advice)
+        elif head_classes is not None and head_classes != self.num_classes:
             raise ConfigError(
-                f"{self.key}.num_classes is {self.num_classes} and the student's head has {found}; use "
-                f'num_classes={found}, or leave it out'
+                f"{self.key}.num_classes is {self.num_classes} and the student's head has {head_classes}; use "
+                f'num_classes={head_classes}, or leave it out'
             )
         if not self.options['include_background'] and self.num_classes < 3:
             raise ConfigError(
@@ -203,26 +194,26 @@ class DualSelfDistiller(BaseDistiller):
             self.ignore_index = 255 if ignored is None else ignored
         self.terms = LevelTerms(self.num_classes, self.ignore_index, **self.options)
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
-        """Find the order of the levels and make the heads."""
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
+        """Find the order of the levels and create the heads."""
         levels: list[Tensor] = []
         for name in BRANCHES:
             if not self.paths[name]:
                 continue
-            found = read_levels(student, name, [])
-            order = depth_order(f'{self.key}.{name}', found, name == 'decoder', given=len(self.paths[name]) > 1)
+            unordered = read_levels(student_outputs, name, [])
+            order = depth_order(f'{self.key}.{name}', unordered, name == 'decoder', given=len(self.paths[name]) > 1)
             self.branches[name] = self._branch(name, order, len(levels))
-            levels += [found[index] for index in order]
+            levels += [unordered[index] for index in order]
         if len({level.ndim for level in levels}) > 1:
             raise ConfigError(f'{self.key}: encoder and decoder have different numbers of axes; tap one network')
         if self.logits is not None:
-            self._check_logits(student['logits'], levels[0])
+            self._check_logits(student_outputs['logits'], levels[0])
         self._make_heads(levels)
         if self.weights['feature']:
-            several = {name: branch for name, branch in self.branches.items() if len(branch.levels) > 1}
-            if not several:
+            hinted = {name: branch for name, branch in self.branches.items() if len(branch.levels) > 1}
+            if not hinted:
                 raise ConfigError(f'{self.key}.feature_weight needs a branch of at least two levels; use 0')
-            for name, branch in several.items():
+            for name, branch in hinted.items():
                 self.hints[name] = LevelHints([levels[at] for at in branch.levels], self.feature_size)
         for name, distances in self._distances().items():
             shares = [self.level_decay**distance for distance in distances]
@@ -238,14 +229,14 @@ class DualSelfDistiller(BaseDistiller):
             students = []
         elif not students:
             raise ConfigError(
-                f"{self.key}.{name}: '{self.paths[name][0]}' gives one level, which has none to teach; tap at least "
-                'two, or set kl_weight=0'
+                f"{self.key}.{name}: '{self.paths[name][0]}' gives one level, which has no other level to teach; tap "
+                'at least two, or set kl_weight=0'
             )
         return Branch(order, positions, supervised, students, OUTPUT if self.logits is not None else positions[-1])
 
-    def _check_logits(self, found: Sequence[Tensor], level: Tensor) -> None:
-        shapes = ', '.join(str(tuple(tensor.shape)) for tensor in found)
-        if len(found) != 1 or found[0].ndim != level.ndim or found[0].shape[1] != self.num_classes:
+    def _check_logits(self, logits: Sequence[Tensor], level: Tensor) -> None:
+        shapes = ', '.join(str(tuple(tensor.shape)) for tensor in logits)
+        if len(logits) != 1 or logits[0].ndim != level.ndim or logits[0].shape[1] != self.num_classes:
             raise ConfigError(
                 f"{self.key}.logits: '{self.logits}' gives {shapes}; it must give one map of {self.num_classes} "
                 "classes, as 'decode_head.conv_seg' does in MMSegmentation"
@@ -256,37 +247,39 @@ class DualSelfDistiller(BaseDistiller):
         taught = [branch for branch in self.branches.values() if branch.students]
         learning = {at for branch in self.branches.values() for at in [*branch.supervised, *branch.students]}
         teaching = {branch.teacher for branch in taught} - {OUTPUT}
-        wanted = {at: levels[at] for at in sorted(learning | teaching)}
-        if not wanted:
+        with_head = {position: levels[position] for position in sorted(learning | teaching)}
+        if not with_head:
             return
-        self.heads = heads = LevelHeads(wanted, self.num_classes, self.upsample, self.share_heads)
-        if self.share_heads and len(heads.members) == len(wanted):
-            shapes = ', '.join(str(tuple(level.shape[1:])) for level in wanted.values())
+        key = f'{self.key}.upsample'
+        self.heads = heads = LevelHeads(with_head, self.num_classes, self.upsample, self.share_heads, key)
+        if self.share_heads and len(heads.members) == len(with_head):
+            shapes = ', '.join(str(tuple(level.shape[1:])) for level in with_head.values())
             raise ConfigError(
                 f'{self.key}.share_heads is True, and no two levels have the same channels and size ({shapes}); use '
                 'False'
             )
-        trained = {heads.member_of[at] for at in (learning if self.options['detach_teacher'] else learning | teaching)}
+        with_gradient = learning if self.options['detach_teacher'] else learning | teaching
+        trained = {heads.member_of[position] for position in with_gradient}
         for name, branch in self.branches.items():
             if branch.teacher in teaching and heads.member_of[branch.teacher] not in trained:
                 raise ConfigError(
-                    f"{self.key}.{name}_supervision is 'none', so that the head of the level that teaches would stay "
-                    f"as it is; use {name}_supervision='deepest', or share_heads=True where a supervised level has "
+                    f"{self.key}.{name}_supervision is 'none', so that the head of the level that teaches would never "
+                    f"be trained; use {name}_supervision='deepest', or share_heads=True where a supervised level has "
                     'its channels and size'
                 )
 
     def _distances(self) -> dict[str, list[int]]:
-        """Return how many levels before the deepest of its branch each term of each loss lies."""
-        found: dict[str, list[int]] = {'loss_feature': []}
+        """Return the distance in levels of each term of each loss to the deepest level of its branch."""
+        distances: dict[str, list[int]] = {'loss_feature': []}
         for name, branch in self.branches.items():
-            found[f'loss_{name}_seg'] = [branch.levels[-1] - at for at in branch.supervised]
-            found[f'loss_{name}_kl'] = [branch.levels[-1] - at for at in branch.students]
+            distances[f'loss_{name}_seg'] = [branch.levels[-1] - at for at in branch.supervised]
+            distances[f'loss_{name}_kl'] = [branch.levels[-1] - at for at in branch.students]
             if name in self.hints:
-                found['loss_feature'] += [branch.levels[-1] - at for at in branch.levels[:-1]]
-        return {name: found[name] for name in self.loss_names}
+                distances['loss_feature'] += [branch.levels[-1] - at for at in branch.levels[:-1]]
+        return {name: distances[name] for name in self.loss_names}
 
     def spec(self) -> dict[str, Any]:
-        """Return the head of each level, shallowest first, and which level teaches."""
+        """Return the index of each level's head, shallowest first, and the level that teaches."""
         heads = {} if self.heads is None else self.heads.member_of
         return {
             name: {
@@ -296,22 +289,23 @@ class DualSelfDistiller(BaseDistiller):
             for name, branch in self.branches.items()
         }
 
-    def read(self, student: Taps) -> list[Tensor]:
+    def read(self, student_outputs: Taps) -> list[Tensor]:
         """Return the features of all levels, encoder first, the deepest of each branch last."""
-        return [level for name in self.branches for level in read_levels(student, name, self.branches[name].order)]
+        branches = self.branches.items()
+        return [level for name, branch in branches for level in read_levels(student_outputs, name, branch.order)]
 
-    def level_logits(self, student: Taps, size: Sequence[int]) -> dict[str, list[Tensor]]:
-        """Return branch to the whole logits (N, num_classes, *size) of its levels that have a head, for pictures."""
+    def level_logits(self, student_outputs: Taps, size: Sequence[int]) -> dict[str, list[Tensor]]:
+        """Return the logits (N, num_classes, *size) of all levels that have a head, by branch, for pictures."""
         if self.heads is None:
             return {}
-        maps = self.heads.whole(self.heads.project(self.read(student)), size)
+        maps = self.heads.whole(self.heads.project(self.read(student_outputs)), size)
         return {
             name: [maps[at] for at in branch.levels if at in self.heads.member_of]
             for name, branch in self.branches.items()
         }
 
     def _labels(self, batch: Batch, level: Tensor) -> Tensor | None:
-        """Return the labels (N, *spatial), ``None`` where there are none and none are needed."""
+        """Return the labels (N, *spatial), or None if there are none and no level needs them."""
         labels = semantic_labels(self.key, batch, level.ndim - 2)
         if labels is None:
             if any(branch.supervised for branch in self.branches.values()):
@@ -321,31 +315,27 @@ class DualSelfDistiller(BaseDistiller):
                 )
             return None
         if not self._labels_checked:
-            # Once, since looking at the labels waits for the device.
+            # Only once, since reading the labels waits for the device.
             self._labels_checked = True
             assert self.num_classes is not None and self.ignore_index is not None
             check_labels(self.key, labels, self.num_classes, self.ignore_index)
         return labels.to(level.device)
 
-    def _head_terms(self, levels: list[Tensor], student: Taps, batch: Batch) -> dict[str, Tensor]:
-        """Return every loss of the heads with one value per level."""
+    def _head_terms(self, levels: list[Tensor], student_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Return every loss of the heads, with one value per level."""
         if self.heads is None or self.terms is None:
             return {}
         labels = self._labels(batch, levels[0])
         size = tuple(batch.inputs.shape[2:] if labels is None else labels.shape[1:])
         logits = self.heads.project(levels)
         if self.logits is not None:
-            logits[OUTPUT] = student['logits'][0]
-        try:
-            return self.terms(self.heads, self.branches, logits, labels, size)
-        except ConfigError as error:
-            # A head does not know where it stands in the config.
-            raise ConfigError(f'{self.key}.{error}') from error
+            logits[OUTPUT] = student_outputs['logits'][0]
+        return self.terms(self.heads, self.branches, logits, labels, size)
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
-        """Return the supervision and the divergences of both branches and, where it is on, ``loss_feature``."""
-        levels = self.read(student)
-        terms = self._head_terms(levels, student, batch)
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Return the supervision and the divergences of both branches and, with a weight, ``loss_feature``."""
+        levels = self.read(student_outputs)
+        terms = self._head_terms(levels, student_outputs, batch)
         if self.hints:
             pairs = [
                 pair
@@ -354,7 +344,7 @@ class DualSelfDistiller(BaseDistiller):
             ]
             terms['loss_feature'] = torch.stack([mean_over_images(feature_mse(*pair)) for pair in pairs])
         losses = {name: self._total(name, terms[name]) for name in self.loss_names}
-        # The head of a level that has the labels' size doubles nothing, and DDP waits for every parameter's gradient.
+        # The head of a level of the labels' size does not use its upsampling, and DDP waits for every gradient.
         touched = torch.stack([param.sum() for param in self.parameters()]).sum() * 0
         return {name: loss + touched if name == self.loss_names[0] else loss for name, loss in losses.items()}
 

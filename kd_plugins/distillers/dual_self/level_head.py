@@ -1,4 +1,4 @@
-"""Auxiliary heads on the levels of a network: class logits at any larger size, and hints between features."""
+"""Auxiliary heads on the levels of a network: class logits at any larger size, and pairs of features (hints)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,33 @@ class LevelHead(nn.Module):
         num_classes: Channels of the logits.
         spatial_dims: 2 or 3.
         upsample: ``'deconv'``: one transposed convolution of stride and kernel 2 that is applied as often as needed,
-            as DSD's ``DeepUp`` (soumbane/DualSelfDistillation, ``networks/*/deepUp.py``). It starts as
-            nearest-neighbour upsampling; the release starts it at random, which shrinks the logits at each step.
+            like ``DeepUp`` of DSD (soumbane/DualSelfDistillation, ``networks/*/deepUp.py``). It is initialized to
+            nearest-neighbour upsampling; the random initialization of the release shrinks the logits at each step.
             ``'interpolate'``: linear interpolation.
+        key: Config key of ``upsample`` for the error sentence.
 
     >>> LevelHead(8, 2, spatial_dims=2)(torch.zeros(1, 8, 4, 4), (16, 16)).shape
     torch.Size([1, 2, 16, 16])
     """
 
-    def __init__(self, in_channels: int, num_classes: int, spatial_dims: int, upsample: str = 'deconv') -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        spatial_dims: int,
+        upsample: str = 'deconv',
+        key: str = 'upsample',
+    ) -> None:
         super().__init__()
+        self.key = key
         self.projection = PointwiseAdapter(in_channels, num_classes)
         self.doubling: Doubling | None = None
         if upsample == 'deconv':
-            kind = nn.ConvTranspose2d if spatial_dims == 2 else nn.ConvTranspose3d
-            self.doubling = kind(num_classes, num_classes, kernel_size=2, stride=2)
-            same = torch.eye(num_classes).view(num_classes, num_classes, *[1] * spatial_dims)
+            convolution = nn.ConvTranspose2d if spatial_dims == 2 else nn.ConvTranspose3d
+            self.doubling = convolution(num_classes, num_classes, kernel_size=2, stride=2)
+            identity = torch.eye(num_classes).view(num_classes, num_classes, *[1] * spatial_dims)
             with torch.no_grad():
-                self.doubling.weight.copy_(same.expand_as(self.doubling.weight))
+                self.doubling.weight.copy_(identity.expand_as(self.doubling.weight))
                 nn.init.zeros_(self.doubling.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
@@ -47,7 +56,7 @@ class LevelHead(nn.Module):
         Raises:
             ConfigError: If no number of doublings reaches the size.
         """
-        return upsampled(self.projection(x), size, self.doubling)
+        return upsampled(self.projection(x), size, self.doubling, self.key)
 
 
 class LevelHeads(nn.Module):
@@ -58,21 +67,34 @@ class LevelHeads(nn.Module):
         num_classes: Channels of the logits.
         upsample: See :class:`LevelHead`.
         share: Whether levels of equal channels and size share a head.
+        key: Config key of ``upsample`` for error sentences.
+
+    Attributes:
+        members: The heads.
+        member_of: Position of a level to the index of its head.
     """
 
     def __init__(
-        self, levels: Mapping[int, Tensor], num_classes: int, upsample: str = 'deconv', share: bool = False
+        self,
+        levels: Mapping[int, Tensor],
+        num_classes: int,
+        upsample: str = 'deconv',
+        share: bool = False,
+        key: str = 'upsample',
     ) -> None:
         super().__init__()
+        self.key = key
         self.members = nn.ModuleList()
         self.member_of: dict[int, int] = {}
-        kinds: dict[Sequence[int], int] = {}
+        # Levels with the same entry share a head.
+        indices: dict[Sequence[int], int] = {}
         for position, level in levels.items():
-            kind = level.shape[1:] if share else (position,)
-            if kind not in kinds:
-                kinds[kind] = len(kinds)
-                self.members.append(LevelHead(level.shape[1], num_classes, level.ndim - 2, upsample).to(level))
-            self.member_of[position] = kinds[kind]
+            shared_by = level.shape[1:] if share else (position,)
+            if shared_by not in indices:
+                indices[shared_by] = len(indices)
+                head = LevelHead(level.shape[1], num_classes, level.ndim - 2, upsample, key)
+                self.members.append(head.to(level))
+            self.member_of[position] = indices[shared_by]
 
     def _head(self, position: int) -> LevelHead:
         head = self.members[self.member_of[position]]
@@ -80,27 +102,27 @@ class LevelHeads(nn.Module):
         return head
 
     def project(self, levels: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return position to logits at the size of the features, of the levels that have a head."""
+        """Return the logits at the size of the features, by position, of the levels that have a head."""
         return {position: self._head(position).projection(levels[position]) for position in self.member_of}
 
     def doublings(self, positions: Iterable[int]) -> dict[int, Doubling | None]:
-        """Return what doubles the logits of each level; None for one that is interpolated, or has no head."""
+        """Return the layer that doubles the logits of each level, None for a level that is interpolated."""
         return {at: self._head(at).doubling if at in self.member_of else None for at in positions}
 
     def whole(self, logits: Mapping[int, Tensor], size: Sequence[int]) -> dict[int, Tensor]:
-        """Return position to the logits of every level at one size; a larger level is averaged."""
-        return {at: upsampled(logits[at], size, doubling) for at, doubling in self.doublings(logits).items()}
+        """Return the logits of every level at one size, by position; a larger level is averaged."""
+        return {at: upsampled(logits[at], size, doubling, self.key) for at, doubling in self.doublings(logits).items()}
 
 
 class LevelHints(nn.Module):
-    """Maps from the features of shallower levels to the channels of the deepest (FitNets, arXiv 1412.6550).
+    """Linear maps from the features of shallower levels to the channels of the deepest (FitNets, arXiv 1412.6550).
 
     Args:
         levels: Features (N, C, *spatial), the deepest last.
-        size: Positions per axis over which features are averaged before; None keeps those of the deepest.
+        size: Positions per axis that features are averaged to first; None keeps the size of the deepest level.
 
     >>> hints = LevelHints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])
-    >>> [(ours.shape, theirs.shape) for ours, theirs in hints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])]
+    >>> [(mapped.shape, deepest.shape) for mapped, deepest in hints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])]
     [(torch.Size([1, 6, 1, 1]), torch.Size([1, 6, 1, 1]))]
     """
 
@@ -111,12 +133,12 @@ class LevelHints(nn.Module):
         self.members = nn.ModuleList(PointwiseAdapter(x.shape[1], deepest.shape[1]).to(x) for x in shallower)
 
     def forward(self, levels: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Return for every shallower level its mapped features and those of the deepest, of equal shape."""
+        """Return the mapped features of every shallower level with those of the deepest, of equal shape."""
         *shallower, deepest = levels
-        wanted = [axis if self.size is None else self.size for axis in deepest.shape[2:]]
+        largest = [axis if self.size is None else self.size for axis in deepest.shape[2:]]
         pairs = []
         for adapter, x in zip(self.members, shallower):
-            size = [min(axes) for axes in zip(wanted, x.shape[2:], deepest.shape[2:])]
-            # The map is linear, so that the mean comes first.
+            size = [min(axes) for axes in zip(largest, x.shape[2:], deepest.shape[2:])]
+            # The map is linear, so the features can be averaged first, which is cheaper.
             pairs.append((adapter(shrunk(x, size)), shrunk(deepest, size)))
         return pairs

@@ -1,4 +1,4 @@
-"""Logits of several levels at one larger size, of which some rows are made at a time."""
+"""Logits of several levels at one larger size, computed for a range of rows at a time."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...ops.chunked_sum import Reader
+from ...ops.chunked_sum import ReadRows
 
 Doubling = nn.ConvTranspose2d | nn.ConvTranspose3d
 STACK = -2
-"""Name of the levels that are doubled once more, as one map."""
+"""Name of the map that joins the levels which remain to be doubled once."""
 
 
-def doublings(size: Sequence[int], target: Sequence[int]) -> int:
-    """Return how often every axis has to be doubled to reach the target.
+def doublings(size: Sequence[int], target: Sequence[int], key: str = 'upsample') -> int:
+    """Return the number of doublings of every axis that lead to a target size.
+
+    Args:
+        size: Spatial size.
+        target: Spatial size to reach.
+        key: Config key of ``upsample`` for the error sentence.
 
     Raises:
-        ConfigError: If no number of times does.
+        ConfigError: If no number of doublings does.
 
     >>> doublings((4, 5), (32, 40)), doublings((4, 5), (4, 5))
     (3, 0)
@@ -31,30 +36,36 @@ def doublings(size: Sequence[int], target: Sequence[int]) -> int:
     if [axis * 2**times for axis in size] != list(target):
         sizes = ' and '.join('x'.join(map(str, axes)) for axes in (size, target))
         raise ConfigError(
-            f"upsample is 'deconv', which doubles every axis, and no number of doublings leads from {sizes}; "
+            f"{key} is 'deconv', which doubles every axis, and no number of doublings leads from {sizes}; "
             "use upsample='interpolate'"
         )
     return times
 
 
 def shrunk(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return means over the parts of ``x`` that fall into each of ``size`` cells, if no axis of ``x`` is smaller.
+    """Return a map averaged to a smaller size; a map with a smaller axis is returned unchanged.
 
     Args:
-        x: (N, C, *spatial), two or three spatial axes; returned as it is where an axis has fewer entries than cells.
-        size: Number of cells of each axis.
+        x: (N, C, *spatial), two or three spatial axes.
+        size: Spatial size of the result.
 
     >>> shrunk(torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), (1, 1)).item()
     3.0
     """
-    if x.shape[2:] == torch.Size(size) or any(axis < cells for axis, cells in zip(x.shape[2:], size)):
+    if x.shape[2:] == torch.Size(size) or any(axis < target for axis, target in zip(x.shape[2:], size)):
         return x
     pool: Callable[..., Tensor] = F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d
     return pool(x, list(size))
 
 
-def upsampled(x: Tensor, size: Sequence[int], doubling: Doubling | None = None) -> Tensor:
-    """Return a whole map at another size: larger by doublings, or interpolated without; smaller by averages.
+def upsampled(x: Tensor, size: Sequence[int], doubling: Doubling | None = None, key: str = 'upsample') -> Tensor:
+    """Return a whole map at another size.
+
+    Args:
+        x: (N, C, *spatial), two or three spatial axes. A map that is larger in every axis is averaged.
+        size: Spatial size to reach.
+        doubling: Layer that doubles every axis, applied as often as needed; None interpolates linearly.
+        key: Config key of ``upsample`` for the error sentence.
 
     Raises:
         ConfigError: If no number of doublings reaches the size.
@@ -63,7 +74,7 @@ def upsampled(x: Tensor, size: Sequence[int], doubling: Doubling | None = None) 
     if doubling is None:
         mode = 'bilinear' if x.ndim == 4 else 'trilinear'
         return x if x.shape[2:] == torch.Size(size) else F.interpolate(x, tuple(size), mode=mode, align_corners=False)
-    for _ in range(doublings(x.shape[2:], size)):
+    for _ in range(doublings(x.shape[2:], size, key)):
         x = doubling(x)
     return x
 
@@ -71,15 +82,16 @@ def upsampled(x: Tensor, size: Sequence[int], doubling: Doubling | None = None) 
 def interpolated_rows(
     read: Callable[[int, int], Tensor], source: Sequence[int], start: int, stop: int, size: Sequence[int]
 ) -> Tensor:
-    """Return rows ``[start, stop)`` of what (bi-, tri-)linear interpolation of a map to ``size`` gives.
+    """Return rows ``[start, stop)`` of a map, interpolated linearly to ``size``.
 
     Equal to ``F.interpolate(x, size, mode=..., align_corners=False)[:, :, start:stop]`` up to rounding.
 
     Args:
-        read: Gives rows of the map (N, C, *spatial) with two or three spatial axes; rows are entries of the first.
+        read: Returns rows of the map (N, C, *spatial) with two or three spatial axes. Rows are entries of the first
+            spatial axis.
         source: Spatial size of the map.
         start: First row of the result.
-        stop: The one after its last.
+        stop: End of its rows, exclusive.
         size: Spatial size of the whole result.
 
     >>> x = torch.rand(1, 2, 3, 4)
@@ -92,8 +104,8 @@ def interpolated_rows(
     if rows == size[0]:
         x = read(start, stop)
     else:
-        # Each row mixes two: a small matrix of hat functions spares an indexed read, whose gradient is not exact to
-        # the last bit on a GPU.
+        # Each row mixes two rows of the map. The product with a small matrix of hat functions avoids an indexed read,
+        # whose gradient is not deterministic on a GPU.
         low = max(int((start + 0.5) * rows / size[0] - 0.5), 0)
         high = min(int((stop - 0.5) * rows / size[0] + 0.5) + 1, rows)
         x = read(low, high)
@@ -109,7 +121,7 @@ def interpolated_rows(
 
 
 def cells(x: Tensor, axes: int) -> Tensor:
-    """Return the positions of the last axes sorted by their place in cells of two per axis, then by cell.
+    """Return the positions of the last axes, sorted by their place within cells of two per axis, then by cell.
 
     Args:
         x: (..., *spatial), even in every spatial axis.
@@ -128,23 +140,28 @@ def cells(x: Tensor, axes: int) -> Tensor:
 
 
 class LevelMaps:
-    """Logits of levels on their way to one size.
+    """Logits of several levels, prepared for reading rows of them at one size.
 
-    Levels with a transposed convolution are doubled whole up to half the size. What remains, the last doubling of all
-    of them, is one product of matrices for a range of rows, whose result comes sorted by :func:`cells`; whatever goes
-    with it is put into that order.
+    Levels with a transposed convolution are doubled as whole maps up to half the size. The last doubling of all these
+    levels is one matrix product for a range of rows. Its result is sorted by :func:`cells`, and everything that is
+    combined with it is put into the same order.
 
     Args:
         logits: Position to logits (N, C, *spatial); a level that is larger in every axis is averaged.
         size: Spatial size to reach.
-        doublings_of: Position to what doubles it, None for one that is interpolated.
+        doublings_of: Position to the layer that doubles the level, None for a level that is interpolated.
+        key: Config key of ``upsample`` for the error sentence.
 
     Raises:
         ConfigError: If no number of doublings reaches the size.
     """
 
     def __init__(
-        self, logits: Mapping[int, Tensor], size: Sequence[int], doublings_of: Mapping[int, Doubling | None]
+        self,
+        logits: Mapping[int, Tensor],
+        size: Sequence[int],
+        doublings_of: Mapping[int, Doubling | None],
+        key: str = 'upsample',
     ) -> None:
         self.size = tuple(size)
         self.maps: dict[int, Tensor] = {}
@@ -154,7 +171,7 @@ class LevelMaps:
         half = [axis // 2 for axis in size]
         for at, x in logits.items():
             x, doubling = shrunk(x, size), doublings_of[at]
-            if doubling is None or doublings(x.shape[2:], size) == 0:
+            if doubling is None or doublings(x.shape[2:], size, key) == 0:
                 self.maps[at] = x
                 continue
             assert doubling.bias is not None
@@ -170,32 +187,32 @@ class LevelMaps:
 
     @property
     def granularity(self) -> int:
-        """Of what a range of rows must be a multiple."""
+        """Number of which the first row of a range must be a multiple."""
         return 2 if self.doubled else 1
 
     def order(self, x: Tensor) -> Tensor:
-        """Bring (..., *spatial) into the order of the positions that :meth:`rows` gives."""
+        """Return (..., *spatial) in the order of the positions of :meth:`rows`."""
         return cells(x, len(self.size)) if self.doubled else x
 
-    def rows(self, start: int, stop: int, read: Reader) -> dict[int, Tensor]:
-        """Return position to rows ``[start, stop)`` of the logits at the full size, their positions in one order.
+    def rows(self, start: int, stop: int, read: ReadRows) -> dict[int, Tensor]:
+        """Return rows ``[start, stop)`` of the logits of each level at the full size, all in the same order.
 
         Args:
             start: First row, a multiple of :attr:`granularity`.
-            stop: The one after the last.
-            read: Gives rows of :attr:`maps`.
+            stop: End of the rows, exclusive.
+            read: Returns rows of :attr:`maps`.
         """
-        found: dict[int, Tensor] = {}
+        logits: dict[int, Tensor] = {}
         for at, x in self.maps.items():
             if at == STACK:
                 kernel, bias = self.params
-                near = read(at, start // 2, stop // 2)
-                near = near.unflatten(1, (-1, self.classes)).flatten(3).transpose(0, 1)
-                full = torch.matmul(kernel[:, None], near).unflatten(2, (self.classes, -1)).flatten(3) + bias
-                found |= zip(self.doubled, full.unbind(0))
+                half = read(at, start // 2, stop // 2)
+                half = half.unflatten(1, (-1, self.classes)).flatten(3).transpose(0, 1)
+                full = torch.matmul(kernel[:, None], half).unflatten(2, (self.classes, -1)).flatten(3) + bias
+                logits |= zip(self.doubled, full.unbind(0))
             else:
-                found[at] = self.order(self._interpolated(at, x, start, stop, read))
-        return found
+                logits[at] = self.order(self._interpolated(at, x, start, stop, read))
+        return logits
 
-    def _interpolated(self, at: int, x: Tensor, start: int, stop: int, read: Reader) -> Tensor:
+    def _interpolated(self, at: int, x: Tensor, start: int, stop: int, read: ReadRows) -> Tensor:
         return interpolated_rows(lambda low, high: read(at, low, high), x.shape[2:], start, stop, self.size)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...utils.checks import is_integer
 from ..base import Batch, Taps
 
 
 def size_text(size: Sequence[int]) -> str:
-    """Write a spatial size.
+    """Return a spatial size as text.
 
     >>> size_text((8, 16))
     '8x16'
@@ -23,22 +24,26 @@ def size_text(size: Sequence[int]) -> str:
 
 
 def branch_taps(branch: str, paths: Sequence[str]) -> dict[str, str]:
-    """Return alias to path of every level of a branch."""
+    """Return the taps of a branch's levels: alias to path."""
     return {branch if len(paths) == 1 else f'{branch}.{index}': path for index, path in enumerate(paths)}
 
 
 def paths_of(key: str, value: Any) -> list[str]:
-    """Return the paths of a config value: none, one, or a list.
+    """Return the paths in a config value.
+
+    Args:
+        key: Config key for the error sentence.
+        value: None, a path, or a list of paths.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If it is something else, or names a path twice.
     """
     paths = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(paths, (list, tuple)) or not all(isinstance(path, str) and path for path in paths):
         raise ConfigError(f"{key} is {value!r}; give a path, a list of paths, or None, such as 'backbone.layer*'")
-    twice = next((path for index, path in enumerate(paths) if path in paths[:index]), None)
-    if twice is not None:
-        raise ConfigError(f"{key} names '{twice}' twice; name each level once")
+    repeated = next((path for index, path in enumerate(paths) if path in paths[:index]), None)
+    if repeated is not None:
+        raise ConfigError(f"{key} names '{repeated}' twice; name each level once")
     return list(paths)
 
 
@@ -53,14 +58,14 @@ def depth_order(key: str, levels: Sequence[Tensor], growing: bool, given: bool) 
     Along an encoder, maps shrink; along a decoder, they grow.
 
     Args:
-        key: Config key for the sentence.
+        key: Config key for the error sentence.
         levels: Features (N, C, *spatial).
         growing: Whether they are a decoder's.
-        given: Whether the config gives the order. One path that yields all of them gives none, since modules are
-            registered, and outputs listed, in either order.
+        given: Whether the config gives the order. One path for all levels gives none, since networks register their
+            modules, and list their outputs, in either order.
 
     Raises:
-        ConfigError: If the sizes do not fit the order, or do not tell it.
+        ConfigError: If the sizes contradict the order, or are all equal and no order is given.
 
     >>> depth_order('decoder', [torch.zeros(1, 2, 8, 8), torch.zeros(1, 4, 4, 4)], growing=True, given=False)
     [1, 0]
@@ -77,7 +82,7 @@ def depth_order(key: str, levels: Sequence[Tensor], growing: bool, given: bool) 
     shown = ', '.join(size_text(size) for size in sizes)
     if len(sizes) > 1 and len(set(sizes)) == 1 and not given:
         raise ConfigError(
-            f'{key}: all levels have the size {shown.split(", ")[0]}, which does not tell the deepest; list their '
+            f'{key}: all levels have the size {shown.split(", ")[0]}, so that the deepest is unknown; list their '
             'paths in the order in which the network computes them'
         )
     if _monotonic(sizes, growing):
@@ -92,14 +97,14 @@ def depth_order(key: str, levels: Sequence[Tensor], growing: bool, given: bool) 
 
 
 def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
-    """Return the segmentation labels of a batch, (N, *spatial), or ``None`` where it has none.
+    """Return the segmentation labels of a batch, (N, *spatial), or None where it has none.
 
     They are ``data_samples[i].gt_sem_seg.data`` of shape (1, *spatial), or ``gt_sem_seg.sem_seg`` as in MMDetection.
 
     Args:
-        key: Config key for the sentence.
+        key: Config key for the error sentence.
         batch: The batch.
-        spatial: How many spatial axes the levels have.
+        spatial: Number of spatial axes of the levels.
 
     Raises:
         ConfigError: If they cannot be stacked, or have another number of axes.
@@ -108,12 +113,12 @@ def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
     for sample in batch.data_samples or []:
         truth = getattr(sample, 'gt_sem_seg', None)
         if truth is not None:
-            found = truth.get('data') if 'data' in truth else truth.get('sem_seg')
-            if found is not None:
-                maps.append(torch.as_tensor(found))
+            labels = truth.get('data') if 'data' in truth else truth.get('sem_seg')
+            if labels is not None:
+                maps.append(torch.as_tensor(labels))
     if not maps:
         return None
-    shapes = sorted({tuple(found.shape) for found in maps})
+    shapes = sorted({tuple(labels.shape) for labels in maps})
     if len(maps) != batch.num_images or len(shapes) > 1:
         raise ConfigError(
             f'{key}: {len(maps)} of {batch.num_images} samples have gt_sem_seg, of shape '
@@ -125,14 +130,20 @@ def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
             f'{key}: gt_sem_seg has the shape {shapes[0]} and the levels have {spatial} spatial axes; it must be '
             f'{"(1, H, W)" if spatial == 2 else "(1, D, H, W)"}'
         )
-    return torch.stack([found[0] for found in maps]).long()
+    return torch.stack([labels[0] for labels in maps]).long()
 
 
 def check_labels(key: str, labels: Tensor, num_classes: int, ignore_index: int) -> None:
     """Refuse labels that are neither a class nor ignored.
 
+    Args:
+        key: Config key for the error sentence.
+        labels: Integers of any shape.
+        num_classes: Number of classes.
+        ignore_index: Label that is ignored.
+
     Raises:
-        ConfigError: Naming one.
+        ConfigError: Naming one such label.
 
     >>> check_labels('distillers.x', torch.tensor([0, 1, 255]), num_classes=2, ignore_index=255)
     """
@@ -146,23 +157,32 @@ def check_labels(key: str, labels: Tensor, num_classes: int, ignore_index: int) 
 
 
 def head_attribute(model: nn.Module, name: str) -> int | None:
-    """Return an integer of the model's segmentation head, such as ``num_classes``, or of the model itself."""
+    """Return an integer attribute, such as ``num_classes``, of the model's segmentation head or of the model itself.
+
+    Args:
+        model: A segmentor.
+        name: Name of the attribute.
+
+    Returns:
+        The value, None where neither has such an attribute.
+    """
     head = getattr(model, 'decode_head', None)
     heads = list(head) if isinstance(head, nn.ModuleList) else [head]
     for owner in (heads[-1], model):
-        found = getattr(owner, name, None)
-        if isinstance(found, int) and not isinstance(found, bool):
-            return found
+        value = getattr(owner, name, None)
+        if is_integer(value):
+            return value
     return None
 
 
-def read_levels(taps: Taps, branch: str, order: Sequence[int]) -> list[Tensor]:
+def read_levels(student_outputs: Taps, branch: str, order: Sequence[int]) -> list[Tensor]:
     """Return a branch's levels, the deepest last.
 
     Args:
-        taps: Of the student.
+        student_outputs: Outputs of the student's taps.
         branch: ``'encoder'`` or ``'decoder'``.
         order: From :func:`depth_order`; empty before it is known.
     """
-    found = [tensor for alias, tensors in taps.items() if alias.partition('.')[0] == branch for tensor in tensors]
-    return [found[index] for index in order] if order else found
+    of_branch = (tensors for alias, tensors in student_outputs.items() if alias.partition('.')[0] == branch)
+    levels = [tensor for tensors in of_branch for tensor in tensors]
+    return [levels[index] for index in order] if order else levels

@@ -1,4 +1,4 @@
-"""Supervision and divergences of auxiliary heads, from sums over parts of the maps."""
+"""Supervision and divergences of auxiliary heads, computed from sums over parts of the maps."""
 
 from __future__ import annotations
 
@@ -10,41 +10,44 @@ import torch
 from torch import Tensor
 
 from ...losses import SegmentationSums, class_masks, dice_cross_entropy, level_kl_sums, segmentation_sums
-from ...ops.chunked_sum import Reader, sum_over_rows
+from ...ops.chunked_sum import ReadRows, sum_over_rows
 from ...ops.reduction import global_normalizer
 from .level_head import LevelHeads
 from .level_maps import LevelMaps, shrunk
 
 CHUNKS = {'cpu': 2**14, 'cuda': 2**18}
-"""Positions to process at once: few for a small cache, many where starting a kernel costs more than running it."""
+"""Positions to process at once: few on a CPU with a small cache, many on a GPU, where starting a kernel is costly."""
 OUTPUT = -1
 """Position of the network's own logits."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Encoder or decoder, as the first batch showed it; positions count over all levels, the encoder's first."""
+    """Levels of an encoder or a decoder, as found in the first batch.
+
+    Positions count over all levels, those of the encoder first.
+    """
 
     order: list[int]
-    """Order of depth of what the taps give."""
+    """Indices of the taps' outputs in order of depth."""
     levels: list[int]
     """Positions of its levels, the deepest last."""
     supervised: list[int]
     """Positions of the levels that learn from the ground truth."""
     students: list[int]
-    """Positions of the levels that learn from another."""
+    """Positions of the levels that learn from the level that teaches."""
     teacher: int
-    """Position of the one that teaches."""
+    """Position of the level that teaches."""
 
     @property
     def taught(self) -> list[int]:
-        """Positions of the levels between which a divergence is taken, the one that teaches last."""
+        """Positions of the levels that take part in a divergence, the one that teaches last."""
         return [*self.students, self.teacher] if self.students else []
 
 
 @dataclass(frozen=True)
 class LevelTerms:
-    """What the heads' terms have in common; the fields are arguments of ``DualSelfDistiller``."""
+    """Computation of the heads' losses; the fields are arguments of ``DualSelfDistiller``."""
 
     num_classes: int
     ignore_index: int
@@ -65,33 +68,35 @@ class LevelTerms:
         labels: Tensor | None,
         weight: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        """Return sums over all positions: of the supervision where labels are given, then of each branch's divergences
-        where a weight is.
+        """Return sums over all positions.
+
+        The sums of the supervision come first, if there are labels, then those of each branch's divergences, if there
+        is a weight.
         """
         supervised = [] if labels is None else [at for branch in branches.values() for at in branch.supervised]
         taught = [] if weight is None else [branch for branch in branches.values() if branch.students]
-        wanted = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
-        if not wanted:
+        used = sorted({*supervised, *(at for branch in taught for at in branch.taught)})
+        if not used:
             return ()
-        maps = LevelMaps({at: logits[at] for at in wanted}, size, heads.doublings(wanted))
+        maps = LevelMaps({at: logits[at] for at in used}, size, heads.doublings(used), heads.key)
 
-        def part(start: int, stop: int, read: Reader) -> tuple[Tensor, ...]:
+        def sums_of_rows(start: int, stop: int, read: ReadRows) -> tuple[Tensor, ...]:
             rows = maps.rows(start, stop, read)
-            found: list[Tensor] = []
+            sums: list[Tensor] = []
             if labels is not None and supervised:
                 masks = class_masks(maps.order(labels[:, start:stop]), self.num_classes, self.ignore_index)
-                found += segmentation_sums(torch.stack([rows[at] for at in supervised]), masks)
+                sums += segmentation_sums(torch.stack([rows[at] for at in supervised]), masks)
             for branch in taught:
                 assert weight is not None
                 students = torch.stack([rows[at] for at in branch.students])
                 options = self.temperature, self.include_background, self.detach_teacher
-                found.append(level_kl_sums(students, rows[branch.teacher], maps.order(weight[:, start:stop]), *options))
-            return tuple(found)
+                sums.append(level_kl_sums(students, rows[branch.teacher], maps.order(weight[:, start:stop]), *options))
+            return tuple(sums)
 
-        some = logits[wanted[0]]
-        chunk = self.chunk or CHUNKS.get(some.device.type, CHUNKS['cuda'])
-        step = chunk // (len(some) * math.prod(size[1:])) // maps.granularity * maps.granularity
-        return sum_over_rows(part, size[0], max(step, maps.granularity), maps.maps, maps.params)
+        any_logits = logits[used[0]]
+        chunk = self.chunk or CHUNKS.get(any_logits.device.type, CHUNKS['cuda'])
+        step = chunk // (len(any_logits) * math.prod(size[1:])) // maps.granularity * maps.granularity
+        return sum_over_rows(sums_of_rows, size[0], max(step, maps.granularity), maps.maps, maps.params)
 
     def __call__(
         self,
@@ -108,13 +113,13 @@ class LevelTerms:
             branches: Name to branch.
             logits: Position to logits at the size of their level.
             labels: (N, *size), or None where no level is supervised.
-            size: At which the heads are supervised; the divergences are taken at a ``divisor``-th of it.
+            size: Spatial size at which the heads are supervised. The divergences are taken at a ``divisor``-th of it.
 
         Raises:
-            ConfigError: If a head does not reach a size.
+            ConfigError: If no number of doublings of a level reaches the size.
         """
-        some = next(iter(logits.values()))
-        counted = some.new_ones(len(some), *size) if labels is None else (labels != self.ignore_index).to(some.dtype)
+        x = next(iter(logits.values()))
+        counted = x.new_ones(len(x), *size) if labels is None else (labels != self.ignore_index).to(x.dtype)
         weight = shrunk(counted[:, None], [-(-axis // self.divisor) for axis in size])[:, 0]
         grid = tuple(weight.shape[1:])
         if grid == size:

@@ -1,23 +1,29 @@
-"""What the distillers of keypoints share: pairs of taps, the head that a tap belongs to, and the joints that count."""
+"""Base class of the keypoint distillers: the head that a tap belongs to, and the weights of the joints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, check_known
+from ...errors import ConfigError
 from ...taps import match_modules
+from ...utils.checks import check_choice
 from ...utils.head_types import lineage
-from ..base import BaseDistiller, Batch, Taps
-
-KEYPOINT_ADVICE = 'use a teacher trained on the same keypoints, or FeatureDistiller'
+from ..base import Batch
+from ..paired import PairedDistiller, TapPair
 
 
 def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
-    """Return the nearest module above a tapped layer that has a ``loss_module``, as MMPose's heads do, or ``None``.
+    """Return the nearest module above a tapped layer that has a ``loss_module``, as MMPose's heads do, or None.
+
+    Args:
+        model: The network.
+        path: Path of the tap.
+        key: Config key of the path for the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
 
     Raises:
         ConfigError: If the path names no module.
@@ -26,87 +32,83 @@ def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
     return next((module for module in reversed(lineage(model, name)) if hasattr(module, 'loss_module')), None)
 
 
-class KeypointDistiller(BaseDistiller):
-    """Base of the distillers of keypoints.
+def with_student_beta(teacher_logits: Tensor, beta: float, teacher_beta: float) -> Tensor:
+    """Return the teacher's logits, scaled so that the student's factor on them gives the teacher's distribution.
 
     Args:
-        taps: Config key of each tap to its path in the student and in the one who teaches (``None``: the same).
-        visible_only: Whether joints count by ``data_samples[i].gt_instance_labels.keypoint_weights``.
-        reduction: One of ``reductions``.
-        reductions: Its valid values.
+        teacher_logits: Logits or heatmaps of any shape.
+        beta: The student's factor on its logits.
+        teacher_beta: The teacher's factor on its logits.
+
+    >>> with_student_beta(torch.tensor([1.0]), beta=10.0, teacher_beta=1.0)
+    tensor([0.1000])
+    """
+    return teacher_logits if teacher_beta == beta else teacher_logits * (teacher_beta / beta)
+
+
+class KeypointDistiller(PairedDistiller):
+    """Base of the keypoint distillers.
+
+    Args:
+        pairs: Taps of the last layers of the head.
+        visible_only: Whether joints are weighted by ``data_samples[i].gt_instance_labels.keypoint_weights``, as in the
+            task loss. Otherwise all joints weigh 1.
+        reduction: One of :attr:`reductions`.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
     """
 
     loss_names = ('loss_kpt',)
+    reductions: tuple[str, ...] = ('task', 'mean')
+    """Valid values of ``reduction``."""
 
     def __init__(
         self,
-        taps: Mapping[str, tuple[str, str | None]],
+        pairs: Sequence[TapPair],
         visible_only: bool,
         reduction: str,
-        reductions: Sequence[str],
         weight: float | dict[str, Any],
         source: str,
+        key: str,
     ) -> None:
-        super().__init__(weight, source)
-        self.paths = {name: (ours, theirs or ours) for name, (ours, theirs) in taps.items()}
-        # The alias is the config key that an error about the tap should name.
-        self._teacher_alias = {name: f'teacher_{name}' if theirs else name for name, (_, theirs) in taps.items()}
+        super().__init__(pairs, weight, source, key)
         self.visible_only = visible_only
-        self.reduction = check_known(f'{self.key}.reduction', reduction, reductions)
+        self.reduction = check_choice(f'{key}.reduction', reduction, self.reductions)
 
-    def student_taps(self) -> dict[str, str]:
-        """Return the taps of the head's last layers."""
-        return {name: ours for name, (ours, _) in self.paths.items()}
+    def heads(self, student: nn.Module, teacher: nn.Module) -> tuple[Any, Any]:
+        """Return the heads of student and teacher that the first pair of taps belongs to.
 
-    def teacher_taps(self) -> dict[str, str]:
-        """Return the taps of the one who teaches."""
-        return {self._teacher_alias[name]: theirs for name, (_, theirs) in self.paths.items()}
-
-    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Refuse a layer that would teach itself."""
-        for name, (ours, theirs) in self.paths.items():
-            if teacher is student and ours == theirs:
-                raise ConfigError(
-                    f"{self.key}.{name}: '{ours}' would teach itself; give a teacher, for example "
-                    f"teacher=dict(type='kd_plugins.EMATeacher'), or teacher_{name} with the path of a deeper layer"
-                )
-
-    def heads(self, student: nn.Module, teacher: nn.Module, name: str) -> tuple[Any, Any]:
-        """Return the heads that a pair of taps belongs to, ``None`` where no module above has a ``loss_module``."""
-        ours, theirs = self.paths[name]
+        A head is None where no module above the tap has a ``loss_module``.
+        """
+        pair = self.pairs[0]
         return (
-            head_above(student, ours, f'{self.key}.{name}', 'student'),
-            head_above(teacher, theirs, f'{self.key}.{self._teacher_alias[name]}', 'teacher'),
+            head_above(student, pair.student_path, f'{self.key}.{pair.student_key}', 'student'),
+            head_above(teacher, pair.teacher_path, f'{self.key}.{pair.teacher_key}', 'teacher'),
         )
 
-    def pairs(self, name: str, student: Taps, teacher: Taps) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return what a pair of taps gave."""
-        return student[name], teacher[self._teacher_alias[name]]
-
-    def check_joints(self, name: str, student: int, teacher: int) -> None:
-        """Check that both predict equally many keypoints.
+    def check_joints(self, pair: TapPair, student_joints: int, teacher_joints: int) -> None:
+        """Check that student and teacher predict equally many keypoints.
 
         Raises:
             ConfigError: If they do not.
         """
-        if student != teacher:
+        if student_joints != teacher_joints:
             raise ConfigError(
-                f'{self.key}.{name}: the teacher predicts {teacher} keypoints where the student predicts {student}; '
-                f'{KEYPOINT_ADVICE}'
+                f'{self.key}.{pair.student_key}: the teacher predicts {teacher_joints} keypoints where the student '
+                f'predicts {student_joints}; use a teacher trained on the same keypoints, or FeatureDistiller'
             )
 
     def joint_weights(self, batch: Batch, like: Tensor) -> Tensor | None:
-        """Return how much each joint counts, or ``None`` where all count 1.
+        """Return the weight of each joint, or None where all joints weigh 1.
 
         Args:
             batch: Each data sample holds one row of weights per person, or (levels, 1, K) for a multi-stage head and
-                one person, of which the largest counts.
-            like: Any tensor whose first two dimensions are N and K.
+                one person. Then the largest weight over the levels counts.
+            like: A tensor whose first two dimensions are N and K, on the device of the result.
 
         Returns:
             Shape (N, K).
@@ -118,13 +120,15 @@ class KeypointDistiller(BaseDistiller):
             return None
         rows = [like.new_zeros(0, like.shape[1])]
         for sample in batch.data_samples or ():
-            found = getattr(getattr(sample, 'gt_instance_labels', None), 'keypoint_weights', None)
-            if found is not None:
-                rows.append((found.flatten(0, 1).amax(dim=0, keepdim=True) if found.ndim == 3 else found).to(like))
-        weights = torch.cat(rows) if all(row.shape[1:] == like.shape[1:2] for row in rows) else rows[0]
-        if weights.shape != like.shape[:2]:
+            weights = getattr(getattr(sample, 'gt_instance_labels', None), 'keypoint_weights', None)
+            if weights is not None:
+                rows.append(
+                    (weights.flatten(0, 1).amax(dim=0, keepdim=True) if weights.ndim == 3 else weights).to(like)
+                )
+        joined = torch.cat(rows) if all(row.shape[1:] == like.shape[1:2] for row in rows) else rows[0]
+        if joined.shape != like.shape[:2]:
             raise ConfigError(
                 f'{self.key}.visible_only is True, and the data samples give no gt_instance_labels.keypoint_weights '
                 f'of shape {tuple(like.shape[:2])}; use visible_only=False, or a pipeline with GenerateTarget'
             )
-        return weights
+        return joined

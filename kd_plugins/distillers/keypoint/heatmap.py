@@ -1,4 +1,4 @@
-"""Distil where joints lie, as heatmaps."""
+"""Heatmap distillation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ...registry import MODELS
 from ...utils.checks import check_levels, check_number
 from ...utils.head_types import is_a
 from ..base import Batch, Taps
-from .base import KeypointDistiller
+from ..paired import TapPair
+from .base import KeypointDistiller, with_student_beta
 
 BETA = 10.0
 """Factor on heatmaps whose peak is 1."""
 
 PEAKS = {'MegviiHeatmap': 255.0}
-"""MMPose's codecs that make targets with another peak than 1."""
+"""Height of the target's peak for the codecs of MMPose in which it is not 1."""
 
 
 @MODELS.register_module()
@@ -30,21 +31,22 @@ class HeatmapDistiller(KeypointDistiller):
     compares it with the teacher's. Heatmaps are trained by regression to a Gaussian of height 1, so without a factor
     the peak would weigh e and each of the thousands of empty pixels 1. With :math:`\beta = 10` and the usual Gaussian
     (sigma of 2 pixels at 64x48, 3 at 96x72), 96 % of the distribution lie under a peak of height 1, 79 % under one of
-    0.8 and 28 % under one of 0.5. So place, shape and confidence count. :math:`\beta = 20` puts everything under
-    any clear peak and forgets how high it is; :math:`\beta = 5` leaves 72 % to the empty pixels.
+    0.8 and 28 % under one of 0.5. So position, shape and confidence count. :math:`\beta = 20` puts everything under
+    any clear peak and loses its height; :math:`\beta = 5` leaves 72 % to the empty pixels.
 
     Args:
         heatmap: Tap of the heatmaps, (N, K, H, W): ``'head.final_layer'`` of ``HeatmapHead``,
             ``'head.multi_final_layers.*'`` of ``CPMHead``, ``'head.predict_layers.*'`` of ``MSPNHead``. Stages are
             paired in order and their divergences are summed, as their task losses are.
-        teacher_heatmap: Tap of the one who teaches, where it differs.
-        beta: Factor on the heatmaps of both. ``None`` is 10, divided by the height of the peak that the head's codec
-            makes (255 for ``MegviiHeatmap``, otherwise 1).
-        visible_only: Whether joints count by the ``keypoint_weights`` of the data samples, as in the task loss.
-        reduction: ``'task'`` is a mean over images, joints and pixels in units of the squared peak, as
-            ``KeypointMSELoss`` is, and has gradients of its size; ``'mean'`` is a mean over images and joints.
+        teacher_heatmap: Tap of the teacher's heatmaps; None is the same path.
+        beta: Factor on the heatmaps of both. None is 10, divided by the height of the peak that the head's codec makes
+            (255 for ``MegviiHeatmap``, otherwise 1).
+        visible_only: See :class:`KeypointDistiller`.
+        reduction: ``'task'`` is a mean over images, joints and pixels in units of the squared peak, like
+            ``KeypointMSELoss``, and has gradients of its size; ``'mean'`` is a mean over images and joints.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -59,56 +61,56 @@ class HeatmapDistiller(KeypointDistiller):
         reduction: str = 'task',
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
+        key: str = 'distillers.<name>',
     ) -> None:
-        taps = {'heatmap': (heatmap, teacher_heatmap)}
-        super().__init__(taps, visible_only, reduction, ('task', 'mean'), weight, source)
-        self.beta = None if beta is None else check_number(f'{self.key}.beta', beta, positive=True)
+        pair = TapPair.of('heatmap', heatmap, 'teacher_heatmap', teacher_heatmap)
+        super().__init__([pair], visible_only, reduction, weight, source, key)
+        self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or BETA, self.beta or BETA)
         """Factors on the heatmaps of student and teacher, known after :meth:`check_models`."""
         self.peak = 1.0
-        """Height of the peak that the student is trained to, known after :meth:`check_models`."""
+        """Height of the peak in the student's training targets, known after :meth:`check_models`."""
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Refuse a layer that would teach itself and heads that predict more than heatmaps; read the peak's height."""
+        """Refuse a layer that would teach itself and heads with offset maps; read the height of the peaks."""
         super().check_models(student, teacher)
-        heads = self.heads(student, teacher, 'heatmap')
+        heads = self.heads(student, teacher)
         for role, head in zip(('student', 'teacher'), heads):
             if head is not None and is_a(head.loss_module, 'CombinedTargetMSELoss'):
                 raise ConfigError(
                     f'{self.key}.heatmap: {type(head).__name__} of the {role} gives two offset maps with every heatmap '
-                    '(CombinedTargetMSELoss), which are no distributions; use FeatureDistiller'
+                    '(CombinedTargetMSELoss), which are not distributions; use FeatureDistiller'
                 )
-        self.peak, peak = (PEAKS.get(type(getattr(head, 'decoder', None)).__name__, 1.0) for head in heads)
+        self.peak, teacher_peak = (PEAKS.get(type(getattr(head, 'decoder', None)).__name__, 1.0) for head in heads)
         if self.beta is None:
-            self.betas = (BETA / self.peak, BETA / peak)
+            self.betas = (BETA / self.peak, BETA / teacher_peak)
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check stages, keypoints and sizes."""
-        ours, theirs = self.pairs('heatmap', student, teacher)
-        key = f'{self.key}.heatmap'
-        check_levels(key, ours, theirs, 'heatmaps')
-        for s, t in zip(ours, theirs):
+        pair, key = self.pairs[0], f'{self.key}.heatmap'
+        student_stages, teacher_stages = pair.outputs(student_outputs, teacher_outputs)
+        check_levels(key, student_stages, teacher_stages, 'heatmaps')
+        for s, t in zip(student_stages, teacher_stages):
             if s.ndim != 4:
                 raise ConfigError(
-                    f"{key}: '{self.paths['heatmap'][0]}' has shape {tuple(s.shape)}; it must be "
+                    f"{key}: '{pair.student_path}' has shape {tuple(s.shape)}; it must be "
                     '(N, keypoints, H, W), as the last layer of a heatmap head gives it'
                 )
-            self.check_joints('heatmap', s.shape[1], t.shape[1])
+            self.check_joints(pair, s.shape[1], t.shape[1])
             if s.shape[2:] != t.shape[2:]:
                 raise ConfigError(
                     f'{key}: the heatmaps of the teacher are {t.shape[2]}x{t.shape[3]} and those of the student '
                     f'{s.shape[2]}x{s.shape[3]}; use a teacher with the same input_size and heatmap_size in its codec'
                 )
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_kpt``."""
-        beta, teacher_beta = self.betas
-        ours, theirs = self.pairs('heatmap', student, teacher)
-        weight = self.joint_weights(batch, ours[0])
-        stages = []
-        for s, t in zip(ours, theirs):
-            target = t if teacher_beta == beta else t * (teacher_beta / beta)
-            value = keypoint_kl([s.flatten(2)], [target.flatten(2)], beta, weight, 'mean')
+        student_stages, teacher_stages = self.pairs[0].outputs(student_outputs, teacher_outputs)
+        joint_weights = self.joint_weights(batch, student_stages[0])
+        terms = []
+        for s, t in zip(student_stages, teacher_stages):
+            target = with_student_beta(t, *self.betas).flatten(2)
+            divergence = keypoint_kl([s.flatten(2)], [target], self.betas[0], joint_weights, 'mean')
             scale = self.peak**2 / max(s.shape[2:].numel(), 1) if self.reduction == 'task' else 1.0
-            stages.append(value * scale)
-        return {'loss_kpt': torch.stack(stages).sum()}
+            terms.append(divergence * scale)
+        return {'loss_kpt': torch.stack(terms).sum()}

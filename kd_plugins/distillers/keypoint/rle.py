@@ -1,4 +1,4 @@
-"""Distil regressed joints together with how sure the network is of them."""
+"""Distillation of regressed joints and their predicted spread (RLE)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ...errors import ConfigError
 from ...losses import laplace_kl_loss
 from ...registry import MODELS
 from ..base import Batch, Taps
+from ..paired import TapPair
 from .base import KeypointDistiller
 
 
@@ -17,18 +18,19 @@ from .base import KeypointDistiller
 class RLEDistiller(KeypointDistiller):
     """KL divergence of Laplace distributions of every coordinate (:func:`kd_plugins.losses.laplace_kl_loss`).
 
-    ``RLEHead`` predicts for each joint a place and a spread, (x, y, sigma_x, sigma_y) with a sigmoid on the spreads.
-    They are location and scale of the Laplace distribution that ``RLELoss`` starts from (arXiv 2107.11291); a flow
-    learns how real errors differ from it, is used in training alone, and is not distilled.
+    ``RLEHead`` predicts for each joint a position and a spread, (x, y, sigma_x, sigma_y) with a sigmoid on the spreads.
+    They are location and scale of the Laplace distribution from which ``RLELoss`` starts (arXiv 2107.11291). A flow
+    learns how real errors differ from it; it is used in training only and is not distilled.
 
     Args:
         regression: Tap of the last layer, (N, 4 * K).
-        teacher_regression: Tap of the one who teaches, where it differs.
-        visible_only: Whether joints count by the ``keypoint_weights`` of the data samples, as in the task loss.
-        reduction: ``'task'`` is a sum over joints and a mean over images, as ``RLELoss`` is; ``'mean'`` a mean over
+        teacher_regression: Tap of the teacher's last layer; None is the same path.
+        visible_only: See :class:`KeypointDistiller`.
+        reduction: ``'task'`` is a sum over joints and a mean over images, like ``RLELoss``; ``'mean'`` is a mean over
             both.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -42,48 +44,51 @@ class RLEDistiller(KeypointDistiller):
         reduction: str = 'task',
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
+        key: str = 'distillers.<name>',
     ) -> None:
-        taps = {'regression': (regression, teacher_regression)}
-        super().__init__(taps, visible_only, reduction, ('task', 'mean'), weight, source)
+        pair = TapPair.of('regression', regression, 'teacher_regression', teacher_regression)
+        super().__init__([pair], visible_only, reduction, weight, source, key)
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself, and heads without a Laplace distribution."""
         super().check_models(student, teacher)
-        for role, path, head in zip(
-            ('student', 'teacher'), self.paths['regression'], self.heads(student, teacher, 'regression')
-        ):
+        paths = self.pairs[0].student_path, self.pairs[0].teacher_path
+        for role, path, head in zip(('student', 'teacher'), paths, self.heads(student, teacher)):
             loss = getattr(head, 'loss_module', None)
             distribution = getattr(loss, 'q_distribution', None)
             if distribution is None:
                 owner = f'{type(head).__name__} with {type(loss).__name__}' if head is not None else 'no head'
                 raise ConfigError(
                     f"{self.key}.regression: '{path}' of the {role} belongs to {owner}, which predicts no spread and "
-                    'so no distribution; use RLEHead with RLELoss, or FeatureDistiller'
+                    'therefore no distribution; use RLEHead with RLELoss, or FeatureDistiller'
                 )
             if distribution != 'laplace':
                 raise ConfigError(
                     f"{self.key}.regression: RLELoss of the {role} has q_distribution='{distribution}', whose spread "
-                    "is another one; use q_distribution='laplace'"
+                    "is not that of a Laplace distribution; use q_distribution='laplace'"
                 )
 
-    def initialize(self, student: Taps, teacher: Taps) -> None:
-        """Check keypoints."""
-        for path, found in zip(self.paths['regression'], self.pairs('regression', student, teacher)):
-            if len(found) != 1 or found[0].ndim != 2 or found[0].shape[1] % 4:
-                shapes = [tuple(tensor.shape) for tensor in found]
+    def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
+        """Check shapes and keypoints."""
+        pair = self.pairs[0]
+        outputs = pair.outputs(student_outputs, teacher_outputs)
+        for path, tensors in zip((pair.student_path, pair.teacher_path), outputs):
+            if len(tensors) != 1 or tensors[0].ndim != 2 or tensors[0].shape[1] % 4:
+                shapes = [tuple(tensor.shape) for tensor in tensors]
                 raise ConfigError(
                     f"{self.key}.regression: '{path}' gives shapes {shapes}; it must give one tensor "
                     "(N, 4 * keypoints), as 'head.fc' of RLEHead does"
                 )
-        ours, theirs = self.pairs('regression', student, teacher)
-        self.check_joints('regression', ours[0].shape[1] // 4, theirs[0].shape[1] // 4)
+        joints, teacher_joints = (tensors[0].shape[1] // 4 for tensors in outputs)
+        self.check_joints(pair, joints, teacher_joints)
 
-    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_kpt``."""
-        ours, theirs = (found[0].unflatten(1, (-1, 4)) for found in self.pairs('regression', student, teacher))
+        outputs = self.pairs[0].outputs(student_outputs, teacher_outputs)
+        student_joints, teacher_joints = (tensors[0].unflatten(1, (-1, 4)) for tensors in outputs)
         value = laplace_kl_loss(
-            (ours[..., :2], ours[..., 2:].sigmoid()),
-            (theirs[..., :2], theirs[..., 2:].sigmoid()),
-            self.joint_weights(batch, ours),
+            (student_joints[..., :2], student_joints[..., 2:].sigmoid()),
+            (teacher_joints[..., :2], teacher_joints[..., 2:].sigmoid()),
+            self.joint_weights(batch, student_joints),
         )
-        return {'loss_kpt': value * ours.shape[1] if self.reduction == 'task' else value}
+        return {'loss_kpt': value * student_joints.shape[1] if self.reduction == 'task' else value}

@@ -1,5 +1,12 @@
-"""Local graph distillation (PointDistiller, arXiv 2205.11098): points, neighbours and edges."""
+"""Local graph distillation (PointDistiller, arXiv 2205.11098): points, neighbours and edges.
 
+:class:`LocalGraphDistiller` reads points (``point_readers``), selects and weights the important ones (``importance``,
+``selection``, ``released``), finds their neighbours (``neighbours``, ``graphs``), and compares edge features
+(``edge_adapter``, ``edges``, ``loss``).
+"""
+
+from .distiller import LocalGraphDistiller
+from .edge_adapter import EdgeAdapter
 from .edges import edge_gap, edge_outputs, edge_statistics, neighbour_sum, pooled_gap
 from .graphs import LocalGraph, build_graph
 from .loss import edge_spread, local_graph_loss, normalize_edges
@@ -9,7 +16,9 @@ from .selection import channel_max, class_score, effective_support, feature_norm
 
 __all__ = [
     'RELEASED',
+    'EdgeAdapter',
     'LocalGraph',
+    'LocalGraphDistiller',
     'Released',
     'build_graph',
     'channel_max',

@@ -1,4 +1,4 @@
-"""The edge function of a local graph, up to its normalisation."""
+"""Edge function of a local graph, without its normalisation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, nearest
 from ...registry import MODELS
+from ...utils.checks import check_choice
 
 EDGES = ('concat', 'difference')
 
@@ -17,13 +17,14 @@ class EdgeAdapter(nn.Module):
     r"""Linear map and BatchNorm of EdgeConv (DGCNN, arXiv 1801.07829, section 3.1), applied per point and not per edge.
 
     The edge from centre :math:`x_i` to neighbour :math:`x_j` is :math:`W (x_j, x_i)` with ``edge='concat'`` and
-    :math:`W (x_j - x_i, x_i)` with ``'difference'``. Both are a sum of a term of the neighbour and one of the centre,
-    which is what :meth:`forward` returns. :func:`kd_plugins.distillers.local_graph.normalize_edges` makes a BatchNorm of
-    ``scale`` and ``shift``; there are no running statistics, as distillers only train.
+    :math:`W (x_j - x_i, x_i)` with ``'difference'``. Both are the sum of a term of the neighbour and a term of the
+    centre; :meth:`forward` returns these terms. ``scale`` and ``shift`` are the parameters of the BatchNorm in
+    :func:`kd_plugins.distillers.local_graph.normalize_edges`. It has no running statistics, because distillers are used
+    in training only.
 
     Args:
-        in_channels: C.
-        out_channels: C'.
+        in_channels: C, channels of a point.
+        out_channels: C', channels of an edge.
         edge: ``'concat'`` or ``'difference'``.
 
     Raises:
@@ -36,10 +37,8 @@ class EdgeAdapter(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, edge: str = 'concat') -> None:
         super().__init__()
-        if edge not in EDGES:
-            raise ConfigError(f"adapter.edge is '{edge}'; {nearest(str(edge), EDGES)}")
-        self.edge = edge
-        # The neighbour's half comes first; a bias would vanish in the normalisation.
+        self.edge = check_choice('adapter.edge', edge, EDGES)
+        # The first half of the input is the neighbour. The normalisation would cancel a bias.
         self.projection = nn.Linear(2 * in_channels, out_channels, bias=False)
         self.scale = nn.Parameter(torch.ones(out_channels))
         self.shift = nn.Parameter(torch.zeros(out_channels))

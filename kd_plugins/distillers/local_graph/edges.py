@@ -1,10 +1,10 @@
-r"""What is computed on the edges of a graph, without a tensor of all edges.
+r"""Sums and distances over the edges of a graph, without a tensor of all edges.
 
 An edge function that begins with a linear map of (neighbour, centre) splits into a term per neighbour and a term per
 centre, :math:`W (x_j, x_i) = W_1 x_j + W_2 x_i`. The terms ``values`` (n, C) and ``centers`` (N, C) come from
-:class:`kd_plugins.distillers.local_graph.edge_adapter.EdgeAdapter`; edge (i, k) has the value ``values[neighbours[i, k]] + centers[i]``. Sums over
-edges follow from the terms; where a nonlinearity comes in between, edges are made a chunk at a time and made again
-in the backward pass.
+:class:`~kd_plugins.distillers.local_graph.EdgeAdapter`; edge (i, k) has the value
+``values[neighbours[i, k]] + centers[i]``. Sums over edges are computed from the terms. Where a nonlinearity requires
+the edges themselves, they are computed a chunk at a time, and again in the backward pass.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = 2**20
-"""Most numbers in a working tensor on edges, unless the edges of one point need more."""
+"""Largest number of elements of a working tensor on edges, unless the edges of one point need more."""
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """Sum over ranks whose gradient is the sum over ranks."""
+    """Sum over ranks; its gradient is the sum over ranks of the gradients."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -50,12 +50,12 @@ class _NeighbourSum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (neighbours,) = ctx.saved_tensors
-        found = grad.new_zeros(ctx.shape)
+        to_values = grad.new_zeros(ctx.shape)
         size = neighbours.shape[1]
         rows = max(ctx.chunk // (size * grad.shape[1]), 1)
         for part, indices in zip(grad.split(rows), neighbours.split(rows)):
-            found.index_add_(0, indices.flatten(), part[:, None].expand(-1, size, -1).flatten(0, 1))
-        return found, None, None
+            to_values.index_add_(0, indices.flatten(), part[:, None].expand(-1, size, -1).flatten(0, 1))
+        return to_values, None, None
 
 
 def neighbour_sum(values: Tensor, neighbours: Tensor, chunk: int = CHUNK) -> Tensor:
@@ -74,8 +74,8 @@ def neighbour_sum(values: Tensor, neighbours: Tensor, chunk: int = CHUNK) -> Ten
     """
     if neighbours.numel() == 0:
         return values.new_zeros(neighbours.shape[0], values.shape[1]) + values.sum() * 0
-    found: Tensor = _NeighbourSum.apply(values, neighbours, chunk)
-    return found
+    sums: Tensor = _NeighbourSum.apply(values, neighbours, chunk)
+    return sums
 
 
 def edge_statistics(
@@ -83,8 +83,8 @@ def edge_statistics(
 ) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of the edges' values over all ranks; every rank must call it.
 
-    That is what BatchNorm would compute on the tensor of all edges. Gradients flow through both, also those of other
-    ranks.
+    They are the statistics that BatchNorm would compute on the tensor of all edges. Gradients flow through both, also
+    to other ranks.
 
     Args:
         values: Neighbour terms, (n, C).
@@ -103,7 +103,7 @@ def edge_statistics(
     for group in neighbours:
         degree.index_add_(0, group.flatten(), values.new_ones(1).expand(group.numel()))
     groups = list(zip(centers.split([len(group) for group in neighbours]), neighbours))
-    # Each term gets its own mean, so that no large constant is squared.
+    # Each term is centred on its own mean, so that no large constant is squared.
     from_centers = torch.stack([group.shape[1] * part.sum(dim=0) for part, group in groups]).sum(dim=0)
     total = _SumOverRanks.apply(torch.cat([degree @ values, from_centers, edges]))
     count = total[-1].clamp(min=1.0)
@@ -118,7 +118,16 @@ def edge_statistics(
 
 
 def edge_outputs(values: Tensor, centers: Tensor, neighbours: Tensor) -> Tensor:
-    """Return ``relu(values[neighbours] + centers)`` of every edge, (N, K, C); for a few points at a time."""
+    """Return ``relu(values[neighbours] + centers)`` of every edge; call it for a few points at a time.
+
+    Args:
+        values: Neighbour terms, (n, C).
+        centers: Centre terms, (N, C).
+        neighbours: Indices into ``values``, (N, K).
+
+    Returns:
+        (N, K, C).
+    """
     edges = values.index_select(0, neighbours.flatten()).view(*neighbours.shape, values.shape[1])
     return edges.add_(centers[:, None]).relu_()
 
@@ -145,7 +154,7 @@ class _EdgeGap(torch.autograd.Function):
             edges = edge_outputs(values, part, indices)
             first, second = edges.chunk(2, dim=2)
             difference = (first - second).mul_(factor[:, None, None])
-            # The edges become their own gradient: 1 where the ReLU is open, 0 where it is closed, times the rest.
+            # In place, the edges become their gradient: the derivative of the ReLU, 1 or 0, times the rest.
             edges.sign_()
             first.mul_(difference)
             second.mul_(difference.neg_())
@@ -155,7 +164,7 @@ class _EdgeGap(torch.autograd.Function):
 
 
 def edge_gap(values: Tensor, centers: Tensor, neighbours: Tensor, chunk: int = CHUNK) -> Tensor:
-    r"""Return how far the two halves of the channels lie apart after a ReLU, of each point over its edges.
+    r"""Return the mean squared difference of the two halves of the channels after a ReLU, over each point's edges.
 
     .. math:: g_i = \frac{1}{K C'} \sum_{k, c} \big(relu(t_{ikc}) - relu(s_{ikc})\big)^2
 
@@ -173,18 +182,18 @@ def edge_gap(values: Tensor, centers: Tensor, neighbours: Tensor, chunk: int = C
     """
     if neighbours.numel() == 0:
         return (centers.sum(dim=1) + values.sum()) * 0
-    found: Tensor = _EdgeGap.apply(values, centers, neighbours, chunk)
-    return found
+    gaps: Tensor = _EdgeGap.apply(values, centers, neighbours, chunk)
+    return gaps
 
 
 def pooled_gap(values: Tensor, centers: Tensor, neighbours: Tensor) -> Tensor:
-    """Return the same as :func:`edge_gap` for the channels' maxima over the edges of each point, (N,).
+    """Return :func:`edge_gap` of the channels' maxima over the edges of each point, (N,).
 
     >>> pooled_gap(torch.tensor([[1.0, 0.0], [-1.0, 2.0]]), torch.zeros(1, 2), torch.tensor([[0, 1]]))
     tensor([1.])
     """
     if neighbours.numel() == 0:
         return (centers.sum(dim=1) + values.sum()) * 0
-    # Neither the centre's term nor the ReLU changes which neighbour is the highest.
+    # The centre's term and the ReLU preserve the order of the neighbours, so they can follow the maximum.
     first, second = (F.embedding_bag(neighbours, values, mode='max') + centers).relu().chunk(2, dim=1)
     return (first - second).square().mean(dim=1)

@@ -15,7 +15,7 @@ from .selection import top_points
 class LocalGraph(NamedTuple):
     """The graphs of B samples that have equally many points.
 
-    Indices are rows of the points of all samples, so that several such groups share one set of points.
+    Indices count the points of all samples, so that several such groups refer to one set of points.
     """
 
     centers: Tensor
@@ -23,7 +23,7 @@ class LocalGraph(NamedTuple):
     neighbours: Tensor
     """Indices of their neighbours, (B, N, K)."""
     weights: Tensor
-    """How much each selected point counts, (B, N)."""
+    """Weight of each selected point, (B, N)."""
 
 
 @torch.no_grad()
@@ -38,12 +38,12 @@ def build_graph(
     """Return the graphs of samples with equally many points.
 
     Args:
-        space: Where points are near to each other, (B, n, D).
-        importance: (B, n).
-        num_points: N, at most n count.
-        num_neighbours: K, at most n count; with 1, the neighbour is the point itself.
-        weigh: From the importance of the selected points, (B, N), to their weights, (B, N).
-        first: Row of the first point.
+        space: Coordinates in the space of the neighbour search, (B, n, D).
+        importance: Importance of each point, (B, n).
+        num_points: N; at most n points are selected.
+        num_neighbours: K; at most n neighbours are used. With 1, the neighbour is the point itself.
+        weigh: Function from the importance of the selected points, (B, N), to their weights, (B, N).
+        first: Index of the first point of these samples among the points of all samples.
 
     >>> space, importance = torch.tensor([[[0.0], [0.1], [5.0]]]), torch.tensor([[1.0, 3.0, 2.0]])
     >>> graph = build_graph(space, importance, 1, 2, lambda chosen: chosen.softmax(dim=1), first=10)

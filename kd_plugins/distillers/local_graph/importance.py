@@ -1,4 +1,4 @@
-"""By what a distiller of points selects and weighs them."""
+"""Importance functions for selecting and weighting points."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ...errors import ConfigError, nearest
 from .selection import channel_max, class_score, feature_norm
 
 Importance = Callable[[Tensor], Tensor]
-"""From what a layer gives for one sample's points, (n, C), to (n,)."""
+"""Function from the features of one sample's points, (n, C), to their importance, (n,)."""
 
 IMPORTANCES: dict[str, Importance | None] = {
     'max': channel_max,
     'norm': feature_norm,
     'score': class_score,
-    'count': None,  # the points say themselves
+    'count': None,  # read from the batch, not computed from features
 }
 
 
 def importance_function(key: str, name: str) -> Importance | None:
-    """Return the function of a name in a config, None for the number of points per voxel.
+    """Return the importance function that a config names, None for the number of points per voxel.
 
     Args:
         key: Config key for the error sentence.
         name: A key of :data:`IMPORTANCES`, or the dotted path of a function.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is no such function.
 
     >>> importance_function('distillers.x.importance', 'torch.numel').__name__
     'numel'
@@ -38,27 +38,32 @@ def importance_function(key: str, name: str) -> Importance | None:
         return IMPORTANCES[name]
     module, _, function = name.rpartition('.')
     try:
-        found: Importance = getattr(import_module(module), function)
+        imported: Importance = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f'{key} is {name!r}, which cannot be imported ({error}); {nearest(name, IMPORTANCES, 4)}, or the dotted '
             'path of a function from features (n, C) to (n,)'
         ) from error
-    if not callable(found):
-        raise ConfigError(f'{key} is {name!r}, which is no function but {type(found).__name__}')
-    return found
+    if not callable(imported):
+        raise ConfigError(f'{key} is {name!r}, which is not a function but {type(imported).__name__}')
+    return imported
 
 
 def checked_importance(key: str, function: Importance, features: Tensor) -> Tensor:
     """Return the importance of one sample's points.
 
+    Args:
+        key: Config key for the error sentence.
+        function: The importance function.
+        features: (n, C).
+
     Raises:
-        ConfigError: If the function gives anything else than one number per point.
+        ConfigError: If the function does not return one number per point.
     """
-    found = function(features)
-    if found.shape != features.shape[:1]:
+    importance = function(features)
+    if importance.shape != features.shape[:1]:
         raise ConfigError(
-            f'{key}: the function gives {tuple(found.shape)} for features {tuple(features.shape)}; it must give '
+            f'{key}: the function gives {tuple(importance.shape)} for features {tuple(features.shape)}; it must give '
             f'({features.shape[0]},)'
         )
-    return found
+    return importance

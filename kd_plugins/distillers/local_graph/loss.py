@@ -1,4 +1,4 @@
-"""The loss on local graphs."""
+"""Loss on local graphs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ def normalize_edges(
 ) -> tuple[Tensor, Tensor]:
     """Return the terms of the edges after BatchNorm; every rank must call it.
 
-    Its statistics are those of all edges of all samples of all ranks, so that no rank's share of the batch matters.
+    The statistics are taken over all edges of all samples of all ranks, so that they do not depend on how the batch is
+    split.
 
     Args:
         values: Neighbour terms of teacher and student side by side, (V, 2 C').
-        centers: Their centre terms, (M, 2 C'), those of the selected points of all graphs.
-        graphs: Of all samples.
-        scale: BatchNorm's weight of both, (2 C',).
-        shift: BatchNorm's bias of both, (2 C',).
+        centers: Centre terms of the selected points of all graphs, side by side likewise, (M, 2 C').
+        graphs: Graphs of all samples.
+        scale: Weight of the BatchNorm of both, (2 C',).
+        shift: Bias of the BatchNorm of both, (2 C',).
         eps: Added to the variance.
-        chunk: Most numbers in a working tensor, unless the edges of one point need more.
+        chunk: Largest number of elements of a working tensor, unless the edges of one point need more.
 
     Returns:
         ``values`` and ``centers``, normalised, in float32 (float64 for float64).
@@ -57,16 +58,16 @@ def local_graph_loss(
         L = 2 \sum_i \phi_i \frac{1}{K C'} \sum_{k, c}
         \big(\gamma_T(e^T_{ik}) - \gamma_S(e^S_{ik})\big)^2_c, \quad \gamma(e) = relu(BN(W e))
 
-    where :math:`e_{ik}` is the feature of neighbour k of point i beside that of the point itself. With weights
-    :math:`\phi` that sum to 1 all sums are means: the size of the loss depends neither on the number of points,
-    neighbours and channels nor on that of samples.
+    where :math:`e_{ik}` joins the features of neighbour k of point i and of the point itself. With weights
+    :math:`\phi` that sum to 1, all sums are means: the size of the loss does not depend on the number of points,
+    neighbours, channels or samples.
 
     Args:
         values: Neighbour terms of :math:`BN(W e)` from :func:`normalize_edges`, (V, 2 C').
-        centers: Its centre terms, (M, 2 C').
-        graphs: Of all samples.
-        pool: Whether each point's edges are first pooled to their channels' maxima.
-        chunk: Most numbers in a working tensor, unless the edges of one point need more.
+        centers: Centre terms of :math:`BN(W e)`, (M, 2 C').
+        graphs: Graphs of all samples.
+        pool: Whether each point's edges are first pooled to the maxima of their channels.
+        chunk: Largest number of elements of a working tensor, unless the edges of one point need more.
 
     Returns:
         One value per sample, 0 for a sample without points.
@@ -83,13 +84,13 @@ def local_graph_loss(
 def edge_spread(values: Tensor, centers: Tensor, graphs: Sequence[LocalGraph], points: int = 256) -> Tensor:
     r"""Return the standard deviation of :math:`\gamma_T` and :math:`\gamma_S` over edges, a mean over their channels.
 
-    Where both are near 0, the loss is small whatever the student does.
+    If both are near 0, the loss is small for any student.
 
     Args:
-        values: As for :func:`local_graph_loss`.
-        centers: As for :func:`local_graph_loss`.
-        graphs: Of all samples.
-        points: How many points' edges are looked at, of each group of samples.
+        values: See :func:`local_graph_loss`.
+        centers: See :func:`local_graph_loss`.
+        graphs: Graphs of all samples.
+        points: Number of points of each group of samples whose edges are used.
 
     Returns:
         (2,), 0 where there is no edge.
@@ -97,9 +98,9 @@ def edge_spread(values: Tensor, centers: Tensor, graphs: Sequence[LocalGraph], p
     outputs = []
     parts = centers.split([graph.centers.numel() for graph in graphs])
     for part, neighbours in zip(parts, _neighbours(graphs)):
-        # Every so many, so that all samples have their share.
-        some = slice(None, None, max(len(part) // points, 1))
-        outputs.append(edge_outputs(values, part[some], neighbours[some]).flatten(0, 1))
+        # Evenly spaced points, so that all samples are represented.
+        used = slice(None, None, max(len(part) // points, 1))
+        outputs.append(edge_outputs(values, part[used], neighbours[used]).flatten(0, 1))
     edges = torch.cat(outputs)
     count = max(len(edges), 1)
     deviation = ((edges - edges.sum(dim=0) / count).square().sum(dim=0) / count).sqrt()

@@ -1,4 +1,4 @@
-"""Nearest neighbours, searched in chunks."""
+"""Search for nearest neighbours, in chunks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 2**21
-"""Most numbers in a working tensor of the search, unless one point needs more."""
+"""Largest number of elements of a working tensor of the search, unless one point needs more."""
 
 
 def _smallest(values: Tensor, number: int) -> Tensor:
-    """Return where the ``number`` smallest entries of every row are, in any order.
+    """Return the indices of the ``number`` smallest entries of every row, in any order.
 
-    A row of n is folded into g columns. What belongs to the smallest K lies in the K columns with the smallest minima:
-    every other column's minimum already has K entries below it. With g = sqrt(K n), two selections among g replace one
-    among n.
+    A row of n entries is folded into g columns. The K smallest entries lie in the K columns with the smallest minima,
+    since the minimum of any other column has K smaller entries already. With g = sqrt(K n), two selections among g
+    replace one selection among n.
 
     Args:
         values: (M, n).
@@ -31,8 +31,8 @@ def _smallest(values: Tensor, number: int) -> Tensor:
     folded = F.pad(values, (0, depth * columns - size), value=math.inf).view(-1, depth, columns)
     best = folded.amin(dim=1).topk(number, dim=1, largest=False, sorted=False).indices
     candidates = folded.gather(2, best[:, None].expand(-1, depth, -1)).flatten(1)
-    found = candidates.topk(number, dim=1, largest=False, sorted=False).indices
-    return (found // number) * columns + best.gather(1, found % number)
+    chosen = candidates.topk(number, dim=1, largest=False, sorted=False).indices
+    return (chosen // number) * columns + best.gather(1, chosen % number)
 
 
 @torch.no_grad()
@@ -40,13 +40,13 @@ def nearest_neighbours(queries: Tensor, points: Tensor, number: int, chunk: int 
     """Return the nearest points of every query of the same sample by Euclidean distance, in any order.
 
     Args:
-        queries: Of one sample (M, D), or of several (B, M, D).
-        points: (n, D) or (B, n, D).
+        queries: Coordinates of the queries of one sample (M, D), or of several (B, M, D).
+        points: Coordinates of the points, (n, D) or (B, n, D).
         number: K.
-        chunk: Distances computed at a time; the M x n matrix exists only where it is not larger.
+        chunk: Number of distances computed at a time.
 
     Returns:
-        Indices into ``points``, (M, min(K, n)) or (B, M, min(K, n)), int64. Ties fall either way.
+        Indices into ``points``, (M, min(K, n)) or (B, M, min(K, n)), int64. Ties are broken arbitrarily.
 
     >>> nearest_neighbours(torch.tensor([[0.9]]), torch.tensor([[0.0], [1.0], [5.0]]), 1)
     tensor([[1]])
@@ -59,23 +59,23 @@ def nearest_neighbours(queries: Tensor, points: Tensor, number: int, chunk: int 
         return torch.zeros(samples, many, number, dtype=torch.long, device=points.device)
     if samples > 1 and samples * many * size > chunk:
         return torch.cat([nearest_neighbours(*pair, number, chunk) for pair in zip(queries.split(1), points.split(1))])
-    # |p|^2 - 2 q p orders the points as |q - p|^2 does; around the mean its terms cancel least.
+    # |p|^2 - 2 q p orders the points as |q - p|^2 does. Coordinates relative to the mean lose the fewest digits.
     middle = points.mean(dim=1, keepdim=True)
     queries, points = queries - middle, points - middle
     squares = points.square().sum(dim=2)[:, None]
     rows = max(chunk // (samples * size), 1)
-    found = []
+    indices = []
     for part in queries.split(rows, dim=1):
         distances = torch.baddbmm(squares, part, points.mT, alpha=-2.0)
-        found.append(_smallest(distances.flatten(0, 1), number).unflatten(0, part.shape[:2]))
-    return torch.cat(found, dim=1)
+        indices.append(_smallest(distances.flatten(0, 1), number).unflatten(0, part.shape[:2]))
+    return torch.cat(indices, dim=1)
 
 
 def joint_space(features: Tensor, coordinates: Tensor) -> Tensor:
     """Return features and coordinates side by side, each scaled to the same mean squared distance from its mean.
 
     Args:
-        features: Of one sample (n, C), or of several (B, n, C).
+        features: Features of one sample (n, C), or of several (B, n, C).
         coordinates: (n, D) or (B, n, D).
 
     Returns:
@@ -90,7 +90,7 @@ def joint_space(features: Tensor, coordinates: Tensor) -> Tensor:
         count = max(x.shape[-2], 1)
         centered = x - x.sum(dim=-2, keepdim=True) / count
         size = (centered.square().sum(dim=(-2, -1), keepdim=True) / count).sqrt()
-        # Equal points differ by rounding alone, which must not become a distance.
+        # Rounding errors between equal points must not become distances.
         noise = 1e-6 * x.abs().sum(dim=(-2, -1), keepdim=True) / count
         return torch.where(size > noise, centered / size.clamp(min=1e-12), 0.0)
 

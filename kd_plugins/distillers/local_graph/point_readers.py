@@ -1,15 +1,15 @@
-"""How the output of a layer is read as sets of points with features, one set per sample.
+"""Readers that turn the output of a layer into sets of points with features, one set per sample.
 
 ``'grid'``
-    Feature maps (N, C, H, W) of images or bird's-eye views. A point is a location; those on an image's padding are left
-    out. Coordinates are (x, y) in pixels of the network's input, or in cells where there is no input image.
+    Feature maps (N, C, H, W) of images or bird's-eye views. A point is a location; locations on an image's padding are
+    left out. Coordinates are (x, y) in pixels of the network's input, or in cells where there is no input image.
 ``'voxel'``
-    Pillars or voxels (V, C) of a whole batch. ``batch.inputs['voxels']`` of MMDetection3D says to which sample each
-    belongs (first column of ``coors``), where it lies (the other columns, z y x) and how many points it holds
+    Pillars or voxels (V, C) of a whole batch. ``batch.inputs['voxels']`` of MMDetection3D holds the sample of each
+    voxel (first column of ``coors``), its coordinates (the other columns, z y x) and its number of points
     (``num_points``). Student and teacher get the same voxels, since MMDetection3D makes them in the data preprocessor.
 ``'point'``
-    Points (N, C, P), as PointNet++ gives them. A layer that also returns their coordinates (N, P, 3), as its set
-    abstractions do, has those; else the raw points count, where there are equally many.
+    Points (N, C, P), as PointNet++ gives them. Their coordinates are those that the layer returns as well (N, P, 3), as
+    the set abstractions of PointNet++ do; otherwise those of the raw points, if there are equally many.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..base import Batch
 
 
 class PointReader:
-    """Reads one batch.
+    """Base of the readers; one reader reads one batch.
 
     Args:
         batch: The batch.
@@ -34,9 +34,9 @@ class PointReader:
     """
 
     shape = ''
-    """What the layer must give."""
+    """Shape that the layer's output must have."""
     ndim = 0
-    """Its number of dimensions."""
+    """Number of dimensions of this shape."""
     fix = "set points='grid' for (N, C, H, W), 'voxel' for (V, C), 'point' for (N, C, P), or tap another layer"
 
     def __init__(self, batch: Batch, key: str) -> None:
@@ -45,11 +45,11 @@ class PointReader:
 
     @staticmethod
     def levels(tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return those of a tap's tensors that hold features."""
+        """Return the tensors of a tap that hold features."""
         return list(tensors)
 
     def sizes(self, x: Tensor) -> list[int]:
-        """Return how many points each sample has."""
+        """Return the number of points of each sample."""
         raise NotImplementedError
 
     def rows(self, x: Tensor) -> Tensor:
@@ -57,21 +57,21 @@ class PointReader:
         raise NotImplementedError
 
     def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-        """Return where the points lie, (V, D).
+        """Return the coordinates of the points, (V, D).
 
         Args:
             x: A level.
-            tensors: All that the tap gave.
+            tensors: All outputs of the tap.
         """
         raise NotImplementedError
 
     def counts(self, x: Tensor) -> Tensor:
-        """Return how many raw points each point holds, (V,)."""
+        """Return the number of raw points in each point, (V,)."""
         raise NotImplementedError
 
 
 class GridReader(PointReader):
-    """Reads feature maps."""
+    """Reader of feature maps."""
 
     shape = '(N, C, H, W)'
     ndim = 4
@@ -82,7 +82,7 @@ class GridReader(PointReader):
         return (inputs.shape[2], inputs.shape[3]) if isinstance(inputs, Tensor) and inputs.ndim == 4 else None
 
     def _inside(self, x: Tensor) -> list[tuple[int, int]]:
-        """Return how many rows and columns of a map lie on each image; padding is below and to the right of it."""
+        """Return the number of rows and columns of a map on each image; padding is below and to the right of it."""
         height, width = x.shape[2:]
         sizes = [(height, width)] * x.shape[0]
         if self._input_size is not None:
@@ -95,7 +95,7 @@ class GridReader(PointReader):
         return sizes
 
     def sizes(self, x: Tensor) -> list[int]:
-        """Return how many locations lie on each image."""
+        """Return the number of locations on each image."""
         return [height * width for height, width in self._inside(x)]
 
     def rows(self, x: Tensor) -> Tensor:
@@ -110,45 +110,46 @@ class GridReader(PointReader):
         """Return the centres (x, y) of the locations on images, (V, 2)."""
         full = self._input_size or x.shape[2:]
         steps = [size / max(cells, 1) for size, cells in zip(full, x.shape[2:])]
-        found = [x.new_zeros(0, 2)]
+        centers = [x.new_zeros(0, 2)]
         for size in self._inside(x):
             ys, xs = (
                 (torch.arange(cells, device=x.device, dtype=x.dtype) + 0.5) * step for cells, step in zip(size, steps)
             )
-            found.append(torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1))
-        return torch.cat(found)
+            centers.append(torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1))
+        return torch.cat(centers)
 
 
 class VoxelReader(PointReader):
-    """Reads pillars or voxels."""
+    """Reader of pillars or voxels."""
 
     shape = '(V, C)'
     ndim = 2
 
-    def _voxels(self, key: str) -> Tensor:
+    def _voxels(self, name: str) -> Tensor:
         inputs = self.batch.inputs
         voxels = inputs.get('voxels') if isinstance(inputs, dict) else None
-        if voxels is None or key not in voxels:
+        if voxels is None or name not in voxels:
             raise ConfigError(
-                f"{self.key}.points is 'voxel', which reads inputs['voxels']['{key}'] of MMDetection3D's hard "
+                f"{self.key}.points is 'voxel', which reads inputs['voxels']['{name}'] of MMDetection3D's hard "
                 f'voxelization, and the batch has none; {self.fix}'
             )
-        found: Tensor = voxels[key]
-        return found
+        tensor: Tensor = voxels[name]
+        return tensor
 
     @cached_property
     def _order(self) -> Tensor:
-        """Sample after sample."""
+        """Order of the voxels, sample after sample."""
         return self._voxels('coors')[:, 0].argsort(stable=True)
 
     @cached_property
     def _sizes(self) -> list[int]:
-        # How many voxels a sample has must be known here, which is one wait for the device.
-        found: list[int] = torch.bincount(self._voxels('coors')[:, 0].long(), minlength=self.batch.num_images).tolist()
-        return found
+        # The numbers must be known on the host, which is one wait for the device.
+        samples = self._voxels('coors')[:, 0].long()
+        sizes: list[int] = torch.bincount(samples, minlength=self.batch.num_images).tolist()
+        return sizes
 
     def sizes(self, x: Tensor) -> list[int]:
-        """Return how many voxels each sample has."""
+        """Return the number of voxels of each sample."""
         return self._sizes
 
     def rows(self, x: Tensor) -> Tensor:
@@ -162,16 +163,16 @@ class VoxelReader(PointReader):
         return x.index_select(0, self._order)
 
     def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-        """Return (x, y, z) of the voxels, in voxels, (V, 3)."""
+        """Return the indices (x, y, z) of the voxels, (V, 3)."""
         return self._voxels('coors')[:, 1:].flip(-1).to(x.dtype).index_select(0, self._order)
 
     def counts(self, x: Tensor) -> Tensor:
-        """Return how many points each voxel holds, (V,)."""
+        """Return the number of points in each voxel, (V,)."""
         return self._voxels('num_points').to(x.dtype).index_select(0, self._order)
 
 
 class CloudReader(PointReader):
-    """Reads points, and their coordinates where the layer returns them before the features."""
+    """Reader of points, and of their coordinates where the layer returns them before the features."""
 
     shape = '(N, C, P)'
     ndim = 3
@@ -183,7 +184,7 @@ class CloudReader(PointReader):
 
     @staticmethod
     def levels(tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the tensors that hold features: neither coordinates nor indices."""
+        """Return the tensors that hold features, without coordinates and indices."""
         return [
             x
             for index, x in enumerate(tensors)
@@ -191,7 +192,7 @@ class CloudReader(PointReader):
         ]
 
     def sizes(self, x: Tensor) -> list[int]:
-        """Return how many points each sample has."""
+        """Return the number of points of each sample."""
         return [x.shape[2]] * x.shape[0]
 
     def rows(self, x: Tensor) -> Tensor:
@@ -213,4 +214,4 @@ class CloudReader(PointReader):
 
 
 READERS: dict[str, type[PointReader]] = {'grid': GridReader, 'voxel': VoxelReader, 'point': CloudReader}
-"""Value of ``points`` in the config to the reader."""
+"""Value of ``points`` in the config to its reader."""

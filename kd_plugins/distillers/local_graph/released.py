@@ -1,4 +1,4 @@
-"""How the released code of PointDistiller weighs its points, which is not what the paper says.
+"""Weights of points in the released code of PointDistiller, which differ from the paper.
 
 Read in the repository RunpeiDong/PointDistiller, commit a5dc465, mmdet3d/models/detectors: voxelnet.py
 (``get_voxel_knn``, ``get_knn_voxel_backbone``), point_rcnn.py and mvx_two_stage.py.
@@ -16,12 +16,12 @@ from ...ops.reduction import to_float
 
 @dataclass(frozen=True)
 class Released:
-    """What the released code does for one model.
+    """Settings of the released code for one model.
 
     Attributes:
-        importance: What it selects the points by.
-        temperature: The literal in its softmax, None where the weights have no effect.
-        merged: Whether all samples of a batch are one cloud, so that neighbours cross samples.
+        importance: Importance by which the points are selected.
+        temperature: Temperature of the softmax, None where the weights have no effect.
+        merged: Whether all samples of a batch are one cloud, so that a point can have neighbours of another sample.
         times_batch: Whether the loss is multiplied by the number of samples.
     """
 
@@ -40,16 +40,16 @@ RELEASED = {
     # The weights are computed and not used.
     'point_rcnn': Released('max', temperature=None),
 }
-"""Name of the model to what the released code does for it."""
+"""Name of the model to its settings in the released code."""
 
 
 def released_weights(model: str, importance: Tensor, num_samples: int) -> Tensor:
-    """Return the weights of a sample's points as the released code has them.
+    """Return the weights that the released code gives the selected points of a sample.
 
     Args:
         model: A key of :data:`RELEASED`.
-        importance: Of the selected points, (..., N).
-        num_samples: Samples in this rank's batch.
+        importance: Importance of the selected points, (..., N).
+        num_samples: Number of samples in the batch of this rank.
 
     Returns:
         (..., N).
@@ -59,9 +59,9 @@ def released_weights(model: str, importance: Tensor, num_samples: int) -> Tensor
     >>> released_weights('pointpillars', torch.tensor([32.0, 32.0, 20.0]), num_samples=4)
     tensor([0.5000, 0.5000, 0.0000])
     """
-    found = RELEASED[model]
+    settings = RELEASED[model]
     importance = to_float(importance.detach())
-    if found.temperature is not None:
-        return (importance / found.temperature).softmax(dim=-1)
-    factor = num_samples if found.times_batch else 1
+    if settings.temperature is not None:
+        return (importance / settings.temperature).softmax(dim=-1)
+    factor = num_samples if settings.times_batch else 1
     return torch.full_like(importance, factor / max(importance.shape[-1], 1))

@@ -1,4 +1,4 @@
-"""Which points teach, and how much each of them counts."""
+"""Selection and weights of the points that teach."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def class_score(logits: Tensor) -> Tensor:
 
 
 def top_points(importance: Tensor, number: int) -> Tensor:
-    """Return the indices of the most important points, all of them where there are not more; ties fall either way.
+    """Return the indices of the most important points; ties are broken arbitrarily.
 
     Args:
-        importance: (..., n).
-        number: N.
+        importance: Importance of each point, (..., n).
+        number: N; of fewer points, all are returned.
 
     Returns:
         (..., min(N, n)).
@@ -76,13 +76,13 @@ def reweighting(importance: Tensor, temperature: float | None, standardize: bool
 
     .. math:: \phi = softmax(a / \tau)
 
-    The sum, and with it the size of the loss, depends neither on the number of points nor on that of samples.
+    The sum, and therefore the size of the loss, does not depend on the number of points or samples.
 
     Args:
-        importance: :math:`a` of the selected points, (..., N).
-        temperature: :math:`\tau` > 0; None gives every point 1 / N.
+        importance: Importance :math:`a` of the selected points, (..., N).
+        temperature: :math:`\tau` > 0; None gives every point the weight 1 / N.
         standardize: Whether to divide :math:`a` by its standard deviation first, so that a temperature means the same
-            for points per voxel, norms and probabilities. Points of equal importance weigh the same.
+            for points per voxel, norms and probabilities.
 
     Returns:
         (..., N), without gradient.
@@ -99,20 +99,20 @@ def reweighting(importance: Tensor, temperature: float | None, standardize: bool
     centered = importance - importance.sum(dim=-1, keepdim=True) / count
     if standardize:
         deviation = (centered.square().sum(dim=-1, keepdim=True) / count).sqrt()
-        # Equal numbers differ by rounding alone, which must not become a weight.
+        # Rounding errors between equal numbers must not become weights.
         noise = 1e-6 * importance.abs().sum(dim=-1, keepdim=True) / count
         centered = torch.where(deviation > noise, centered / deviation.clamp(min=1e-12), 0.0)
     return (centered / temperature).softmax(dim=-1)
 
 
 def effective_support(weights: Tensor) -> Tensor:
-    r"""Return how many points share the weight: :math:`(\sum \phi)^2 / \sum \phi^2`, from 1 to N.
+    r"""Return the effective number of points that share the weight: :math:`(\sum \phi)^2 / \sum \phi^2`.
 
     Args:
         weights: :math:`\phi` of each sample, (..., N).
 
     Returns:
-        Shape (...), 0 for no points.
+        From 1 to N, or 0 without points; shape (...).
 
     >>> effective_support(torch.tensor([0.25, 0.25, 0.25, 0.25])), effective_support(torch.tensor([1.0, 0.0]))
     (tensor(4.), tensor(1.))

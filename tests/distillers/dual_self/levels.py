@@ -1,4 +1,4 @@
-"""What the tests of DualSelfDistiller share: levels of a U-shaped network made by hand, and labels."""
+"""Helpers for the tests of DualSelfDistiller: levels of a U-shaped network, and labels."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def labels_of(batch: Batch) -> Tensor:
 def made(taps: Taps, kind: type[DualSelfDistiller] = DualSelfDistiller, seed: int = 0, **options: Any) -> Any:
     """Return a distiller that has seen ``taps``, its parameters changed at random."""
     settings: dict[str, Any] = dict(encoder=ENCODER, decoder=DECODER, num_classes=CLASSES, ignore_index=255)
-    distiller = kind(**{**settings, **options})
-    distiller.key = 'distillers.dsd'
+    distiller = kind(**{**settings, **options}, key='distillers.dsd')
     model = nn.Module()
     distiller.check_models(model, model)
     torch.manual_seed(seed)

@@ -61,7 +61,11 @@ SHAPES: dict[str, Any] = {
         ('volume', {}, 'distillers.dsd.decoder: some levels have two spatial axes and some have three'),
         ('volumes', {}, 'distillers.dsd: encoder and decoder have different numbers of axes'),
         ('same', {'encoder': 'e*', 'decoder': None}, 'encoder: all levels have the size 8x8.*list their paths'),
-        ('one', {'encoder': 'e0', 'decoder': None}, "distillers.dsd.encoder: 'e0' gives one level, which has none to"),
+        (
+            'one',
+            {'encoder': 'e0', 'decoder': None},
+            "distillers.dsd.encoder: 'e0' gives one level, which has no other level to",
+        ),
         ('logits', {'logits': 'head'}, r"logits: 'head' gives \(2, 7, 16, 16\); it must give one map of 3 classes"),
         ('plain', {'encoder_supervision': 'none'}, "encoder_supervision is 'none', so that the head of the level that"),
         ('plain', {'seg_weight': 0.0}, "encoder_supervision is 'none', so that the head"),
@@ -100,7 +104,7 @@ def test_nothing_to_share() -> None:
         ({'resolution': 'half'}, r"\.resolution is 'half'; valid: 'full', or an integer"),
         ({'chunk': 0}, r'\.chunk is 0; valid: None, 16384'),
         ({'feature_size': 0}, r'\.feature_size is 0'),
-        ({'seg_weight': 0.0, 'kl_weight': 0.0}, 'every weight is 0 and every supervision off'),
+        ({'seg_weight': 0.0, 'kl_weight': 0.0}, 'every weight is 0 and every supervision is off'),
     ],
 )
 def test_argument_sentences(options: dict, match: str) -> None:
@@ -116,7 +120,7 @@ def head(num_classes: int, ignore_index: int = 255) -> nn.Module:
 
 def test_classes_of_the_student() -> None:
     model = nn.Module()
-    with pytest.raises(ConfigError, match=r"num_classes is None, and 'Module' has no decode_head that tells it"):
+    with pytest.raises(ConfigError, match=r"num_classes is None, and 'Module' has no decode_head with num_classes"):
         DualSelfDistiller(encoder=ENCODER).check_models(model, model)
     model.decode_head = nn.ModuleList([head(9), head(5, 0)])  # a cascade, whose last head counts
     distiller = DualSelfDistiller(encoder=ENCODER)

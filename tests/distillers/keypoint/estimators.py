@@ -1,4 +1,4 @@
-"""What the tests of the distillers of keypoints share: labelled batches, and MMPose's own heads on a small backbone."""
+"""Helpers for the tests of the keypoint distillers: labelled batches, and MMPose's heads on a small backbone."""
 
 from __future__ import annotations
 
@@ -77,9 +77,8 @@ def samples(images: int = 2) -> dict[str, Any]:
 
 def distilled(student: nn.Module, config: dict[str, Any]) -> dict[str, Tensor]:
     """Run one training step through the hook's session, taught by a disturbed copy, and return the losses."""
-    distiller = MODELS.build(config)
+    distiller = MODELS.build({**config, 'key': 'distillers.pose'})
     assert isinstance(distiller, BaseDistiller)
-    distiller.key = 'distillers.pose'
     teacher = EMATeacher()
     teacher.prepare(student)
     generator = torch.Generator().manual_seed(2)

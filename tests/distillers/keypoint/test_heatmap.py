@@ -16,8 +16,8 @@ HEAD = {'type': 'HeatmapHead', 'out_channels': JOINTS, 'deconv_out_channels': (8
 
 
 def taps(*sizes: tuple[int, int], images: int = 2, joints: int = JOINTS) -> tuple[dict, dict]:
-    student, teacher = ({'heatmap': [torch.randn(images, joints, *size) for size in sizes]} for _ in range(2))
-    return student, teacher
+    student, teacher = ([torch.randn(images, joints, *size) for size in sizes] for _ in range(2))
+    return {'heatmap': student}, {'teacher_heatmap': teacher}
 
 
 def gaussian(size: tuple[int, int], sigma: float, height: float) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_value_by_definition(reduction: str) -> None:
     total = 0.0
     for n in range(2):
         for k in range(JOINTS):
-            p, q = (torch.exp(2.0 * x['heatmap'][0][n, k].detach().double()) for x in (teacher, student))
+            p, q = (torch.exp(2.0 * x[0][n, k].detach().double()) for x in (*teacher.values(), *student.values()))
             p, q = p / p.sum(), q / q.sum()
             total += float(WEIGHT[n, k] * (p * (p / q).log()).sum())
     mean = total / (2 * JOINTS)
@@ -63,8 +63,8 @@ def test_ratio_to_the_task_loss(times: int) -> None:
     ours, theirs, truth = torch.rand(3, 2, JOINTS, 8, 6, generator=generator).repeat(1, times, 1, 1, 1)
     weight = WEIGHT.repeat(times, 1)
     task = losses.KeypointMSELoss(use_target_weight=True)(ours, truth, weight)
-    found = HeatmapDistiller()({'heatmap': [ours]}, {'heatmap': [theirs]}, labelled(None))['loss_kpt']
-    once = HeatmapDistiller()({'heatmap': [ours[:2]]}, {'heatmap': [theirs[:2]]}, labelled(None))['loss_kpt']
+    found = HeatmapDistiller()({'heatmap': [ours]}, {'teacher_heatmap': [theirs]}, labelled(None))['loss_kpt']
+    once = HeatmapDistiller()({'heatmap': [ours[:2]]}, {'teacher_heatmap': [theirs[:2]]}, labelled(None))['loss_kpt']
     torch.testing.assert_close(found / task, once / losses.KeypointMSELoss(True)(ours[:2], truth[:2], WEIGHT))
 
 
@@ -75,7 +75,8 @@ def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shif
     """With the default weight of 1, taught by the target itself, where the student's peak is low or off by pixels."""
     target = gaussian((64, 48), 2.0, 1.0)
     ours = (height * target.roll(shift, 1))[None, None].clone().requires_grad_()
-    found = HeatmapDistiller()({'heatmap': [ours]}, {'heatmap': [target[None, None]]}, labelled(None, 1))['loss_kpt']
+    outputs = {'heatmap': [ours]}, {'teacher_heatmap': [target[None, None]]}
+    found = HeatmapDistiller()(*outputs, labelled(None, 1))['loss_kpt']
     assert found.item() == pytest.approx(value, abs=5e-6)
     (distillation,) = torch.autograd.grad(found, ours)
     (task,) = torch.autograd.grad((ours - target).square().mean(), ours)
@@ -89,10 +90,10 @@ def test_stages_are_summed(reduction: str) -> None:
     distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
     single = [
-        HeatmapDistiller(reduction=reduction)({'heatmap': [s.detach()]}, {'heatmap': [t]}, labelled(None))['loss_kpt']
-        for s, t in zip(student['heatmap'], teacher['heatmap'])
+        HeatmapDistiller(reduction=reduction)({'heatmap': [s.detach()]}, {'teacher_heatmap': [t]}, labelled(None))
+        for s, t in zip(student['heatmap'], teacher['teacher_heatmap'])
     ]
-    torch.testing.assert_close(found, single[0] + single[1])
+    torch.testing.assert_close(found, single[0]['loss_kpt'] + single[1]['loss_kpt'])
 
 
 def test_weights_of_several_levels() -> None:
@@ -116,7 +117,7 @@ def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
 
 def test_equal_networks_lose_nothing() -> None:
     student, _ = taps((4, 3))
-    teacher = {'heatmap': [student['heatmap'][0].clone()]}
+    teacher = {'teacher_heatmap': [student['heatmap'][0].clone()]}
     assert check_step(HeatmapDistiller(), student, teacher, labelled(None))['loss_kpt'].abs() < 1e-6
 
 
@@ -136,7 +137,7 @@ def test_peak_of_the_codec() -> None:
     distiller.check_models(student, teacher)
     ours, theirs = taps((4, 3))
     found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
-    flat = [x['heatmap'][0].detach().flatten(2) for x in (ours, theirs)]
+    flat = [ours['heatmap'][0].detach().flatten(2), theirs['teacher_heatmap'][0].flatten(2)]
     expected = keypoint_kl([flat[0] / 255], [flat[1]], 10.0, reduction='mean') * 255**2 / 12
     torch.testing.assert_close(found, expected)
 
@@ -151,7 +152,7 @@ def test_config_sentences() -> None:
     with sentence('beta is -1'):
         HeatmapDistiller(beta=-1)
     model = torch.nn.Identity()
-    with sentence("heatmap: 'head.final_layer' would teach itself; .* or teacher_heatmap"):
+    with sentence("heatmap: 'head.final_layer' would teach itself; .* or set teacher_heatmap to"):
         HeatmapDistiller().check_models(model, model)
     student, teacher = estimator(HEAD), estimator(HEAD)
     with sentence("heatmap: 'head.final' names no module of the student; nearest: 'head.final_layer'"):
@@ -162,8 +163,7 @@ def test_config_sentences() -> None:
 
 
 def test_shape_sentences() -> None:
-    distiller = MODELS.build({'type': 'kd_plugins.HeatmapDistiller'})
-    distiller.key = 'distillers.pose'
+    distiller = MODELS.build({'type': 'kd_plugins.HeatmapDistiller', 'key': 'distillers.pose'})
     student, _ = taps((8, 6))
     with sentence('distillers.pose.heatmap: the teacher predicts 17 keypoints where the student predicts 5'):
         distiller.initialize(student, taps((8, 6), joints=17)[1])
@@ -171,8 +171,8 @@ def test_shape_sentences() -> None:
         distiller.initialize(student, taps((16, 12))[1])
     with sentence('student gives 1 heatmaps and the teacher 2'):
         distiller.initialize(student, taps((8, 6), (8, 6))[1])
-    flat = {'heatmap': [torch.zeros(2, 5, 8)]}
+    flat = [torch.zeros(2, 5, 8)]
     with sentence(r"'head.final_layer' has shape \(2, 5, 8\); it must be \(N, keypoints, H, W\)"):
-        distiller.initialize(flat, flat)
+        distiller.initialize({'heatmap': flat}, {'teacher_heatmap': flat})
     with sentence('visible_only is True'):
         HeatmapDistiller(visible_only=True)(*taps((8, 6)), labelled(None))

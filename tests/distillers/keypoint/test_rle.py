@@ -16,8 +16,8 @@ HEAD = {'type': 'RLEHead', 'num_joints': JOINTS, 'loss': {'type': 'RLELoss', 'us
 
 
 def taps(images: int = 2, joints: int = JOINTS) -> tuple[dict, dict]:
-    student, teacher = ({'regression': [torch.randn(images, 4 * joints)]} for _ in range(2))
-    return student, teacher
+    student, teacher = torch.randn(2, images, 4 * joints)
+    return {'regression': [student]}, {'teacher_regression': [teacher]}
 
 
 def by_torch(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -34,7 +34,7 @@ def test_value(reduction: str, visible_only: bool) -> None:
     student, teacher = taps()
     distiller.initialize(student, teacher)
     found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
-    joints = by_torch(student['regression'][0], teacher['regression'][0]) * (WEIGHT if visible_only else 1.0)
+    joints = by_torch(student['regression'][0], teacher['teacher_regression'][0]) * (WEIGHT if visible_only else 1.0)
     expected = joints.sum(dim=1).mean() if reduction == 'task' else joints.mean()
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
@@ -52,7 +52,7 @@ def test_ratio_to_the_task_loss(times: int) -> None:
         ours, theirs, target = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (outputs, teacher, truth))
         joints = ours.reshape(-1, JOINTS, 4)
         whole = task(joints[..., :2], joints[..., 2:], target, WEIGHT.repeat(n, 1)[..., None])
-        found = RLEDistiller()({'regression': [ours]}, {'regression': [theirs]}, labelled(None))
+        found = RLEDistiller()({'regression': [ours]}, {'teacher_regression': [theirs]}, labelled(None))
         return (found['loss_kpt'] / whole).detach()
 
     torch.testing.assert_close(ratio(times), ratio(1))
@@ -68,8 +68,8 @@ def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
 
 def test_certain_networks_stay_finite() -> None:
     student, teacher = taps()
-    for tapped in (student, teacher):
-        tapped['regression'][0].unflatten(1, (-1, 4))[..., 2:] = -200.0
+    for outputs in (student['regression'], teacher['teacher_regression']):
+        outputs[0].unflatten(1, (-1, 4))[..., 2:] = -200.0
     assert check_step(RLEDistiller(), student, teacher, labelled(None))['loss_kpt'] > 1e3
 
 
@@ -89,7 +89,7 @@ def test_config_sentences() -> None:
     with sentence("reduction is 'reference'; valid: 'task', 'mean'"):
         RLEDistiller(reduction='reference')
     model = torch.nn.Identity()
-    with sentence("regression: 'head.fc' would teach itself; .* or teacher_regression"):
+    with sentence("regression: 'head.fc' would teach itself; .* or set teacher_regression to"):
         RLEDistiller().check_models(model, model)
     with sentence("'head.fc' names no module of the student"):
         RLEDistiller().check_models(torch.nn.Identity(), model)
@@ -108,8 +108,7 @@ def test_sentences_about_heads() -> None:
 
 
 def test_shape_sentences() -> None:
-    distiller = MODELS.build({'type': 'kd_plugins.RLEDistiller'})
-    distiller.key = 'distillers.pose'
+    distiller = MODELS.build({'type': 'kd_plugins.RLEDistiller', 'key': 'distillers.pose'})
     student, _ = taps()
     with sentence('distillers.pose.regression: the teacher predicts 17 keypoints where the student predicts 5'):
         distiller.initialize(student, taps(joints=17)[1])

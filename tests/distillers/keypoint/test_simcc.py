@@ -17,11 +17,15 @@ HEADS = [('RTMCCHead', 'head.cls_', 10.0), ('SimCCHead', 'head.mlp_head_', 1.0)]
 
 def taps(images: int = 2, joints: int = JOINTS, bins: tuple[int, int] = (6, 8)) -> tuple[dict, dict]:
     student, teacher = ({name: [torch.randn(images, joints, n)] for name, n in zip('xy', bins)} for _ in range(2))
-    return student, teacher
+    return student, of_teacher(teacher)
+
+
+def of_teacher(tapped: dict) -> dict:
+    return {f'teacher_{name}': tensors for name, tensors in tapped.items()}
 
 
 def axes(tapped: dict) -> list[torch.Tensor]:
-    return [tapped['x'][0].detach(), tapped['y'][0].detach()]
+    return [tensors[0].detach() for tensors in tapped.values()]
 
 
 @pytest.mark.parametrize('reduction', ['task', 'mean', 'reference'])
@@ -74,9 +78,9 @@ def test_task_reduction_is_the_head_s_own() -> None:
     expected = student.head.loss(features, batch['data_samples'], {})['loss_kpt']
     student_taps = dict(zip('xy', ([logits.detach()] for logits in student.head.forward(features))))
     labels = [sample.gt_instance_labels for sample in batch['data_samples']]
-    teacher_taps = {name: [torch.cat([label[f'keypoint_{name}_labels'] for label in labels])] for name in 'xy'}
+    label_taps = {name: [torch.cat([label[f'keypoint_{name}_labels'] for label in labels])] for name in 'xy'}
     distiller = SimCCDistiller(beta=10.0, visible_only=True)
-    found = check_step(distiller, student_taps, teacher_taps, labelled(WEIGHT))['loss_kpt']
+    found = check_step(distiller, student_taps, of_teacher(label_taps), labelled(WEIGHT))['loss_kpt']
     torch.testing.assert_close(found, expected.detach())
 
 
@@ -98,12 +102,13 @@ def test_values_of_the_documentation() -> None:
     def label(bins: int, center: float, sigma: float) -> torch.Tensor:
         return torch.exp(-((torch.arange(bins) - center) ** 2) / (2 * sigma**2))[None, None]
 
-    teacher = {'x': [label(384, 150.0, 4.9)], 'y': [label(512, 260.0, 5.66)]}
+    labels = {'x': [label(384, 150.0, 4.9)], 'y': [label(512, 260.0, 5.66)]}
+    teacher = of_teacher(labels)
     distiller = SimCCDistiller(beta=10.0, reduction='mean')
-    nothing = {name: [torch.zeros_like(tensors[0])] for name, tensors in teacher.items()}
+    nothing = {name: [torch.zeros_like(tensors[0])] for name, tensors in labels.items()}
     assert distiller(nothing, teacher, labelled(None, 1))['loss_kpt'].item() == pytest.approx(8.0, abs=0.1)
     for shift, value in ((1, 0.2), (2, 0.7), (4, 2.4)):
-        off = {**teacher, 'x': [label(384, 150.0 + shift, 4.9)]}
+        off = {**labels, 'x': [label(384, 150.0 + shift, 4.9)]}
         assert distiller(off, teacher, labelled(None, 1))['loss_kpt'].item() == pytest.approx(value, abs=0.05)
 
 
@@ -114,7 +119,6 @@ def test_another_layer_teaches() -> None:
     model = torch.nn.Identity()
     distiller.check_models(model, model)
     student, teacher = taps()
-    teacher = {f'teacher_{name}': tensors for name, tensors in teacher.items()}
     distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, labelled(None))
 
@@ -129,7 +133,7 @@ def test_config_sentences() -> None:
     with sentence('beta is 0; it must be a finite number > 0'):
         SimCCDistiller(beta=0)
     model = torch.nn.Identity()
-    with sentence("distillers.<name>.x: 'head.cls_x' would teach itself; .*EMATeacher.* or teacher_x"):
+    with sentence("distillers.<name>.x: 'head.cls_x' would teach itself; .*EMATeacher.* or set teacher_x to"):
         SimCCDistiller().check_models(model, model)
     with sentence("y: 'head.cls_y' would teach itself"):
         SimCCDistiller(teacher_x='other.cls_x').check_models(model, model)
@@ -145,8 +149,7 @@ def test_sentences_about_heads() -> None:
 
 
 def test_shape_sentences() -> None:
-    distiller = MODELS.build({'type': 'kd_plugins.SimCCDistiller', 'beta': 10.0})
-    distiller.key = 'distillers.pose'
+    distiller = MODELS.build({'type': 'kd_plugins.SimCCDistiller', 'beta': 10.0, 'key': 'distillers.pose'})
     student, _ = taps()
     with sentence('distillers.pose.x: the teacher predicts 133 keypoints where the student predicts 5; use a teacher'):
         distiller.initialize(student, taps(joints=133)[1])
@@ -156,7 +159,7 @@ def test_shape_sentences() -> None:
     with sentence(r"pose.x: 'head.cls_x' of the student gives shapes \[\(2, 5\)\]; it must give one tensor"):
         distiller.initialize(wrong, taps()[1])
     with sentence(r"pose.y: 'head.cls_y' of the teacher gives shapes \[\(2, 5, 8\), \(2, 5, 8\)\]"):
-        distiller.initialize(student, {'x': student['x'], 'y': student['y'] * 2})
+        distiller.initialize(student, of_teacher({'x': student['x'], 'y': student['y'] * 2}))
     visible = SimCCDistiller(beta=10.0, visible_only=True)
     for batch in (labelled(None), labelled(WEIGHT[:, :3]), labelled(WEIGHT[:1])):
         with sentence(r'visible_only is True, and .*keypoint_weights of shape \(2, 5\); use visible_only=False'):

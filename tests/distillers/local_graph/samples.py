@@ -1,4 +1,4 @@
-"""What the tests of LocalGraphDistiller share: taps, distillers that have seen them, voxels."""
+"""Helpers for the tests of LocalGraphDistiller: outputs of taps, initialized distillers, voxels."""
 
 from __future__ import annotations
 

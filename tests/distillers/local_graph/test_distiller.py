@@ -304,29 +304,28 @@ def collapse(distiller: LocalGraphDistiller, which: list[nn.ModuleList]) -> None
 
 
 @pytest.fixture
-def said() -> Any:
-    """What the current logger says; it hands nothing on to others."""
-    messages: list[str] = []
+def messages() -> Any:
+    """Messages of the current logger, which does not propagate them."""
+    received: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: received.append(record.getMessage())  # type: ignore[method-assign]
     logger = MMLogger.get_current_instance()
     logger.addHandler(handler)
-    yield messages
+    yield received
     logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize('case', ['healthy', 'student', 'both', 'constant'])
-def test_collapse_is_said_once(case: str, said: list[str]) -> None:
+def test_collapse_is_reported_once(case: str, messages: list[str]) -> None:
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
-    distiller = built(student, teacher)
-    distiller.key = 'distillers.graph'
+    distiller = built(student, teacher, key='distillers.graph')
     both = [distiller.student_adapters, distiller.teacher_adapters]
-    collapse(distiller, {'healthy': [], 'student_tap': both[:1]}.get(case, both))
+    collapse(distiller, {'healthy': [], 'student': both[:1]}.get(case, both))
     if case == 'constant':
         teacher = {'teacher_tap': [torch.ones_like(x) for x in teacher['teacher_tap']]}
     for iteration in (0, 1, 50, 100):
         distiller(student, teacher, Batch(BATCH.inputs, BATCH.data_samples, iteration))
-    assert len(said) == (case == 'both')
-    if said:
-        assert said[0].startswith('distillers.graph: at level 0 both edge functions give nearly the same output')
-        assert 'freeze_teacher_adapter=True' in said[0]
+    assert len(messages) == (case == 'both')
+    if messages:
+        assert messages[0].startswith('distillers.graph: at level 0 both edge functions give nearly the same output')
+        assert 'freeze_teacher_adapter=True' in messages[0]

@@ -64,8 +64,8 @@ def tapped(model: nn.Module, inputs: dict, key: str) -> dict[str, list[Tensor]]:
 
 @pytest.mark.parametrize('space', ['feature', 'both'])
 def test_pillars(inputs: dict, space: str) -> None:
-    student = {'student_tap': [x.detach() for x in tapped(encoder(4), inputs, 'student')['student_tap']]}
-    teacher = {'teacher_tap': [x.detach() for x in tapped(encoder(8), inputs, 'teacher')['teacher_tap']]}
+    student = {'student_tap': [x.detach() for x in tapped(encoder(4), inputs, 'student_tap')['student_tap']]}
+    teacher = {'teacher_tap': [x.detach() for x in tapped(encoder(8), inputs, 'teacher_tap')['teacher_tap']]}
     batch = Batch(inputs, [None, None])
     distiller = LocalGraphDistiller(
         'voxel_encoder', points='voxel', importance='count', space=space, num_points=40, num_neighbours=6, channels=4

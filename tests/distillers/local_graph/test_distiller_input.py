@@ -1,4 +1,4 @@
-"""What LocalGraphDistiller says of arguments, shapes and batches that do not fit."""
+"""Error sentences of LocalGraphDistiller about arguments, shapes and batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sentence(match: str) -> Any:
         ({'points': 'pillar'}, "points is 'pillar'; valid: 'grid', 'voxel', 'point'"),
         ({'importance': 'maximum'}, "importance is 'maximum', which cannot be imported .*nearest: 'max'"),
         ({'importance': 'torch.nothing'}, "importance is 'torch.nothing', which cannot be imported"),
-        ({'importance': 'torch.float32'}, 'is no function but dtype'),
+        ({'importance': 'torch.float32'}, 'is not a function but dtype'),
         ({'importance': 'count'}, "importance is 'count', which only voxels have, with points='grid'"),
         ({'importance': 'score'}, "scores is None with importance='score'; set both"),
         ({'scores': 'bbox_head.gfl_cls'}, "scores is 'bbox_head.gfl_cls' with importance='max'; set both"),
@@ -72,8 +72,8 @@ def test_a_layer_does_not_teach_itself() -> None:
 )
 def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Shapes | None, match: str) -> None:
     more = {} if scores is None else {'importance': 'score', 'scores': 'bbox_head.cls'}
-    distiller = MODELS.build({'type': 'kd_plugins.LocalGraphDistiller', **options, **more})
-    distiller.key = 'distillers.graph'
+    settings = {'key': 'distillers.graph', **options, **more}
+    distiller = MODELS.build({'type': 'kd_plugins.LocalGraphDistiller', **settings})
     student, teacher = taps(ours, theirs)
     with sentence(match):
         distiller.initialize(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
@@ -81,8 +81,7 @@ def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Sh
 
 def test_sentences_about_a_batch() -> None:
     student, teacher = taps([(12, 4)])
-    distiller = built(student, teacher, points='voxel')
-    distiller.key = 'distillers.graph'
+    distiller = built(student, teacher, points='voxel', key='distillers.graph')
     with sentence(r"graph.points is 'voxel', which reads inputs\['voxels'\]\['coors'\]"):
         distiller(student, teacher, BATCH)
     with sentence('the layer gives 12 rows for 5 voxels; tap the voxel encoder'):

@@ -1,0 +1,94 @@
+"""Base class of the distillers that compare outputs of the student with outputs of a teacher, tap by tap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .base import BaseDistiller, Taps
+
+RESIZES = ('bilinear', 'nearest', 'area')
+"""Interpolations of :func:`resize_map`."""
+
+
+class TapPair(NamedTuple):
+    """A tap of the student and the tap of the teacher that it is compared with.
+
+    The keys are names of arguments in the config. They are the aliases of the taps, so that an error about a path names
+    the argument that sets it.
+    """
+
+    student_key: str
+    student_path: str
+    teacher_key: str
+    teacher_path: str
+
+    @classmethod
+    def of(cls, key: str, path: str, teacher_key: str, teacher_path: str | None) -> TapPair:
+        """Return a pair whose teacher path is that of the student where it is not given."""
+        return cls(key, path, teacher_key, teacher_path or path)
+
+    def outputs(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the outputs of both taps."""
+        return student_outputs[self.student_key], teacher_outputs[self.teacher_key]
+
+
+class PairedDistiller(BaseDistiller):
+    """Base of the distillers that compare taps in pairs.
+
+    Args:
+        pairs: The pairs of taps.
+        weight: See :class:`BaseDistiller`.
+        source: See :class:`BaseDistiller`.
+        key: See :class:`BaseDistiller`.
+
+    Raises:
+        ConfigError: If an argument does not fit.
+    """
+
+    def __init__(self, pairs: Sequence[TapPair], weight: float | dict[str, Any], source: str, key: str) -> None:
+        super().__init__(weight, source, key)
+        self.pairs = tuple(pairs)
+
+    def student_taps(self) -> dict[str, str]:
+        """Return the student's tap of each pair."""
+        return {pair.student_key: pair.student_path for pair in self.pairs}
+
+    def teacher_taps(self) -> dict[str, str]:
+        """Return the teacher's tap of each pair."""
+        return {pair.teacher_key: pair.teacher_path for pair in self.pairs}
+
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse a layer that would teach itself."""
+        for pair in self.pairs:
+            if teacher is student and pair.student_path == pair.teacher_path:
+                raise ConfigError(
+                    f"{self.key}.{pair.student_key}: '{pair.student_path}' would teach itself; give a teacher, for "
+                    f"example teacher=dict(type='kd_plugins.EMATeacher'), or set {pair.teacher_key} to the path of a "
+                    'deeper layer'
+                )
+
+
+def resize_map(x: Tensor, size: Sequence[int], mode: str | None) -> Tensor:
+    """Return a feature map at another spatial size.
+
+    Args:
+        x: (N, C, *spatial), with one to three spatial axes.
+        size: Spatial size to reach.
+        mode: ``'bilinear'`` (linear in any number of axes), ``'nearest'`` or ``'area'``. None returns ``x`` unchanged,
+            as does a map that has the size already.
+
+    >>> import torch
+    >>> resize_map(torch.zeros(1, 2, 4, 4), (2, 3), 'bilinear').shape
+    torch.Size([1, 2, 2, 3])
+    """
+    if mode is None or x.shape[2:] == tuple(size):
+        return x
+    if mode != 'bilinear':
+        return F.interpolate(x, tuple(size), mode=mode)
+    linear = {3: 'linear', 4: 'bilinear', 5: 'trilinear'}[x.ndim]
+    return F.interpolate(x, tuple(size), mode=linear, align_corners=False)
