@@ -27,6 +27,7 @@ def test_packages_of_bases_and_teachers_count():
     assert check_configs.needed_packages(CONFIGS / 'gfl' / 'gfl_r18_bccd.py') == ['mmdet']
     # MMPose by the runtime that it inherits.
     assert check_configs.needed_packages(CONFIGS / 'dwpose' / 'dwpose_t-t_lspet_stage2.py') == ['mmpose']
+    assert check_configs.needed_packages(CONFIGS / 'chains' / 'dwpose_s-t_lspet.py') == ['mmpose']
 
 
 def test_a_config_that_fails_is_named_and_the_status_says_so(tmp_path, monkeypatch, capsys):

@@ -55,8 +55,8 @@ def files_of(path: Path) -> Iterator[Path]:
             continue
         seen.add(current)
         yield current
-        names = re.findall(r"'([^':]+\.py)'", current.read_text(encoding='utf-8'))
-        places = [place.resolve() for name in names for place in (current.parent / name, ROOT / name)]
+        names = re.findall(r"'(?:kd_plugins::)?([^':]+\.py)'", current.read_text(encoding='utf-8'))
+        places = [place.resolve() for name in names for place in (current.parent / name, ROOT / 'configs' / name)]
         waiting += [place for place in places if place.is_file()]
 
 
