@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -17,7 +16,6 @@ from kd_plugins.losses import DDFLoss, decoupled_distillation
 from kd_plugins.models.dfine import Denoising, Predictions, Proposals
 from kd_plugins.models.dfine.matching.hungarian import assign, matching_costs
 from kd_plugins.models.dfine.matching.union import union
-from kd_plugins.models.dfine.targets import denoising_pairs
 from tests.models.dfine.common import CLASSES, SHAPE, criterion, evaluate, gradients, predictions, truths
 from tests.ranks import on_two_ranks
 
@@ -135,27 +133,6 @@ def test_distillation_counts_matched_and_other_queries_apart() -> None:
 
 def noise(images: int, number: int, groups: int = 2, seed: int = 9) -> Denoising:
     return Denoising(predictions(images=images, queries=2 * groups * number, seed=seed), groups)
-
-
-def test_denoising_pairs_are_those_of_mmdetection() -> None:
-    from mmdet.models.dense_heads import DINOHead
-
-    numbers, groups = [2, 0, 3], 4
-    amount = 2 * groups * max(numbers)
-    objects = truths(numbers)
-    head = DINOHead.__new__(DINOHead)
-    torch.nn.Module.__init__(head)
-    head.num_classes = CLASSES
-    meta = dict(num_denoising_queries=amount, num_denoising_groups=groups)
-    targets = head.get_dn_targets(objects, [dict(img_shape=SHAPE)] * 3, meta)
-    queries, rows = denoising_pairs(np.array(numbers), amount, groups)[:, 0]
-    labels = torch.full((3 * amount,), CLASSES)
-    labels[queries] = torch.cat([item.labels for item in objects])[rows]
-    assert torch.equal(labels, torch.cat(targets[0]))
-    corners = torch.cat([item.bboxes for item in objects])[rows] / torch.tensor([SHAPE[1], SHAPE[0]] * 2)
-    found = torch.zeros(3 * amount, 4)
-    found[queries] = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
-    torch.testing.assert_close(found, torch.cat(targets[2]))
 
 
 def test_denoising_layers_learn_and_the_last_teaches() -> None:

@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.models.volumetric import VolumePreprocessor, VolumetricSegmentor, network_weights
+from kd_plugins.models.volumetric import VolumetricSegmentor, network_weights
 from kd_plugins.structures import VolumeDataSample
 from kd_plugins.taps import TapSet
 from tests.volumes import DYNUNET
@@ -246,13 +246,3 @@ def test_several_equal_maps_are_refused_and_shrinking_ones_are_not() -> None:
         unstack([large, large], 5)
     with pytest.raises(ConfigError, match='cannot be told'):
         unstack({'out': large}, 5)
-
-
-def test_crops_are_put_in_the_order_of_their_volumes() -> None:
-    crops = [torch.full((1, 2, 2, 2), float(value)) for value in range(4)]
-    samples = [VolumeDataSample(metainfo=dict(img_path=str(value))) for value in range(4)]
-    # Two volumes with two crops each, as pseudo_collate transposes them.
-    data = {'inputs': [[crops[0], crops[2]], [crops[1], crops[3]]], 'data_samples': [samples[::2], samples[1::2]]}
-    found = VolumePreprocessor()(data, training=True)
-    assert found['inputs'][:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3]
-    assert [sample.img_path for sample in found['data_samples']] == ['0', '1', '2', '3']
