@@ -1,20 +1,9 @@
 #!/usr/bin/env bash
-# Train on several processes of one machine or more: dist_train.sh CONFIG PROCESSES [options of train.py]
-# NNODES, NODE_RANK, MASTER_ADDR and PORT describe the machines. Without an accelerator the ranks talk over gloo.
+# Train on several processes, see dist.sh: dist_train.sh CONFIG PROCESSES [options of kd_plugins train]
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-    echo "usage: $0 CONFIG PROCESSES [options of train.py]" >&2
+    echo "usage: $0 CONFIG PROCESSES [options of kd_plugins train]" >&2
     exit 2
 fi
-HERE="$(cd "$(dirname "$0")" && pwd)"
-CONFIG=$1
-PROCESSES=$2
-shift 2
-PYTHONPATH="$HERE/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$PROCESSES" \
-    "$HERE/train.py" "$CONFIG" --launcher pytorch "$@"
+exec bash "$(dirname "$0")/dist.sh" "$2" train "$1" "${@:3}"

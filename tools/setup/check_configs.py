@@ -1,4 +1,4 @@
-"""Build what every shipped config names, then run it for one step on generated data (``tools/preflight.py``).
+"""Build what every shipped config names, then run it for one step on generated data (``kd_plugins preflight``).
 
 Each config is checked in a process of its own, forked from one that has imported the large packages already. A config
 whose OpenMMLab package is not installed is skipped and named. ``check_configs.py dwpose 'gfl/*ld'`` checks those
@@ -25,11 +25,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 from kd_plugins.config.gpu_only import needs_gpu
 
+ROOT = Path(__file__).resolve().parents[2]
 # Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
 MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
@@ -110,7 +108,7 @@ def preflight(path: Path, config: Config) -> None:
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
-    from kd_plugins.commands import preflight as tool
+    from kd_plugins.commands.preflight import main as run_preflight
 
     changes = []
     distill = config.default_hooks.get('distill') or {}
@@ -119,11 +117,11 @@ def preflight(path: Path, config: Config) -> None:
         changes.append('default_hooks.distill.teacher.checkpoint=None')
     if config.get('load_from') and not Path(config.load_from).is_file():
         changes.append('load_from=None')
-    sys.argv = ['preflight', str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
+    arguments = [str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
     output = io.StringIO()
     with redirect_stdout(output), redirect_stderr(output):
         try:
-            status = tool.main()
+            status = run_preflight(arguments)
         except SystemExit as stopped:
             status = int(stopped.code or 0)
     if status:
