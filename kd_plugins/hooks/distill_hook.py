@@ -23,7 +23,7 @@ from .optimizer_group import OptimizerGroup
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession
-from .term_log import TermLog, image_names, non_finite, read_monitors
+from .term_log import Monitors, TermLog, TermMeans, image_names, non_finite, read_monitors
 
 CHECKPOINT_KEY = 'distill'
 
@@ -63,12 +63,12 @@ class DistillHook(Hook):
             raise ConfigError(
                 f'default_hooks.distill.distillers is {type(distillers).__name__}; give a dict of name to config'
             )
-        wanted = {name: config for name, config in distillers.items() if config is not None}
-        bad = next((name for name in wanted if '.' in name), None)
-        if bad is not None:
-            raise ConfigError(f"distillers: the name '{bad}' contains a dot; use '{bad.replace('.', '_')}'")
+        configs = {name: config for name, config in distillers.items() if config is not None}
+        dotted = next((name for name in configs if '.' in name), None)
+        if dotted is not None:
+            raise ConfigError(f"distillers: the name '{dotted}' contains a dot; use '{dotted.replace('.', '_')}'")
         self.distillers: dict[str, BaseDistiller] = {
-            name: build(MODELS, config, BaseDistiller, f'distillers.{name}') for name, config in wanted.items()
+            name: build(MODELS, config, BaseDistiller, f'distillers.{name}') for name, config in configs.items()
         }
         self.teacher: BaseTeacher | None = None
         if teacher is not None:
@@ -107,7 +107,7 @@ class DistillHook(Hook):
     # Attach and detach.
 
     def before_train(self, runner: Any) -> None:
-        """Attach to the student, which has loaded or resumed its weights by now."""
+        """Attach to the student, after it has loaded or resumed its weights."""
         student = self._student(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
@@ -143,7 +143,7 @@ class DistillHook(Hook):
         assert self.restart is not None
         if not self._loaded and self.restart.needs_trained_model:
             raise ConfigError(
-                f'{RESTART_KEY} keeps a trained model but for {self.restart.parts}, and load_from is None; '
+                f'{RESTART_KEY} restarts {self.restart.parts} of a trained model, but load_from is None; '
                 "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
             )
         if self._resumed is None:
@@ -157,19 +157,19 @@ class DistillHook(Hook):
             return model
         if not hasattr(model, 'module') or 'FullyShard' in type(model).__name__:
             raise ConfigError(
-                f"model_wrapper_cfg.type is '{type(model).__name__}', in which no single module can be tapped; "
+                f"model_wrapper_cfg.type is '{type(model).__name__}', which has no single inner module to tap; "
                 "nearest: 'MMDistributedDataParallel'"
             )
         return model.module
 
     def _check_classes(self, runner: Any) -> None:
-        theirs = getattr(self.teacher, 'classes', None)
+        trained = getattr(self.teacher, 'classes', None)
         dataset = getattr(runner.train_dataloader, 'dataset', None)
-        mine = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        if theirs and mine and tuple(theirs) != tuple(mine):
+        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        if trained and classes and tuple(trained) != tuple(classes):
             raise ConfigError(
-                f'teacher.checkpoint: trained on {len(theirs)} classes {tuple(theirs)[:5]} where '
-                f'train_dataloader.dataset has {len(mine)} classes {tuple(mine)[:5]}; both must be the same, '
+                f'teacher.checkpoint: trained on {len(trained)} classes {tuple(trained)[:5]} where '
+                f'train_dataloader.dataset has {len(classes)} classes {tuple(classes)[:5]}; both must be the same, '
                 'in the same order'
             )
 
@@ -185,7 +185,7 @@ class DistillHook(Hook):
             except RuntimeError as error:
                 raise ConfigError(
                     f'distillers: the resumed checkpoint holds other adapters than this config makes ({error}); '
-                    'resume with the config of that run, or start anew with load_from'
+                    'resume with the config of that run, or start a new run with load_from'
                 ) from error
             if self.group is not None and self._resumed.get('optimizer'):
                 self.group.load(self._resumed['optimizer'])
@@ -205,7 +205,7 @@ class DistillHook(Hook):
 
     def _on_step(self, report: StepReport) -> None:
         self._log.add(report.terms, report.task_loss)
-        # Values only: the graph must not outlive the step.
+        # The copy is detached, because the graph must not outlive the step.
         terms = [replace(term, raw=term.raw.detach()) for term in report.terms]
         self._last = replace(report, terms=terms)
 
@@ -213,10 +213,10 @@ class DistillHook(Hook):
         """Stop at a non-finite term before a checkpoint is saved, update the teacher, report the terms."""
         assert self.session is not None
         if self._last is not None:
-            bad = non_finite(self._last.terms)
-            if bad:
+            broken = non_finite(self._last.terms)
+            if broken:
                 raise NonFiniteLossError(
-                    f"'{bad[0].key}' became {float(bad[0].raw)} at iteration {runner.iter + 1} on the images "
+                    f"'{broken[0].key}' became {float(broken[0].raw)} at iteration {runner.iter + 1} on the images "
                     f'{image_names(self._last.batch)}; the newest checkpoint is untouched: lower its weight or the '
                     'learning rate and resume'
                 )
@@ -226,7 +226,7 @@ class DistillHook(Hook):
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take()
             if means:
-                reports = [*means, *read_monitors(self.distillers)]
+                reports: list[TermMeans | Monitors] = [*means, *read_monitors(self.distillers)]
                 scalars = {name: value for report in reports for name, value in report.scalars().items()}
                 runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
                 for report in reports:
@@ -239,8 +239,8 @@ class DistillHook(Hook):
 
     def _interval(self, runner: Any) -> int:
         if self.log_interval is None:
-            found = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
-            self.log_interval = int(found)
+            intervals = (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook))
+            self.log_interval = int(next(intervals, 10))
         return self.log_interval
 
     # Checkpoints.
@@ -254,7 +254,10 @@ class DistillHook(Hook):
                     hook.backend_args = {'backend': ATOMIC_BACKEND}
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the state of teacher and distillers to a checkpoint that can be resumed; the rest stays that of a plain run."""
+        """Add the state of teacher and distillers to a checkpoint that can be resumed.
+
+        The rest of the checkpoint stays that of a plain run.
+        """
         if self.session is None or 'optimizer' not in checkpoint:
             return
         checkpoint[CHECKPOINT_KEY] = {
@@ -264,7 +267,7 @@ class DistillHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Read the state of teacher and distillers from a resumed checkpoint; ``load_from`` loads weights only."""
+        """Keep the state of teacher and distillers from a resumed checkpoint; ``load_from`` loads weights only."""
         self._loaded = True
         if getattr(runner, '_resume', False):
             self._resumed = checkpoint.get(CHECKPOINT_KEY)

@@ -1,4 +1,4 @@
-"""Randomness as a function of seed, rank and epoch, so that a resumed run draws what the uninterrupted one drew."""
+"""Reseed the random generators every epoch, so that a resumed run draws the numbers of the uninterrupted run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..registry import HOOKS
 class EpochSeedHook(Hook):
     """Reseed Python, NumPy and PyTorch at the start of every epoch.
 
-    MMEngine's checkpoints hold no random state, so after a resume dropout, denoising queries, proposal sampling and
-    augmentation in the main process go on from a fresh seed. With this hook the generators are seeded from
-    ``(seed, rank, epoch)`` where an epoch begins (an iteration, in iteration-based loops), which needs nothing to be
-    saved. Use it in the baseline and in the distilled config alike.
+    The checkpoints of MMEngine hold no random state. After a resume, dropout, denoising queries, proposal sampling and
+    augmentation in the main process therefore draw other numbers than in the uninterrupted run. This hook seeds the
+    generators from ``(seed, rank, epoch)`` at the start of an epoch (of an iteration, in iteration-based loops), so no
+    state has to be saved. Use it in the baseline and in the distilled config alike.
 
-    Data-loading workers are seeded by MMEngine when they start: keep ``persistent_workers=False`` for a bit-exact
+    MMEngine seeds the workers of a data loader when they start. Keep ``persistent_workers=False`` for a bit-exact
     resume.
     """
 
@@ -28,15 +28,15 @@ class EpochSeedHook(Hook):
 
     @staticmethod
     def _reseed(runner: Any, step: int) -> None:
-        # A prime stride keeps the streams of neighbouring seeds apart.
+        # With a prime stride, runs of neighbouring seeds do not share the seeds of their epochs.
         set_random_seed((runner.seed + get_rank() + 100_003 * (step + 1)) % 2**31)
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Seed for the coming epoch, before its data loader draws anything."""
+        """Seed for the coming epoch, before its data loader draws numbers."""
         if not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._reseed(runner, runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed for the coming iteration where the loop has no epochs."""
+        """Seed for the coming iteration in a loop without epochs."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             self._reseed(runner, runner.iter)

@@ -1,9 +1,9 @@
-"""One more param group for the distillers' own parameters, in an optimizer that already exists.
+"""Add the parameters of the distillers to an existing optimizer, as one more param group.
 
-Parameters that are created after MMEngine has built its optimizer are in no optimizer and in no scheduler. The group is
-last; it follows the first group's learning rate, because every scheduler's bookkeeping gets one more entry. In
-checkpoints it is kept apart, so that ``checkpoint['optimizer']`` and ``checkpoint['param_schedulers']`` fit the plain
-run.
+Parameters that are created after MMEngine has built its optimizer are in no optimizer and in no scheduler. The new
+group is the last one. It follows the learning rate of the first group, because the lists of every scheduler get one
+more entry. In checkpoints the group is stored separately, so that ``checkpoint['optimizer']`` and
+``checkpoint['param_schedulers']`` fit the plain run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _schedulers(runner: Any) -> list[Any]:
 
 
 class OptimizerGroup:
-    """The distillers' param group in a runner's optimizer.
+    """Param group of the distillers in the optimizer of a runner.
 
     Args:
         runner: MMEngine's runner, after it has built its optimizer and schedulers.
@@ -54,7 +54,7 @@ class OptimizerGroup:
 
     @property
     def group(self) -> dict[str, Any]:
-        """The group itself."""
+        """The param group of the optimizer."""
         group: dict[str, Any] = self._optimizer.param_groups[-1]
         return group
 
@@ -66,7 +66,7 @@ class OptimizerGroup:
                     setattr(scheduler, name, change(values))
 
     def remove(self) -> None:
-        """Take the group out again."""
+        """Remove the group from the optimizer and the schedulers."""
         for param in self.group['params']:
             self._optimizer.state.pop(param, None)
         self._optimizer.param_groups.pop()
@@ -79,13 +79,13 @@ class OptimizerGroup:
             checkpoint: The checkpoint; its ``optimizer`` and ``param_schedulers`` are replaced by trimmed copies.
 
         Returns:
-            State of each parameter by its position in the group.
+            Position of a parameter in the group to its state.
         """
         optimizer = dict(checkpoint['optimizer'])
-        *rest, mine = optimizer['param_groups']
-        own = {index: optimizer['state'][index] for index in mine['params'] if index in optimizer['state']}
-        optimizer['param_groups'] = rest
-        optimizer['state'] = {index: value for index, value in optimizer['state'].items() if index not in own}
+        *others, group = optimizer['param_groups']
+        group_state = {index: optimizer['state'][index] for index in group['params'] if index in optimizer['state']}
+        optimizer['param_groups'] = others
+        optimizer['state'] = {index: value for index, value in optimizer['state'].items() if index not in group_state}
         checkpoint['optimizer'] = optimizer
 
         def trimmed(state: dict[str, Any]) -> dict[str, Any]:
@@ -94,18 +94,24 @@ class OptimizerGroup:
 
         schedulers = checkpoint.get('param_schedulers')
         if isinstance(schedulers, dict):
-            checkpoint['param_schedulers'] = {k: [trimmed(state) for state in v] for k, v in schedulers.items()}
+            checkpoint['param_schedulers'] = {
+                name: [trimmed(state) for state in states] for name, states in schedulers.items()
+            }
         elif schedulers:
             checkpoint['param_schedulers'] = [trimmed(state) for state in schedulers]
-        first = mine['params'][0] if mine['params'] else 0
-        return {str(index - first): state for index, state in own.items()}
+        first = group['params'][0] if group['params'] else 0
+        return {str(index - first): state for index, state in group_state.items()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`split_from` gave."""
+        """Restore the state that :meth:`split_from` returned.
+
+        Args:
+            state: Position of a parameter in the group to its state.
+        """
         for position, values in state.items():
             param = self.group['params'][int(position)]
             self._optimizer.state[param] = {
-                # As torch.optim does: counters stay where they are, moments go to the parameter.
+                # As in torch.optim, counters keep their device and moments move to that of the parameter.
                 name: value.to(param.device) if isinstance(value, torch.Tensor) and value.dim() else value
                 for name, value in values.items()
             }

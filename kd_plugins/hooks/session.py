@@ -155,7 +155,7 @@ class DistillSession:
         needed = not self.initialized or any(self.uses_teacher(name) for name in self.active())
         if self.teacher is not None and self.teacher_taps is not None and needed:
             self.teacher_taps.start()
-            # A teacher in eval mode draws no random numbers. The first batch makes sure, as all weights may be 0 there.
+            # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
                 self.teacher.run(args, kwargs)
             self.teacher_taps.stop()
@@ -167,7 +167,7 @@ class DistillSession:
             if not self.initialized:
                 self._initialize(student_outputs, teacher_outputs)
             if isinstance(self.module, DistributedDataParallel):
-                # Under gradient accumulation the student's wrapper skips the reduction; this one has to follow it.
+                # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
                 self.module.require_backward_grad_sync = self.sync_gradients()
             if active:
                 losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, active)

@@ -73,7 +73,7 @@ class TermLog:
         self._count += 1
 
     def take(self) -> list[TermMeans]:
-        """Return the means of every term and start again; nothing where no iteration was added."""
+        """Return the means of every term and reset the sums; the list is empty where no iteration was added."""
         if not self._count:
             return []
         means = torch.stack([value.float() for value in self._sums]).div(self._count).tolist()
@@ -88,7 +88,7 @@ class TermLog:
 
 @dataclass(frozen=True)
 class Monitors:
-    """Values that one distiller watched in the last batch.
+    """Values that one distiller monitors, from the last batch.
 
     Attributes:
         distiller: Name of the distiller.
@@ -117,15 +117,15 @@ class Monitors:
 
 
 def read_monitors(distillers: Mapping[str, BaseDistiller]) -> list[Monitors]:
-    """Return the monitors of all distillers that have some, with one transfer to the host.
+    """Return the monitored values of all distillers, with one transfer to the host.
 
     Args:
         distillers: Name to distiller.
     """
-    watched = {name: distiller.monitors() for name, distiller in distillers.items()}
-    tensors = [value.detach().float() for values in watched.values() for value in values.values()]
+    monitored = {name: distiller.monitors() for name, distiller in distillers.items()}
+    tensors = [value.detach().float() for values in monitored.values() for value in values.values()]
     numbers = iter(torch.stack(tensors).tolist() if tensors else ())
-    return [Monitors(name, dict(zip(values, numbers))) for name, values in watched.items() if values]
+    return [Monitors(name, dict(zip(values, numbers))) for name, values in monitored.items() if values]
 
 
 def non_finite(terms: Sequence[Term]) -> list[Term]:
@@ -143,5 +143,5 @@ def image_names(batch: Batch, limit: int = 8) -> str:
     for sample in samples[:limit]:
         info = getattr(sample, 'metainfo', {})
         names.append(str(info.get('img_path') or info.get('img_id') or '?'))
-    more = f' and {len(samples) - limit} more' if len(samples) > limit else ''
-    return (', '.join(names) or 'unknown images') + more
+    rest = f' and {len(samples) - limit} more' if len(samples) > limit else ''
+    return (', '.join(names) or 'unknown images') + rest
