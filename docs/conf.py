@@ -44,6 +44,19 @@ def escape_shapes(app: object, what: str, name: str, obj: object, options: objec
     lines[:] = [re.sub(r'(?<=, )\*(?=[a-z]+\b)', r'\\*', line) for line in lines]
 
 
+def download_outside_pages(app: Any, docname: str, source: list[str]) -> None:
+    """Turn links to Markdown files outside ``docs/``, such as tables in ``results/``, into downloads."""
+    folder = Path(app.env.doc2path(docname)).parent
+
+    def replace(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        inside = (folder / target).resolve().is_relative_to(ROOT / 'docs')
+        return match.group() if inside else f'{{download}}`{text} <{target}>`'
+
+    source[0] = re.sub(r'\[([^\]\n]+)\]\(((?:\.\./)+[^)\s#]+\.md)\)', replace, source[0])
+
+
 def setup(app: Any) -> None:
     """Connect what Sphinx calls."""
     app.connect('autodoc-process-docstring', escape_shapes)
+    app.connect('source-read', download_outside_pages)
