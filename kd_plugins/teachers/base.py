@@ -1,4 +1,4 @@
-"""Base class of all teachers: a model in eval mode, without gradient, that changes only by its own rule."""
+"""Base class of all teachers: a model in eval mode and without gradient, which only its own rule changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 class BaseTeacher:
     """A network that teaches the student.
 
-    A teacher is not an ``nn.Module``, so that no optimizer, DDP reducer, EMA hook or checkpoint of the student finds it.
+    A teacher is not an ``nn.Module``, so no optimizer, DDP reducer, EMA hook or checkpoint of the student contains it.
 
     Args:
         mode: How the network runs on the student's inputs: a ``mode`` of the OpenMMLab model (``'tensor'``, ``'loss'``,
@@ -25,17 +25,17 @@ class BaseTeacher:
         key: Config key of the teacher, for error sentences.
 
     Raises:
-        ConfigError: If ``mode`` is none of these.
+        ConfigError: If ``mode`` is not valid.
     """
 
     after_student = False
-    """Whether the teacher runs after the student's forward pass and reuses its results, or before it."""
+    """Whether the teacher runs after the student's forward pass, to reuse its results, instead of before it."""
 
     def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
         self.key = key
         self.mode = check_known(f'{key}.mode', mode, MODES)
         self.frozen: dict[str, nn.Module] = {}
-        """Modules of the student that never change in this run, by name; the hook sets them before :meth:`prepare`."""
+        """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
         self._model: nn.Module | None = None
 
     @property
@@ -47,24 +47,24 @@ class BaseTeacher:
 
     @property
     def ready(self) -> bool:
-        """Whether the teacher can teach yet. While it cannot, the weight of its distillers is 0."""
+        """Whether the teacher can teach yet. As long as it cannot, the weight of its distillers is 0."""
         return True
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
-        """Create the network; called once per run, after the student has loaded or resumed its weights.
+        """Create the network; called once per run, when the student has loaded or resumed its weights.
 
         Args:
             student: The student network.
-            iteration: 0-based iteration at which training begins, not 0 in a resumed run.
+            iteration: 0-based iteration at which training begins; greater than 0 in a resumed run.
             epoch: 0-based epoch at which training begins.
         """
         raise ConfigError(f'{self.key}: {type(self).__name__} must define prepare(...)')
 
     def before_student(self) -> None:
-        """Prepare for a run after the student; called before its forward pass where :attr:`after_student` is true."""
+        """Prepare for the student's forward pass; called before it where :attr:`after_student` is true."""
 
     def forget(self) -> None:
-        """Drop everything that :meth:`before_student` keeps."""
+        """Drop everything that :meth:`before_student` has stored."""
 
     def after_iter(self, student: nn.Module, iteration: int) -> None:
         """Update the teacher after the optimizer step of ``iteration`` (0-based)."""
@@ -84,7 +84,7 @@ class BaseTeacher:
 
     def _copy_of(self, student: nn.Module) -> None:
         self._adopt(copy.deepcopy(student))
-        # The copy holds the student's gradients, which nobody needs.
+        # The copy includes the gradients of the student, which are not needed.
         self.model.zero_grad(set_to_none=True)
 
     @torch.no_grad()
@@ -98,7 +98,7 @@ class BaseTeacher:
         self.model.eval()
         names = ('inputs', 'data_samples', 'mode')
         call = {**dict(zip(names, args)), **kwargs}
-        call['inputs'] = own_copy(call.get('inputs'))
+        call['inputs'] = copy_inputs(call.get('inputs'))
         if self.mode == 'extract_feat':
             self.model.extract_feat(call['inputs'])  # type: ignore[operator]
             return
@@ -106,13 +106,13 @@ class BaseTeacher:
         self.model(**call)
 
 
-def own_copy(inputs: Any) -> Any:
-    """Return a copy of inputs that a network may write into, as MMDetection3D's pillar encoders write into their voxels.
+def copy_inputs(inputs: Any) -> Any:
+    """Return a copy of inputs that a network may change in place, as MMDetection3D's pillar encoders change voxels.
 
-    A single tensor is an image batch, which no network of OpenMMLab changes, and is returned unchanged.
+    A single tensor is returned unchanged: it is a batch of images, which no network of OpenMMLab changes.
 
     >>> voxels = torch.zeros(2)
-    >>> own_copy({'voxels': {'coors': voxels}})['voxels']['coors'].add_(1), voxels
+    >>> copy_inputs({'voxels': {'coors': voxels}})['voxels']['coors'].add_(1), voxels
     (tensor([1., 1.]), tensor([0., 0.]))
     """
     if isinstance(inputs, Mapping):
@@ -129,7 +129,7 @@ def _cloned(value: Any) -> Any:
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return every parameter and persistent buffer by name, without copying (the live tensors of ``state_dict``).
+    """Return every parameter and persistent buffer by name, without copying them.
 
     >>> sorted(tensors_of(nn.Linear(2, 1)))
     ['bias', 'weight']

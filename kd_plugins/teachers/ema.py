@@ -15,20 +15,20 @@ from .base import BaseTeacher, tensors_of
 
 @TASK_UTILS.register_module()
 class EMATeacher(BaseTeacher):
-    r"""The average of the student's weights over its training steps as teacher.
+    r"""Teacher whose weights are the average of the student's weights over its training steps.
 
     After update :math:`k = 0, 1, \dots` the teacher is
     :math:`\theta_t \leftarrow (1 - m_k)\,\theta_t + m_k\,\theta_s` with
-    :math:`m_k = m + (1 - m)\,e^{-(k + 1) / \text{warmup}}`, the form of MMDetection's ``ExpMomentumEMA``. The
-    teacher follows the student closely at first, slowly later. Floating-point buffers (BatchNorm statistics) are averaged as well,
-    integer buffers copied.
+    :math:`m_k = m + (1 - m)\,e^{-(k + 1) / \text{warmup}}`, the form of MMDetection's ``ExpMomentumEMA``. The teacher
+    follows the student closely at first and slowly later. Floating-point buffers (BatchNorm statistics) are averaged as
+    well; integer buffers are copied.
 
     Args:
         momentum: :math:`m`, the share of the student in each update.
         warmup: Time constant of the warm-up, in updates; 0 for a constant momentum.
-        begin: Iteration (or epoch) at which the average begins, as a copy of the student. The teacher is not ready
-            before.
-        interval: Iterations between updates; ``momentum`` holds for one update.
+        begin: Iteration (or epoch) at which the average begins, as a copy of the student. Before it, the teacher is not
+            ready.
+        interval: Iterations between updates; ``momentum`` is that of one update.
         by_epoch: Whether ``begin`` counts epochs.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
@@ -80,7 +80,7 @@ class EMATeacher(BaseTeacher):
         return self.momentum + (1 - self.momentum) * math.exp(-(update + 1) / self.warmup)
 
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
-        """Copy the student. The average has begun where training begins at or after ``begin``."""
+        """Copy the student, and begin the average if training begins at or after ``begin``."""
         self._copy_of(student)
         if (epoch if self.by_epoch else iteration) >= self.begin:
             self._begun_at = iteration
@@ -107,16 +107,17 @@ class EMATeacher(BaseTeacher):
 
     @torch.no_grad()
     def _update(self, student: nn.Module, momentum: float) -> None:
-        theirs = tensors_of(student)
-        floats: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for name, mine in tensors_of(self.model).items():
-            if momentum < 1 and mine.is_floating_point():
-                floats[0].append(mine.detach())
-                floats[1].append(theirs[name].detach())
+        current = tensors_of(student)
+        averages: list[Tensor] = []
+        targets: list[Tensor] = []
+        for name, average in tensors_of(self.model).items():
+            if momentum < 1 and average.is_floating_point():
+                averages.append(average.detach())
+                targets.append(current[name].detach())
             else:
-                mine.copy_(theirs[name])
-        if floats[0]:
-            torch._foreach_lerp_(*floats, momentum)
+                average.copy_(current[name])
+        if averages:
+            torch._foreach_lerp_(averages, targets, momentum)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged weights and the number of updates."""

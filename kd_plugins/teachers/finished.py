@@ -25,25 +25,25 @@ class Call:
     output: Any
 
     def matches(self, args: Any, kwargs: Any) -> bool:
-        """Return whether another call has the identical input tensors."""
+        """Return whether a call has the same input tensors: the same objects in the same order."""
         tensors = flatten((args, kwargs))
         return bool(tensors) and len(tensors) == len(self.inputs) and all(a is b for a, b in zip(tensors, self.inputs))
 
 
 @TASK_UTILS.register_module()
 class FinishedTeacher(BaseTeacher):
-    """The finished model as teacher of its restarted parts (DWPose, arXiv 2307.15880, section 3.3).
+    """Finished model as teacher of its restarted parts (DWPose, arXiv 2307.15880, section 3.3).
 
-    Only the restarted parts are copied. The frozen modules are shared with the student, and their outputs of the
-    student's pass are reused, so that the backbone runs once per step. A frozen module whose inputs differ from those of
-    the student's pass (a decoder without denoising queries, for example) runs again.
+    Only the restarted parts are copied. The frozen modules are shared with the student, and their outputs from the
+    student's pass are reused, so that the backbone runs once per step. A frozen module runs again if its inputs differ
+    from those in the student's pass, for example a decoder without denoising queries.
 
     Args:
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
-        ConfigError: If nothing of the student restarts.
+        ConfigError: If no part of the student restarts.
     """
 
     after_student = True
@@ -77,8 +77,8 @@ class FinishedTeacher(BaseTeacher):
         missing = [name for name in self._copied if name not in state]
         if missing:
             raise ConfigError(
-                f"restart.parts: the resumed checkpoint holds no trained '{missing[0]}'; resume with the parts of that "
-                'run, or start anew with load_from'
+                f"default_hooks.distill.restart.parts: the resumed checkpoint holds no trained '{missing[0]}'; resume "
+                'with the parts of that run, or start a new run with load_from'
             )
         self.model.load_state_dict(state, strict=False)
 
@@ -109,8 +109,8 @@ class FinishedTeacher(BaseTeacher):
 
 @contextmanager
 def _replayed(calls: dict[nn.Module, list[Call]]) -> Iterator[None]:
-    """Replay recorded outputs of modules for identical input tensors."""
-    before = {module: module.__dict__.get('forward') for module in calls}
+    """Let modules return their recorded outputs for the recorded input tensors."""
+    originals = {module: module.__dict__.get('forward') for module in calls}
 
     def replay(module: nn.Module) -> Any:
         original = module.forward
@@ -126,8 +126,8 @@ def _replayed(calls: dict[nn.Module, list[Call]]) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, own in before.items():
-            if own is None:
+        for module, forward in originals.items():
+            if forward is None:
                 del module.forward
             else:
-                module.forward = own
+                module.forward = forward

@@ -22,24 +22,25 @@ PREPROCESSING = {
     'voxel_type': 'voxel_type',
     'voxel_layer': 'voxel_layer',
 }
+"""Attribute of a data preprocessor to its config key, for settings that must be equal in student and teacher."""
 
 
 @TASK_UTILS.register_module()
 class FrozenTeacher(BaseTeacher):
-    """A trained network as teacher: a larger one, or a finished run of the student's own config (born-again).
+    """Trained network as teacher: a larger one, or a finished run of the student's own config (born-again network).
 
     Args:
-        config: A config file or ``package::path``, or the config itself; only its ``model`` is built.
+        config: A config file, ``package::path``, or the config itself; only its ``model`` is built.
         checkpoint: Path of its weights, read with ``weights_only=True``; ``None`` keeps initial weights drawn from
             ``seed``, the same on every rank and after a resume. This is the random-teacher control of an ablation.
-        cfg_options: Changes to ``config``, like ``--cfg-options``.
-        strict: Whether every key must be found. ``False`` allows missing and unexpected keys and reports them.
+        cfg_options: Changes to ``config``, as in ``--cfg-options``.
+        strict: Whether all keys must match. ``False`` allows missing and unexpected keys and reports them.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
-        ConfigError: If the config cannot be read or holds no model.
+        ConfigError: If the config cannot be read or has no ``model``.
         CheckpointError: If the checkpoint is truncated, foreign or does not fit.
     """
 
@@ -77,7 +78,7 @@ class FrozenTeacher(BaseTeacher):
     def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
         """Build the network, load its weights and compare its preprocessing with the student's."""
         config = self._load_config()
-        # The hook calls this with the run's generators forked off.
+        # The hook calls this with forked generators, so the seed does not change the numbers of the run.
         torch.manual_seed(self.seed)
         scope = DefaultScope.get_current_instance()
         if config.get('default_scope') and (scope is None or scope.scope_name != config.default_scope):
@@ -99,18 +100,20 @@ class FrozenTeacher(BaseTeacher):
         self._adopt(model.to(device))
 
     def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
-        # The teacher sees the student's preprocessed batch. Another normalisation would silently corrupt its predictions.
+        # The teacher gets the preprocessed batch of the student, so another normalisation would silently corrupt its
+        # predictions.
         for attribute, name in PREPROCESSING.items():
-            mine, theirs = (
-                _shown(getattr(getattr(model, 'data_preprocessor', None), attribute, None))
+            student_value, teacher_value = (
+                _text(getattr(getattr(model, 'data_preprocessor', None), attribute, None))
                 for model in (student, teacher)
             )
-            if mine != theirs:
+            if student_value != teacher_value:
                 raise ConfigError(
-                    f'{self.key}.config: model.data_preprocessor.{name} is {theirs} where the student has {mine}; '
-                    "the teacher is given the student's batch, so both must be equal"
+                    f'{self.key}.config: model.data_preprocessor.{name} is {teacher_value} where the student has '
+                    f"{student_value}; the teacher is given the student's batch, so both must be equal"
                 )
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
+    """Return a setting as text, for comparison and for the error sentence."""
     return str(value.flatten().tolist()) if isinstance(value, Tensor) else repr(value)

@@ -9,7 +9,7 @@ import torch
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.teachers import BaseTeacher, EMATeacher
-from kd_plugins.teachers.base import own_copy, tensors_of
+from kd_plugins.teachers.base import copy_inputs, tensors_of
 from tests.teachers.networks import TinyNet, same, step
 
 
@@ -68,9 +68,9 @@ def test_a_teacher_that_writes_into_its_inputs_leaves_the_students() -> None:
 
 def test_a_tensor_of_images_is_not_copied() -> None:
     images = torch.zeros(2, 3)
-    assert own_copy(images) is images
+    assert copy_inputs(images) is images
     points = [torch.zeros(3)]
-    copied = own_copy({'points': points, 'name': 'a'})
+    copied = copy_inputs({'points': points, 'name': 'a'})
     assert copied['name'] == 'a' and copied['points'][0] is not points[0]
 
 
