@@ -27,7 +27,8 @@ def read_config(path: str, key: str = 'config') -> Config:
     if colons and find_spec(package) is None:
         # MMEngine would try to install it.
         raise MissingDependencyError(
-            f"{key}: '{path}' needs the package '{package}', which is not installed; tools/doctor.py says how to get it"
+            f"{key}: '{path}' needs the package '{package}', which is not installed; "
+            'kd_plugins doctor prints the command'
         )
     try:
         if not colons:
@@ -39,7 +40,8 @@ def read_config(path: str, key: str = 'config') -> Config:
     except ModuleNotFoundError as error:
         missing = error.name or package
         raise MissingDependencyError(
-            f"{key}: '{path}' needs the package '{missing}', which is not installed; tools/doctor.py says how to get it"
+            f"{key}: '{path}' needs the package '{missing}', which is not installed; "
+            'kd_plugins doctor prints the command'
         ) from error
     except FileNotFoundError as error:
         # MMEngine raises it with a sentence of its own.

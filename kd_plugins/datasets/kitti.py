@@ -53,6 +53,6 @@ def kitti_folder(**arguments: Any) -> Any:
         from .kitti_folder import KittiFolder
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); tools/doctor.py prints the command"
+            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); kd_plugins doctor prints the command"
         ) from error
     return KittiFolder(**arguments)

@@ -33,7 +33,7 @@ def load_header(path: str) -> Any:
         import nibabel
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "NiftiDataset: 'nibabel' is not installed (extra 'volume'); tools/doctor.py prints the command"
+            "NiftiDataset: 'nibabel' is not installed (extra 'volume'); kd_plugins doctor prints the command"
         ) from error
     if not Path(path).is_file():
         folder = Path(path).parent

@@ -122,7 +122,7 @@ def sentence_of(error: BaseException) -> str | None:
         where = f' of {scope}' if scope else ''
         return f"type='{name}' is not in the registry '{registry}'{where}; {nearest(name, _registered(registry))}"
     if isinstance(error, ModuleNotFoundError):
-        return f"the package '{error.name}' is not installed; tools/doctor.py says how to get it"
+        return f"the package '{error.name}' is not installed; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
         return f"'{error.filename}' does not exist" if error.filename else text
     if isinstance(error, UnpicklingError):

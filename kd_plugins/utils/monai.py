@@ -39,7 +39,7 @@ def monai_class(kind: str, name: Any, key: str) -> type:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{key}: '{error.name}' is not installed (extra 'volume'); "
-            'tools/doctor.py prints the command that installs it'
+            'kd_plugins doctor prints the command that installs it'
         ) from error
     found = getattr(module, name, None) if isinstance(name, str) else None
     if not isinstance(found, type):
