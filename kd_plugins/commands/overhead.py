@@ -15,8 +15,8 @@ import torch
 
 from ..config.data_checks import needs_generated
 from ..config.loading import load_config
-from ..profiling import step_benchmark
-from ..profiling.step_benchmark import add_step_options
+from ..profiling import benchmark
+from ..profiling.benchmark import add_step_options
 from ..profiling.timing import Cost, interleave, median_ratio
 from ..runner.steps import temporary_runner
 from ..utils.tables import print_table
@@ -73,4 +73,4 @@ def run(args: Namespace) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
-    return step_benchmark.main(parser(), run, arguments)
+    return benchmark.main(parser(), run, arguments)

@@ -5,12 +5,30 @@ from __future__ import annotations
 import json
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
 from ..utils.cli import add_cfg_options, one_sentence, parse
+
+
+def add_out(parser: ArgumentParser) -> None:
+    """Add ``--out``."""
+    parser.add_argument('--out', help='write the numbers to this JSON file')
+
+
+def add_side_options(parser: ArgumentParser, repeats: int) -> None:
+    """Add ``--repeats``, ``--device``, ``--threads`` and ``--out``, for two implementations of one computation.
+
+    Args:
+        parser: The parser.
+        repeats: Default of the measured runs of each side.
+    """
+    parser.add_argument('--repeats', type=int, default=repeats, help='measured runs of each side')
+    parser.add_argument('--device', default='cpu', help="'cpu' or a CUDA device")
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads of both sides')
+    add_out(parser)
 
 
 def add_step_options(parser: ArgumentParser, steps: int, warmup: int) -> None:
@@ -24,7 +42,7 @@ def add_step_options(parser: ArgumentParser, steps: int, warmup: int) -> None:
     parser.add_argument('--steps', type=int, default=steps, help='measured steps of each run')
     parser.add_argument('--warmup', type=int, default=warmup, help='steps of each run before measuring')
     parser.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
-    parser.add_argument('--out', help='write the numbers to this JSON file')
+    add_out(parser)
     add_cfg_options(parser)
 
 
@@ -36,6 +54,24 @@ def check_steps(args: Namespace) -> None:
     """
     if args.steps < 1 or args.warmup < 1:
         raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
+
+
+def check_sizes(args: Namespace, names: Iterable[str], lowest: int = 1) -> None:
+    """Refuse sizes below the lowest one that makes sense.
+
+    Args:
+        args: Of the command line.
+        names: Arguments that hold a size or a list of sizes.
+        lowest: The lowest size.
+
+    Raises:
+        ConfigError: Naming the first argument that is too small.
+    """
+    for name in names:
+        value = getattr(args, name)
+        smallest = min(value) if isinstance(value, list) else value
+        if smallest < lowest:
+            raise ConfigError(f'--{name.replace("_", "-")} is {smallest}; nearest: {lowest}')
 
 
 def main(

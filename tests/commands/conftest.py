@@ -1,43 +1,5 @@
-"""Runs a command's ``main`` as the console command does."""
+"""Fixtures of the tests of subcommands."""
 
-from __future__ import annotations
+from tests.command_runs import run
 
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NamedTuple
-
-import pytest
-
-
-class Outcome(NamedTuple):
-    """What a command left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line on standard error that begins with ``error``."""
-        assert 'Traceback' not in self.err, self.err
-        (line,) = [line for line in self.err.splitlines() if line.startswith('error')]
-        return line
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A function that calls ``module.main`` with arguments and returns an :class:`Outcome`."""
-    monkeypatch.delenv('KD_DEBUG', raising=False)
-
-    def call(module: ModuleType, *arguments: Any) -> Outcome:
-        capsys.readouterr()
-        try:
-            status = module.main([str(argument) for argument in arguments])
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-        return Outcome(status, *capsys.readouterr())
-
-    return call
+__all__ = ['run']

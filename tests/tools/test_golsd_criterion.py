@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,20 +21,16 @@ sides = import_module('tools.benchmark.golsd_sides')
 SMALL = ['--layers', '2', '--queries', '12', '--classes', '4', '--repeats', '1']
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.delenv('KD_DEBUG', raising=False)
-    monkeypatch.setattr(sys, 'argv', ['golsd_criterion', *SMALL, *arguments])
+@pytest.fixture
+def compare(run: Any) -> Iterator[Any]:
     threads = torch.get_num_threads()
-    try:
-        tool.main()
-    finally:
-        torch.set_num_threads(threads)
+    yield lambda *arguments: run(tool, *SMALL, *arguments)
+    torch.set_num_threads(threads)
 
 
-def test_table_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_numbers(tmp_path: Path, compare: Any) -> None:
     out = tmp_path / 'new' / 'numbers.json'
-    run(monkeypatch, '--images', '1', '2', '--objects', '1', '3', '--out', str(out))
-    printed = capsys.readouterr().out
+    printed = compare('--images', '1', '2', '--objects', '1', '3', '--out', out).out
     # 3 terms of 4 matched sets and 3 denoising ones, FGL of 2 layers and DDF of 1 in both.
     assert 'transformers / ours' in printed and '27 losses of both sides agree' in printed
     found = json.loads(out.read_text())
@@ -60,14 +57,11 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         tool.check(tool.parser().parse_args(SMALL))
 
 
-def test_what_does_not_fit_is_left_out_and_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch, compare: Any) -> None:
     monkeypatch.setattr(tool, 'bytes_free', lambda device: 1000)
-    run(monkeypatch, '--images', '1', '--objects', '2')
-    captured = capsys.readouterr()
-    assert 'does not fit' in captured.out
-    assert captured.err.startswith('note: 1 images of 2 objects') and captured.err.count('\n') == 1
+    done = compare('--images', '1', '--objects', '2')
+    assert 'does not fit' in done.out
+    assert done.err.startswith('note: 1 images of 2 objects') and done.err.count('\n') == 1
 
 
 @pytest.mark.parametrize(
@@ -78,10 +72,6 @@ def test_what_does_not_fit_is_left_out_and_said(
         (['--objects', '13'], '--objects is 13, more than the queries; nearest: 12'),
     ],
 )
-def test_wrong_arguments(
-    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, *arguments)
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err == f'error: {sentence}\n'
+def test_wrong_arguments(arguments: list[str], sentence: str, compare: Any) -> None:
+    done = compare(*arguments)
+    assert done.status == 2 and done.err == f'error: {sentence}\n'

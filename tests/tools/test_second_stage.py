@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,7 @@ NARROW = ['model.backbone.widen_factor=0.125', 'model.head.in_channels=128']
 benchmark = import_module('tools.benchmark.second_stage')
 
 
-def test_three_arms_are_measured(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_three_arms_are_measured(run: Any, tmp_path: Path) -> None:
     stage = tmp_path / 'stage2.py'
     stage.write_text(
         f"_base_ = '{STUDENT}'\n"
@@ -29,10 +27,8 @@ def test_three_arms_are_measured(
         "distillers=dict(simcc=dict(type='kd_plugins.SimCCDistiller'))))\n"
     )
     out = tmp_path / 'numbers.json'
-    arguments = [str(stage), '--student', str(STUDENT), '--generated', '--steps', '1', '--warmup', '1']
-    arguments += ['--batch-size', '2', '--out', str(out), '--cfg-options', *NARROW]
-    monkeypatch.setattr(sys, 'argv', ['second_stage', *arguments])
-    benchmark.main()
-    assert "against MMPose's" in capsys.readouterr().out
+    arguments = [stage, '--student', STUDENT, '--generated', '--steps', '1', '--warmup', '1']
+    arguments += ['--batch-size', '2', '--out', out, '--cfg-options', *NARROW]
+    assert "against MMPose's" in run(benchmark, *arguments).out
     peaks = {name: cost['peak_bytes'] for name, cost in json.loads(out.read_text()).items()}
     assert peaks['ours'] < peaks['mmpose'] < peaks['plain'], 'no unused backbone, no activations of a frozen one'

@@ -14,13 +14,10 @@ import copy
 import statistics
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +31,8 @@ from kd_plugins.distillers import DualSelfDistiller
 from kd_plugins.distillers.dual_self.level_head import LevelHeads
 from kd_plugins.distillers.dual_self.level_terms import Branch, LevelTerms
 from kd_plugins.errors import ConfigError
-from kd_plugins.profiling import step_benchmark
-from kd_plugins.profiling.step_benchmark import add_step_options
+from kd_plugins.profiling import benchmark
+from kd_plugins.profiling.benchmark import add_step_options
 from kd_plugins.profiling.timing import Cost, interleave, median_ratio
 from kd_plugins.registry import MODELS
 from kd_plugins.runner.steps import temporary_runner
@@ -159,10 +156,10 @@ def run(args: Namespace) -> dict[str, Any]:
     return numbers
 
 
-def main() -> None:
-    """Measure and print."""
-    step_benchmark.main(parser(), run)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    return benchmark.main(parser(), run, arguments)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

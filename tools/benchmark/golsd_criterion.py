@@ -21,22 +21,20 @@ What is the same on both sides: the matching costs and weights, varifocal, L1 an
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
-import time
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import torch
-from torch import Tensor
 
 from kd_plugins.errors import ConfigError, KDPluginsError
-from kd_plugins.utils.cli import note, one_sentence, parse
+from kd_plugins.profiling import benchmark
+from kd_plugins.profiling.benchmark import add_side_options, check_sizes
+from kd_plugins.profiling.sides import bytes_free, in_turn, relative_difference, seconds
+from kd_plugins.utils.cli import note
 from kd_plugins.utils.tables import print_table
 from tools.benchmark.golsd_sides import Batch, Side, make_batch, ours, same_name, theirs
 
@@ -51,18 +49,9 @@ def parser() -> ArgumentParser:
     found.add_argument('--layers', type=int, default=3, help='decoder layers, at least 2')
     found.add_argument('--queries', type=int, default=300, help='matching queries per image')
     found.add_argument('--classes', type=int, default=80)
-    found.add_argument('--repeats', type=int, default=5, help='measured runs of each side')
     found.add_argument('--complete', action='store_true', help='let transformers compute all terms that ours computes')
-    found.add_argument('--device', default='cpu', help="'cpu' or a CUDA device")
-    found.add_argument('--threads', type=int, default=1, help='CPU threads of both sides')
-    found.add_argument('--out', help='write the numbers to this JSON file')
+    add_side_options(found, repeats=5)
     return found
-
-
-def difference(first: Tensor, second: Tensor) -> float:
-    """Return the size of the difference relative to the size of ``second``."""
-    first, second = first.detach(), second.detach()
-    return float((first - second).norm() / second.norm().clamp(min=1e-12))
 
 
 def check(args: Namespace) -> dict[str, Any]:
@@ -79,7 +68,7 @@ def check(args: Namespace) -> dict[str, Any]:
     lacking = set(pairs.values()) ^ set(found)
     if lacking:
         raise KDPluginsError(f'only one side computes {sorted(lacking)}')
-    apart = {ours_name: difference(found[ours_name], wanted[name]) for name, ours_name in pairs.items()}
+    apart = {ours_name: relative_difference(found[ours_name], wanted[name]) for name, ours_name in pairs.items()}
     worst = max(apart, key=lambda name: apart[name])
     mine.run()
     other.run()
@@ -87,7 +76,7 @@ def check(args: Namespace) -> dict[str, Any]:
     for number, (one, two) in enumerate(zip(mine.leaves, other.leaves)):
         assert one.grad is not None and two.grad is not None
         wanted_grad = two.grad.transpose(0, 1) if number < 3 else two.grad
-        gradients.append(difference(one.grad, wanted_grad.reshape(one.shape)))
+        gradients.append(relative_difference(one.grad, wanted_grad.reshape(one.shape)))
     result = dict(losses=len(apart), worst=worst, loss=apart[worst], gradient=max(gradients))
     if not max(apart[worst], *gradients) < TOLERANCE:
         raise KDPluginsError(
@@ -113,37 +102,13 @@ def bytes_needed(batch: Batch, complete: bool) -> int:
     return 4 * (kept + working + 8 * (batch.scores.numel() + batch.logits.numel()))
 
 
-def bytes_free(device: str) -> int | None:
-    """Return how much memory is free, None where the system does not say."""
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.mem_get_info(torch.device(device))[0]
-    try:
-        lines = Path('/proc/meminfo').read_text(encoding='utf-8').splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable')), None)
-
-
-def seconds(side: Side, device: str) -> float:
-    """Run one side once."""
-    if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    side.run()
-    if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
 def measure(sides: dict[str, Side], repeats: int, device: str) -> dict[str, list[float]]:
     """Return the seconds of each side, run in turn after one run that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for index in range(-1, repeats):
-        # The order alternates: whoever goes second finds warmer caches.
-        for name in list(sides) if index % 2 else list(sides)[::-1]:
-            taken = seconds(sides[name], device)
-            if index >= 0:
-                times[name].append(taken)
+    for name, counts in in_turn(list(sides), repeats):
+        taken = seconds(sides[name].run, device)
+        if counts:
+            times[name].append(taken)
     return times
 
 
@@ -192,28 +157,22 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 def check_arguments(args: Namespace) -> None:
-    """Refuse numbers that make no batch."""
-    for key in ('images', 'objects', 'layers', 'queries', 'classes', 'repeats', 'threads'):
-        value = getattr(args, key)
-        low = 2 if key == 'layers' else 1
-        found = min(value) if isinstance(value, list) else value
-        if found < low:
-            raise ConfigError(f'--{key} is {found}; nearest: {low}')
+    """Refuse numbers that make no batch.
+
+    Raises:
+        ConfigError: Naming the argument.
+    """
+    check_sizes(args, ['images', 'objects', 'queries', 'classes', 'repeats', 'threads'])
+    check_sizes(args, ['layers'], lowest=2)
     if max(args.objects) > args.queries:
         raise ConfigError(f'--objects is {max(args.objects)}, more than the queries; nearest: {args.queries}')
 
 
-def main() -> None:
-    """Measure and print."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
     os.environ.setdefault('HF_HUB_OFFLINE', '1')  # nothing is downloaded
-    args = parse(parser())
-    with one_sentence():
-        check_arguments(args)
-        numbers = run(args)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+    return benchmark.main(parser(), run, arguments, check_arguments)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -14,16 +14,13 @@ inputs and weights at its peak: on CUDA from the allocator, on the CPU the tenso
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +31,11 @@ from kd_plugins.distillers.local_graph.graphs import LocalGraph, build_graph
 from kd_plugins.distillers.local_graph.loss import local_graph_loss, normalize_edges
 from kd_plugins.distillers.local_graph.selection import reweighting
 from kd_plugins.errors import ConfigError, KDPluginsError
+from kd_plugins.profiling import benchmark
+from kd_plugins.profiling.benchmark import add_side_options, check_sizes
 from kd_plugins.profiling.memory import LiveBytes
-from kd_plugins.utils.cli import note, one_sentence, parse
+from kd_plugins.profiling.sides import bytes_free, in_turn, relative_difference, seconds
+from kd_plugins.utils.cli import note
 from kd_plugins.utils.tables import print_table
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
@@ -51,10 +51,7 @@ def parser() -> ArgumentParser:
     found.add_argument('--channels', type=int, nargs=2, default=[64, 32], help="teacher's and student's")
     found.add_argument('--edge-channels', type=int, default=32)
     found.add_argument('--pool', action='store_true', help="pool each point's edges to their maxima")
-    found.add_argument('--repeats', type=int, default=3, help='measured runs of each side')
-    found.add_argument('--device', default='cpu', help="'cpu' or a CUDA device")
-    found.add_argument('--threads', type=int, default=1, help='CPU threads of both sides')
-    found.add_argument('--out', help='write the numbers to this JSON file')
+    add_side_options(found, repeats=3)
     return found
 
 
@@ -151,11 +148,6 @@ class Direct(Side):
         return 2.0 * (graph.weights[0] * (outputs[0] - outputs[1]).square().mean(dim=(0, 1, 3))).sum()
 
 
-def difference(first: Tensor, second: Tensor) -> float:
-    """Return the size of the difference relative to the size of ``second``."""
-    return float((first - second).norm() / second.norm().clamp(min=1e-12))
-
-
 def compare(args: Namespace, points: int, dtype: torch.dtype) -> dict[str, float]:
     """Compare loss and gradients of both sides, on the same neighbours, and how many neighbours are the same.
 
@@ -164,25 +156,12 @@ def compare(args: Namespace, points: int, dtype: torch.dtype) -> dict[str, float
     """
     mine, other = Ours(args, points, dtype), Direct(args, points, dtype)
     graph, wanted = mine.search(), other.search()
-    loss = difference(mine.edges(graph), other.edges(wanted._replace(neighbours=graph.neighbours)))
-    gradient = max(difference(a, b) for a, b in zip(mine.gradients(), other.gradients()))
+    loss = relative_difference(mine.edges(graph), other.edges(wanted._replace(neighbours=graph.neighbours)))
+    gradient = max(relative_difference(a, b) for a, b in zip(mine.gradients(), other.gradients()))
     if not max(loss, gradient) < TOLERANCE[dtype]:
         raise KDPluginsError(f'the two sides differ: the loss by {loss:.1e}, the gradients by {gradient:.1e} ({dtype})')
     same = (graph.neighbours.sort(dim=2).values == wanted.neighbours.sort(dim=2).values).double().mean()
     return dict(loss=loss, gradient=gradient, same_neighbours=float(same))
-
-
-def seconds(action: Callable[[], Any], device: str) -> float:
-    """Run something once."""
-    cuda = torch.device(device).type == 'cuda'
-    clock = time.perf_counter if cuda or torch.get_num_threads() > 1 else time.process_time
-    if cuda:
-        torch.cuda.synchronize(device)
-    start = clock()
-    action()
-    if cuda:
-        torch.cuda.synchronize(device)
-    return clock() - start
 
 
 def peak_bytes(side: Side, device: str) -> int:
@@ -207,29 +186,18 @@ def bytes_needed(args: Namespace) -> int:
     return 4 * (args.selected * args.points + edges * (4 * args.channels[0] + 2 * args.channels[1]) * 2)
 
 
-def bytes_free(device: str) -> int | None:
-    """Return how much memory is free, None where the system does not say."""
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.mem_get_info(torch.device(device))[0]
-    try:
-        lines = Path('/proc/meminfo').read_text(encoding='utf-8').splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable')), None)
-
-
 def measure(sides: dict[str, Side], repeats: int, device: str) -> dict[str, dict[str, list[float]]]:
     """Return the seconds of each part of each side, run in turn after one run that is not counted."""
+    wall = torch.device(device).type == 'cuda' or torch.get_num_threads() > 1
+    timed = partial(seconds, device=device, clock=time.perf_counter if wall else time.process_time)
     times: dict[str, dict[str, list[float]]] = {name: {'search': [], 'edges': [], 'step': []} for name in sides}
-    for index in range(-1, repeats):
-        # The order alternates: whoever goes second finds warmer caches.
-        for name in list(sides) if index % 2 else list(sides)[::-1]:
-            side, graphs = sides[name], []  # type: ignore[var-annotated]
-            search = seconds(lambda: graphs.append(side.search()), device)  # noqa: B023 (called at once)
-            edges = seconds(lambda: side.edges(graphs[0]), device)  # noqa: B023
-            if index >= 0:
-                for part, value in (('search', search), ('edges', edges), ('step', search + edges)):
-                    times[name][part].append(value)
+    for name, counts in in_turn(list(sides), repeats):
+        side, graphs = sides[name], list[LocalGraph]()
+        search = timed(lambda: graphs.append(side.search()))  # noqa: B023 (called at once)
+        edges = timed(lambda: side.edges(graphs[0]))  # noqa: B023
+        if counts:
+            for part, value in (('search', search), ('edges', edges), ('step', search + edges)):
+                times[name][part].append(value)
     return times
 
 
@@ -281,26 +249,21 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 def check_arguments(args: Namespace) -> None:
-    """Refuse numbers that make no cloud."""
-    for key in ('points', 'selected', 'neighbours', 'channels', 'edge_channels', 'repeats', 'threads'):
-        value = getattr(args, key)
-        if min(value) < 1 if isinstance(value, list) else value < 1:
-            raise ConfigError(f'--{key.replace("_", "-")} is {value}; nearest: 1')
+    """Refuse numbers that make no cloud.
+
+    Raises:
+        ConfigError: Naming the argument.
+    """
+    check_sizes(args, ['points', 'selected', 'neighbours', 'channels', 'edge_channels', 'repeats', 'threads'])
     for key in ('selected', 'neighbours'):
         if getattr(args, key) > args.points:
             raise ConfigError(f'--{key} is {getattr(args, key)}, more than the points; nearest: {args.points}')
 
 
-def main() -> None:
-    """Measure and print."""
-    args = parse(parser())
-    with one_sentence():
-        check_arguments(args)
-        numbers = run(args)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    return benchmark.main(parser(), run, arguments, check_arguments)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

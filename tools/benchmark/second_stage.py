@@ -11,20 +11,19 @@ import copy
 import statistics
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from kd_plugins.config.data_checks import needs_generated
 from kd_plugins.config.loading import load_config
-from kd_plugins.profiling import step_benchmark
-from kd_plugins.profiling.step_benchmark import add_step_options
+from kd_plugins.profiling import benchmark
+from kd_plugins.profiling.benchmark import add_step_options
 from kd_plugins.profiling.timing import Cost, interleave, median_ratio
 from kd_plugins.runner.steps import temporary_runner
 from kd_plugins.utils.tables import print_table
@@ -117,10 +116,10 @@ def run(args: Namespace) -> dict[str, Any]:
     return {name: asdict(cost) for name, cost in costs.items()}
 
 
-def main() -> None:
-    """Measure and print."""
-    step_benchmark.main(parser(), run)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    return benchmark.main(parser(), run, arguments)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
