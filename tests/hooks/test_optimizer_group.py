@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,14 @@ from torch import nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.optimizer_group import PER_GROUP, OptimizerGroup
+from kd_plugins.runner.steps import drive
 from tests.hooks.tiny_runs import make_runner
 
 
 def in_training(work_dir: Path, body: Callable[[Runner], None], **settings: Any) -> None:
     """Call ``body`` in place of the training loop, when the runner has its optimizer and its schedulers."""
     runner = make_runner(work_dir, [], **settings)
-    loop = runner.build_train_loop(runner._train_loop)
-
-    def run() -> Any:
-        body(runner)
-        return runner.model
-
-    loop.run = run  # type: ignore[method-assign]
-    runner._train_loop = loop
-    runner.train()
+    drive(runner, partial(body, runner))
 
 
 def update(runner: Runner, params: list[nn.Parameter]) -> None:
