@@ -1,4 +1,4 @@
-"""The losses of a DETR-like detector with FDR, GO-LSD among them, computed for all layers at once.
+"""Losses of a DETR-like detector with FDR, including GO-LSD, computed for all layers at once.
 
 Source: D-FINE (arXiv 2410.13842, section 4.2) and Peterande/D-FINE, ``src/zoo/dfine/dfine_criterion.py``. Shapes: S
 prediction sets, L decoder layers, N images, Q queries, C classes, M pairs, ``K = N * Q``.
@@ -25,7 +25,7 @@ from .targets import FlatPairs, GroundTruth, denoising_pairs, flatten, ground_tr
 
 
 class Predictions(NamedTuple):
-    """What a head says of one kind of queries, matching or denoising."""
+    """Predictions of a head for the matching or for the denoising queries."""
 
     scores: Tensor
     """Class logits of the layers, (L, N, Q, C)."""
@@ -34,18 +34,18 @@ class Predictions(NamedTuple):
     logits: Tensor
     """Edge distributions, (L, N, Q, 4, bins)."""
     initial_scores: Tensor
-    """Class logits beside the initial boxes, (N, Q, C)."""
+    """Class logits of the initial boxes, (N, Q, C)."""
     initial_boxes: Tensor
-    """(N, Q, 4)."""
+    """Normalised (cx, cy, w, h), (N, Q, 4)."""
 
 
 class Proposals(NamedTuple):
-    """The encoder's proposals that became the queries; query ``q`` starts from proposal ``q``."""
+    """Proposals of the encoder that became the queries; query ``q`` starts from proposal ``q``."""
 
     scores: Tensor
     """Class logits, (N, Q, C)."""
     boxes: Tensor
-    """(N, Q, 4)."""
+    """Normalised (cx, cy, w, h), (N, Q, 4)."""
     class_agnostic: bool
     """Whether class 0 means any object, as in two-stage Deformable DETR."""
 
@@ -54,7 +54,9 @@ class Denoising(NamedTuple):
     """Denoising queries of MMDetection's ``CdnQueryGenerator``."""
 
     predictions: Predictions
+    """Predictions of the denoising queries."""
     num_groups: int
+    """Number of groups of denoising queries."""
 
 
 def pick(values: Tensor, queries: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def pick(values: Tensor, queries: Tensor) -> Tensor:
 
     Args:
         values: (S, N, Q, ...).
-        queries: Flat numbers, (S, M) or (1, M) for all sets alike.
+        queries: Indices of queries in the batch, (S, M), or (1, M) if they are the same for all sets.
 
     Returns:
         (S, M, ...).
@@ -79,7 +81,7 @@ def spread(values: Tensor, like: Tensor, queries: Tensor) -> Tensor:
     Args:
         values: (S, M).
         like: (S, K).
-        queries: Flat numbers, (S, M) or (1, M).
+        queries: Indices of queries in the batch, (S, M) or (1, M).
     """
     return like.scatter(1, queries.expand_as(values), values)
 
@@ -88,27 +90,27 @@ def quality(boxes: Tensor, corners: Tensor) -> Tensor:
     """Return the IoU of matched boxes with their objects, without gradient.
 
     Args:
-        boxes: (S, M, 4), (cx, cy, w, h).
-        corners: (S, M, 4) or (1, M, 4).
+        boxes: (cx, cy, w, h), (S, M, 4).
+        corners: (x1, y1, x2, y2) of the objects, (S, M, 4) or (1, M, 4).
 
     Returns:
         (S, M).
     """
-    # Normalised boxes can be small: an area of 1e-6 is a thousandth of each side.
+    # Normalised boxes can be small: a box of a thousandth of each side has an area of 1e-6.
     return aligned_iou(to_corners(boxes.detach()), corners, eps=1e-12)
 
 
 def takes_quality(loss_cls: nn.Module) -> bool:
-    """Say whether a classification loss wants ``(labels, qualities)`` and not labels alone."""
+    """Return whether a classification loss takes ``(labels, qualities)`` and not labels only."""
     return isinstance(loss_cls, (QualityFocalLoss, VFLLoss))
 
 
 def edge_counts(queries: Tensor, like: Tensor) -> tuple[float, float]:
-    """Return how many edges belong to matched queries and how many to others.
+    """Return the number of edges of matched queries and of other queries.
 
     Args:
         queries: Matched queries, (1, M), each once.
-        like: (N, Q).
+        like: A tensor of shape (N, Q).
     """
     matched = queries.shape[1]
     return 4.0 * matched, 4.0 * (like.numel() - matched)
@@ -120,17 +122,17 @@ class Criterion:
 
     Args:
         num_classes: C.
-        bins: See :func:`kd_plugins.ops.edge_bins.weighting_function`.
-        reg_scale: As for ``bins``.
-        match_costs: Of the head's assigner.
-        loss_cls: MMDetection's ``FocalLoss``, or one that takes ``(labels, qualities)`` (``QualityFocalLoss``,
-            ``VFLLoss``).
-        loss_proposal_cls: The same for the proposals; None takes ``loss_cls``.
-        loss_bbox: Elementwise on normalised (cx, cy, w, h).
-        loss_iou: On corners in pixels.
+        bins: Offsets from :func:`kd_plugins.ops.edge_bins.weighting_function`.
+        reg_scale: See :func:`kd_plugins.ops.edge_bins.weighting_function`.
+        match_costs: Cost functions of the head's assigner.
+        loss_cls: Classification loss: MMDetection's ``FocalLoss``, or a loss that takes ``(labels, qualities)``
+            (``QualityFocalLoss``, ``VFLLoss``).
+        loss_proposal_cls: Classification loss of the proposals; None takes ``loss_cls``.
+        loss_bbox: Elementwise loss on normalised (cx, cy, w, h).
+        loss_iou: Loss on corners in pixels.
         loss_fgl: ``FGLLoss``.
         loss_ddf: ``DDFLoss``; None leaves the distillation out.
-        matching: ``'union'`` lets all sets regress to the union of their matches, ``'own'`` each to its own.
+        matching: With ``'union'``, all sets regress to the union of their matches, with ``'own'``, each set to its own.
         keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
     """
 
@@ -155,16 +157,16 @@ class Criterion:
         proposals: Proposals | None = None,
         denoising: Denoising | None = None,
     ) -> dict[str, Tensor]:
-        """Return the losses, each of shape (), with the same keys whatever the images hold.
+        """Return the losses, each of shape (), with the same keys for any number of objects.
 
         Args:
-            predictions: Of the matching queries.
+            predictions: Predictions of the matching queries.
             truths: ``bboxes`` in pixels and ``labels`` of every image.
             img_shapes: Height and width of every image.
-            proposals: Of two-stage detectors.
-            denoising: Of detectors with denoising queries.
+            proposals: Proposals of two-stage detectors.
+            denoising: Denoising queries of detectors that have them.
         """
-        # Everything below is in float32, also where the network ran in half precision.
+        # All losses are computed in float32, also for a network in half precision.
         predictions = Predictions(*(part.float() for part in predictions))
         truth = ground_truth(truths, img_shapes, predictions.boxes)
         scores, boxes, names = self.sets(predictions, proposals)
@@ -174,7 +176,7 @@ class Criterion:
         if denoising is not None:
             amount = denoising.predictions.boxes.shape[2]
             arrays.append(denoising_pairs(truth.numbers, amount, denoising.num_groups))
-        matched, regressed, *noised = to_device(arrays, scores.device)
+        matched, regressed, *denoised = to_device(arrays, scores.device)
         totals = [float(truth.numbers.sum()), *(float(array.shape[-1]) for array in arrays[1:])]
         normalizers = global_normalizer(scores.new_tensor(totals), minimum=1.0).unbind()
 
@@ -182,15 +184,15 @@ class Criterion:
         labels = truth.labels[matched.objects]
         if proposals is not None and proposals.class_agnostic:
             labels = torch.cat([labels[:-1], torch.zeros_like(labels[-1:])])
-        found = self.classify(scores, boxes, matched, labels, truth, normalizers[0], proposals is not None)
-        losses.update(zip([name.format('loss_cls') for name in names], found))
+        class_losses = self.classify(scores, boxes, matched, labels, truth, normalizers[0], proposals is not None)
+        losses.update(zip([name.format('loss_cls') for name in names], class_losses))
         for key, value in self.regress(boxes, regressed, truth, normalizers[1]).items():
             losses.update(zip([name.format(key) for name in names], value))
         in_layers = FlatPairs(*(part[:layers] for part in regressed))
         losses.update(self.localize(predictions, in_layers, truth, normalizers[1]))
         if denoising is not None:
             counts = edge_counts(in_layers.queries[-1:], predictions.boxes[0, ..., 0])
-            losses.update(self.denoise(denoising.predictions, noised[0], truth, normalizers[2], counts))
+            losses.update(self.denoise(denoising.predictions, denoised[0], truth, normalizers[2], counts))
         return losses
 
     def sets(self, predictions: Predictions, proposals: Proposals | None) -> tuple[Tensor, Tensor, list[str]]:
@@ -214,7 +216,7 @@ class Criterion:
         img_shapes: Sequence[tuple[int, int]],
         proposals: Proposals | None,
     ) -> tuple[tuple[Pairs, int], tuple[Pairs, int]]:
-        """Match all sets; return the pairs for classes and those for boxes, each with the number of its sets."""
+        """Match all sets, and return the pairs for classes and the pairs for boxes, each with the number of sets."""
         split = len(scores) - 1 if proposals is not None and proposals.class_agnostic else len(scores)
         groups = [matching_costs(scores[:split], boxes[:split], truths, img_shapes, self.match_costs)]
         if split < len(scores):
@@ -237,42 +239,39 @@ class Criterion:
         normalizer: Tensor,
         last_proposes: bool = False,
     ) -> Tensor:
-        """Return the classification loss of each set, (S,), on its own one-to-one matches."""
+        """Return the classification loss of each set on its own one-to-one matches, (S,)."""
         if last_proposes and self.loss_proposal_cls is not None:
             parts = []
             for rows, loss in ((slice(None, -1), self.loss_cls), (slice(-1, None), self.loss_proposal_cls)):
-                mine = FlatPairs(*(part[rows] for part in pairs))
-                parts.append(self._class_sums(loss, scores[rows], boxes[rows], mine, labels[rows], truth))
+                own = FlatPairs(*(part[rows] for part in pairs))
+                parts.append(self._class_sums(loss, scores[rows], boxes[rows], own, labels[rows], truth))
             return torch.cat(parts) / normalizer
         return self._class_sums(self.loss_cls, scores, boxes, pairs, labels, truth) / normalizer
 
     def _class_sums(
         self, loss_cls: nn.Module, scores: Tensor, boxes: Tensor, pairs: FlatPairs, labels: Tensor, truth: GroundTruth
     ) -> Tensor:
-        target = spread(
-            labels, labels.new_full((len(scores), scores[0, ..., 0].numel()), self.num_classes), pairs.queries
-        )
-        flat = scores.flatten(0, 2)
-        wanted: Tensor | tuple[Tensor, Tensor] = target.flatten()
+        background = labels.new_full((len(scores), scores[0, ..., 0].numel()), self.num_classes)
+        classes = spread(labels, background, pairs.queries)
+        target: Tensor | tuple[Tensor, Tensor] = classes.flatten()
         if takes_quality(loss_cls):
             overlap = quality(pick(boxes, pairs.queries), truth.corners[pairs.objects])
-            wanted = (
-                target.flatten(),
-                spread(overlap, torch.zeros_like(target, dtype=overlap.dtype), pairs.queries).flatten(),
-            )
-        loss = loss_cls(flat, wanted, reduction_override='none')
-        return loss.reshape(*target.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2))
+            qualities = spread(overlap, torch.zeros_like(classes, dtype=overlap.dtype), pairs.queries)
+            target = classes.flatten(), qualities.flatten()
+        loss = loss_cls(scores.flatten(0, 2), target, reduction_override='none')
+        return loss.reshape(*classes.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2))
 
     def regress(self, boxes: Tensor, pairs: FlatPairs, truth: GroundTruth, normalizer: Tensor) -> dict[str, Tensor]:
         """Return ``loss_bbox`` and ``loss_iou`` of each set, (S,)."""
-        found = pick(boxes, pairs.queries)
-        corners, scales = truth.corners[pairs.objects].expand_as(found), truth.scales[pairs.objects].expand_as(found)
-        if found.shape[1] == 0:  # some of MMDetection's losses give a scalar for nothing
-            zero = found.sum(dim=(1, 2))
+        matched = pick(boxes, pairs.queries)
+        corners = truth.corners[pairs.objects].expand_as(matched)
+        scales = truth.scales[pairs.objects].expand_as(matched)
+        if matched.shape[1] == 0:  # some of MMDetection's losses return a scalar for no boxes
+            zero = matched.sum(dim=(1, 2))
             return {'loss_bbox': zero, 'loss_iou': zero}
-        shape = found.shape[:2]
-        l1 = self.loss_bbox(found.flatten(0, 1), to_centers(corners).flatten(0, 1), reduction_override='none')
-        pixels = [(part * scales).flatten(0, 1) for part in (to_corners(found), corners)]
+        shape = matched.shape[:2]
+        l1 = self.loss_bbox(matched.flatten(0, 1), to_centers(corners).flatten(0, 1), reduction_override='none')
+        pixels = [(part * scales).flatten(0, 1) for part in (to_corners(matched), corners)]
         overlap = self.loss_iou(*pixels, reduction_override='none')
         return {
             'loss_bbox': l1.view(*shape, 4).sum(dim=(1, 2)) / normalizer,
@@ -287,7 +286,7 @@ class Criterion:
         normalizer: Tensor,
         counts: tuple[float, float] | None = None,
     ) -> dict[str, Tensor]:
-        """Return ``loss_fgl`` of every layer and ``loss_ddf`` of every layer but the last."""
+        """Return ``loss_fgl`` of every layer, and ``loss_ddf`` of every layer except the last."""
         last = len(predictions.boxes) - 1
         overlap = quality(pick(predictions.boxes, pairs.queries), truth.corners[pairs.objects])
         fgl = self.fine_grained(predictions, pairs, truth, overlap, normalizer)
@@ -312,10 +311,10 @@ class Criterion:
     def distil(
         self, predictions: Predictions, queries: Tensor, overlap: Tensor, counts: tuple[float, float] | None
     ) -> Tensor:
-        """Return ``loss_ddf`` of every layer but the last, which teaches, (L - 1,).
+        """Return ``loss_ddf`` of every layer except the last, which teaches, (L - 1,).
 
         Args:
-            predictions: L layers.
+            predictions: Predictions of L layers.
             queries: Matched queries, (1, M) or (L - 1, M).
             overlap: IoU of the matched boxes, (L, M).
             counts: See :func:`kd_plugins.losses.decoupled_distillation`.
@@ -336,12 +335,12 @@ class Criterion:
         normalizer: Tensor,
         counts: tuple[float, float],
     ) -> dict[str, Tensor]:
-        """Return all losses of the denoising queries, whose pairs are known without matching."""
+        """Return all losses of the denoising queries, which need no matching."""
         predictions = Predictions(*(part.float() for part in predictions))
         scores, boxes, names = self.sets(predictions, None)
         expanded = FlatPairs(*(part.expand(len(scores), -1) for part in pairs))
-        found = self.classify(scores, boxes, expanded, truth.labels[expanded.objects], truth, normalizer)
-        losses = dict(zip([name.format('dn_loss_cls') for name in names], found))
+        class_losses = self.classify(scores, boxes, expanded, truth.labels[expanded.objects], truth, normalizer)
+        losses = dict(zip([name.format('dn_loss_cls') for name in names], class_losses))
         for key, value in self.regress(boxes, pairs, truth, normalizer).items():
             losses.update(zip([name.format(f'dn_{key}') for name in names], value))
         own = self.loss_ddf is None or self.loss_ddf.denoising_counts == 'own'

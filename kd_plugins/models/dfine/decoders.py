@@ -1,7 +1,7 @@
-"""Decoders of MMDetection's DETRs whose reference boxes come from FDR.
+"""Decoders of MMDetection's DETRs with reference boxes from FDR.
 
-Each has the parameters of its plain form under the same names. The plain forms shift a box by every layer's own box
-branch; here the head's :class:`~kd_plugins.models.dfine.refinement.BoxRefiner` does.
+Each has the parameters of its plain form under the same names. In the plain forms, the box branch of every layer shifts
+the boxes; here the head's :class:`~kd_plugins.models.dfine.refinement.BoxRefiner` does.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .refinement import BoxRefiner, Refinement, perceptron, zero_last
 
 
 def on_levels(reference: Tensor, valid_ratios: Tensor) -> Tensor:
-    """Return reference boxes or points relative to each level's padded map, (N, Q, levels, 4 or 2).
+    """Return reference boxes or points relative to the padded map of each level, (N, Q, levels, 4 or 2).
 
     Args:
         reference: (N, Q, 4 or 2), relative to the image.
-        valid_ratios: Image over padded map, (width, height), (N, levels, 2).
+        valid_ratios: Width and height of the image relative to the padded map, (N, levels, 2).
     """
     return reference[:, :, None] * valid_ratios.repeat(1, 1, reference.shape[-1] // 2)[:, None]
 
 
 class FDRDinoDecoder(DinoTransformerDecoder):
-    """DINO's decoder; the query position comes from the refined box, as before."""
+    """DINO's decoder with FDR; as in the plain form, the query position comes from the refined box."""
 
     def forward(
         self,
@@ -46,11 +46,11 @@ class FDRDinoDecoder(DinoTransformerDecoder):
             value: Encoder memory, (N, points, C).
             reference_points: Boxes that the queries start from, (N, Q, 4).
             valid_ratios: (N, levels, 2).
-            refiner: Of the head, fresh.
-            kwargs: For every layer: masks, shapes and starts of the levels.
+            refiner: A new refiner of the head.
+            kwargs: Arguments of every layer: masks, shapes and start indices of the levels.
 
         Returns:
-            Normalised hidden states, (L, N, Q, C), and what the layers say of the boxes.
+            Normalised hidden states, (L, N, Q, C), and the refinement of the boxes.
         """
         states = []
         for layer in self.layers:
@@ -65,18 +65,18 @@ class FDRDinoDecoder(DinoTransformerDecoder):
 
 
 class FDRDeformableDecoder(DeformableDetrTransformerDecoder):
-    """Deformable DETR's decoder; from the second layer on the refined box adds to the query position.
+    """Deformable DETR's decoder with FDR; from the second layer on, the refined box adds to the query position.
 
-    The new branch ``query_position`` starts at 0, so a plain checkpoint starts as it was trained.
+    The new branch ``query_position`` is initialized to 0, so that a plain checkpoint gives unchanged predictions.
     """
 
     def _init_layers(self) -> None:
-        """Make the plain layers and the branch that turns a box into a position."""
+        """Create the plain layers and the branch from a box to a query position."""
         super()._init_layers()
         self.query_position = perceptron([4, 2 * self.embed_dims, self.embed_dims])
 
     def zero_new(self) -> None:
-        """Let the new branch start at 0, after all weights were initialised."""
+        """Zero-initialize the new branch, after all weights were initialized."""
         zero_last(self.query_position)
 
     def forward(
@@ -97,8 +97,8 @@ class FDRDeformableDecoder(DeformableDetrTransformerDecoder):
             value: Encoder memory, (N, points, C).
             reference_points: Points (N, Q, 2), or boxes (N, Q, 4) of two-stage detectors.
             valid_ratios: (N, levels, 2).
-            refiner: Of the head, fresh.
-            kwargs: For every layer.
+            refiner: A new refiner of the head.
+            kwargs: Arguments of every layer.
         """
         states: list[Tensor] = []
         for layer in self.layers:
@@ -113,15 +113,15 @@ class FDRDeformableDecoder(DeformableDetrTransformerDecoder):
 
 
 class FDRDABDecoder(DABDetrTransformerDecoder):
-    """DAB-DETR's decoder; its anchors are the refined boxes."""
+    """DAB-DETR's decoder with FDR; its anchors are the refined boxes."""
 
     def anchor_encoding(self, layer: int, query: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """Return the query position and the positional query of the cross attention, (N, Q, C) each.
 
         Args:
-            layer: Number of the layer.
+            layer: Index of the layer.
             query: (N, Q, C).
-            anchors: (N, Q, 4), or (N, Q, 2) where ``query_dim`` is 2.
+            anchors: (N, Q, 4), or (N, Q, 2) for ``query_dim=2``.
         """
         encoded = coordinate_to_encoding(anchors, num_feats=self.embed_dims // 2)
         position = self.ref_point_head(encoded)
@@ -131,7 +131,7 @@ class FDRDABDecoder(DABDetrTransformerDecoder):
         elif layer:
             sine = sine * self.query_scale(query)
         if self.with_modulated_hw_attn:
-            # The encoding holds y before x, and the modulation of y goes by heights.
+            # The encoding holds y before x, and y is modulated by the height.
             ratio = self.ref_anchor_head(query).sigmoid() / anchors[..., 2:]
             sine = sine * ratio.flip(-1).repeat_interleave(self.embed_dims // 2, dim=-1)
         return position, sine
@@ -151,11 +151,11 @@ class FDRDABDecoder(DABDetrTransformerDecoder):
         Args:
             query: (N, Q, C).
             key: Encoder memory, (N, points, C).
-            query_pos: Learnt anchors before the sigmoid, (N, Q, ``query_dim``).
+            query_pos: Learned anchors before the sigmoid, (N, Q, ``query_dim``).
             key_pos: (N, points, C).
-            refiner: Of the head, fresh.
+            refiner: A new refiner of the head.
             key_padding_mask: (N, points).
-            kwargs: For every layer.
+            kwargs: Arguments of every layer.
         """
         states: list[Tensor] = []
         reference = query_pos.sigmoid()

@@ -14,7 +14,7 @@ from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead
 
 
 class FDRDetector:
-    """Mixin for a DETR of MMDetection: the decoder with FDR in the place of the plain one, and a head that fits."""
+    """Mixin for a DETR of MMDetection that replaces the decoder and checks the head."""
 
     fdr_decoder: type
     fdr_head: type
@@ -25,30 +25,30 @@ class FDRDetector:
         super().__init__(*args, decoder=decoder, bbox_head=self._fit_head(decoder, bbox_head), **kwargs)  # type: ignore[call-arg]
 
     def _fit_head(self, decoder: dict[str, Any], bbox_head: dict[str, Any]) -> dict[str, Any]:
-        """Return the head's config with the number of decoder layers, after checking that the parts belong together.
+        """Return the head's config with the number of decoder layers, after checking that decoder and head fit.
 
         Raises:
             ConfigError: If the head has no FDR, or the decoder does not return all layers.
         """
-        kind = bbox_head.get('type')
-        found = MODELS.get(kind) if isinstance(kind, str) else kind
-        if not (isinstance(found, type) and issubclass(found, self.fdr_head)):
+        name = bbox_head.get('type')
+        head = MODELS.get(name) if isinstance(name, str) else name
+        if not (isinstance(head, type) and issubclass(head, self.fdr_head)):
             near = f'kd_plugins.{self.fdr_head.__name__}'
-            raise ConfigError(f"model.bbox_head.type: '{kind}' is no head with FDR; nearest: '{near}'")
+            raise ConfigError(f"model.bbox_head.type is '{name}', which is not a head with FDR; nearest: '{near}'")
         if not decoder.get('return_intermediate', True):
             raise ConfigError(
-                'model.decoder.return_intermediate: False, and FDR refines the boxes of every layer; set True'
+                'model.decoder.return_intermediate is False, and FDR refines the boxes of every layer; set True'
             )
         return dict(bbox_head, num_decoder_layers=decoder['num_layers'])
 
     def _init_layers(self) -> None:
-        """Make the plain layers, and put the decoder with FDR in the place of the plain one."""
+        """Create the plain layers, and replace the plain decoder by the decoder with FDR."""
         decoder: dict[str, Any] = self.decoder
         super()._init_layers()  # type: ignore[misc]
         self.decoder = self.fdr_decoder(**decoder)
 
     def _decode(self, **kwargs: Any) -> dict[str, Any]:
-        """Run the decoder and return what the head takes."""
+        """Run the decoder and return the arguments of the head."""
         states, refinement = self.decoder(refiner=self.bbox_head.refiner(), **kwargs)
         return dict(hidden_states=states, refinement=refinement)
 
@@ -70,7 +70,7 @@ class FDRDINO(FDRDetector, DINO):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Return hidden states and refinement; arguments as in MMDetection's ``DINO``."""
-        found = self._decode(
+        head_inputs = self._decode(
             query=query,
             value=memory,
             key_padding_mask=memory_mask,
@@ -81,15 +81,15 @@ class FDRDINO(FDRDetector, DINO):
         if self.training:
             # A batch without objects has no denoising queries, and DDP waits for the gradient of their embedding.
             unused = 0.0 * self.dn_query_generator.label_embedding.weight.sum()
-            found['hidden_states'] = found['hidden_states'] + unused
-        return found
+            head_inputs['hidden_states'] = head_inputs['hidden_states'] + unused
+        return head_inputs
 
 
 @MODELS.register_module()
 class FDRDeformableDETR(FDRDetector, DeformableDETR):
     """MMDetection's ``DeformableDETR``, single- or two-stage, with FDR; ``bbox_head`` is an ``FDRDeformableDETRHead``.
 
-    FDR refines boxes whatever ``with_box_refine`` says; it counts as True.
+    FDR always refines boxes: ``with_box_refine`` is ignored and taken as True.
     """
 
     fdr_decoder = FDRDeformableDecoder
@@ -99,7 +99,7 @@ class FDRDeformableDETR(FDRDetector, DeformableDETR):
         super().__init__(*args, with_box_refine=True, **kwargs)
 
     def init_weights(self) -> None:
-        """Start as the plain detector does."""
+        """Initialize the weights like the plain detector, and zero-initialize the new branch."""
         super().init_weights()
         self.decoder.zero_new()
 

@@ -13,8 +13,9 @@ from mmengine.model import bias_init_with_prob, constant_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...errors import ConfigError, check_known
+from ...errors import ConfigError
 from ...registry import MODELS
+from ...utils.checks import check_choice
 from .criterion import Criterion, Denoising, Predictions, Proposals
 from .refinement import BoxRefiner, FDRBranches, Refinement
 
@@ -24,27 +25,27 @@ DDF: dict[str, Any] = dict(type='kd_plugins.DDFLoss')
 
 
 class FDRHead:
-    """Mixin for a DETR head: what FDR adds to the head, and what it replaces.
+    """Mixin for a DETR head that adds the FDR branches and replaces the losses.
 
     Args:
-        num_decoder_layers: Set by the detector.
+        num_decoder_layers: Number of decoder layers; the detector sets it.
         reg_max: See :class:`FDRBranches`.
         reg_scale: See :class:`FDRBranches`.
         up: See :class:`FDRBranches`.
         loss_fgl: Loss of the distributions.
         loss_proposal_cls: Classification loss of the proposals in two-stage detectors; None takes ``loss_cls``.
-            With VFL a proposal scores as well as it is placed, so that rare and small objects can be left without a
-            query early in training; MMDetection's ``FocalLoss`` scores all that are objects.
-        loss_ddf: Distillation of the last layer into the others; None switches it off.
-        matching: ``'union'``: boxes and distributions of all layers learn from the union of their matches (GO);
-            ``'own'``: each from its own.
+            VFL scores a proposal by its IoU, so that rare and small objects can be left without a query early in
+            training. MMDetection's ``FocalLoss`` scores every proposal of an object alike.
+        loss_ddf: Distillation of the last layer into the other layers; None switches it off.
+        matching: With ``'union'``, boxes and distributions of all layers learn from the union of their matches (GO);
+            with ``'own'``, each layer learns from its own matches.
         keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
 
     Raises:
         ConfigError: If an argument does not fit.
     """
 
-    # What MMDetection's head beside the mixin has.
+    # Attributes of MMDetection's head.
     loss_cls: nn.Module
     loss_bbox: nn.Module
     loss_iou: nn.Module
@@ -67,8 +68,8 @@ class FDRHead:
         keep_every_object: bool = True,
         **kwargs: Any,
     ) -> None:
-        check_known('bbox_head.matching', matching, MATCHING)
-        # MMDetection's heads build their layers inside their __init__.
+        self.matching = check_choice('bbox_head.matching', matching, MATCHING)
+        # MMDetection's heads build their layers inside their __init__, so these must exist before.
         self.num_decoder_layers = num_decoder_layers
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
@@ -77,15 +78,14 @@ class FDRHead:
             if loss is not None and not loss.use_sigmoid:
                 raise ConfigError(
                     f'bbox_head.{name}: {type(loss).__name__} uses softmax, and FDR scores boxes with sigmoid; '
-                    "set use_sigmoid=True or take type='kd_plugins.VFLLoss'"
+                    "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
                 )
         self.loss_fgl = MODELS.build(loss_fgl)
         self.loss_ddf = None if loss_ddf is None else MODELS.build(loss_ddf)
-        self.matching = matching
         self.keep_every_object = keep_every_object
 
     def _init_layers(self) -> None:
-        """Make the layers of the plain head that FDR uses, and its own."""
+        """Create the layers of the plain head and the FDR branches."""
         super()._init_layers()  # type: ignore[misc]
         self.fdr = FDRBranches(self.num_decoder_layers, self.embed_dims, **self.fdr_cfg)
 
@@ -98,11 +98,11 @@ class FDRHead:
         raise NotImplementedError
 
     def refiner(self) -> BoxRefiner:
-        """Return what the decoder calls after each layer, for one pass."""
+        """Return a new refiner, which the decoder calls after each layer of one pass."""
         return BoxRefiner(self.fdr, self.initial_branch())
 
     def layer_scores(self, layer: int, hidden: Tensor, logits: Tensor) -> Tensor:
-        """Return a layer's class logits, with the correction by location quality, (N, Q, C)."""
+        """Return the class logits of a layer, corrected by location quality, (N, Q, C)."""
         return self.class_branch(layer)(hidden).float() + self.fdr.qualities[layer](logits)
 
     def forward(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
@@ -136,27 +136,27 @@ class FDRHead:
         """Return the losses of the decoder layers, the initial boxes, the proposals and the denoising queries."""
         scores, boxes = self(hidden_states, refinement)  # type: ignore[operator]
         initial = self.class_branch(0)(hidden_states[0])
-        noise = dn_meta['num_denoising_queries'] if dn_meta else 0
-        everything = Predictions(scores, boxes, refinement.logits, initial, refinement.initial)
-        queries = [2, 2, 2, 1, 1]  # the dimension of each part that counts queries
+        num_denoising = dn_meta['num_denoising_queries'] if dn_meta else 0
+        predictions = Predictions(scores, boxes, refinement.logits, initial, refinement.initial)
+        query_dims = [2, 2, 2, 1, 1]  # dimension of the queries in each field of the predictions
 
         def part(start: int, length: int) -> Predictions:
-            return Predictions(*(x.narrow(dim, start, length) for x, dim in zip(everything, queries)))
+            return Predictions(*(x.narrow(dim, start, length) for x, dim in zip(predictions, query_dims)))
 
         denoising = None
         if dn_meta is not None:
-            denoising = Denoising(part(0, noise), dn_meta['num_denoising_groups'])
+            denoising = Denoising(part(0, num_denoising), dn_meta['num_denoising_groups'])
         proposals = None
         if enc_outputs_class is not None and enc_outputs_coord is not None:
-            proposals = self.proposals(enc_outputs_class, enc_outputs_coord, boxes.shape[2] - noise)
+            proposals = self.proposals(enc_outputs_class, enc_outputs_coord, boxes.shape[2] - num_denoising)
         truths: list[InstanceData] = [sample.gt_instances for sample in batch_data_samples]
         shapes: Sequence[tuple[int, int]] = [sample.metainfo['img_shape'][:2] for sample in batch_data_samples]
-        matching = part(noise, boxes.shape[2] - noise)
+        matching = part(num_denoising, boxes.shape[2] - num_denoising)
         with torch.autocast(boxes.device.type, enabled=False):
             return self.criterion()(matching, truths, shapes, proposals, denoising)
 
     def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the proposals that became the queries, in their order."""
+        """Return the proposals that became the queries, in the order of the queries."""
         return Proposals(scores, boxes, class_agnostic=False)
 
     def criterion(self) -> Criterion:
@@ -184,28 +184,28 @@ class FDRHead:
 
 @MODELS.register_module()
 class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
-    """MMDetection's ``DeformableDETRHead`` with FDR; see :class:`FDRHead` for the arguments that are new.
+    """MMDetection's ``DeformableDETRHead`` with FDR; see :class:`FDRHead` for the new arguments.
 
-    Of the plain head's box branches the first makes the initial boxes, and in two-stage detectors the last makes the
-    proposals; those between are gone.
+    The first box branch of the plain head predicts the initial boxes, and in two-stage detectors the last one predicts
+    the proposals. The branches between them are removed.
     """
 
     def _init_layers(self) -> None:
-        """Make all layers, without box branches that nothing would use."""
+        """Create all layers except unused box branches."""
         super()._init_layers()
         for layer in range(1, self.num_decoder_layers):
-            # The place is kept, so that the other branches keep their names in checkpoints.
+            # A placeholder, so that the other branches keep their names in checkpoints.
             self.reg_branches[layer] = nn.Identity()
 
     def init_weights(self) -> None:
-        """Start as the plain head does, and with FDR that changes nothing."""
+        """Initialize the weights like the plain head, with FDR branches that change nothing."""
         for branch in self.cls_branches:
             nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
         for branch in self.reg_branches:
             if not isinstance(branch, nn.Identity):
                 constant_init(branch[-1], 0, bias=0)
         if not self.as_two_stage:
-            # A single-stage query starts from a point; -2 makes its first box 12 % of the image wide.
+            # A single-stage query starts from a point; with a bias of -2 its first box is 12 % of the image wide.
             nn.init.constant_(self.reg_branches[0][-1].bias.data[2:], -2.0)
         self.fdr.init_weights()
 
@@ -218,7 +218,7 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
         return self.cls_branches[layer]
 
     def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the best proposals, as two-stage Deformable DETR picks its queries: by class 0, which means any."""
+        """Return the best proposals by class 0, any object, as two-stage Deformable DETR selects its queries."""
         best = scores[..., 0].topk(num_queries, dim=1).indices[..., None]
         scores = scores.gather(1, best.expand(-1, -1, scores.shape[-1]))
         return Proposals(scores, boxes.gather(1, best.expand(-1, -1, 4)), class_agnostic=True)
@@ -226,22 +226,22 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
 
 @MODELS.register_module()
 class FDRDINOHead(FDRDeformableDETRHead, DINOHead):
-    """MMDetection's ``DINOHead`` with FDR; see :class:`FDRHead` for the arguments that are new."""
+    """MMDetection's ``DINOHead`` with FDR; see :class:`FDRHead` for the new arguments."""
 
     def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the proposals; DINO hands on those that became queries."""
+        """Return the proposals, which DINO has selected already."""
         return Proposals(scores, boxes, class_agnostic=False)
 
 
 @MODELS.register_module()
 class FDRDABDETRHead(FDRHead, DABDETRHead):
-    """MMDetection's ``DABDETRHead`` with FDR; see :class:`FDRHead` for the arguments that are new.
+    """MMDetection's ``DABDETRHead`` with FDR; see :class:`FDRHead` for the new arguments.
 
-    Its one box branch makes the initial boxes; its one class branch serves all layers, as before.
+    Its single box branch predicts the initial boxes. Its single class branch serves all layers, as in the plain head.
     """
 
     def init_weights(self) -> None:
-        """Start as the plain head does, and with FDR that changes nothing."""
+        """Initialize the weights like the plain head, with FDR branches that change nothing."""
         super().init_weights()
         self.fdr.init_weights()
 

@@ -1,4 +1,4 @@
-"""Ground truth and matched pairs in the form in which the criterion reads them."""
+"""Ground truth and matched pairs as tensors of a whole batch, for the criterion."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Indices = NDArray[np.int64]
 
 
 class GroundTruth(NamedTuple):
-    """All objects of a batch, image after image; N images, G objects in all."""
+    """All objects of a batch, image after image; N images, G objects in total."""
 
     corners: Tensor
     """Normalised (x1, y1, x2, y2), (G, 4)."""
     labels: Tensor
-    """(G,), int64."""
+    """Class of each object, (G,), int64."""
     scales: Tensor
     """Width, height, width, height in pixels of each object's image, (G, 4)."""
     numbers: Indices
-    """Objects per image, (N,), on the host."""
+    """Number of objects per image, (N,), on the host."""
 
 
 def ground_truth(truths: Sequence[InstanceData], img_shapes: Sequence[tuple[int, int]], like: Tensor) -> GroundTruth:
@@ -35,7 +35,7 @@ def ground_truth(truths: Sequence[InstanceData], img_shapes: Sequence[tuple[int,
     Args:
         truths: ``bboxes`` in pixels, (x1, y1, x2, y2), and ``labels`` of every image.
         img_shapes: Height and width of every image.
-        like: Gives the device.
+        like: A tensor on the device of the result.
     """
     boxes = [getattr(truth.bboxes, 'tensor', truth.bboxes) for truth in truths]
     numbers = np.array([len(box) for box in boxes], np.int64)
@@ -47,7 +47,7 @@ def ground_truth(truths: Sequence[InstanceData], img_shapes: Sequence[tuple[int,
 
 
 class FlatPairs(NamedTuple):
-    """Pairs of S sets with equally many pairs each, M, as numbers that index a whole batch."""
+    """Pairs of S sets with M pairs each, as indices into a whole batch."""
 
     queries: Tensor
     """``image * Q + query``, (S, M)."""
@@ -59,10 +59,10 @@ def flatten(pairs: Pairs, num_sets: int, num_queries: int, numbers: Indices) -> 
     """Return :class:`FlatPairs` on the host, as one array of shape (2, num_sets, M).
 
     Args:
-        pairs: Sorted by set; every set has the same number of pairs.
+        pairs: Pairs sorted by set; every set has the same number of pairs.
         num_sets: S.
-        num_queries: Q of each set.
-        numbers: Objects per image, (N,).
+        num_queries: Q, queries of an image in each set.
+        numbers: Number of objects per image, (N,).
     """
     starts = np.cumsum(numbers) - numbers
     flat = np.stack([pairs.images * num_queries + pairs.queries, starts[pairs.images] + pairs.objects])
@@ -70,15 +70,15 @@ def flatten(pairs: Pairs, num_sets: int, num_queries: int, numbers: Indices) -> 
 
 
 def denoising_pairs(numbers: Indices, num_queries: int, num_groups: int) -> Indices:
-    """Return the pairs of MMDetection's contrastive denoising queries, as :func:`flatten` does for one set.
+    """Return the pairs of MMDetection's contrastive denoising queries, in the form of :func:`flatten` for one set.
 
-    Each group holds as many positive queries as the fullest image has objects, then as many negative ones; an image
-    with fewer objects uses the first of its positive queries.
+    Each group holds as many positive queries as the largest number of objects in an image, then as many negative ones.
+    An image with fewer objects uses the first of its positive queries.
 
     Args:
-        numbers: Objects per image, (N,).
-        num_queries: Denoising queries of an image, ``2 * groups * max(numbers)``.
-        num_groups: Groups.
+        numbers: Number of objects per image, (N,).
+        num_queries: Number of denoising queries of an image, ``2 * groups * max(numbers)``.
+        num_groups: Number of groups.
 
     >>> denoising_pairs(np.array([1, 2]), num_queries=8, num_groups=2)[:, 0]
     array([[ 0,  4,  8,  9, 12, 13],

@@ -1,4 +1,4 @@
-"""Volumetric segmentation: an MMEngine model around the networks of MONAI."""
+"""Volumetric segmentation: MMEngine model and preprocessor for the networks of MONAI."""
 
 from .preprocessor import VolumePreprocessor
 from .segmentor import VolumetricSegmentor, network_weights, unstack

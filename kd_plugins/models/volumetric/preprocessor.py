@@ -1,4 +1,4 @@
-"""From what a data loader gives to what a volumetric network takes."""
+"""Data preprocessor of volumes: stacking them into a batch on the device of the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...registry import MODELS
 
 
 def flatten_crops(entries: Any) -> list[Any]:
-    """Undo the nesting of a data set that yields several crops per volume, volume after volume.
+    """Return the crops of a data set with several crops per volume as a flat list, volume after volume.
 
     MMEngine's ``pseudo_collate`` gives one list per crop, with one entry per volume.
 
@@ -29,16 +29,16 @@ def flatten_crops(entries: Any) -> list[Any]:
 
 
 def _name(samples: list[Any], index: int) -> str:
-    found = getattr(samples[index], 'img_path', None) if index < len(samples) else None
-    return f"'{found}'" if found else f'volume {index}'
+    path = getattr(samples[index], 'img_path', None) if index < len(samples) else None
+    return f"'{path}'" if path else f'volume {index}'
 
 
 @MODELS.register_module()
 class VolumePreprocessor(BaseDataPreprocessor):
     """Stack volumes or patches into one batch on the model's device.
 
-    Intensities were normalised volume by volume in the data pipeline; nothing of it happens here. In training all
-    patches of a batch must have one shape. For prediction, volumes of different shapes stay a list.
+    Intensities are normalised in the data pipeline, volume by volume, and not here. In training, all patches of a batch
+    must have one shape. For prediction, volumes of different shapes remain a list.
 
     Args:
         non_blocking: Whether the copy to the device may overlap with computing.
@@ -48,7 +48,7 @@ class VolumePreprocessor(BaseDataPreprocessor):
         """Return ``inputs``, float32 of shape (N, C, ...), and the list ``data_samples``.
 
         Args:
-            data: ``inputs`` and ``data_samples`` as ``pseudo_collate`` gives them; each may be one list per crop.
+            data: ``inputs`` and ``data_samples`` from ``pseudo_collate``; each may be one list per crop.
             training: Whether the batch is for training.
 
         Raises:

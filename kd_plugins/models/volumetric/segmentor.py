@@ -1,4 +1,4 @@
-"""An MMEngine model around a network of MONAI."""
+"""MMEngine model for a segmentation network of MONAI."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...errors import ConfigError, check_known
+from ...errors import ConfigError
 from ...registry import MODELS
 from ...structures import VolumeDataSample
+from ...utils.checks import check_choice
 from ...utils.monai import build_part, first_line
 
 MODES = ('tensor', 'loss', 'predict')
@@ -20,10 +21,10 @@ PREFIX = 'network.'
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint as the plain MONAI network names them.
+    """Return the weights in a checkpoint under the names of the plain MONAI network.
 
     Args:
-        checkpoint: What ``torch.load`` or :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
+        checkpoint: Checkpoint from ``torch.load`` or :func:`~kd_plugins.checkpoints.load_checkpoint`.
 
     >>> list(network_weights({'state_dict': {'network.output_block.conv.conv.bias': torch.zeros(3)}}))
     ['output_block.conv.conv.bias']
@@ -34,11 +35,11 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def unstack(output: Any, dims: int, key: str = 'model.network') -> list[Tensor]:
-    """Return a network's maps of logits, the main one first and those of its deep supervision after it.
+    """Return the logit maps of a network, the main map first, then the maps of its deep supervision.
 
     Args:
         output: A tensor of shape (N, C, ...), or (N, H, C, ...) with H heads, as DynUNet stacks them in training; or a
-            list of maps, of which the first is the main one and no other is as large.
+            list of maps, of which the first is the main map and no other has its size.
         dims: Number of dimensions of the network's input.
         key: Config key for the error sentence.
 
@@ -55,30 +56,30 @@ def unstack(output: Any, dims: int, key: str = 'model.network') -> list[Tensor]:
     if listed and maps and all(level.shape != listed[0].shape for level in listed[1:]):
         return listed
     raise ConfigError(
-        f'{key} gives {type(output).__name__} in which the main map of logits cannot be told from the others; '
+        f'{key} gives {type(output).__name__} in which the main map of logits cannot be distinguished from the others; '
         'nearest: deep_supervision=False, or a network with one output'
     )
 
 
 @MODELS.register_module()
 class VolumetricSegmentor(BaseModel):
-    """Segment volumes with a network, a loss and an inferer of MONAI, each named as in MONAI.
+    """Segmentor of volumes with a network, a loss and an inferer of MONAI, each under its name in MONAI.
 
-    The network is the attribute ``network``, so taps read ``network.upsamples.0``, and the checkpoint holds its weights
-    as ``network.*``; :func:`network_weights` gives them back to MONAI. Two-dimensional networks work as well.
+    The network is the attribute ``network``: taps read ``network.upsamples.0``, and the checkpoint holds its weights as
+    ``network.*``, which :func:`network_weights` renames for MONAI. Two-dimensional networks work as well.
 
     Args:
         network: ``dict(type='DynUNet', ...)``, any class of ``monai.networks.nets`` that maps (N, C_in, ...) to logits
-            (N, C, ...). One with deep supervision may stack or list several (:func:`unstack`).
-        loss: A class of ``monai.losses`` called with logits (N, C, ...) and labels (N, 1, ...). ``None`` takes
+            (N, C, ...). With deep supervision it may return several maps, stacked or as a list (:func:`unstack`).
+        loss: A class of ``monai.losses``, called with logits (N, C, ...) and labels (N, 1, ...). None takes
             ``dict(type='DiceCELoss', to_onehot_y=True, softmax=True)``: background included, both parts with weight 1.
-        inferer: A class of ``monai.inferers`` for prediction, as a rule
-            ``dict(type='SlidingWindowInferer', roi_size=..., overlap=..., mode='gaussian')``. ``None`` gives the whole
+        inferer: A class of ``monai.inferers`` for prediction, usually
+            ``dict(type='SlidingWindowInferer', roi_size=..., overlap=..., mode='gaussian')``. None passes the whole
             volume to the network.
-        deep_supervision: Arguments of MONAI's ``DeepSupervisionLoss``, used where the network gives several maps;
-            ``None`` takes its default, weights 1, 1/2, 1/4, ...
-        data_preprocessor: ``None`` takes :class:`VolumePreprocessor`.
-        init_cfg: As in any MMEngine model.
+        deep_supervision: Arguments of MONAI's ``DeepSupervisionLoss``, which is used if the network returns several
+            maps; None takes its default weights 1, 1/2, 1/4, ...
+        data_preprocessor: Config of the preprocessor; None takes :class:`VolumePreprocessor`.
+        init_cfg: See MMEngine's ``BaseModel``.
 
     Raises:
         ConfigError: If MONAI has no such class, or a class does not take these arguments.
@@ -114,14 +115,14 @@ class VolumetricSegmentor(BaseModel):
 
         Args:
             inputs: Shape (N, C, ...); with ``mode='predict'`` also a list of volumes (C, ...) of different shapes.
-            data_samples: One per volume; ``mode='loss'`` reads ``gt_sem_seg``.
+            data_samples: One sample per volume; ``mode='loss'`` reads ``gt_sem_seg``.
             mode: ``'tensor'`` returns the network's own output, ``'loss'`` a dict with ``loss_seg`` of shape ``()``,
                 ``'predict'`` the data samples with ``pred_sem_seg``.
 
         Raises:
             ConfigError: If the volumes or their labels do not fit the network.
         """
-        check_known('mode', mode, MODES)
+        check_choice('mode', mode, MODES)
         self._check_channels(inputs, data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -178,11 +179,11 @@ class VolumetricSegmentor(BaseModel):
             ) from error
 
     def _check_channels(self, inputs: Tensor | Sequence[Tensor], samples: Sequence[VolumeDataSample] | None) -> None:
-        found = int(inputs[0].shape[0])
-        if self.in_channels is not None and found != self.in_channels:
+        channels = int(inputs[0].shape[0])
+        if self.in_channels is not None and channels != self.in_channels:
             path = getattr(samples[0], 'img_path', None) if samples else None
-            whose = f"'{path}'" if path else 'the first volume'
-            raise ConfigError(f'model.network.in_channels is {self.in_channels}, but {whose} has {found} channels')
+            volume = f"'{path}'" if path else 'the first volume'
+            raise ConfigError(f'model.network.in_channels is {self.in_channels}, but {volume} has {channels} channels')
 
 
 __all__ = ['VolumetricSegmentor', 'network_weights', 'unstack']

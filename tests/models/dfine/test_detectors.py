@@ -108,7 +108,11 @@ def test_single_stage_and_without_box_refine() -> None:
 @pytest.mark.parametrize(
     ('part', 'changes', 'sentence'),
     [
-        ('bbox_head', {'type': 'DINOHead'}, r"model\.bbox_head\.type: 'DINOHead' is no head with FDR.*FDRDINOHead"),
+        (
+            'bbox_head',
+            {'type': 'DINOHead'},
+            r"model\.bbox_head\.type is 'DINOHead', which is not a head with FDR.*FDRDINOHead",
+        ),
         ('decoder', {'return_intermediate': False}, r'model\.decoder\.return_intermediate'),
     ],
     ids=['head', 'decoder'],

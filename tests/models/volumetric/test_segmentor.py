@@ -242,7 +242,7 @@ def test_several_equal_maps_are_refused_and_shrinking_ones_are_not() -> None:
 
     large, small = torch.zeros(1, 3, 8, 8, 8), torch.zeros(1, 3, 4, 4, 4)
     assert unstack([large, small], 5)[0] is large
-    with pytest.raises(ConfigError, match='the main map of logits cannot be told from the others'):
+    with pytest.raises(ConfigError, match='the main map of logits cannot be distinguished'):
         unstack([large, large], 5)
-    with pytest.raises(ConfigError, match='cannot be told'):
+    with pytest.raises(ConfigError, match='cannot be distinguished'):
         unstack({'out': large}, 5)

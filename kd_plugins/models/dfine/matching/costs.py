@@ -1,7 +1,7 @@
 """MMDetection's usual matching costs, computed for the objects of all images at once.
 
-MMDetection's own cost objects compare the predictions and objects of one image, and two of them copy a constant to the
-device each time. With many images that is thousands of small operations and a wait for the device per image.
+MMDetection's cost objects compare the predictions and objects of one image, and two of them copy a constant to the
+device each time. With many images this takes thousands of small operations and a wait for the device per image.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from torch import Tensor
 
 from ....ops.boxes import to_centers, to_corners
 
-# Elements of one intermediate result, (objects, S, Q): small enough for the caches of a CPU, enough for a GPU.
 CHUNK = 2**18
+"""Number of elements of one intermediate result, (objects, S, Q): it fits into the cache of a CPU and fills a GPU."""
 
 
 class Comparison(NamedTuple):
-    """The predictions of a batch and G of its objects, each of which is compared with its image's predictions."""
+    """Predictions of a batch and G of its objects; each object is compared with the predictions of its image."""
 
     scores: Tensor
     """Class logits, (S, B, Q, C)."""
     boxes: Tensor
     """Normalised (cx, cy, w, h), (S, B, Q, 4)."""
     labels: Tensor
-    """(G,), int64."""
+    """Class of each object, (G,), int64."""
     corners: Tensor
     """Normalised (x1, y1, x2, y2), (G, 4)."""
     images: Tensor
-    """Number of each object's image, (G,), int64."""
+    """Index of each object's image, (G,), int64."""
     areas: Tensor
-    """Square pixels of each object's image, (G,)."""
+    """Area of each object's image in square pixels, (G,)."""
 
 
 def _per_object(values: Tensor, images: Tensor) -> Tensor:
@@ -45,36 +45,36 @@ def _columns(values: Tensor) -> Tensor:
     return values.t()[:, :, None, None]
 
 
-def _focal(cost: Any, found: Comparison) -> Tensor:
+def _focal(cost: Any, comparison: Comparison) -> Tensor:
     """``FocalLossCost``."""
 
-    def price(logits: Tensor) -> Tensor:
+    def class_cost(logits: Tensor) -> Tensor:
         p = logits.sigmoid()
         positive = -(p + cost.eps).log() * cost.alpha * (1 - p).pow(cost.gamma)
         negative = -(1 - p + cost.eps).log() * (1 - cost.alpha) * p.pow(cost.gamma)
         return positive - negative
 
-    table = found.scores.permute(1, 3, 0, 2)  # (B, C, S, Q)
-    # The price of all classes is worth while only where most of them are looked up.
-    if len(found.labels) < table.shape[0] * table.shape[1]:
-        return price(table[found.images, found.labels])
-    return price(table)[found.images, found.labels]
+    table = comparison.scores.permute(1, 3, 0, 2)  # (B, C, S, Q)
+    # The costs of all classes are worth computing only if most of them are used.
+    if len(comparison.labels) < table.shape[0] * table.shape[1]:
+        return class_cost(table[comparison.images, comparison.labels])
+    return class_cost(table)[comparison.images, comparison.labels]
 
 
-def _l1(cost: Any, found: Comparison) -> Tensor:
+def _l1(cost: Any, comparison: Comparison) -> Tensor:
     """``BBoxL1Cost``."""
-    boxes, truth = found.boxes, found.corners
+    boxes, truth = comparison.boxes, comparison.corners
     if cost.box_format == 'xywh':
         truth = to_centers(truth)
     else:
         boxes = to_corners(boxes)
-    return (_per_object(boxes, found.images) - _columns(truth)).abs().sum(dim=0)
+    return (_per_object(boxes, comparison.images) - _columns(truth)).abs().sum(dim=0)
 
 
-def _iou(cost: Any, found: Comparison) -> Tensor:
-    """``IoUCost``; unions below 1e-6 square pixels count as that, as in ``bbox_overlaps``."""
-    boxes, truth = _per_object(to_corners(found.boxes), found.images), _columns(found.corners)
-    tiny = (1e-6 / found.areas)[:, None, None]
+def _iou(cost: Any, comparison: Comparison) -> Tensor:
+    """``IoUCost``; smaller unions are raised to 1e-6 square pixels, as in ``bbox_overlaps``."""
+    boxes, truth = _per_object(to_corners(comparison.boxes), comparison.images), _columns(comparison.corners)
+    tiny = (1e-6 / comparison.areas)[:, None, None]
     low, high = torch.maximum(boxes[:2], truth[:2]), torch.minimum(boxes[2:], truth[2:])
     overlap = (high - low).clamp(min=0).prod(dim=0)
     areas = [(box[2:] - box[:2]).prod(dim=0) for box in (boxes, truth)]
@@ -91,32 +91,32 @@ _TERMS: dict[str, Callable[[Any, Comparison], Tensor]] = {'FocalLossCost': _foca
 
 
 def is_batched(cost: Any) -> bool:
-    """Say whether :func:`batched_costs` can stand in for a cost object: one of MMDetection's, and no subclass.
+    """Return whether :func:`batched_costs` can replace a cost object: one of MMDetection's classes, not a subclass.
 
     >>> is_batched(lambda pred_instances, gt_instances, img_meta: 0)
     False
     """
-    kind = type(cost)
-    if kind.__name__ not in _TERMS or not kind.__module__.startswith('mmdet.'):
+    cls = type(cost)
+    if cls.__name__ not in _TERMS or not cls.__module__.startswith('mmdet.'):
         return False
     return not getattr(cost, 'binary_input', False) and getattr(cost, 'iou_mode', 'iou') in ('iou', 'giou')
 
 
-def batched_costs(found: Comparison, costs: Sequence[Any]) -> Tensor:
+def batched_costs(comparison: Comparison, costs: Sequence[Any]) -> Tensor:
     """Return the weighted sum of costs for which :func:`is_batched` holds.
 
     Args:
-        found: What is compared; all its objects are.
-        costs: At least one.
+        comparison: Predictions and objects.
+        costs: MMDetection's cost objects, at least one.
 
     Returns:
         Shape (G, S, Q).
     """
-    sets, _, queries, _ = found.boxes.shape
+    sets, _, queries, _ = comparison.boxes.shape
     step = max(CHUNK // max(sets * queries, 1), 1)
     parts = []
-    for objects in zip(*(part.split(step) for part in found[2:])):
-        chunk = Comparison(*found[:2], *objects)
+    for objects in zip(*(part.split(step) for part in comparison[2:])):
+        chunk = Comparison(*comparison[:2], *objects)
         terms = [_TERMS[type(cost).__name__](cost, chunk) * cost.weight for cost in costs]
         parts.append(terms[0] if len(terms) == 1 else torch.stack(terms).sum(dim=0))
     return torch.cat(parts)
