@@ -1,18 +1,17 @@
-"""Errors of one sentence: config key, what was found, nearest valid choice."""
+"""Errors whose message is one sentence: the config key, its value and the nearest valid choice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from inspect import Parameter, signature
 
 
 class KDPluginsError(Exception):
-    """Root of all errors raised on purpose by this package; the tools print its text without a traceback."""
+    """Base class of all errors that this package raises; the commands print the message without a traceback."""
 
 
 class ConfigError(KDPluginsError, ValueError):
-    """A config that cannot do what it says, found before the first optimizer step."""
+    """A config with a mistake, found before the first optimizer step."""
 
 
 class TapError(KDPluginsError, RuntimeError):
@@ -20,7 +19,7 @@ class TapError(KDPluginsError, RuntimeError):
 
 
 class CheckpointError(KDPluginsError, RuntimeError):
-    """A checkpoint that is truncated, foreign, or does not fit the model."""
+    """A checkpoint that is truncated, from another program, or does not fit the model."""
 
 
 class NonFiniteLossError(KDPluginsError, FloatingPointError):
@@ -29,31 +28,6 @@ class NonFiniteLossError(KDPluginsError, FloatingPointError):
 
 class MissingDependencyError(KDPluginsError, ImportError):
     """An optional dependency that the config needs and the environment lacks."""
-
-
-def check_arguments(kind: type, arguments: Iterable[str], key: str) -> None:
-    """Refuse arguments that a class does not take.
-
-    Args:
-        kind: The class that is going to be built.
-        arguments: Names given in the config.
-        key: Config key for the error sentence.
-
-    Raises:
-        ConfigError: Naming the first unknown argument and the nearest valid ones.
-
-    >>> check_arguments(dict, ['anything'], 'model')
-    """
-    try:
-        parameters = signature(kind).parameters.values()
-    except ValueError:  # builtins have none
-        return
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    valid = [parameter.name for parameter in parameters]
-    unknown = next((name for name in arguments if name not in valid), None)
-    if unknown is not None:
-        raise ConfigError(f"{key}: {kind.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
 
 
 def check_known(key: str, found: str, choices: Sequence[str]) -> str:
@@ -76,15 +50,15 @@ def check_known(key: str, found: str, choices: Sequence[str]) -> str:
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:
-    """Say which valid names are nearest to ``name``, as the closing words of an error sentence.
+    """Return the valid names that are nearest to ``name``, as the last words of an error sentence.
 
     Args:
-        name: What was found.
+        name: Name in the config.
         choices: All valid names.
-        limit: How many names to show at the most.
+        limit: Largest number of names to show.
 
     Returns:
-        ``"nearest: 'a', 'b'"``, or the first few valid names where none is near.
+        ``"nearest: 'a', 'b'"``, or the first valid names where none is near.
 
     >>> nearest('bbox_head.gfl_rg', ['bbox_head.gfl_reg', 'neck'])
     "nearest: 'bbox_head.gfl_reg'"

@@ -1,13 +1,11 @@
-"""Error classes, and the closing words of their sentences."""
+"""Error classes, and the last words of their sentences."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from kd_plugins import errors
-from kd_plugins.errors import ConfigError, KDPluginsError, check_arguments, nearest
+from kd_plugins.errors import KDPluginsError, nearest
 
 
 @pytest.mark.parametrize(
@@ -37,20 +35,3 @@ def test_every_error_is_ours_and_one_of_pythons(name: str, builtin: type) -> Non
 )
 def test_nearest_names(name: str, choices: list[str], words: str) -> None:
     assert nearest(name, choices) == words
-
-
-class Plain:
-    def __init__(self, temperature: float = 1.0, weight: float = 1.0) -> None:
-        pass
-
-
-class Open(Plain):
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-
-
-def test_unknown_arguments() -> None:
-    check_arguments(Plain, ['weight'], 'model.part')
-    check_arguments(Open, ['anything'], 'model.part')
-    with pytest.raises(ConfigError, match=r"^model.part: Plain has no argument 'temprature'; nearest: 'temperature'$"):
-        check_arguments(Plain, ['weight', 'temprature'], 'model.part')

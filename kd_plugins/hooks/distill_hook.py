@@ -12,10 +12,10 @@ from torch import nn
 
 from ..checkpoints import ATOMIC_BACKEND
 from ..distillers.base import BaseDistiller
-from ..errors import ConfigError, NonFiniteLossError, check_arguments
+from ..errors import ConfigError, NonFiniteLossError
 from ..registry import HOOKS, MODELS, TASK_UTILS
 from ..teachers.base import BaseTeacher
-from ..utils.build import build
+from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .observer import StepObserver, StepReport

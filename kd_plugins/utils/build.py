@@ -1,15 +1,15 @@
-"""Build one part of a config, with error sentences that name its config key."""
+"""Build one part of a config, with error sentences that name the config key."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from mmengine.registry import Registry
 
-from ..errors import ConfigError, check_arguments, nearest
+from ..errors import ConfigError, nearest
 
 Part = TypeVar('Part')
 
@@ -51,8 +51,33 @@ def build(registry: Registry, config: Any, base: type[Part], key: str, **argumen
     return construct(cls, settings, key)
 
 
+def check_arguments(cls: type, arguments: Iterable[str], key: str) -> None:
+    """Refuse arguments that a class does not take.
+
+    Args:
+        cls: The class that is going to be built.
+        arguments: Names of the arguments in the config.
+        key: Config key for the error sentence.
+
+    Raises:
+        ConfigError: Naming the first unknown argument and the nearest valid ones.
+
+    >>> check_arguments(dict, ['anything'], 'model')
+    """
+    try:
+        parameters = signature(cls).parameters.values()
+    except ValueError:  # built-in classes have no signature
+        return
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    valid = [parameter.name for parameter in parameters]
+    unknown = next((name for name in arguments if name not in valid), None)
+    if unknown is not None:
+        raise ConfigError(f"{key}: {cls.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
+
+
 def subclasses_in(registry: Registry, base: type) -> list[str]:
-    """Return the names under which a registry holds subclasses of ``base``, ``base`` itself left out."""
+    """Return the names of the subclasses of ``base`` in a registry, without ``base`` itself."""
     registered = registry.module_dict.items()
     return [name for name, cls in registered if isinstance(cls, type) and issubclass(cls, base) and cls is not base]
 
@@ -76,12 +101,12 @@ def takes_key(cls: type, base: type) -> bool:
 
 
 def construct(cls: Callable[..., Part], settings: Mapping[str, Any], key: str) -> Part:
-    """Call a constructor and turn arguments that are missing or surplus into a sentence.
+    """Call a constructor, with one error sentence for missing or unknown arguments.
 
     Args:
         cls: The class.
         settings: Its arguments.
-        key: Config key for the sentence.
+        key: Config key for the error sentence.
 
     Raises:
         ConfigError: If the constructor refuses the arguments.

@@ -1,4 +1,4 @@
-"""Writing data sets so that an interrupted run leaves nothing half made."""
+"""Write data sets so that an interruption leaves no incomplete file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
+    """Write a file so that it is either complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     partial.write_bytes(data)
@@ -17,9 +17,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:
-    """Say whether a split was already made with the same arguments (its annotation file is written last)."""
+    """Return whether a split is complete and was written with the same arguments.
+
+    Args:
+        ann_file: The annotation file of the split, which is written last.
+        info: The arguments, as they are stored in the file.
+    """
     try:
-        found = json.loads(ann_file.read_text(encoding='utf-8')).get('info')
+        stored = json.loads(ann_file.read_text(encoding='utf-8')).get('info')
     except (OSError, ValueError, AttributeError):
         return False
-    return bool(found == info)
+    return bool(stored == info)

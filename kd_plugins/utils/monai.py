@@ -1,6 +1,6 @@
-"""Networks, losses, inferers and transforms of MONAI, by the names of its own documentation.
+"""Build networks, losses, inferers and transforms of MONAI from configs with the names of its classes.
 
-MONAI takes seconds to import, so it is imported when the first part is built.
+The import of MONAI takes seconds, so it is delayed until the first part is built.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..errors import ConfigError, MissingDependencyError, check_arguments, nearest
-from .build import construct
+from ..errors import ConfigError, MissingDependencyError, nearest
+from .build import check_arguments, construct
 
 MODULES = {
     'network': 'monai.networks.nets',
@@ -19,7 +19,7 @@ MODULES = {
     'inferer': 'monai.inferers',
     'transform': 'monai.transforms',
 }
-"""Kind of part to the module that exports every class of it."""
+"""Kind of part to the module of MONAI that exports its classes."""
 
 
 def monai_class(kind: str, name: Any, key: str) -> type:
@@ -41,11 +41,11 @@ def monai_class(kind: str, name: Any, key: str) -> type:
             f"{key}: '{error.name}' is not installed (extra 'volume'); "
             'kd_plugins doctor prints the command that installs it'
         ) from error
-    found = getattr(module, name, None) if isinstance(name, str) else None
-    if not isinstance(found, type):
+    cls = getattr(module, name, None) if isinstance(name, str) else None
+    if not isinstance(cls, type):
         names = [other for other, value in vars(module).items() if isinstance(value, type)]
         raise ConfigError(f'{key}.type: {MODULES[kind]} has no {name!r}; {nearest(str(name), names)}')
-    return found
+    return cls
 
 
 def build_part(kind: str, config: Any, key: str, **more: Any) -> Any:
@@ -55,28 +55,29 @@ def build_part(kind: str, config: Any, key: str, **more: Any) -> Any:
         kind: A key of :data:`MODULES`.
         config: The config.
         key: Config key for error sentences.
-        more: Arguments that are objects already.
+        more: Further arguments, which are already objects.
 
     Raises:
-        ConfigError: If there is no such class, or it does not take these arguments.
-        MissingDependencyError: If MONAI, or what this class needs besides, is not installed.
+        ConfigError: If MONAI has no such class, or the class does not take these arguments.
+        MissingDependencyError: If MONAI, or another package that the class needs, is not installed.
     """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise ConfigError(f"{key} is {config!r}; give a dict with 'type', the name of a class in {MODULES[kind]}")
     settings = copy.deepcopy(config.to_dict() if hasattr(config, 'to_dict') else dict(config))
     cls = monai_class(kind, settings.pop('type'), key)
     check_arguments(cls, settings, key)
+    from monai.utils import OptionalImportError
+
     try:
         return construct(cls, {**settings, **more}, key)
     except ConfigError:
         raise
+    except OptionalImportError as error:
+        raise MissingDependencyError(
+            f'{key}: {cls.__name__} needs another package: {first_line(error)}; kd_plugins doctor prints the command'
+        ) from error
     except Exception as error:
-        text = first_line(error)
-        if type(error).__name__ == 'OptionalImportError':
-            raise MissingDependencyError(
-                f'{key}: {cls.__name__} needs another package: {text}; `kd_plugins doctor` prints the command'
-            ) from error
-        raise ConfigError(f'{key}: {cls.__name__} cannot be built: {text}') from error
+        raise ConfigError(f'{key}: {cls.__name__} cannot be built: {first_line(error)}') from error
 
 
 def first_line(error: BaseException) -> str:

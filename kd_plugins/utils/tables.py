@@ -1,4 +1,4 @@
-"""Tables for people (terminal) and for documents (Markdown)."""
+"""Tables for the terminal and for Markdown documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plain_table(headers: Sequence[str], rows: Rows) -> str:
 
 
 def markdown_table(headers: Sequence[str], rows: Rows) -> str:
-    """Return a Markdown table, numbers' columns aligned to the right.
+    """Return a Markdown table, with all columns but the first aligned to the right.
 
     >>> print(markdown_table(['metric', 'AP'], [['all', '0.5']]))
     | metric | AP |
@@ -36,7 +36,7 @@ def markdown_table(headers: Sequence[str], rows: Rows) -> str:
 
 
 def print_table(title: str, headers: Sequence[str], rows: Rows) -> None:
-    """Print a table with rich where it is installed and stdout is a terminal, in plain columns elsewhere."""
+    """Print a table, with rich if it is installed and stdout is a terminal, in plain columns otherwise."""
     if sys.stdout.isatty():
         try:
             from rich import box

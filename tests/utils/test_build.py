@@ -1,0 +1,84 @@
+"""Parts built from a config: the checks of their class and arguments, and the config key in every sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mmengine.registry import Registry
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.utils.build import build, check_arguments, subclasses_in, takes_key
+
+PARTS = Registry('part', scope='kd_plugins', locations=['kd_plugins.utils'])
+
+
+@PARTS.register_module()
+class Part:
+    def __init__(self, size: int, key: str = 'part') -> None:
+        self.size = size
+        self.key = key
+
+
+@PARTS.register_module()
+class NamedPart(Part):
+    def __init__(self, name: str = '', **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.name = name
+
+
+@PARTS.register_module()
+class KeylessPart(Part):
+    def __init__(self, size: int = 1) -> None:
+        super().__init__(size, 'none')
+
+
+@PARTS.register_module()
+class OtherClass:
+    pass
+
+
+def test_settings_override_further_arguments() -> None:
+    assert build(PARTS, {'type': 'Part', 'size': 3}, Part, 'parts.a', size=2).size == 3
+    assert build(PARTS, {'type': Part}, Part, 'parts.a', size=2).size == 2
+
+
+def test_an_instance_is_returned_unchanged() -> None:
+    part = Part(1)
+    assert build(PARTS, part, Part, 'parts.a') is part
+
+
+def test_the_config_key_reaches_constructors_that_take_it() -> None:
+    assert build(PARTS, {'type': 'Part', 'size': 1}, Part, 'parts.a').key == 'parts.a'
+    assert build(PARTS, {'type': 'NamedPart', 'size': 1}, Part, 'parts.a').key == 'parts.a'
+    assert build(PARTS, {'type': 'KeylessPart'}, Part, 'parts.a').key == 'none'
+    assert [takes_key(cls, Part) for cls in (Part, NamedPart, KeylessPart)] == [True, True, False]
+
+
+def test_the_registry_lists_subclasses_without_their_base() -> None:
+    assert subclasses_in(PARTS, Part) == ['NamedPart', 'KeylessPart']
+
+
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        (3, "parts.a is 3; give a dict with 'type', for example kd_plugins.Part"),
+        ({'size': 3}, "parts.a is .* give a dict with 'type'"),
+        ({'type': 'NamdPart'}, "parts.a.type is 'NamdPart', which is not a Part; nearest: 'kd_plugins.NamedPart'"),
+        ({'type': 'OtherClass'}, "parts.a.type is 'OtherClass', which is not a Part"),
+        ({'type': 'Part', 'sise': 3}, "parts.a: Part has no argument 'sise'; nearest: 'size'"),
+        ({'type': 'Part'}, "parts.a: Part missing 1 required positional argument: 'size'"),
+        ({'type': 'NamedPart', 'sise': 1}, "parts.a: NamedPart got an unexpected keyword argument 'sise'"),
+    ],
+)
+def test_sentences(config: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=f'^{sentence}') as caught:
+        build(PARTS, config, Part, 'parts.a')
+    assert '\n' not in str(caught.value)
+
+
+def test_unknown_arguments() -> None:
+    check_arguments(Part, ['size'], 'model.part')
+    check_arguments(NamedPart, ['anything'], 'model.part')
+    with pytest.raises(ConfigError, match=r"^model.part: Part has no argument 'sise'; nearest: 'size'"):
+        check_arguments(Part, ['key', 'sise'], 'model.part')
