@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, compare, report; return the exit status."""
     args = parse(parser(), arguments)
     failures: list[str] = []
-    with one_sentence():
+    with one_sentence('the same command goes on from the newest checkpoints'):
         arms = []
         for path in [args.baseline, *args.distilled]:
             config = load_config(path, parse_options(args.cfg_options))

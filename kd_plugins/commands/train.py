@@ -67,7 +67,7 @@ def resolve(args: Namespace) -> Config:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     args = parse(parser(), arguments)
-    with one_sentence():
+    with one_sentence('kd_plugins train CONFIG --resume goes on from the newest checkpoint'):
         config = resolve(args)
         check_trainable(config, args.config)
         used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)

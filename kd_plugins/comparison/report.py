@@ -72,7 +72,7 @@ def compare(logs: Logs, main: str, tested: Finals | None = None) -> dict[str, An
     Args:
         logs: Arm, baseline first, to seed to log.
         main: The metric that heads the table.
-        tested: Values of ``tools/test.py`` on the last checkpoint, which then replace those of the last validation.
+        tested: Metrics of ``kd_plugins test`` on the last checkpoint, in place of those of the last validation.
 
     Returns:
         A dict with ``seeds``, ``baseline``, ``metric``, ``source`` and, under ``arms``, for each arm and metric the

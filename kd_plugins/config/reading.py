@@ -1,8 +1,9 @@
-"""Reading config files with errors that a person can act on."""
+"""Reading of config files, with errors that a person can act on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,39 +17,64 @@ def read_config(path: str, key: str = 'config') -> Config:
     """Read a config file or ``package::path``.
 
     Args:
-        path: ``configs/x.py`` or, from an installed package, ``mmdet::gfl/gfl_r50_fpn_1x_coco.py``.
-        key: What to call it in an error sentence.
+        path: ``my_config.py`` or, from an installed package, ``mmdet::gfl/gfl_r50_fpn_1x_coco.py``.
+        key: Name of the config in error sentences.
 
     Raises:
         ConfigError: If the file does not exist or cannot be parsed.
-        MissingDependencyError: If the package of ``package::path`` is not installed.
+        MissingDependencyError: If a package that it names is not installed.
     """
     package, colons, _ = path.partition('::')
     if colons and find_spec(package) is None:
-        # MMEngine would try to install it.
-        raise MissingDependencyError(
-            f"{key}: '{path}' needs the package '{package}', which is not installed; "
-            'kd_plugins doctor prints the command'
-        )
+        raise _missing_package(key, path, package)  # MMEngine would try to install it
     try:
-        if not colons:
-            return Config.fromfile(path)
-        from mmengine.hub import get_config
+        if colons:
+            from mmengine.hub import get_config
 
-        config: Any = get_config(path)
-        return config
+            config: Any = get_config(path)
+        else:
+            config = Config.fromfile(path)
     except ModuleNotFoundError as error:
-        missing = error.name or package
-        raise MissingDependencyError(
-            f"{key}: '{path}' needs the package '{missing}', which is not installed; "
-            'kd_plugins doctor prints the command'
-        ) from error
+        sentence = re.match(r'(\S+) is not installed', str(error))  # of MMEngine, about a base
+        raise _missing_package(key, path, error.name or (sentence.group(1) if sentence else package)) from error
     except FileNotFoundError as error:
-        # MMEngine raises it with a sentence of its own.
-        name = str(error.filename or re.sub(r'^file "(.*)" does not exist$', r'\1', str(error)))
-        folder = Path(name if colons else path).parent
-        there = sorted(str(Path(path).with_name(found.name)) for found in folder.glob('*.py'))
-        advice = nearest(path, there) if there else f"'{folder}' holds no config"
-        raise ConfigError(f"{key}: '{path}' cannot be read because '{name}' does not exist; {advice}") from error
-    except (SyntaxError, KeyError, TypeError, AttributeError, NameError, AssertionError) as error:
+        raise _missing_file(key, path, error) from error
+    except (SyntaxError, KeyError, TypeError, AttributeError, NameError, AssertionError, ValueError) as error:
         raise ConfigError(f"{key}: '{path}' cannot be read: {type(error).__name__}: {error}") from error
+    drop_scope(config._cfg_dict)
+    return config
+
+
+def drop_scope(node: Any) -> None:
+    """Remove ``_scope_='kd_plugins'``, in place, so that the config's ``default_scope`` holds.
+
+    MMEngine marks what ``_base_ = 'kd_plugins::...'`` brings with the name of the package. The models of these configs
+    are MMDetection's or MMPose's, and a mark would let MMEngine look for them here.
+    """
+    if isinstance(node, dict):
+        if node.get('_scope_') == 'kd_plugins':
+            del node['_scope_']
+        children: Iterable[Any] = node.values()
+    else:
+        children = node if isinstance(node, (list, tuple)) else ()
+    for child in children:
+        drop_scope(child)
+
+
+def _missing_package(key: str, path: str, package: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"{key}: '{path}' needs the package '{package}', which is not installed; kd_plugins doctor prints the command"
+    )
+
+
+def _missing_file(key: str, path: str, error: FileNotFoundError) -> ConfigError:
+    """Return the error about a config, or one of its bases, with the nearest files beside the missing one."""
+    # MMEngine raises it with a sentence of its own.
+    missing = Path(str(error.filename or re.sub(r'^file "(.*)" does not exist$', r'\1', str(error))))
+    beside = sorted(missing.parent.glob('*.py'))
+    if missing.name == Path(path).name:
+        named, candidates = path, [str(Path(path).with_name(file.name)) for file in beside]
+    else:
+        named, candidates = str(missing), [str(file) for file in beside]
+    advice = nearest(named, candidates) if candidates else f"'{missing.parent}' holds no config"
+    return ConfigError(f"{key}: '{path}' cannot be read because '{missing}' does not exist; {advice}")

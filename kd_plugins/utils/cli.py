@@ -19,6 +19,7 @@ from mmengine.registry import Registry
 from ..errors import KDPluginsError, nearest
 
 USER_ERROR = 2
+INTERRUPTED = 130
 _UNREGISTERED = re.compile(r"['\"\\]*([\w.\-]+)['\"\\]* is not in the (?:([\w.]+)::)?(.+?) registry")
 _BUILDING = re.compile(r'class `(\w+)` in \S+\.py: ')
 
@@ -125,6 +126,8 @@ def sentence_of(error: BaseException) -> str | None:
         return f"the package '{error.name}' is not installed; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
         return f"'{error.filename}' does not exist" if error.filename else text
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"'{error.filename}': {error.strerror}"
     if isinstance(error, UnpicklingError):
         return f'a checkpoint cannot be read safely: {text.partition("WeightsUnpickler error: ")[2] or text}'
     constructor = re.search(r'(?:([\w.]+)\.)?__init__\(\) (got an unexpected|missing|got multiple).*', text)
@@ -135,11 +138,14 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Print what the user can act on as one sentence on stderr and exit with status 2.
+def one_sentence(after_interrupt: str = '') -> Iterator[None]:
+    """Print an error that the user can act on as one sentence on stderr and exit with status 2.
 
-    Anything else keeps its traceback, below a first line that says what happened, and exits with status 1.
-    ``KD_DEBUG=1`` shows every traceback.
+    Any other error keeps its traceback, below a first line that names it, and exits with status 1. ``KD_DEBUG=1`` shows
+    every traceback.
+
+    Args:
+        after_interrupt: How to continue after an interrupt (Ctrl-C).
     """
     # MMEngine's import of pkg_resources warns on every start.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
@@ -160,8 +166,8 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         if os.environ.get('KD_DEBUG', '0') not in ('', '0'):
             raise
-        print('interrupted; tools/train.py with --resume goes on from the newest checkpoint', file=sys.stderr)
-        raise SystemExit(130) from None
+        print(f'interrupted; {after_interrupt}' if after_interrupt else 'interrupted', file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def note(text: str) -> None:

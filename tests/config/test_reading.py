@@ -49,3 +49,46 @@ def test_missing_files(tmp_path: Path) -> None:
 def test_missing_packages() -> None:
     with pytest.raises(MissingDependencyError, match="needs the package 'no_such_package', which is not installed"):
         read_config('no_such_package::a.py')
+
+
+def test_a_base_by_name_is_the_config_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('mmdet')
+    monkeypatch.chdir(tmp_path)
+    Path('mine.py').write_text("_base_ = 'kd_plugins::gfl/gfl_r50_fpn_1x_coco_ema-ld.py'\nwork_dir = 'here'\n")
+    named = read_config('kd_plugins::gfl/gfl_r50_fpn_1x_coco_ema-ld.py')
+    inherited = read_config('mine.py')
+    assert named.default_hooks.distill.to_dict() == inherited.default_hooks.distill.to_dict()
+    assert named.get('work_dir') is None and inherited.work_dir == 'here'
+
+
+def test_a_base_by_name_keeps_the_scope_of_its_model(tmp_path: Path) -> None:
+    pytest.importorskip('mmdet')
+    (tmp_path / 'mine.py').write_text("_base_ = 'kd_plugins::gfl/gfl_r18_digits.py'\n")
+    config = read_config(str(tmp_path / 'mine.py'))
+    assert config.default_scope == 'mmdet' and config.model.type == 'GFL' and '_scope_' not in config.model
+    assert '_scope_' not in config.train_dataloader.dataset
+
+
+@pytest.mark.parametrize(
+    ('path', 'sentence'),
+    [
+        ('kd_plugins::gfl/gfl_r18_digit.py', "nearest: 'kd_plugins::gfl/gfl_r18_digits.py'"),
+        ('kd_plugins::gfl_r18_digits.py', 'cannot be read: ValueError'),
+    ],
+)
+def test_a_name_that_does_not_exist(path: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        read_config(path)
+
+
+def test_a_base_by_a_name_that_does_not_exist_gets_the_nearest_file(tmp_path: Path) -> None:
+    (tmp_path / 'mine.py').write_text("_base_ = 'kd_plugins::gfl/gfl_r18_digit.py'\n")
+    with pytest.raises(ConfigError, match=r"mine.py' cannot be read .*; nearest: '.*gfl/gfl_r18_digits\.py'"):
+        read_config(str(tmp_path / 'mine.py'))
+
+
+def test_the_package_of_a_base_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmengine.config.config.is_installed', lambda package: False)
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'\n")
+    with pytest.raises(MissingDependencyError, match="mine.py' needs the package 'mmdet', which is not installed"):
+        read_config(str(tmp_path / 'mine.py'))

@@ -49,10 +49,14 @@ def test_debug_mode_lets_everything_through(monkeypatch):
 
 def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     monkeypatch.delenv('KD_DEBUG', raising=False)
-    with pytest.raises(SystemExit) as stopped, one_sentence():
+    with pytest.raises(SystemExit) as stopped, one_sentence('kd_plugins train CONFIG --resume goes on'):
         raise KeyboardInterrupt
     assert stopped.value.code == 130
-    assert '--resume' in capsys.readouterr().err
+    assert capsys.readouterr().err == 'interrupted; kd_plugins train CONFIG --resume goes on\n'
+
+
+def test_a_file_that_cannot_be_written_is_named():
+    assert sentence_of(PermissionError(13, 'Permission denied', 'out.png')) == "'out.png': Permission denied"
 
 
 def test_a_name_that_no_registry_knows_gets_its_nearest():
