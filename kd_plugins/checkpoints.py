@@ -1,4 +1,4 @@
-"""Checkpoints: safe reading, fitting to a model, atomic writing, search for the newest readable one."""
+"""Checkpoints: read safely, load into a model, write atomically, find the newest readable one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ATOMIC_BACKEND = 'kd_plugins_atomic'
 
 @dataclass
 class LoadReport:
-    """What happened to each key when weights were loaded.
+    """Result of loading weights, key by key.
 
     Attributes:
         loaded: Keys that were copied.
@@ -46,30 +46,26 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
         key: Config key for error sentences.
 
     Raises:
-        CheckpointError: If the file is absent, truncated, or holds more than tensors and plain values.
+        CheckpointError: If the file is missing, truncated, or holds more than tensors and plain values.
     """
     allow_resume()
     name = str(path)
     if name.startswith(('http://', 'https://')):
         return torch.hub.load_state_dict_from_url(name, map_location='cpu', weights_only=True)
     if not Path(name).is_file():
-        siblings = [str(found) for found in Path(name).parent.glob('*.pth')] if Path(name).parent.is_dir() else []
+        siblings = [str(file) for file in Path(name).parent.glob('*.pth')] if Path(name).parent.is_dir() else []
         raise CheckpointError(f"{key}: '{name}' does not exist; {nearest(name, siblings)}")
     try:
         checkpoint = torch.load(name, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(name):
-            found = re.search(r'GLOBAL (\S+)', str(error))
-            what = f"'{found.group(1)}'" if found else 'an object that is no tensor'
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(name):
+            class_name = re.search(r'GLOBAL (\S+)', str(error))
+            content = f"'{class_name.group(1)}'" if class_name else 'an object that is not a tensor'
             raise CheckpointError(
-                f"{key}: '{name}' holds {what}, which could run code when loaded; save it again as a dict of tensors"
+                f"{key}: '{name}' holds {content}, which could run code when loaded; save it again as a dict of tensors"
             ) from error
         raise CheckpointError(
-            f"{key}: '{name}' is truncated or no PyTorch checkpoint; copy or download it again"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{key}: '{name}' is truncated or no PyTorch checkpoint; copy or download it again"
+            f"{key}: '{name}' is truncated or not a PyTorch checkpoint; copy or download it again"
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{key}: '{name}' holds a {type(checkpoint).__name__}; expected a dict with 'state_dict'")
@@ -85,55 +81,55 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 def load_weights(
     model: nn.Module, checkpoint: dict[str, Any], path: str, strict: bool = True, key: str = 'checkpoint'
 ) -> LoadReport:
-    """Copy a checkpoint's weights into a model.
+    """Copy the weights of a checkpoint into a model.
 
     Args:
         model: The model to fill.
-        checkpoint: What :func:`load_checkpoint` gave.
+        checkpoint: Result of :func:`load_checkpoint`.
         path: Its path, for error sentences.
         strict: Whether missing, unexpected and mismatched keys are errors.
         key: Config key for error sentences.
 
     Raises:
-        CheckpointError: If nothing fits, or something does not while ``strict``.
+        CheckpointError: If no key matches or, with ``strict``, if any key does not.
     """
-    theirs, mine = weights_of(checkpoint), model.state_dict()
+    saved, current = weights_of(checkpoint), model.state_dict()
     report = LoadReport(
-        missing=[name for name in mine if name not in theirs],
-        unexpected=[name for name in theirs if name not in mine],
+        missing=[name for name in current if name not in saved],
+        unexpected=[name for name in saved if name not in current],
         mismatched={
-            name: (tuple(value.shape), tuple(mine[name].shape))
-            for name, value in theirs.items()
-            if name in mine and value.shape != mine[name].shape
+            name: (tuple(value.shape), tuple(current[name].shape))
+            for name, value in saved.items()
+            if name in current and value.shape != current[name].shape
         },
     )
-    fitting = {name: value for name, value in theirs.items() if name in mine and name not in report.mismatched}
-    report.loaded = list(fitting)
-    if not fitting:
-        sample = next(iter(theirs), 'none')
+    matching = {name: value for name, value in saved.items() if name in current and name not in report.mismatched}
+    report.loaded = list(matching)
+    if not matching:
+        sample = next(iter(saved), 'none')
         raise CheckpointError(
-            f"{key}: '{path}' belongs to another model: none of its {len(theirs)} keys (for example '{sample}') "
-            f'fits; {nearest(sample, mine)}'
+            f"{key}: '{path}' belongs to another model: none of its {len(saved)} keys (for example '{sample}') "
+            f'fits; {nearest(sample, current)}'
         )
     if strict and report.mismatched:
-        name, (found, wanted) = next(iter(report.mismatched.items()))
+        name, (saved_shape, model_shape) = next(iter(report.mismatched.items()))
         raise CheckpointError(
-            f"{key}: '{path}' has shape {found} for '{name}' where the model has {wanted}, and "
+            f"{key}: '{path}' has shape {saved_shape} for '{name}' where the model has {model_shape}, and "
             f'{len(report.mismatched) - 1} more such keys; a different class or channel count is the usual cause'
         )
     if strict and (report.missing or report.unexpected):
         name = (report.missing or report.unexpected)[0]
         raise CheckpointError(
             f"{key}: '{path}' lacks {len(report.missing)} keys of the model and has {len(report.unexpected)} that it "
-            f"does not know (first: '{name}'); {nearest(name, theirs if report.missing else mine)}; "
+            f"does not know (first: '{name}'); {nearest(name, saved if report.missing else current)}; "
             'strict=False allows it'
         )
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(matching, strict=False)
     return report
 
 
 def is_readable(path: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint file is whole: a zip archive in which every member's checksum is right."""
+    """Return whether a checkpoint file is complete: a zip archive in which every checksum is correct."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -142,35 +138,41 @@ def is_readable(path: str | os.PathLike[str]) -> bool:
 
 
 def latest_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
-    """Find the newest checkpoint of a run that is whole.
+    """Return the newest checkpoint of a run that can be read.
 
-    MMEngine trusts the file ``last_checkpoint``; a kill or a full disk can leave that file empty or the checkpoint
-    truncated, so each candidate is checked and the next older one taken if it is damaged.
+    MMEngine trusts the file ``last_checkpoint``, but a killed process or a full disk can leave that file empty or the
+    checkpoint truncated. Each candidate is therefore checked, and if it is damaged, the next older one is taken.
+
+    Args:
+        work_dir: Folder of the run.
 
     Returns:
-        Its path, or ``None`` where the folder holds none.
+        Path of the checkpoint, or ``None`` where the folder has none.
     """
-    return next((str(found) for _, found in numbered_checkpoints(work_dir) if is_readable(found)), None)
+    return next((str(path) for _, path in numbered_checkpoints(work_dir) if is_readable(path)), None)
 
 
 def numbered_checkpoints(work_dir: str | os.PathLike[str]) -> list[tuple[int, Path]]:
-    """Return epoch or iteration and path of every checkpoint to resume from, newest first, damaged ones included."""
+    """Return number (epoch or iteration) and path of every checkpoint to resume from, the newest first.
+
+    Damaged files are included.
+    """
     numbered = []
-    for found in Path(work_dir).glob('*.pth'):
-        match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', found.name)
+    for path in Path(work_dir).glob('*.pth'):
+        match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
         if match:
-            numbered.append((int(match.group(1)), found))
+            numbered.append((int(match.group(1)), path))
     return sorted(numbered, reverse=True)
 
 
 class AtomicBackend(LocalBackend):
-    """MMEngine's local backend, with writes that are there whole or not at all.
+    """Local backend of MMEngine with atomic writes: a file is either complete or absent.
 
-    ``put`` writes beside the target and renames. ``remove`` waits until the next ``put`` has succeeded, because
-    MMEngine's CheckpointHook deletes the outdated checkpoint before it writes the new one.
+    ``put`` writes a temporary file in the same folder and renames it. ``remove`` is delayed until the next ``put`` has
+    succeeded, because MMEngine's CheckpointHook removes the outdated checkpoint before it writes the new one.
     """
 
-    _doomed: ClassVar[set[str]] = set()
+    _to_remove: ClassVar[set[str]] = set()
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write ``obj`` to ``filepath`` atomically."""
@@ -182,7 +184,7 @@ class AtomicBackend(LocalBackend):
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes private files; a checkpoint gets the permissions of an ordinary one.
+            # mkstemp creates private files; a checkpoint gets the permissions of an ordinary file.
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)
@@ -190,16 +192,16 @@ class AtomicBackend(LocalBackend):
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        for path in list(self._doomed):
-            self._doomed.discard(path)
+        for path in list(self._to_remove):
+            self._to_remove.discard(path)
             if Path(path) != target:
                 Path(path).unlink(missing_ok=True)
 
     def remove(self, filepath: str | Path) -> None:
-        """Remove ``filepath`` once something newer has been written."""
+        """Remove ``filepath`` after the next file has been written."""
         if not Path(filepath).exists():
             raise FileNotFoundError(f'{filepath} does not exist')
-        self._doomed.add(str(filepath))
+        self._to_remove.add(str(filepath))
 
 
 register_backend(ATOMIC_BACKEND, AtomicBackend, force=True)

@@ -1,12 +1,12 @@
 """Registries of the scope ``kd_plugins``, children of MMEngine's roots.
 
-MMEngine imports ``<scope>.registry`` when it meets ``type='kd_plugins.X'`` and then the ``locations`` of the registry
-that it searches, so a config finds every part even where it forgot ``custom_imports``.
+For ``type='kd_plugins.X'`` MMEngine imports ``kd_plugins.registry`` and then the ``locations`` of the registry that it
+searches, so a config finds every part even without ``custom_imports``.
 
-* :data:`HOOKS`: what the runner calls.
-* :data:`MODELS`: everything that computes on tensors: distillers, adapters, losses.
-* :data:`TASK_UTILS`: everything that steers: teachers and weight schedules.
-* :data:`DATASETS`, :data:`TRANSFORMS`, :data:`METRICS`: data that the package makes or reads, and what measures on it.
+* :data:`HOOKS`: hooks of the runner.
+* :data:`MODELS`: modules that compute on tensors: distillers, adapters, losses, models.
+* :data:`TASK_UTILS`: teachers and weight schedules.
+* :data:`DATASETS`, :data:`TRANSFORMS`, :data:`METRICS`: data sets, their transforms and the metrics.
 """
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS

@@ -1,6 +1,6 @@
-"""Weight schedules: the factor on a distiller's losses at each iteration.
+"""Weight schedules: the factor on the losses of a distiller at each iteration.
 
-Every method uses the same schedules. A schedule is a pure function of the iteration, so it has no state to save and a
+All distillers use the same schedules. A schedule is a pure function of the iteration, so it has no state to save, and a
 resumed run continues exactly. ``begin`` and ``end`` count iterations, or epochs with ``by_epoch=True``.
 """
 
@@ -21,7 +21,7 @@ class WeightSchedule:
     Args:
         value: The full weight.
         begin: First iteration (or epoch) of the schedule.
-        end: Iteration (or epoch) at which the schedule ends; ``None`` is the end of training.
+        end: Iteration (or epoch) at which the schedule ends; ``None`` for the end of training.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
         key: Config key of the schedule, for error sentences.
 
@@ -88,7 +88,7 @@ class Constant(WeightSchedule):
 
 @TASK_UTILS.register_module()
 class LinearWarmup(WeightSchedule):
-    """From 0 at ``begin`` linearly up to ``value`` at ``end``, then constant.
+    """Rises linearly from 0 at ``begin`` to ``value`` at ``end``, then stays constant.
 
     >>> [LinearWarmup(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
     [0.0, 0.25, 1.0, 1.0]
@@ -101,7 +101,7 @@ class LinearWarmup(WeightSchedule):
 
 @TASK_UTILS.register_module()
 class LinearDecay(WeightSchedule):
-    """``value`` up to ``begin``, then linearly down to ``end_value`` at ``end`` (DWPose, section 3.2, decays to 0).
+    """``value`` until ``begin``, then linearly to ``end_value`` at ``end`` (DWPose, section 3.2, decays to 0).
 
     >>> [LinearDecay(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
     [1.0, 0.75, 0.0, 0.0]
@@ -126,7 +126,7 @@ class LinearDecay(WeightSchedule):
 
 @TASK_UTILS.register_module()
 class Cosine(LinearDecay):
-    """``value`` up to ``begin``, then half a cosine wave to ``end_value`` at ``end``.
+    """``value`` until ``begin``, then half a cosine wave to ``end_value`` at ``end``.
 
     >>> [round(Cosine(1.0, end=4)(i, 10), 3) for i in (0, 2, 4, 9)]
     [1.0, 0.5, 0.0, 0.0]
@@ -169,7 +169,7 @@ class Step(WeightSchedule):
 
 @TASK_UTILS.register_module()
 class Stop(WeightSchedule):
-    """``value`` from ``begin`` up to ``end``, 0 outside (for example: no distillation in the last epochs).
+    """``value`` from ``begin`` to ``end``, 0 outside, for example for no distillation in the last epochs.
 
     >>> [Stop(1.0, end=2)(i, 10) for i in range(4)]
     [1.0, 1.0, 0.0, 0.0]

@@ -8,8 +8,8 @@ from mmengine.structures import BaseDataElement
 class VolumeDataSample(BaseDataElement):
     """Labels, prediction and origin of one volume or patch.
 
-    ``metainfo`` holds ``img_path``, ``seg_path`` (``None`` without labels), ``affine``, from the voxels of the
-    network's input to millimetres, and of the file on disk ``ori_shape``, ``ori_affine``, ``spacing`` (mm) and
+    ``metainfo`` holds ``img_path``, ``seg_path`` (``None`` without labels) and ``affine``, which maps the voxels of the
+    network's input to millimetres. For the file on disk it holds ``ori_shape``, ``ori_affine``, ``spacing`` (mm) and
     ``orientation`` (for example ``'RAS'``).
 
     Attributes:

@@ -1,9 +1,9 @@
 """Taps: forward hooks that keep the outputs of modules named by dotted path.
 
 A path names one module (``neck``, ``bbox_head.gfl_reg``) or, with ``*`` for one path segment, several in their order
-in the model (``bbox_head.scales.*``). What a tap yields is always a flat list of tensors: over the modules that the
-path matches, over the calls of each (a head that is called once per FPN level yields one entry per level), and over
-the members of an output that is a tuple or a dict.
+in the model (``bbox_head.scales.*``). A tap yields a flat list of tensors: for each module that the path matches, for
+each of its calls (a head that is called once per FPN level yields one entry per level), and for each member of an
+output that is a tuple or a dict.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .errors import ConfigError, TapError, nearest
 
 
 def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') -> list[tuple[str, nn.Module]]:
-    """Find the modules that ``path`` names.
+    """Return the modules that ``path`` names.
 
     Args:
         model: The model to search.
-        path: Dotted path; ``*`` stands for exactly one segment, or a part of one.
+        path: Dotted path; ``*`` matches exactly one segment or a part of one.
         key: Config key for the error sentence.
         role: ``'student'`` or ``'teacher'``, for the error sentence.
 
@@ -34,15 +34,15 @@ def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') 
         ConfigError: If nothing matches.
     """
     pattern = re.compile('[^.]*'.join(re.escape(part) for part in path.split('*')) + r'\Z')
-    found = [(name, module) for name, module in model.named_modules() if name and pattern.match(name)]
-    if not found:
+    matches = [(name, module) for name, module in model.named_modules() if name and pattern.match(name)]
+    if not matches:
         names = [name for name, _ in model.named_modules() if name]
         raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path, names)}")
-    return found
+    return matches
 
 
 def flatten(output: Any) -> list[Tensor]:
-    """List the tensors of a module's output, depth first.
+    """Return the tensors of a module's output, depth first.
 
     >>> import torch
     >>> [tuple(t.shape) for t in flatten((torch.zeros(1), {'a': torch.zeros(2)}, None))]
@@ -58,11 +58,11 @@ def flatten(output: Any) -> list[Tensor]:
 
 
 class TapSet:
-    """All taps on one model; records only between :meth:`start` and :meth:`stop`.
+    """All taps of one model; they record between :meth:`start` and :meth:`stop` only.
 
     Args:
-        model: The model to tap; it stays unchanged but for forward hooks, which :meth:`remove` takes away.
-        paths: Config key of each wanted path (for error sentences) to the path. Equal paths share one tap.
+        model: The model to tap. Only forward hooks are added, which :meth:`remove` removes.
+        paths: Config key of each path (for error sentences) to the path. Equal paths share one tap.
         role: ``'student'`` or ``'teacher'``, for error sentences.
 
     Raises:
@@ -91,24 +91,24 @@ class TapSet:
         return record
 
     def start(self) -> None:
-        """Forget what was recorded and record from now on."""
+        """Drop the recorded tensors and start recording."""
         self.clear()
         self.recording = True
 
     def stop(self) -> None:
-        """Record no longer (a backward pass with activation checkpointing calls modules once more)."""
+        """Stop recording, because a backward pass with activation checkpointing calls modules again."""
         self.recording = False
 
     def clear(self) -> None:
-        """Drop every recorded tensor, so that nothing outlives the step."""
+        """Drop every recorded tensor, so that none outlives the step."""
         self._outputs = {}
         self._versions = {}
 
     def read(self, path: str) -> list[Tensor]:
-        """Return what the modules of ``path`` gave, in module order, then call order.
+        """Return the outputs of the modules of ``path``, in module order, then call order.
 
         Raises:
-            TapError: If one of the modules was not called (the sentence lists taps that did fire), or if what it gave
+            TapError: If one of the modules was not called (the sentence lists the taps that fired), or if its output
                 has been overwritten since.
         """
         outputs: list[Tensor] = []
@@ -119,7 +119,7 @@ class TapSet:
                     f"{self._keys[path]}: '{name}' exists in the {self.role} but never ran in this forward pass "
                     f'(heads that call self.forward(...) do not fire: tap their last layers); taps that fired: {fired}'
                 )
-            if any(tensor._version != old for tensor, old in zip(self._outputs[name], self._versions[name])):
+            if any(tensor._version != version for tensor, version in zip(self._outputs[name], self._versions[name])):
                 raise TapError(
                     f"{self._keys[path]}: the output of '{name}' was overwritten after it ran, as an activation with "
                     'inplace=True does to the layer before it; tap the overwriting module or set inplace=False'
@@ -128,14 +128,14 @@ class TapSet:
         return outputs
 
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        """Return path to the shapes of what was recorded, for reports."""
+        """Return path to the shapes of the recorded tensors, for reports."""
         return {
             path: [tuple(tensor.shape) for name, _ in members for tensor in self._outputs.get(name, [])]
             for path, members in self._members.items()
         }
 
     def remove(self) -> None:
-        """Take every hook off the model and drop what was recorded."""
+        """Remove every hook from the model and drop the recorded tensors."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -1,4 +1,4 @@
-"""Atomic writes and finding the newest whole checkpoint."""
+"""Checkpoints: atomic writes, and the newest one that can be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.fileio import get_file_backend
 from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint
 
 
-def test_latest_skips_what_is_damaged(tmp_path: Path) -> None:
+def test_latest_skips_damaged_checkpoints(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
     for epoch in (2, 9, 10, 11):
         torch.save({'state_dict': {'x': torch.zeros(1000)}}, tmp_path / f'epoch_{epoch}.pth')
@@ -42,7 +42,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in tmp_path.iterdir()] == ['x.pth'], 'no temporary file stays'
 
 
-def test_outdated_file_goes_only_after_the_next_is_written(tmp_path: Path) -> None:
+def test_outdated_file_is_removed_after_the_next_is_written(tmp_path: Path) -> None:
     backend = AtomicBackend()
     backend.put(b'1', tmp_path / 'epoch_1.pth')
     AtomicBackend().remove(tmp_path / 'epoch_1.pth')

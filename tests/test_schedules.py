@@ -1,4 +1,4 @@
-"""Weight schedules by iteration and by epoch, and their sentences."""
+"""Weight schedules by iteration and by epoch, and their error sentences."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_values(config: Any, at: list[int], expected: list[float]) -> None:
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
     extra = {'milestones': [3]} if name == 'Step' else {}
-    found = values(
+    weights = values(
         {'type': f'kd_plugins.{name}', 'value': 0.7, **extra, **({'end': 30} if name == 'Stop' else {})},
         list(range(120)),
     )
-    assert all(0 <= value <= 0.7 for value in found)
+    assert all(0 <= value <= 0.7 for value in weights)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Taps: what they record, in which order, and what they refuse."""
+"""Taps: recorded tensors, their order, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Head(nn.Module):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        # In reverse, so that module order and call order differ.
+        # In reverse order, so that module order and call order differ.
         return [self.shared(scale(x)) for scale in reversed(self.scales)]
 
 
@@ -44,10 +44,10 @@ def recorded(model: nn.Module, **paths: str) -> TapSet:
 
 def test_pattern_lists_modules_in_module_order() -> None:
     model = Net()
-    found = recorded(model, x='head.scales.*').read('head.scales.*')
+    outputs = recorded(model, x='head.scales.*').read('head.scales.*')
     expected = [scale(model.norm(torch.ones(1, 2))) for scale in model.head.scales]
-    assert len(found) == 3
-    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+    assert len(outputs) == 3
+    assert all(torch.equal(a, b) for a, b in zip(outputs, expected))
 
 
 def test_module_called_several_times_lists_its_calls() -> None:
@@ -69,7 +69,7 @@ def test_wrong_path_names_the_nearest() -> None:
         TapSet(Net(), {'distillers.a.x': 'head.shard'}, 'teacher')
 
 
-def test_silent_module_is_an_error_that_lists_those_that_fired() -> None:
+def test_a_tap_that_never_fired_is_an_error_that_lists_those_that_did() -> None:
     taps = recorded(Net(), x='head.unused', y='norm')
     with pytest.raises(TapError, match=r"distillers.a.x: 'head.unused' exists .* never ran .* taps that fired: 'norm'"):
         taps.read('head.unused')

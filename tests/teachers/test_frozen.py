@@ -46,7 +46,7 @@ def test_checkpoint_sentences(tmp_path: Path) -> None:
     torch.save([1], tmp_path / 'list.pth')
     cases = [
         ('epoch_2.pth', {}, "teacher.checkpoint: '.*epoch_2.pth' does not exist; nearest: '.*epoch_1.pth'"),
-        ('cut.pth', {}, 'is truncated or no PyTorch checkpoint'),
+        ('cut.pth', {}, 'is truncated or not a PyTorch checkpoint'),
         (
             'foreign.pth',
             {},
