@@ -65,7 +65,7 @@ DATA = Group(
         'digits': Command('make_digits', 'make handwritten digits with COCO annotations'),
         'lidar-scenes': Command('make_lidar_scenes', 'make LiDAR scenes by casting rays'),
     },
-    'make or fetch a small data set',
+    'make or fetch a small data set: digits, lidar-scenes, bccd, lspet, isbi, hippocampus',
 )
 ROOT = Group(
     {

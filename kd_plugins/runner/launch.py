@@ -48,7 +48,8 @@ def init_gloo(config: Config) -> None:
         except ValueError as error:
             raise ConfigError(
                 "--launcher is 'pytorch', but this process was not started by torchrun "
-                f'({" ".join(str(error).split())}); nearest: tools/dist_train.sh CONFIG PROCESSES, or --launcher none'
+                f'({" ".join(str(error).split())}); nearest: torchrun --nproc_per_node=N -m kd_plugins train CONFIG '
+                '--launcher pytorch, or --launcher none'
             ) from error
     wrapper = dict(config.get('model_wrapper_cfg') or {'type': 'MMDistributedDataParallel'})
     wrapper.setdefault('device_ids', None)

@@ -1,63 +1,61 @@
-"""What tools/train.py and tools/test.py say and write; no training here, but for two starts of the real command."""
+"""What ``kd_plugins train`` and ``kd_plugins test`` print and write; only two tests start a real training."""
 
 import json
 import os
 import subprocess
-import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+from kd_plugins.commands import test, train
+from kd_plugins.runner.processes import subcommand
 from kd_plugins.utils.device import has_accelerator
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs' / 'gfl' / 'gfl_r18_bccd.py')
-train, test = import_module('kd_plugins.commands.train'), import_module('kd_plugins.commands.test')
 
 
-def fail(tool, capsys, monkeypatch, *arguments):
-    monkeypatch.delenv('KD_DEBUG', raising=False)
-    monkeypatch.setattr(sys, 'argv', ['tool', *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        tool.main()
-    assert stopped.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
-    assert len(lines) == 1
-    return lines[0]
+@pytest.fixture
+def fail(run):
+    def call(*arguments):
+        outcome = run(*arguments)
+        assert outcome.status == 2
+        return outcome.error
+
+    return call
 
 
-def test_a_config_that_does_not_exist(capsys, monkeypatch):
-    said = fail(train, capsys, monkeypatch, CONFIG.replace('r18', 'r19'))
+def test_a_config_that_does_not_exist(fail):
+    said = fail(train, CONFIG.replace('r18', 'r19'))
     assert 'does not exist' in said and "gfl_r18_bccd.py'" in said
 
 
-def test_a_data_root_that_does_not_exist_names_key_and_variable(capsys, monkeypatch):
-    said = fail(train, capsys, monkeypatch, CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere')
+def test_a_data_root_that_does_not_exist_names_key_and_variable(fail):
+    said = fail(train, CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere')
     assert "train_dataloader.dataset.data_root: 'nowhere' does not exist" in said and 'BCCD_ROOT' in said
 
 
 @pytest.mark.skipif(has_accelerator(), reason='there is an accelerator')
-def test_mixed_precision_without_an_accelerator(capsys, monkeypatch):
-    assert '--amp needs an accelerator' in fail(train, capsys, monkeypatch, CONFIG, '--amp')
+def test_mixed_precision_without_an_accelerator(fail):
+    assert '--amp needs an accelerator' in fail(train, CONFIG, '--amp')
 
 
-def test_scaling_the_learning_rate_needs_a_base(tmp_path, capsys, monkeypatch):
+def test_scaling_the_learning_rate_needs_a_base(tmp_path, fail):
     path = tmp_path / 'x.py'
     path.write_text("default_scope = 'mmengine'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))\n")
-    assert 'auto_scale_lr.base_batch_size' in fail(train, capsys, monkeypatch, str(path), '--auto-scale-lr')
+    assert 'auto_scale_lr.base_batch_size' in fail(train, str(path), '--auto-scale-lr')
 
 
-def test_a_config_that_does_not_train(tmp_path, capsys, monkeypatch):
+def test_a_config_that_does_not_train(tmp_path, fail):
     path = tmp_path / 'x.py'
     path.write_text("default_scope = 'mmengine'\n")
-    assert "has no 'model'" in fail(train, capsys, monkeypatch, str(path))
-    assert "has no 'model'" in fail(test, capsys, monkeypatch, str(path), 'x.pth')
+    assert "has no 'model'" in fail(train, str(path))
+    assert "has no 'model'" in fail(test, str(path), 'x.pth')
 
 
-def test_a_model_that_needs_a_gpu_where_there_is_none(tmp_path, capsys, monkeypatch):
+def test_a_model_that_needs_a_gpu_where_there_is_none(tmp_path, fail):
     if has_accelerator():
         pytest.skip('this machine has one')
     path = tmp_path / 'x.py'
@@ -65,15 +63,15 @@ def test_a_model_that_needs_a_gpu_where_there_is_none(tmp_path, capsys, monkeypa
         "model = dict(type='VoxelNet', middle_encoder=dict(type='SparseEncoder'))\n"
         'train_dataloader = dict(batch_size=1)\ntrain_cfg = dict(max_epochs=1)\noptim_wrapper = dict(lr=1)\n'
     )
-    said = fail(train, capsys, monkeypatch, str(path))
+    said = fail(train, str(path))
     assert 'model.middle_encoder is SparseEncoder, whose sparse convolution needs a GPU, and there is none' in said
 
 
-def test_a_truncated_checkpoint_is_refused_before_data_is_read(tmp_path, capsys, monkeypatch):
+def test_a_truncated_checkpoint_is_refused_before_data_is_read(tmp_path, fail):
     path = tmp_path / 'epoch_1.pth'
     torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)
     path.write_bytes(path.read_bytes()[:500])
-    assert 'truncated' in fail(test, capsys, monkeypatch, CONFIG, str(path), '--cfg-options', 'test_dataloader.x=1')
+    assert 'truncated' in fail(test, CONFIG, str(path), '--cfg-options', 'test_dataloader.x=1')
 
 
 def test_work_dir_and_amp_have_openmmlabs_meaning(monkeypatch):
@@ -147,7 +145,7 @@ def start(tmp_path, *options, epochs=1, teacher='b'):
     (tmp_path / 'tiny.py').write_text(TINY.format(epochs=epochs, teacher=teacher))
     environment = {**os.environ, 'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1'}
     environment.pop('KD_DEBUG', None)
-    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), 'tiny.py', '--work-dir', 'run', *options]
+    command = [*subcommand('train'), 'tiny.py', '--work-dir', 'run', *options]
     return subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

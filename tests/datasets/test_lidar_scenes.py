@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from kd_plugins.datasets import lidar_scenes
 from kd_plugins.datasets.lidar_scenes import CLASSES, HEIGHT, cast_rays, compose, directions, make_split, place
 from kd_plugins.errors import ConfigError
 from kd_plugins.ops.rotated_iou import rectangle_intersections
-
-ROOT = Path(__file__).resolve().parents[2]
+from kd_plugins.runner.processes import subcommand
 
 
 def in_box(points: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
@@ -136,12 +134,10 @@ def test_mmdetection3d_reads_the_boxes_back(tmp_path: Path) -> None:
 def test_wrong_arguments_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lidar_scenes: split is 'vall'; nearest: 'val'"):
         compose('vall', 0)
-    tool = str(ROOT / 'tools' / 'dataset' / 'make_lidar_scenes.py')
-    done = subprocess.run([sys.executable, tool, str(tmp_path), '--train', '0'], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ''
-    assert done.stderr.startswith('make_lidar_scenes: lidar_scenes: train with 0 scenes and seed 0 cannot be made')
-    done = subprocess.run(
-        [sys.executable, tool, str(tmp_path), '--train', '1', '--val', '1'], capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stdout.startswith('train: 1 scenes, made in')
+    command = [*subcommand('data'), 'lidar-scenes', str(tmp_path)]
+    done = subprocess.run([*command, '--num-train', '0'], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ''
+    assert done.stderr.startswith('error: lidar_scenes: train with 0 scenes and seed 0 cannot be made')
+    done = subprocess.run([*command, '--num-train', '1', '--num-val', '1'], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith('train: 1 samples in ')
     assert json.loads((tmp_path / 'val.json').read_text())['info']['num_scenes'] == 1
