@@ -23,12 +23,12 @@ def paths(group: Group, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     return found
 
 
-@pytest.mark.parametrize(
-    ('words', 'command'),
-    paths(ROOT),
-    ids=lambda value: '-'.join(value) if isinstance(value, tuple) and not isinstance(value, Command) else '',
-)
-def test_every_subcommand_has_a_module_with_a_parser(words: tuple[str, ...], command: Command, capsys: Any) -> None:
+SUBCOMMANDS = dict(paths(ROOT))
+
+
+@pytest.mark.parametrize('words', SUBCOMMANDS, ids=' '.join)
+def test_every_subcommand_has_a_module_with_a_parser(words: tuple[str, ...], capsys: Any) -> None:
+    command = SUBCOMMANDS[words]
     module = import_module(f'kd_plugins.commands.{command.module}')
     assert callable(module.main) and command.summary
     with pytest.raises(SystemExit) as stopped:

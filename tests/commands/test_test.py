@@ -1,0 +1,127 @@
+"""``kd_plugins test``: options of OpenMMLab's own tool, and an evaluation of a small model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, METRICS, MODELS
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from kd_plugins.commands import test as command
+from kd_plugins.errors import ConfigError
+
+
+@MODELS.register_module(force=True)
+class TestedNet(BaseModel):
+    __test__ = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1, bias=False)
+
+    def forward(self, inputs: Tensor, mode: str = 'tensor') -> list[Tensor]:
+        return list(self.layer(inputs))
+
+
+@DATASETS.register_module(force=True)
+class TestedData(Dataset):
+    __test__ = False
+    metainfo: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {'inputs': torch.tensor([float(index)])}
+
+
+@METRICS.register_module(force=True)
+class TestedSum(BaseMetric):
+    __test__ = False
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [float(sample) for sample in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        return {'sum': sum(results)}
+
+
+CONFIG = """
+default_scope = 'mmengine'
+model = dict(type='TestedNet')
+test_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                       collate_fn=dict(type='default_collate'), dataset=dict(type='TestedData'))
+test_cfg = dict()
+test_evaluator = dict(type='TestedSum')
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / 'tested.py'
+    path.write_text(CONFIG)
+    return path
+
+
+def saved(folder: Path, **weights: Tensor) -> Path:
+    torch.save({'state_dict': weights, 'meta': {}}, folder / 'epoch_1.pth')
+    return folder / 'epoch_1.pth'
+
+
+def test_an_evaluation(run: Any, config: Path, tmp_path: Path) -> None:
+    checkpoint = saved(tmp_path, **{'layer.weight': torch.tensor([[3.0]]), 'old.bias': torch.zeros(1)})
+    outcome = run(command, config, checkpoint, '--work-dir', tmp_path / 'out')
+    assert outcome.status == 0, outcome.err
+    (scores,) = (tmp_path / 'out').glob('*/*.json')
+    assert '"sum": 3.0' in scores.read_text()
+    assert "1 weights that the model does not use (first: 'old.bias')" in outcome.err + outcome.out
+
+
+def test_a_checkpoint_of_another_model_is_refused(run: Any, config: Path, tmp_path: Path) -> None:
+    checkpoint = saved(tmp_path, **{'head.weight': torch.zeros(1)})
+    outcome = run(command, config, checkpoint, '--work-dir', tmp_path / 'out')
+    assert outcome.status == 2 and "(first: 'layer.weight')" in outcome.error
+
+
+def test_a_config_without_tests(run: Any, config: Path, tmp_path: Path) -> None:
+    config.write_text(CONFIG.replace('test_evaluator', 'val_evaluator'))
+    assert "has no 'test_evaluator', so it cannot be tested" in run(command, config, 'x.pth').error
+
+
+@pytest.mark.parametrize(
+    ('scope', 'expected'),
+    [
+        ('mmdet', {'draw': True, 'show': True, 'wait_time': 0.5, 'test_out_dir': 'painted'}),
+        ('mmpose', {'enable': True, 'show': True, 'wait_time': 0.5, 'out_dir': 'painted'}),
+        ('mmseg', {'draw': True, 'show': True, 'wait_time': 0.5}),
+    ],
+)
+def test_each_package_has_its_own_words_for_shown_predictions(scope: str, expected: dict[str, Any]) -> None:
+    hook = dict(type='Hook')
+    config = Config(dict(default_scope=scope, default_hooks=dict(visualization=hook), visualizer=dict(type='V')))
+    args = ['x.py', 'x.pth', '--show', '--show-dir', 'painted', '--wait-time', '0.5']
+    command.show_predictions(config, command.parser().parse_args(args))
+    assert config.default_hooks.visualization == {**hook, **expected}
+    assert config.visualizer.get('save_dir') == ('painted' if scope == 'mmseg' else None)
+
+
+def test_showing_needs_a_hook() -> None:
+    with pytest.raises(ConfigError, match="--show: default_hooks has no 'visualization'"):
+        command.show_predictions(Config(dict(default_hooks=dict())), command.parser().parse_args(['x.py', 'x.pth']))
+
+
+@pytest.mark.parametrize('evaluator', [dict(type='A'), [dict(type='A')]])
+def test_predictions_are_dumped_beside_the_metrics(evaluator: Any) -> None:
+    config = Config(dict(default_scope='mmseg', test_evaluator=evaluator))
+    command.dump_predictions(config, 'out.pkl')
+    assert [entry['type'] for entry in config.test_evaluator] == ['A', 'mmengine.DumpResults']
+    assert config.test_evaluator[1]['out_file_path'] == 'out.pkl'
+    with pytest.raises(ConfigError, match="--out: 'out.json' .*; nearest: 'out.pkl'"):
+        command.dump_predictions(config, 'out.json')
