@@ -1,8 +1,8 @@
-"""Detection images composed of real handwritten digits, for runs without a network or a data set.
+"""Generated detection images of real handwritten digits, for runs without a network connection or a data set.
 
-The 1797 scans of 8x8 pixels that scikit-learn ships (UCI, "Optical Recognition of Handwritten Digits", 1998) are
-enlarged, turned, tinted and placed on textured paper, several per image, overlapping, among strokes that are no digit.
-A scan serves either training or validation, never both. What an image shows is a pure function of split, seed and
+The 1797 scans of 8x8 pixels that scikit-learn contains (UCI, "Optical Recognition of Handwritten Digits", 1998) are
+enlarged, rotated, coloured and placed on textured paper, several per image and overlapping, among strokes that are not
+digits. A scan is used for training or for validation, never for both. An image is a pure function of split, seed and
 index.
 """
 
@@ -26,12 +26,12 @@ SPLITS = ('train', 'val')
 VAL_EVERY = 4
 """Every fourth scan of each class is kept for validation."""
 MIN_VISIBLE = 0.7
-"""Least part of a digit's ink that later digits must leave uncovered."""
+"""Smallest part of a digit's ink that must stay visible below later digits."""
 DIGIT_HEIGHT = (0.16, 0.42)
-"""Range of the height of a digit, as part of the image's side."""
+"""Range of the height of a digit, relative to the side of the image."""
 MIN_SIZE = 64
 RECIPE = 1
-"""Raised whenever the same arguments give other images, so that a folder of older ones is made again."""
+"""Version of the generator; it is raised when the same arguments give other images, and old folders are replaced."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -40,12 +40,12 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scans:
-    """Handwritten digits.
+    """Scans of handwritten digits.
 
     Attributes:
         ink: Amount of ink in [0, 1], shape (K, 8, 8).
-        labels: Digit of each, shape (K,).
-        ids: Index of each in scikit-learn's data set, shape (K,).
+        labels: Digit of each scan, shape (K,).
+        ids: Index of each scan in scikit-learn's data set, shape (K,).
     """
 
     ink: Field
@@ -59,8 +59,8 @@ class Scene:
 
     Attributes:
         image: Shape (S, S, 3), blue, green, red.
-        boxes: Tight corners x1, y1, x2, y2 in whole pixels (x2 and y2 exclusive), shape (G, 4); a digit counts with all
-            of its ink, also where a later one covers it.
+        boxes: Tight corners x1, y1, x2, y2 in whole pixels (x2 and y2 exclusive), shape (G, 4). A box contains all ink
+            of its digit, including ink that a later digit covers.
         labels: Digit of each box, shape (G,).
         masks: Ink of each digit, shape (G, S, S).
     """
@@ -72,7 +72,7 @@ class Scene:
 
 
 def load_scans(split: str) -> Scans:
-    """Return the scans that may appear in one split.
+    """Return the scans of one split.
 
     Args:
         split: ``'train'`` or ``'val'``.
@@ -90,7 +90,7 @@ def load_scans(split: str) -> Scans:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingDependencyError(
-            'digits: the scans come with scikit-learn, which is not installed; `make install` brings it'
+            'digits: the scans are part of scikit-learn, which is not installed; `make install` installs it'
         ) from error
     bunch: Any = load_digits()
     labels = bunch.target.astype(np.int64)
@@ -103,16 +103,16 @@ def load_scans(split: str) -> Scans:
 
 
 def enlarge(ink: Field, height: float, aspect: float, angle: float) -> Field:
-    """Enlarge one scan smoothly and turn it.
+    """Enlarge one scan smoothly and rotate it.
 
     Args:
         ink: Shape (8, 8), in [0, 1].
-        height: Height of the scan afterwards, in pixels.
+        height: Height of the enlarged scan in pixels.
         aspect: Width over height.
-        angle: Counter-clockwise turn in degrees.
+        angle: Counter-clockwise rotation in degrees.
 
     Returns:
-        Ink in [0, 1] with soft edges, cropped to what has ink, shape (h, w).
+        Ink in [0, 1] with soft edges, cropped to its bounding box, shape (h, w).
     """
     smooth = cv2.resize(np.pad(ink, 2), (96, 96), interpolation=cv2.INTER_CUBIC)  # 8 pixels per pixel of the scan
     side = int(np.ceil(1.5 * height * max(aspect, 1.0))) + 4
@@ -120,14 +120,14 @@ def enlarge(ink: Field, height: float, aspect: float, angle: float) -> Field:
     matrix[0] *= aspect
     matrix[:, 2] = side / 2 - matrix[:, :2] @ np.array([48.0, 48.0])
     turned = cv2.warpAffine(smooth, matrix, (side, side), flags=cv2.INTER_LINEAR)
-    # A steeper edge looks like a pen; the blur of an 8x8 scan would leave open where a digit ends.
+    # Steeper edges look like strokes of a pen and define the box; the edges of an enlarged 8x8 scan are blurred.
     sharp = np.clip((turned - 0.3) * 3.0, 0.0, 1.0).astype(np.float32)
     x1, y1, x2, y2 = tight_box(sharp > 0.5)
     return sharp[y1:y2, x1:x2]
 
 
 def tight_box(mask: Mask) -> tuple[int, int, int, int]:
-    """Return the corners x1, y1, x2, y2 (exclusive) of what is set in a mask of shape (h, w).
+    """Return the bounding box x1, y1, x2, y2 (exclusive) of the pixels set in a mask of shape (h, w).
 
     >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
     (1, 1, 3, 2)
@@ -139,7 +139,7 @@ def tight_box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def paper(rng: np.random.Generator, size: int) -> tuple[Field, bool]:
-    """Return a textured background of shape (S, S, 3), and whether it is bright (then the ink is dark)."""
+    """Return a textured background of shape (S, S, 3), and whether it is bright, so that the ink must be dark."""
     bright = bool(rng.random() < 0.8)
     level = rng.uniform(165, 235) if bright else rng.uniform(25, 90)
     coarse = rng.normal(0.0, 14.0, (4, 4, 3)).astype(np.float32)
@@ -148,17 +148,17 @@ def paper(rng: np.random.Generator, size: int) -> tuple[Field, bool]:
 
 
 def ink_colour(rng: np.random.Generator, bright: bool) -> Field:
-    """Return a colour (3,) that contrasts with the paper, more or less."""
+    """Return a random colour (3,) that contrasts with the paper."""
     level = rng.uniform(15, 110) if bright else rng.uniform(150, 245)
     return np.clip(level + rng.normal(0.0, 28.0, 3), 0, 255).astype(np.float32)
 
 
 def scribble(rng: np.random.Generator, canvas: Field, colour: Field) -> None:
-    """Draw a stroke that is no digit, in place: an open curve of three to five points."""
+    """Draw a stroke that is not a digit in place: an open curve through three to five points."""
     size = canvas.shape[0]
     steps = rng.normal(0.0, 0.12 * size, (int(rng.integers(3, 6)), 2))
     points = np.cumsum(np.vstack([rng.uniform(0, size, (1, 2)), steps]), axis=0)
-    # Chaikin's corner cutting makes a pen's curve of it.
+    # Chaikin's corner cutting makes it smooth.
     for _ in range(3):
         points = np.stack([0.75 * points[:-1] + 0.25 * points[1:], 0.25 * points[:-1] + 0.75 * points[1:]], 1)
         points = points.reshape(-1, 2)
@@ -170,10 +170,10 @@ def compose(scans: Scans, split: str, index: int, seed: int = 0, size: int = 160
     """Compose one image.
 
     Args:
-        scans: What :func:`load_scans` gave for this split.
-        split: ``'train'`` or ``'val'``; the two draw different random numbers.
-        index: Number of the image.
-        seed: Seed of the whole set.
+        scans: Scans of this split, from :func:`load_scans`.
+        split: ``'train'`` or ``'val'``; the two use different random numbers.
+        index: Index of the image.
+        seed: Seed of the whole data set.
         size: Side S of the image in pixels, at least 64.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
@@ -188,7 +188,7 @@ def compose(scans: Scans, split: str, index: int, seed: int = 0, size: int = 160
         if len(masks) == wanted:
             break
         pick = int(rng.integers(len(scans.labels)))
-        # The logarithm is uniform, so that small digits are as frequent as large ones.
+        # Uniform in the logarithm, so that small digits are as frequent as large ones.
         height = size * float(np.exp(rng.uniform(*np.log(DIGIT_HEIGHT))))
         glyph = enlarge(scans.ink[pick], height, float(rng.uniform(0.75, 1.25)), float(rng.normal(0.0, 9.0)))
         high, wide = glyph.shape
@@ -220,26 +220,26 @@ def make_split(
     size: int = 160,
     progress: Callable[[int], None] | None = None,
 ) -> bool:
-    """Write ``<root>/<split>/*.jpg`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they are there.
+    """Write ``<root>/<split>/*.jpg`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they exist.
 
     Args:
         root: Folder of the data set.
         split: ``'train'`` or ``'val'``.
-        num_images: How many images.
-        seed: Seed of the whole set.
+        num_images: Number of images.
+        seed: Seed of the whole data set.
         size: Side of the images in pixels.
         progress: Called with the number of images written so far.
 
     Returns:
-        Whether anything had to be made.
+        Whether the split was written.
 
     Raises:
         ConfigError: If an argument does not fit.
     """
     if num_images < 1 or size < MIN_SIZE or seed < 0:
         raise ConfigError(
-            f'digits: {split} with {num_images} images of {size} pixels and seed {seed} cannot be made; '
-            f'at least 1 image, {MIN_SIZE} pixels and seed 0'
+            f'digits: {split} with {num_images} images of {size} pixels and seed {seed} cannot be generated; '
+            f'valid: at least 1 image, {MIN_SIZE} pixels and seed 0'
         )
     info = dict(description='handwritten digits composed into images', recipe=RECIPE)
     info |= dict(split=split, num_images=num_images, seed=seed, size=size)

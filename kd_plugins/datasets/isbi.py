@@ -1,4 +1,4 @@
-"""The ISBI 2012 stack of electron-microscopy slices, cut into folds."""
+"""ISBI 2012 stack of electron-microscopy slices, divided into folds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
 from ..registry import DATASETS
+from ..utils.checks import check_choice
 
 PARTS = ('train', 'val', 'all')
 
@@ -17,17 +18,17 @@ PARTS = ('train', 'val', 'all')
 class ISBIMembraneDataset(BaseDataset):
     """Slices and membrane masks of the ISBI 2012 challenge, for MMSegmentation's pipelines.
 
-    Folds are runs of neighbouring slices: the next slice looks much like this one, so that slices drawn at random would
-    be known from their neighbours.
+    Folds are runs of neighbouring slices. Neighbours look alike, so a random split would put near copies of the
+    training slices into the validation set.
 
     Args:
-        fold: Which run of slices is for validation, from 0.
-        folds: How many runs there are.
-        part: ``'train'``: all other runs; ``'val'``: that run; ``'all'``.
+        fold: Index of the fold for validation, from 0.
+        folds: Number of folds.
+        part: ``'train'`` is all other folds, ``'val'`` is that fold, ``'all'`` is every slice.
         data_root: Folder of the data.
-        data_prefix: Its folders of images and masks, each with files named by slice number, ``0.png`` and so on. In the
-            masks 0 is membrane (class 1) and 255 the inside of a cell (class 0).
-        **kwargs: Of MMEngine's ``BaseDataset``.
+        data_prefix: Folders of images and masks, each with files named by slice number, ``0.png`` and so on. In the
+            masks, 0 is membrane (class 1) and 255 is the inside of a cell (class 0).
+        **kwargs: Arguments of MMEngine's ``BaseDataset``.
 
     Raises:
         ConfigError: If the folders do not hold such files, or there is no such fold.
@@ -45,7 +46,7 @@ class ISBIMembraneDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         key = 'dataset.fold'
-        check_known('dataset.part', part, PARTS)
+        check_choice('dataset.part', part, PARTS)
         if not isinstance(folds, int) or folds < 2:
             raise ConfigError(f'dataset.folds is {folds!r}; nearest: 2')
         if not isinstance(fold, int) or not 0 <= fold < folds:
@@ -57,15 +58,17 @@ class ISBIMembraneDataset(BaseDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the slices of the part, in the order of the stack."""
         images, masks = (Path(self.data_prefix[name]) for name in ('img_path', 'seg_map_path'))
-        found = list(images.glob('*.png')) if images.is_dir() else []
-        odd = next((path.name for path in found if not path.stem.isdigit()), None)
-        if not found or odd is not None:
-            what = f"'{odd}'" if odd else 'no slices'
-            raise ConfigError(f"dataset.data_prefix.img_path: '{images}' holds {what}; it must hold 0.png, 1.png, ...")
-        slices = sorted(found, key=lambda path: int(path.stem))
-        lacking = next((path.name for path in slices if not (masks / path.name).is_file()), None)
-        if lacking is not None:
-            raise ConfigError(f"dataset.data_prefix.seg_map_path: '{masks}' has no mask of slice '{lacking}'")
+        files = list(images.glob('*.png')) if images.is_dir() else []
+        misnamed = next((path.name for path in files if not path.stem.isdigit()), None)
+        if not files or misnamed is not None:
+            content = f"'{misnamed}'" if misnamed else 'no slices'
+            raise ConfigError(
+                f"dataset.data_prefix.img_path: '{images}' holds {content}; it must hold 0.png, 1.png, ..."
+            )
+        slices = sorted(files, key=lambda path: int(path.stem))
+        without_mask = next((path.name for path in slices if not (masks / path.name).is_file()), None)
+        if without_mask is not None:
+            raise ConfigError(f"dataset.data_prefix.seg_map_path: '{masks}' has no mask of slice '{without_mask}'")
         if len(slices) < self.folds:
             raise ConfigError(f'dataset.folds is {self.folds} and there are {len(slices)} slices; use fewer folds')
         first, stop = (len(slices) * index // self.folds for index in (self.fold, self.fold + 1))

@@ -1,6 +1,6 @@
 """KITTI's folders as a data set, without info files and without reduced copies of the point clouds.
 
-Points outside the image, where nothing is annotated, are left out when a cloud is loaded.
+Points outside the image, where KITTI has no annotations, are removed when a cloud is loaded.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from ..registry import DATASETS, TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CameraView:
-    """Leave out the points that the image does not show, as KITTI's reduced point clouds do.
+    """Remove the points outside the image of a camera, as in KITTI's reduced point clouds.
 
-    Comes after ``LoadPointsFromFile`` and before any augmentation.
+    The transform follows ``LoadPointsFromFile`` and precedes any augmentation.
 
     Args:
-        camera: Which of the images.
+        camera: Name of the camera.
     """
 
     def __init__(self, camera: str = 'CAM2') -> None:
         self.camera = camera
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return ``results`` with fewer ``points``."""
+        """Return ``results`` with the visible ``points``."""
         view = results['images'][self.camera]
         points = results['points']
-        place = points.tensor[:, :3]
-        matrix = place.new_tensor(view['lidar2img'])
-        u, v, depth = (place @ matrix[:3, :3].T + matrix[:3, 3]).unbind(dim=1)
-        shown = (depth > 0) & (u >= 0) & (u < view['width'] * depth) & (v >= 0) & (v < view['height'] * depth)
-        results['points'] = points[shown]
+        xyz = points.tensor[:, :3]
+        matrix = xyz.new_tensor(view['lidar2img'])
+        u, v, depth = (xyz @ matrix[:3, :3].T + matrix[:3, 3]).unbind(dim=1)
+        visible = (depth > 0) & (u >= 0) & (u < view['width'] * depth) & (v >= 0) & (v < view['height'] * depth)
+        results['points'] = points[visible]
         return results
 
 
@@ -41,8 +41,8 @@ def kitti_folder(**arguments: Any) -> Any:
     """Build MMDetection3D's ``KittiDataset`` on KITTI's own folders (``type='kd_plugins.KittiFolder'``).
 
     Args:
-        arguments: Those of ``KittiDataset``. ``data_root`` holds the folders ``velodyne``, ``calib``, ``label_2`` and,
-            for the sizes of the images, ``image_2``. ``ann_file`` is a text file of frame names, as in KITTI's
+        arguments: Arguments of ``KittiDataset``. ``data_root`` holds the folders ``velodyne``, ``calib``, ``label_2``
+            and, for the sizes of the images, ``image_2``. ``ann_file`` is a text file of frame names, as in KITTI's
             ``ImageSets``; without it, every frame is used.
 
     Raises:

@@ -11,7 +11,13 @@ from .kitti_infos import frame_names, kitti_infos
 
 
 class KittiFolder(KittiDataset):
-    """KITTI's folders."""
+    """MMDetection3D's ``KittiDataset`` with entries read from KITTI's folders.
+
+    Args:
+        data_root: Holds the folders ``velodyne``, ``calib``, ``label_2`` and ``image_2``.
+        ann_file: Text file of frame names; empty uses every frame.
+        arguments: Other arguments of ``KittiDataset``.
+    """
 
     def __init__(self, data_root: str, ann_file: str = '', **arguments: Any) -> None:
         arguments.setdefault('data_prefix', dict(pts='velodyne', img='image_2'))

@@ -25,14 +25,20 @@ Matrix = NDArray[np.float64]
 
 
 def read_calibration(path: Path) -> tuple[Matrix, Matrix]:
-    """Return LiDAR to rectified camera and camera to image of the left colour camera, each of shape (4, 4).
+    """Return the matrices from LiDAR to rectified camera and from camera to image of the left colour camera.
+
+    Args:
+        path: File of KITTI's ``calib``.
+
+    Returns:
+        Both of shape (4, 4).
 
     Raises:
         ConfigError: If the file lacks a matrix.
     """
     rows = (line.partition(':') for line in path.read_text(encoding='utf-8').splitlines() if line.strip())
     values = {name: np.array(numbers.split(), dtype=np.float64) for name, _, numbers in rows}
-    found = []
+    matrices = []
     for name, shape in (('P2', (3, 4)), ('R0_rect', (3, 3)), ('Tr_velo_to_cam', (3, 4))):
         if name not in values or values[name].size != shape[0] * shape[1]:
             raise ConfigError(
@@ -40,8 +46,8 @@ def read_calibration(path: Path) -> tuple[Matrix, Matrix]:
             )
         matrix = np.eye(4)
         matrix[: shape[0], : shape[1]] = values[name].reshape(shape)
-        found.append(matrix)
-    projection, rectify, to_camera = found
+        matrices.append(matrix)
+    projection, rectify, to_camera = matrices
     return rectify @ to_camera, projection
 
 
@@ -77,30 +83,30 @@ def read_labels(path: Path) -> list[dict[str, Any]]:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG from its header, :data:`USUAL_SIZE` where there is no such file.
+    """Return width and height of a PNG from its header, :data:`USUAL_SIZE` if the file does not exist.
 
     Raises:
-        ConfigError: If the file is no PNG.
+        ConfigError: If the file is not a PNG.
     """
     if not path.is_file():
         return USUAL_SIZE
     with path.open('rb') as file:
         header = file.read(24)
     if len(header) < 24 or not header.startswith(b'\x89PNG'):
-        raise ConfigError(f"'{path}' is no PNG file; copy it again, or take image_2 away to use {USUAL_SIZE}")
+        raise ConfigError(f"'{path}' is not a PNG file; copy it again, or remove image_2 to use {USUAL_SIZE}")
     width, height = struct.unpack('>II', header[16:24])
     return width, height
 
 
 def frame_names(root: Path, split: str = '') -> list[str]:
-    """Return the frames of a folder, or those that a file names, one a line.
+    """Return the names of all frames in a folder, or of those that a file lists.
 
     Args:
-        root: Holds ``velodyne``, ``calib`` and ``label_2``.
-        split: Path of such a file, of KITTI's ``ImageSets``.
+        root: Folder that holds ``velodyne``, ``calib`` and ``label_2``.
+        split: Path of a file with one name per line, as in KITTI's ``ImageSets``; empty returns all frames.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is no frame, or the file does not exist.
     """
     if split:
         if not Path(split).is_file():
@@ -116,10 +122,10 @@ def frame_names(root: Path, split: str = '') -> list[str]:
 
 
 def kitti_infos(root: Path, names: Sequence[str], with_labels: bool = True) -> dict[str, Any]:
-    """Return what MMDetection3D's converter would write for some frames.
+    """Return the info entries that MMDetection3D's converter would write.
 
     Args:
-        root: Holds ``velodyne``, ``calib``, ``label_2`` and, where the sizes of images matter, ``image_2``.
+        root: Folder that holds ``velodyne``, ``calib``, ``label_2`` and, for the sizes of images, ``image_2``.
         names: Names of frames, such as ``'000000'``.
         with_labels: Whether ``label_2`` is read.
 
@@ -128,12 +134,12 @@ def kitti_infos(root: Path, names: Sequence[str], with_labels: bool = True) -> d
     """
     entries = []
     for index, name in enumerate(names):
-        wanted = [root / 'velodyne' / f'{name}.bin', root / 'calib' / f'{name}.txt']
-        wanted += [root / 'label_2' / f'{name}.txt'] if with_labels else []
-        absent = next((path for path in wanted if not path.is_file()), None)
-        if absent is not None:
-            raise ConfigError(f"KittiFolder: '{absent}' does not exist; each frame needs {len(wanted)} files")
-        lidar2cam, cam2img = read_calibration(wanted[1])
+        files = [root / 'velodyne' / f'{name}.bin', root / 'calib' / f'{name}.txt']
+        files += [root / 'label_2' / f'{name}.txt'] if with_labels else []
+        missing = next((path for path in files if not path.is_file()), None)
+        if missing is not None:
+            raise ConfigError(f"KittiFolder: '{missing}' does not exist; each frame needs {len(files)} files")
+        lidar2cam, cam2img = read_calibration(files[1])
         width, height = png_size(root / 'image_2' / f'{name}.png')
         camera = dict(
             img_path=f'{name}.png',
@@ -148,7 +154,7 @@ def kitti_infos(root: Path, names: Sequence[str], with_labels: bool = True) -> d
                 sample_idx=index,
                 lidar_points=dict(lidar_path=f'{name}.bin', num_pts_feats=4),
                 images=dict(CAM2=camera),
-                instances=read_labels(wanted[2]) if with_labels else [],
+                instances=read_labels(files[2]) if with_labels else [],
             )
         )
     categories = {name: label for label, name in enumerate(CATEGORIES)} | {'DontCare': -1}

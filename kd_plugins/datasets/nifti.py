@@ -1,4 +1,4 @@
-"""NIfTI volumes in MMEngine's data set: pairs of image and label from a folder or a json file, and their reading."""
+"""NIfTI volumes: data set of images and labels from a folder or a json file, and the reading of volumes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError, check_known, nearest
+from ..errors import ConfigError, MissingDependencyError, nearest
 from ..registry import DATASETS
+from ..utils.checks import check_choice
 
 SUFFIXES = ('.nii.gz', '.nii')
 AFFINE_TOLERANCE = 1e-3
@@ -22,11 +23,11 @@ AFFINE_TOLERANCE = 1e-3
 
 
 def load_header(path: str) -> Any:
-    """Return nibabel's image object of a NIfTI file; its voxels are not read yet.
+    """Return nibabel's image object of a NIfTI file without reading its voxels.
 
     Raises:
-        ConfigError: If the file is absent or no NIfTI, or holds something else than numbers on two or three axes, with
-            or without channels as the last one.
+        ConfigError: If the file does not exist or is not NIfTI, or does not hold numbers on three axes, with or without
+            channels as a fourth.
         MissingDependencyError: If nibabel is not installed.
     """
     try:
@@ -37,18 +38,18 @@ def load_header(path: str) -> Any:
         ) from error
     if not Path(path).is_file():
         folder = Path(path).parent
-        siblings = sorted(found.name for found in folder.iterdir()) if folder.is_dir() else []
+        siblings = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
         raise ConfigError(f"'{path}' does not exist; {nearest(Path(path).name, siblings)}")
     try:
         image: Any = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError) as error:
-        raise ConfigError(f"'{path}' is truncated or no NIfTI file; copy or download it again") from error
+        raise ConfigError(f"'{path}' is truncated or not a NIfTI file; copy or download it again") from error
     if image.get_data_dtype().kind not in 'uif':
         raise ConfigError(f"'{path}' holds voxels of type {image.get_data_dtype()}; convert them to integers or floats")
     if len(image.shape) not in (3, 4) or 0 in image.shape:
         raise ConfigError(f"'{path}' has shape {tuple(image.shape)}; expected 3 axes, or 4 with the channels last")
     if abs(float(np.linalg.det(image.affine[:3, :3]))) < 1e-12:
-        raise ConfigError(f"'{path}' has an affine that puts all voxels in one plane; repair its header (sform, qform)")
+        raise ConfigError(f"'{path}' has an affine that maps all voxels to one plane; repair its header (sform, qform)")
     return image
 
 
@@ -78,14 +79,14 @@ def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
 
     Args:
         path: NIfTI file with class indices, of any number type.
-        image_path: The image.
-        classes: Class names, the background's first.
+        image_path: NIfTI file of the image.
+        classes: Class names, the background first.
 
     Returns:
         A float32 ``MetaTensor`` of shape (1, X, Y, Z).
 
     Raises:
-        ConfigError: If shape or affine are not the image's, or the values are not the indices of the classes.
+        ConfigError: If shape or affine differ from those of the image, or a value is not the index of a class.
     """
     image, header = load_header(image_path), load_header(path)
     if header.shape[:3] != image.shape[:3] or header.shape[3:] not in ((), (1,)):
@@ -95,16 +96,16 @@ def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
     if not np.allclose(header.affine, image.affine, atol=AFFINE_TOLERANCE):
         axis = int(np.abs(header.affine - image.affine).max(1).argmax())
         raise ConfigError(
-            f"'{path}' has another affine than its image '{image_path}' (row {axis}: "
+            f"'{path}' and its image '{image_path}' have different affines (row {axis}: "
             f'{np.round(header.affine[axis], 4).tolist()} and {np.round(image.affine[axis], 4).tolist()}); '
             "save the labels with the image's affine"
         )
     labels = read_volume(path)
     values = np.unique(labels.numpy())
-    broken = values[values != np.round(values)]
-    if len(broken):
+    fractional = values[values != np.round(values)]
+    if len(fractional):
         raise ConfigError(
-            f"'{path}' holds the label {broken[0]:g}; labels are whole numbers, the indices of the classes"
+            f"'{path}' holds the label {fractional[0]:g}; labels are whole numbers, the indices of the classes"
         )
     outside = values[(values < 0) | (values >= len(classes))]
     if len(outside):
@@ -116,18 +117,18 @@ def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
 
 
 def split_names(names: Sequence[str], sizes: Mapping[str, int], seed: int = 0) -> dict[str, list[str]]:
-    """Divide names at random, the same way on every machine.
+    """Return a random split of names that is the same on every machine.
 
-    The names are sorted, permuted by ``numpy.random.RandomState(seed).permutation``, whose stream NumPy does not
-    change, and dealt out in the order of ``sizes``.
+    The names are sorted, permuted by ``numpy.random.RandomState(seed).permutation``, whose stream is the same in all
+    versions of NumPy, and assigned to the parts in the order of ``sizes``.
 
     Args:
-        names: What to divide.
+        names: The names.
         sizes: Name of each part to its size, together at most ``len(names)``.
         seed: Seed of the permutation.
 
     Raises:
-        ConfigError: If the parts need more than there are.
+        ConfigError: If the sizes add up to more than the number of names.
 
     >>> split_names(['e', 'd', 'c', 'b', 'a'], {'train': 3, 'test': 2})
     {'train': ['c', 'a', 'b'], 'test': ['d', 'e']}
@@ -155,27 +156,28 @@ def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
 
 @DATASETS.register_module()
 class NiftiDataset(BaseDataset):
-    """Volumes in NIfTI files, for :class:`~kd_plugins.models.volumetric.VolumetricSegmentor`.
+    """Data set of NIfTI files for :class:`~kd_plugins.models.volumetric.VolumetricSegmentor`.
 
-    Without ``ann_file``, every ``*.nii.gz`` and ``*.nii`` in ``data_prefix.img`` is an image and the file of the same
-    name in ``data_prefix.seg`` its label. With it, a json file names them as the Medical Segmentation Decathlon does:
-    ``{"training": [{"image": PATH, "label": PATH}, ...], ...}``, paths relative to ``data_root``.
+    Without ``ann_file``, every ``*.nii.gz`` and ``*.nii`` file in ``data_prefix.img`` is an image, and the file of the
+    same name in ``data_prefix.seg`` is its label. With ``ann_file``, a json file lists both in the format of the
+    Medical Segmentation Decathlon: ``{"training": [{"image": PATH, "label": PATH}, ...], ...}``, with paths relative to
+    ``data_root``.
 
-    Items are what the pipeline returns. It starts with ``kd_plugins.LoadVolume`` and ends with
-    ``kd_plugins.PackVolume``.
+    The pipeline starts with ``kd_plugins.LoadVolume`` and ends with ``kd_plugins.PackVolume``.
 
     Args:
-        part: Which part of the split, or which list of the json file (then by default ``'training'``).
+        part: Name of a part of the split, or of a list in the json file, there by default ``'training'``.
         split: Sizes of the parts and a seed, as in ``dict(train=140, val=20, test=40, seed=0)``
-            (:func:`split_names`); ``None`` takes all volumes.
-        cache: Whether to keep every volume in memory as it is after the steps of the pipeline that are not random.
-            Each worker keeps its own, and loses it with ``persistent_workers=False``: use ``num_workers=0``.
+            (:func:`split_names`); None takes all volumes.
+        cache: Whether to keep every volume in memory as it is after the first steps of the pipeline that are not
+            random. Each worker has its own cache and loses it with ``persistent_workers=False``, so that
+            ``num_workers=0`` is best.
         data_prefix: Folders ``img`` and, unless the volumes have no labels, ``seg``; as in MMEngine.
-        kwargs: The other arguments of MMEngine's ``BaseDataset``: ``data_root``, ``ann_file``, ``metainfo``,
-            ``pipeline``, ``indices``, ``test_mode``. ``metainfo.classes`` names every class, the background first.
+        kwargs: Other arguments of MMEngine's ``BaseDataset``: ``data_root``, ``ann_file``, ``metainfo``, ``pipeline``,
+            ``indices``, ``test_mode``. ``metainfo.classes`` names every class, the background first.
 
     Raises:
-        ConfigError: If no volume is found, a label is missing, or the split does not fit.
+        ConfigError: If there is no volume, a label is missing, or the split does not fit.
     """
 
     def __init__(
@@ -200,7 +202,7 @@ class NiftiDataset(BaseDataset):
         self._fixed = random[0] if random else len(steps)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return ``img_path``, ``seg_path`` (``None`` without labels) and ``classes`` of each volume."""
+        """Return ``img_path``, ``seg_path`` (None without labels) and ``classes`` of each volume."""
         pairs = self._from_json() if self.ann_file else self._from_folder()
         if not pairs:
             raise ConfigError(f"dataset: no volume in '{self.ann_file or self.data_prefix['img']}'")
@@ -208,7 +210,7 @@ class NiftiDataset(BaseDataset):
         return [{'img_path': image, 'seg_path': label, 'classes': classes} for image, label in pairs]
 
     def prepare_data(self, idx: int) -> Any:
-        """Return one item of the pipeline, its first steps from memory where ``cache`` is set."""
+        """Return one item of the pipeline; with ``cache``, the result of its first steps comes from memory."""
         if not self.cache:
             return super().prepare_data(idx)
         info = self.get_data_info(idx)
@@ -226,20 +228,20 @@ class NiftiDataset(BaseDataset):
         folder = Path(self.data_prefix['img'])
         if not folder.is_dir():
             raise ConfigError(f"dataset.data_prefix.img: '{folder}' does not exist")
-        names = sorted(found.name for found in folder.iterdir() if found.name.endswith(SUFFIXES) and found.is_file())
+        names = sorted(file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file())
         if self.split is not None:
             sizes = {name: size for name, size in self.split.items() if name != 'seed'}
-            check_known('dataset.part', str(self.part), list(sizes))
+            check_choice('dataset.part', str(self.part), list(sizes))
             names = split_names(names, sizes, self.split.get('seed', 0))[str(self.part)]
         labels = self.data_prefix.get('seg')
         if labels is None:
             return [(str(folder / name), None) for name in names]
-        there = {found.name for found in Path(labels).iterdir()} if Path(labels).is_dir() else set()
-        missing = next((name for name in names if name not in there), None)
+        label_names = {file.name for file in Path(labels).iterdir()} if Path(labels).is_dir() else set()
+        missing = next((name for name in names if name not in label_names), None)
         if missing is not None:
             raise ConfigError(
                 f"dataset.data_prefix.seg: '{folder / missing}' has no label in '{labels}'; "
-                f'{nearest(missing, sorted(there))}'
+                f'{nearest(missing, sorted(label_names))}'
             )
         return [(str(folder / name), str(Path(labels) / name)) for name in names]
 
@@ -247,10 +249,10 @@ class NiftiDataset(BaseDataset):
         try:
             content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"dataset.ann_file: '{self.ann_file}' is no readable json file: {error}") from error
+            raise ConfigError(f"dataset.ann_file: '{self.ann_file}' is not a readable json file: {error}") from error
         lists = {name: value for name, value in content.items() if isinstance(value, list)}
         part = self.part or 'training'
-        check_known(f"dataset.part of '{self.ann_file}'", part, list(lists))
+        check_choice(f"dataset.part of '{self.ann_file}'", part, list(lists))
         pairs = []
         for entry in lists[part]:
             image, label = (entry, None) if isinstance(entry, str) else (entry.get('image'), entry.get('label'))

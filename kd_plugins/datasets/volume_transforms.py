@@ -1,4 +1,4 @@
-"""Steps of a volumetric pipeline: reading, MONAI's transforms, and packing for the model."""
+"""Transforms of a volumetric pipeline: reading, MONAI's transforms, and packing for the model."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ META = ('img_path', 'seg_path', 'ori_shape', 'ori_affine', 'spacing', 'orientati
 
 @TRANSFORMS.register_module()
 class LoadVolume:
-    """Read ``img_path`` into ``image`` and ``seg_path``, where there is one, into ``label``.
+    """Read ``img_path`` into ``image`` and ``seg_path``, if there is one, into ``label``.
 
-    Both become float32 ``MetaTensor`` objects of shape (C, X, Y, Z), as MONAI's ``LoadImaged`` with
-    ``ensure_channel_first=True`` gives them. What cannot be trained on is refused (:mod:`kd_plugins.datasets.nifti`).
+    Both become float32 ``MetaTensor`` objects of shape (C, X, Y, Z), as from MONAI's ``LoadImaged`` with
+    ``ensure_channel_first=True``. Files that cannot be trained on are refused (:mod:`kd_plugins.datasets.nifti`).
     """
 
     deterministic = True
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return ``results`` with ``image``, ``label`` and what describes the file's grid."""
+        """Return ``results`` with ``image``, ``label`` and the grid of the file."""
         image = read_volume(results['img_path'])
         from nibabel import aff2axcodes
 
-        found = {**results, 'image': image}
+        volumes = {'image': image}
         if results.get('seg_path'):
-            found['label'] = read_labels(results['seg_path'], results['img_path'], results['classes'])
+            volumes['label'] = read_labels(results['seg_path'], results['img_path'], results['classes'])
         affine = np.asarray(image.affine, dtype=np.float64)
         return {
-            **found,
+            **results,
+            **volumes,
             'ori_shape': tuple(image.shape[1:]),
             'ori_affine': affine,
             'spacing': spacing_of(affine),
@@ -50,13 +51,13 @@ class LoadVolume:
 class MonaiTransforms:
     """Apply dictionary transforms of MONAI to ``image`` and ``label``.
 
-    Random ones are seeded at every call from NumPy's global generator, which MMEngine seeds in each worker and
-    ``EpochSeedHook`` in the main process; so a run with one seed repeats itself and resumes exactly. A transform that
-    yields several crops (``RandCropByPosNegLabeld`` with ``num_samples``) makes every item of the data set a list of
-    them, and a batch of B volumes then holds B times as many patches.
+    Random transforms are seeded at every call from NumPy's global generator, which MMEngine seeds in each worker and
+    ``EpochSeedHook`` in the main process. A run is therefore reproducible from its seed and resumes exactly. With a
+    transform that yields several crops (``RandCropByPosNegLabeld`` with ``num_samples``), every item of the data set is
+    a list of crops, and a batch of B volumes holds ``B * num_samples`` patches.
 
     Args:
-        transforms: Configs with ``type``, a class of ``monai.transforms``, in their order, for example
+        transforms: Configs in order, with a class of ``monai.transforms`` as ``type``, for example
             ``dict(type='RandFlipd', keys=['image', 'label'], prob=0.5, spatial_axis=0)``.
 
     Raises:
@@ -91,7 +92,7 @@ class MonaiTransforms:
 
 @TRANSFORMS.register_module()
 class PackVolume:
-    """Make the model's ``inputs`` and ``data_samples`` of ``image`` and ``label``, of one volume or of each crop."""
+    """Convert ``image`` and ``label`` of a volume, or of each crop, to the model's ``inputs`` and ``data_samples``."""
 
     def __call__(self, results: Any) -> dict[str, Any]:
         """Return ``inputs``, float32 of shape (C, ...), and ``data_samples``; lists of both for several crops.

@@ -1,4 +1,4 @@
-"""Label volumes between grids, and back into NIfTI files."""
+"""Resampling of label volumes between grids, and writing them as NIfTI files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AFFINE_TOLERANCE = 1e-4
 
 
 def resample_labels(labels: Tensor, affine: Any, target_affine: Any, target_shape: Sequence[int]) -> Tensor:
-    """Return labels on another grid: each voxel takes the label of the nearest voxel, 0 outside of the old grid.
+    """Return labels on another grid: each voxel takes the label of the nearest voxel, or 0 outside the old grid.
 
-    Exact where the grids share their voxel centres, which flips, permuted axes, crops and padding keep.
+    The result is exact if the grids share their voxel centres, as after flips, permutations of axes, crops and padding.
 
     Args:
         labels: Class indices of shape (1, ...).
-        affine: From their voxel indices to millimetres, shape (4, 4).
-        target_affine: That of the other grid.
+        affine: Matrix from voxel indices of the labels to millimetres, shape (4, 4).
+        target_affine: Matrix from voxel indices of the other grid to millimetres.
         target_shape: Shape of the other grid.
 
     Returns:
@@ -35,21 +35,21 @@ def resample_labels(labels: Tensor, affine: Any, target_affine: Any, target_shap
     from monai.transforms import SpatialResample
 
     resample = SpatialResample(mode='nearest', padding_mode='zeros', dtype=np.float64)
-    here, there = (torch.as_tensor(np.asarray(entry, dtype=np.float64)) for entry in (affine, target_affine))
-    volume = MetaTensor(labels.double(), affine=here)
-    found: Any = resample(volume, dst_affine=there, spatial_size=tuple(target_shape))
-    result: Tensor = found.as_tensor().round().long()
+    source, target = (torch.as_tensor(np.asarray(matrix, dtype=np.float64)) for matrix in (affine, target_affine))
+    volume = MetaTensor(labels.double(), affine=source)
+    resampled: Any = resample(volume, dst_affine=target, spatial_size=tuple(target_shape))
+    result: Tensor = resampled.as_tensor().round().long()
     return result
 
 
 def save_labels(path: str | Path, labels: Tensor, affine: Any, like: str | None = None) -> None:
-    """Write labels as NIfTI, as unsigned integers.
+    """Write labels as a NIfTI file of unsigned integers.
 
     Args:
-        path: Ends in ``.nii`` or ``.nii.gz``; its folder is made where it is missing.
+        path: Path with the ending ``.nii`` or ``.nii.gz``; a missing folder is created.
         labels: Class indices of shape (1, X, Y, Z).
-        affine: From voxel indices to millimetres, shape (4, 4).
-        like: A NIfTI file on the same grid whose codes of ``qform`` and ``sform`` and whose units are taken over.
+        affine: Matrix from voxel indices to millimetres, shape (4, 4).
+        like: NIfTI file on the same grid whose ``qform`` and ``sform`` codes and units are copied.
     """
     import nibabel
 
@@ -59,15 +59,15 @@ def save_labels(path: str | Path, labels: Tensor, affine: Any, like: str | None 
     )
     image.header.set_xyzt_units('mm')
     if like is not None:
-        theirs: Any = nibabel.load(like).header
-        image.header.set_xyzt_units(*theirs.get_xyzt_units())
-        codes = int(theirs['sform_code']), int(theirs['qform_code'])
+        header: Any = nibabel.load(like).header
+        image.header.set_xyzt_units(*header.get_xyzt_units())
+        codes = int(header['sform_code']), int(header['qform_code'])
         if any(codes):
             image.set_sform(affine, codes[0])
             image.set_qform(affine, codes[1])
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Ranks that pad the data set to one length may write a volume twice.
+    # Several ranks may write the same volume, since samplers repeat items to give all ranks the same number.
     partial = target.with_name(f'.{os.getpid()}.{target.name}')
     nibabel.save(image, str(partial))
     partial.replace(target)

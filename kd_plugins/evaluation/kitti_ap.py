@@ -1,7 +1,7 @@
-"""KITTI's average precision over 40 recall positions, from overlaps, scores and who counts.
+"""KITTI's average precision over 40 recall positions, from overlaps, scores and states.
 
-The rules are those of the benchmark's development kit (``evaluate_object.cpp``): which objects and detections count at
-a level of difficulty, how they are matched, and at which scores precision is read.
+The rules follow the benchmark's development kit (``evaluate_object.cpp``): matching of objects and detections, and the
+scores at which precision is read. The states tell which of them count at a level of difficulty.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import check_known
+from ..utils.checks import check_choice
 
 COUNTS, IGNORED, OTHER = 0, 1, -1
-"""States of an object or a detection: counts; may be matched but is neither right nor wrong; of another class."""
+"""States of an object or a detection: it counts; it may be matched but is neither right nor wrong; other class."""
 POSITIONS = 40
+"""Number of recall positions."""
 SAMPLINGS = ('kitti', 'exact')
 
 Floats = NDArray[np.float64]
@@ -40,17 +41,17 @@ class Matches:
     detections: States
 
     def relevant(self) -> Matches:
-        """Return the same without objects and detections of other classes."""
+        """Return the matches without objects and detections of other classes."""
         rows, columns = self.detections != OTHER, self.objects != OTHER
         return Matches(self.overlaps[rows][:, columns], self.scores[rows], self.objects[columns], self.detections[rows])
 
 
 def found_scores(frame: Matches, min_overlap: float) -> list[float]:
-    """Return the score of each object that is found, one detection per object and the highest score first.
+    """Return the score of each detected object. Each object takes the free detection with the highest score.
 
     Args:
-        frame: Objects and detections, in the order of the files: an earlier object chooses first.
-        min_overlap: An overlap must be larger.
+        frame: Objects and detections in the order of the files; earlier objects choose first.
+        min_overlap: Overlap that a match must exceed.
     """
     free = np.ones(len(frame.scores), dtype=bool)
     scores = []
@@ -66,14 +67,14 @@ def found_scores(frame: Matches, min_overlap: float) -> list[float]:
 
 
 def count(frame: Matches, min_overlap: float, thresholds: Floats) -> NDArray[np.int64]:
-    """Count what is right, wrong and missed among the detections above each score.
+    """Count true positives, false positives and false negatives above each score.
 
-    An object takes the detection that overlaps it most; one that is ignored only where there is no other.
+    An object takes the detection with the largest overlap; it takes an ignored detection only if there is no other.
 
     Args:
         frame: Objects and detections.
-        min_overlap: An overlap must be larger.
-        thresholds: Least score, shape (T,).
+        min_overlap: Overlap that a match must exceed.
+        thresholds: Lowest score of a detection, shape (T,).
 
     Returns:
         True positives, false positives and false negatives, shape (T, 3).
@@ -92,39 +93,39 @@ def count(frame: Matches, min_overlap: float, thresholds: Floats) -> NDArray[np.
         best = np.where(candidates & counted, overlap, -np.inf).argmax(axis=1)
         is_counted = (candidates & counted).any(axis=1)
         chosen = np.where(is_counted, best, candidates.argmax(axis=1))
-        found = candidates.any(axis=1)
-        free[rows[found], chosen[found]] = False
+        detected = candidates.any(axis=1)
+        free[rows[detected], chosen[detected]] = False
         if state == COUNTS:
             right += is_counted
-            missed += ~found
+            missed += ~detected
     wrong = (free & counted).sum(axis=1)
     return np.stack([right, wrong, missed], axis=1)
 
 
 def score_thresholds(scores: Sequence[float], num_objects: int) -> Floats:
-    """Return the scores at which recall comes nearest to 0, 1/40, ..., 1.
+    """Return the scores at which recall is nearest to 0, 1/40, ..., 1.
 
     Args:
-        scores: Scores of the objects that were found, in any order.
+        scores: Scores of the detected objects, in any order.
         num_objects: Number of objects that count.
 
     Returns:
-        At most one score per object, descending. KITTI has fewer than 41 of them where there are fewer objects, or
-        where recall ends early.
+        At most one score per object, descending. As in KITTI, there are fewer than 41 scores if there are fewer objects
+        or if the recall stays below 1.
 
     >>> score_thresholds([0.9, 0.2, 0.5], 3).tolist()
     [0.9, 0.5, 0.2]
     """
     ordered = sorted(scores, reverse=True)
-    chosen, wanted = [], 0.0
+    chosen, target = [], 0.0
     for index, score in enumerate(ordered):
         last = index == len(ordered) - 1
         recall, following = (index + 1) / num_objects, (index + 2) / num_objects
-        # The next score comes nearer to the wanted recall than this one.
-        if not last and following - wanted < wanted - recall:
+        # The next score is nearer to the target recall than this one.
+        if not last and following - target < target - recall:
             continue
         chosen.append(score)
-        wanted += 1 / POSITIONS
+        target += 1 / POSITIONS
     return np.array(chosen, dtype=np.float64)
 
 
@@ -135,19 +136,19 @@ def average_precision(frames: Sequence[Matches], min_overlap: float, sampling: s
         \mathrm{AP} = \frac{1}{40} \sum_{i=1}^{40} \max_{j \ge i} \frac{tp_j}{tp_j + fp_j}
 
     Args:
-        frames: One class at one level of difficulty, frame by frame.
-        min_overlap: Overlap that a detection must exceed.
+        frames: Matches of one class at one level of difficulty, frame by frame.
+        min_overlap: Overlap that a match must exceed.
         sampling: ``'kitti'`` reads precision at the scores of :func:`score_thresholds`, as the benchmark does. With
             G < 41 objects it has at most G scores and leaves the first out, so that perfect detections give
-            (G - 1) / 40. ``'exact'`` reads it at each of the 40 recalls themselves, which small sets need.
+            (G - 1) / 40. ``'exact'`` reads precision at each of the 40 recalls, which small data sets need.
 
     Returns:
-        In [0, 1]; NaN where no object counts.
+        In [0, 1]; NaN if no object counts.
 
     Raises:
         ConfigError: If there is no such sampling.
     """
-    check_known('sampling', sampling, SAMPLINGS)
+    check_choice('sampling', sampling, SAMPLINGS)
     frames = [frame.relevant() for frame in frames]
     num_objects = sum(int((frame.objects == COUNTS).sum()) for frame in frames)
     if not num_objects:
@@ -165,7 +166,7 @@ def average_precision(frames: Sequence[Matches], min_overlap: float, sampling: s
     best_from = np.maximum.accumulate(precision[::-1])[::-1]
     if sampling == 'kitti':
         return float(best_from[1 : POSITIONS + 1].sum() / POSITIONS)
-    # Recall need not rise with falling scores: matching by overlap may change an earlier match.
+    # Recall may fall with the score threshold, since matching by overlap may change an earlier match.
     recall = np.maximum.accumulate(right / np.maximum(right + missed, 1))
     first = np.searchsorted(recall, np.arange(1, POSITIONS + 1) / POSITIONS - 1e-9)
     return float(np.append(best_from, 0.0)[first].sum() / POSITIONS)

@@ -1,4 +1,4 @@
-"""What one LiDAR frame contributes to a metric, from MMDetection3D's data samples and infos."""
+"""Overlaps and attributes of one LiDAR frame, from MMDetection3D's data samples and infos."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CORNERS = np.array([[u, v, w] for u in (-0.5, 0.5) for v in (-0.5, 0.5) for w in
 
 @dataclass(frozen=True)
 class Frame:
-    """Overlaps of one frame, and what decides who counts.
+    """Overlaps of one frame, and the attributes by which detections and objects count.
 
     Attributes:
         bev: Overlap of each detection with each object from above, shape (D, G).
-        volume: The same in space.
-        scores: Shape (D,).
+        volume: Overlap of each detection with each object in space, shape (D, G).
+        scores: Scores of the detections, shape (D,).
         names: Class names of the detections.
         heights: Heights of the detections in the image in pixels, infinite without a camera, shape (D,).
-        object_names: Class names of the objects, also of those that no detector is trained for.
-        object_heights: Shape (G,).
+        object_names: Class names of the objects, including classes that the detector is not trained for.
+        object_heights: Heights of the objects in the image in pixels, infinite without a camera, shape (G,).
         occluded: KITTI's degree of occlusion, 0 to 3, shape (G,).
         truncated: Part of each object outside the image, shape (G,).
         has_camera: Whether heights, occlusion and truncation are known.
@@ -46,15 +46,15 @@ class Frame:
 
 
 def to_camera(boxes: Array, lidar2cam: Array) -> Array:
-    """Return boxes of the LiDAR frame in an upright frame at the camera.
+    """Return boxes of the LiDAR frame in an upright coordinate frame at the camera.
 
     Args:
         boxes: x, y, z of the bottom's centre, length, width, height and counter-clockwise angle, shape (N, 7).
         lidar2cam: Shape (4, 4).
 
     Returns:
-        Shape (N, 7), the same layout on the axes right, forward, up. Like MMDetection3D, and KITTI's labels, it takes
-        the camera for level: a box stands on the camera's plane.
+        Shape (N, 7), the same columns on the axes right, forward, up. As in MMDetection3D and KITTI's labels, the
+        camera is assumed to be level, so that a box stands on a plane of the camera.
     """
     points = np.concatenate([boxes[:, :3], np.ones((len(boxes), 1))], axis=1) @ lidar2cam.T
     centre = np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
@@ -62,7 +62,7 @@ def to_camera(boxes: Array, lidar2cam: Array) -> Array:
 
 
 def from_labels(labels: Array) -> Array:
-    """Return KITTI's boxes (x, y, z, length, height, width, rotation_y), shape (N, 7), in :func:`to_camera`'s frame."""
+    """Return KITTI's boxes (x, y, z, length, height, width, rotation_y), shape (N, 7), as from :func:`to_camera`."""
     order = labels.reshape(-1, 7)[:, [0, 2, 1, 3, 5, 4, 6]]
     return order * np.array([1, 1, -1, 1, 1, 1, -1])
 
@@ -71,7 +71,7 @@ def image_boxes(boxes: Array, cam2img: Array) -> Array:
     """Return the smallest image box (x1, y1, x2, y2) around each box's projection, shape (N, 4).
 
     Args:
-        boxes: Boxes of :func:`to_camera`, shape (N, 7).
+        boxes: Boxes from :func:`to_camera`, shape (N, 7).
         cam2img: Shape (3, 4) or (4, 4).
     """
     local = CORNERS[None] * boxes[:, None, 3:6]
@@ -85,14 +85,14 @@ def image_boxes(boxes: Array, cam2img: Array) -> Array:
 
 
 def _predictions(sample: Mapping[str, Any], classes: Sequence[str]) -> tuple[Array, Array, list[str]]:
-    found = sample['pred_instances_3d']
-    boxes = found['bboxes_3d']
+    predictions = sample['pred_instances_3d']
+    boxes = predictions['bboxes_3d']
     if getattr(boxes, 'YAW_AXIS', 2) != 2:
         raise ConfigError(
             f'val_evaluator: predictions are {type(boxes).__name__}; valid: LiDARInstance3DBoxes, whose z points up'
         )
-    labels = _array(found['labels_3d']).astype(np.int64)
-    return _box_rows(boxes), _array(found['scores_3d']), [classes[label] for label in labels]
+    labels = _array(predictions['labels_3d']).astype(np.int64)
+    return _box_rows(boxes), _array(predictions['scores_3d']), [classes[label] for label in labels]
 
 
 def _box_rows(boxes: Any) -> Array:
@@ -107,7 +107,7 @@ def _array(values: Any) -> Array:
 
 
 def lidar_frame(sample: Mapping[str, Any], classes: Sequence[str]) -> Frame:
-    """Return a frame whose objects are those that the data sample brings, all alike.
+    """Return a frame with the objects of the data sample, without attributes of a camera.
 
     Args:
         sample: A data sample as a dict, with ``eval_ann_info`` of a data set in ``test_mode``.
@@ -147,15 +147,16 @@ def camera_frame(
     camera: str = 'CAM2',
     limit_range: Sequence[float] | None = None,
 ) -> Frame:
-    """Return a frame as KITTI sees it: in the camera's coordinates, without what the image does not show.
+    """Return a frame in the coordinates of the camera, without predictions outside the image, as in KITTI.
 
     Args:
         sample: A data sample as a dict.
         info: An entry of MMDetection3D's KITTI infos: ``instances`` and ``images``.
         classes: Class names of the predictions.
         categories: Class name to the label in ``instances``.
-        camera: Which of the images.
-        limit_range: Predictions whose bottom's centre lies outside (x, y, z, x, y, z) of the LiDAR frame are left out.
+        camera: Name of the camera.
+        limit_range: (x, y, z, x, y, z) in the LiDAR frame; predictions with the centre of their bottom outside are left
+            out.
 
     Raises:
         ConfigError: If there is no such camera.
@@ -174,7 +175,7 @@ def camera_frame(
     shown = shown[keep]
     heights = np.minimum(shown[:, 3], size[1]) - np.maximum(shown[:, 1], 0.0)
     names_of = {label: name for name, label in categories.items() if label >= 0}
-    # DontCare areas (label -1) are image boxes: KITTI uses them for 2-D detection only.
+    # DontCare areas (label -1) are image boxes, which KITTI uses for 2-D detection only.
     instances = [instance for instance in info['instances'] if instance['bbox_label'] in names_of]
     objects = from_labels(_array([instance['bbox_3d'] for instance in instances]))
     image = _array([instance['bbox'] for instance in instances]).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Average precision of 3-D boxes, in space and from above, as KITTI measures it, on any machine."""
+"""KITTI's average precision of 3-D boxes, in space and from above, without a GPU."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import load
 from mmengine.logging import print_log
 
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
 from ..registry import METRICS
+from ..utils.checks import check_choice
 from .kitti_ap import COUNTS, IGNORED, OTHER, POSITIONS, SAMPLINGS, Matches, States, average_precision
 from .lidar_frames import Frame, camera_frame, lidar_frame
 
 
 @dataclass(frozen=True)
 class Level:
-    """Which objects count at one level of difficulty.
+    """Limits for the objects that count at one level of difficulty.
 
     Attributes:
-        min_height: Objects at most this high in the image are ignored, in pixels, and so are lower detections.
+        min_height: Height in the image, in pixels. Objects of at most this height and lower detections are ignored.
         max_occluded: Largest degree of occlusion.
         max_truncated: Largest part outside the image.
     """
@@ -40,70 +41,70 @@ LEVELS = {
     'all': Level(-inf, inf, inf),
 }
 NEIGHBOURS = {'car': ('van',), 'pedestrian': ('person_sitting',)}
-"""Classes whose objects are neither right nor wrong for a class that looks like them."""
+"""Class to similar classes, whose objects are neither right nor wrong for it."""
 MIN_OVERLAP = {'Car': 0.7, 'Pedestrian': 0.5, 'Cyclist': 0.5}
 
 
-def matches(frame: Frame, kind: str, name: str, level: Level) -> Matches:
-    """Return what counts in a frame for one class.
+def matches(frame: Frame, view: str, name: str, level: Level) -> Matches:
+    """Return the objects and detections of a frame with their states for one class.
 
     Args:
         frame: Overlaps and attributes.
-        kind: ``'3d'`` or ``'bev'``.
+        view: ``'3d'`` for overlaps in space, ``'bev'`` for overlaps from above.
         name: Class name; case does not matter.
         level: Level of difficulty.
     """
-    wanted = name.lower()
-    objects = np.array([_object_state(other.lower(), wanted) for other in frame.object_names], dtype=np.int64)
+    target = name.lower()
+    objects = np.array([_object_state(other.lower(), target) for other in frame.object_names], dtype=np.int64)
     hidden = (
         (frame.occluded > level.max_occluded)
         | (frame.truncated > level.max_truncated)
         | (frame.object_heights <= level.min_height)
     )
     objects[(objects == COUNTS) & hidden] = IGNORED
-    detections = np.array([COUNTS if other.lower() == wanted else OTHER for other in frame.names], dtype=np.int64)
-    # KITTI's rule: low detections of any class may be matched.
+    detections = np.array([COUNTS if other.lower() == target else OTHER for other in frame.names], dtype=np.int64)
+    # In KITTI, low detections of any class may be matched.
     detections[frame.heights < level.min_height] = IGNORED
-    return Matches(frame.volume if kind == '3d' else frame.bev, frame.scores, objects, detections)
+    return Matches(frame.volume if view == '3d' else frame.bev, frame.scores, objects, detections)
 
 
-def _object_state(name: str, wanted: str) -> int:
-    if name == wanted:
+def _object_state(name: str, target: str) -> int:
+    if name == target:
         return COUNTS
-    return IGNORED if name in NEIGHBOURS.get(wanted, ()) else OTHER
+    return IGNORED if name in NEIGHBOURS.get(target, ()) else OTHER
 
 
 @METRICS.register_module()
 class LidarAPMetric(BaseMetric):
     """Average precision over 40 recall positions, in [0, 1], of boxes in space (``3d``) and from above (``bev``).
 
-    Numbers are KITTI's (times 100 they are those of MMDetection3D's ``KittiMetric``), without CUDA: rotated overlaps
-    are computed by :func:`~kd_plugins.ops.rotated_iou.rectangle_intersections`. Objects come from the data samples, so
-    that an info file is not needed.
+    The values are KITTI's; multiplied by 100 they equal those of MMDetection3D's ``KittiMetric``. CUDA is not needed,
+    since :func:`~kd_plugins.ops.rotated_iou.rectangle_intersections` computes the overlaps. An info file is not needed,
+    since the objects come from the data samples.
 
     Args:
-        levels: Of ``'easy'``, ``'moderate'``, ``'hard'`` (KITTI's) and ``'all'`` (every object). ``None`` is KITTI's
-            three where a camera is known, else ``'all'``. A camera is known from ``ann_file``, or where the pipeline
-            packs ``images`` (``Pack3DDetInputs.meta_keys``). With it, predictions that its image does not show are left
-            out.
-        min_overlap: Class name to the overlap that a detection must exceed; by default KITTI's, 0.7 for ``Car``, and
-            0.5 for every other class.
+        levels: Levels among ``'easy'``, ``'moderate'``, ``'hard'`` (KITTI's) and ``'all'`` (every object). None is
+            KITTI's three levels if a camera is known, else ``'all'``. A camera is known from ``ann_file``, or if the
+            pipeline packs ``images`` (``Pack3DDetInputs.meta_keys``). With a camera, predictions outside its image are
+            left out.
+        min_overlap: Class name to the overlap that a detection must exceed; by default 0.7 for ``Car``, as in KITTI,
+            and 0.5 for every other class.
         sampling: ``'kitti'``, or ``'exact'`` for data sets with fewer than about 100 objects per class
             (:func:`~kd_plugins.evaluation.average_precision`).
-        ann_file: Infos of MMDetection3D's KITTI converter, entry i for the data set's item i, where the pipeline does
+        ann_file: Infos of MMDetection3D's KITTI converter, entry i for item i of the data set, for pipelines that do
             not pack ``images``.
-        camera: Which of the images.
-        limit_range: With a camera, predictions whose bottom's centre lies outside (x, y, z, x, y, z) are left out;
-            ``KittiMetric`` has [0, -40, -3, 70.4, 40, 0].
+        camera: Name of the camera.
+        limit_range: (x, y, z, x, y, z); with a camera, predictions with the centre of their bottom outside are left
+            out. ``KittiMetric`` has [0, -40, -3, 70.4, 40, 0].
         collect_device: See MMEngine's ``BaseMetric``.
         prefix: See MMEngine's ``BaseMetric``.
 
-    Returns of an evaluation: ``3d_mAP`` and ``bev_mAP``, the mean over classes at ``'moderate'`` or at the first level,
-    and ``3d_<class>_<level>``, ``bev_<class>_<level>`` (without the level where it is ``'all'``). A class without
-    objects is left out.
+    An evaluation returns ``3d_mAP`` and ``bev_mAP``, the means over classes at ``'moderate'`` or at the first level,
+    and ``3d_<class>_<level>``, ``bev_<class>_<level>``, in which the level ``'all'`` is omitted. Classes without
+    objects are left out.
 
     Raises:
-        ConfigError: If an argument does not fit, or a frame lacks what a level needs.
+        ConfigError: If an argument does not fit, or a frame lacks the camera that a level needs.
     """
 
     default_prefix = 'lidar'
@@ -121,8 +122,8 @@ class LidarAPMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         for level in levels or ():
-            check_known('val_evaluator.levels', level, list(LEVELS))
-        check_known('val_evaluator.sampling', sampling, SAMPLINGS)
+            check_choice('val_evaluator.levels', level, list(LEVELS))
+        check_choice('val_evaluator.sampling', sampling, SAMPLINGS)
         for name, value in (min_overlap or {}).items():
             if not 0 <= value < 1:
                 raise ConfigError(f'val_evaluator.min_overlap.{name} is {value}; valid: at least 0 and less than 1')
@@ -137,7 +138,7 @@ class LidarAPMetric(BaseMetric):
         self._infos: dict[str, Any] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep the overlaps of each frame."""
+        """Store the overlaps of each frame."""
         self.results.extend(self._frame(sample) for sample in data_samples)
 
     def _frame(self, sample: dict[str, Any]) -> Frame:
@@ -175,11 +176,11 @@ class LidarAPMetric(BaseMetric):
         levels = self.levels or (['easy', 'moderate', 'hard'] if known else ['all'])
         main = 'moderate' if 'moderate' in levels else levels[0]
         self._warn_few(results, classes, main)
-        found: dict[str, float] = {}
-        for kind in ('3d', 'bev'):
+        metrics: dict[str, float] = {}
+        for view in ('3d', 'bev'):
             precision = {
                 (name, level): average_precision(
-                    [matches(frame, kind, name, LEVELS[level]) for frame in results],
+                    [matches(frame, view, name, LEVELS[level]) for frame in results],
                     self.min_overlap.get(name, 0.5),
                     self.sampling,
                 )
@@ -188,10 +189,10 @@ class LidarAPMetric(BaseMetric):
             }
             precision = {key: value for key, value in precision.items() if not np.isnan(value)}
             counted = [value for (_, level), value in precision.items() if level == main]
-            found[f'{kind}_mAP'] = float(np.mean(counted)) if counted else float('nan')
+            metrics[f'{view}_mAP'] = float(np.mean(counted)) if counted else float('nan')
             for (name, level), value in precision.items():
-                found[f'{kind}_{name}' + ('' if level == 'all' else f'_{level}')] = value
-        return found
+                metrics[f'{view}_{name}' + ('' if level == 'all' else f'_{level}')] = value
+        return metrics
 
     def _warn_few(self, frames: list[Frame], classes: list[str], level: str) -> None:
         if self.sampling != 'kitti':
@@ -202,7 +203,7 @@ class LidarAPMetric(BaseMetric):
             if 0 < count <= POSITIONS:
                 print_log(
                     f"val_evaluator: {name} has {count} objects at level '{level}', so KITTI's average precision "
-                    f"cannot exceed {(count - 1) / POSITIONS:.3f}; sampling='exact' can",
+                    f"cannot exceed {(count - 1) / POSITIONS:.3f}; sampling='exact' has no such limit",
                     logger='current',
                     level=30,
                 )

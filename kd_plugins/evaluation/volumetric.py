@@ -1,4 +1,4 @@
-"""Dice and 95 % Hausdorff distance of volumes, by MONAI's functions."""
+"""Dice and 95 % Hausdorff distance of volumes, computed by MONAI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .grid import resample_labels, save_labels
 def volume_scores(
     prediction: Tensor, labels: Tensor, num_classes: int, spacing: Sequence[float], ignore_empty: bool = True
 ) -> dict[str, list[float]]:
-    """Compare one prediction with its labels, structure by structure, the background (class 0) left out.
+    """Return Dice and Hausdorff distance of each structure of one volume, without the background (class 0).
 
     .. math::
         \\mathrm{Dice}_c = \\frac{2\\,|P_c \\cap G_c|}{|P_c| + |G_c|}, \\qquad
@@ -31,14 +31,14 @@ def volume_scores(
     Args:
         prediction: Class indices of shape (1, ...).
         labels: Class indices of shape (1, ...), on the same grid.
-        num_classes: Number of classes C with the background.
+        num_classes: Number of classes C, including the background.
         spacing: Voxel size along each axis in millimetres.
-        ignore_empty: What the Dice of a structure is that the labels lack: NaN, or else 1 where the prediction lacks
-            it as well and 0 where it does not.
+        ignore_empty: Whether the Dice of a structure that is absent from the labels is NaN. Otherwise it is 1 if the
+            structure is absent from the prediction as well, else 0.
 
     Returns:
-        C - 1 numbers each of ``dice``; ``hd95`` in mm, NaN where labels or prediction lack the structure, because
-        there is no surface to measure from; and ``one_sided``, 1 where exactly one of both lacks it.
+        C - 1 numbers each of ``dice``; of ``hd95`` in mm, NaN if the structure is absent from labels or prediction and
+        therefore has no surface there; and of ``one_sided``, 1 if it is absent from exactly one of the two.
 
     >>> import torch
     >>> labels = torch.zeros(1, 8, 8, 8, dtype=torch.long)
@@ -49,17 +49,17 @@ def volume_scores(
     from monai.metrics import compute_dice, compute_hausdorff_distance
     from monai.networks import one_hot
 
-    mine, theirs = one_hot(prediction[None].cpu(), num_classes), one_hot(labels[None].cpu(), num_classes)
-    dice = compute_dice(mine, theirs, include_background=False, ignore_empty=ignore_empty)[0]
+    predicted, true = one_hot(prediction[None].cpu(), num_classes), one_hot(labels[None].cpu(), num_classes)
+    dice = compute_dice(predicted, true, include_background=False, ignore_empty=ignore_empty)[0]
     with warnings.catch_warnings():
-        # Of absent structures, and of an argument that MONAI gives to its own function.
+        # MONAI warns about absent structures, and about an argument of a function that it calls itself.
         warnings.simplefilter('ignore')
-        distance = compute_hausdorff_distance(mine, theirs, percentile=95, spacing=tuple(spacing))[0]
-    found, wanted = (entry[0, 1:].flatten(1).any(1) for entry in (mine, theirs))
+        distance = compute_hausdorff_distance(predicted, true, percentile=95, spacing=tuple(spacing))[0]
+    in_prediction, in_labels = (masks[0, 1:].flatten(1).any(1) for masks in (predicted, true))
     return {
         'dice': dice.tolist(),
         'hd95': [value if math.isfinite(value) else math.nan for value in distance.tolist()],
-        'one_sided': (found != wanted).double().tolist(),
+        'one_sided': (in_prediction != in_labels).double().tolist(),
     }
 
 
@@ -67,19 +67,19 @@ def volume_scores(
 class VolumetricMetric(BaseMetric):
     """Dice and 95 % Hausdorff distance per structure, and the predictions as NIfTI files.
 
-    A prediction is compared on the grid of its labels: where the pipeline changed the image's grid alone
+    A prediction is compared on the grid of its labels. If the pipeline changes only the grid of the image
     (``keys=['image']``), this is the grid of the file. For each structure, ``volume/dice_NAME`` and
-    ``volume/hd95_NAME`` (mm) are means over the volumes in which the number exists, ``volume/dice`` and
-    ``volume/hd95`` the means over structures. ``volume/hd95_undefined`` counts the pairs of volume and structure in
-    which exactly one of labels and prediction has the structure: they are in no distance, so read both together.
+    ``volume/hd95_NAME`` (mm) are means over the volumes in which the number is defined, and ``volume/dice`` and
+    ``volume/hd95`` are the means over structures. ``volume/hd95_undefined`` is the number of pairs of volume and
+    structure in which the structure is absent from either labels or prediction; they are not part of any distance.
 
     Args:
         output_dir: Folder for the predictions, each on the grid of its image and under the image's file name, and for
-            ``scores.json`` with the numbers of every volume. ``None`` writes nothing.
-        format_only: Write without comparing, for volumes that have no labels.
+            ``scores.json`` with the numbers of every volume. None writes nothing.
+        format_only: Whether to write without comparing, for volumes that have no labels.
         ignore_empty: See :func:`volume_scores`.
-        collect_device: As in MMEngine.
-        prefix: As in MMEngine.
+        collect_device: See MMEngine's ``BaseMetric``.
+        prefix: See MMEngine's ``BaseMetric``.
 
     Raises:
         ConfigError: If there are no labels to compare with, or ``format_only`` has no ``output_dir``.
@@ -154,11 +154,11 @@ class VolumetricMetric(BaseMetric):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names of the data set, the background's first."""
-        found = (self.dataset_meta or {}).get('classes')
-        if not found:
+        """Class names of the data set, the background first."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if not classes:
             raise ConfigError("test_dataloader.dataset.metainfo has no 'classes'; name every class, background first")
-        return tuple(found)
+        return tuple(classes)
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the means over all volumes of all ranks."""
@@ -169,21 +169,21 @@ class VolumetricMetric(BaseMetric):
         metrics: dict[str, float] = {}
         for name in ('dice', 'hd95'):
             table = np.array([entry[name] for entry in results], dtype=np.float64).reshape(len(results), -1)
-            found = [mean_of(column) for column in table.T]
-            metrics[name] = mean_of(np.array(found))
-            metrics.update({f'{name}_{label}': value for label, value in zip(self.classes[1:], found)})
+            means = [mean_of(column) for column in table.T]
+            metrics[name] = mean_of(np.array(means))
+            metrics.update({f'{name}_{label}': value for label, value in zip(self.classes[1:], means)})
         metrics['hd95_undefined'] = float(sum(sum(entry['one_sided']) for entry in results))
         return metrics
 
 
 def mean_of(values: np.ndarray[Any, Any]) -> float:
-    """Return the mean of the values that are not NaN, NaN where there is none.
+    """Return the mean of the values that are not NaN, or NaN if there is none.
 
     >>> mean_of(np.array([1.0, np.nan, 3.0]))
     2.0
     """
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else math.nan
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan
 
 
 __all__ = ['VolumetricMetric', 'volume_scores']

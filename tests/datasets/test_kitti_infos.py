@@ -69,7 +69,7 @@ def test_real_frames_equal_what_mmdetection3ds_converter_reads() -> None:
 
 def test_damaged_folders_are_one_sentence(folder: Path) -> None:
     (folder / 'image_2' / '000004.png').write_bytes(b'JPEG?')
-    with pytest.raises(ConfigError, match=r"000004.png' is no PNG file"):
+    with pytest.raises(ConfigError, match=r"000004.png' is not a PNG file"):
         kitti_infos(folder, ['000004'])
     with pytest.raises(ConfigError, match=r"velodyne/000009.bin' does not exist; each frame needs 3 files"):
         kitti_infos(folder, ['000009'])

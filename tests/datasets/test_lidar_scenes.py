@@ -137,7 +137,7 @@ def test_wrong_arguments_are_one_sentence(tmp_path: Path) -> None:
     command = [*subcommand('data'), 'lidar-scenes', str(tmp_path)]
     done = subprocess.run([*command, '--num-train', '0'], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ''
-    assert done.stderr.startswith('error: lidar_scenes: train with 0 scenes and seed 0 cannot be made')
+    assert done.stderr.startswith('error: lidar_scenes: train with 0 scenes and seed 0 cannot be generated')
     done = subprocess.run([*command, '--num-train', '1', '--num-val', '1'], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith('train: 1 samples in ')
     assert json.loads((tmp_path / 'val.json').read_text())['info']['num_scenes'] == 1

@@ -193,16 +193,16 @@ def flat_affine(image: Path, label: Path) -> None:
 
 BAD: list[tuple[str, Callable[[Path, Path], Any], str]] = [
     ('truncated', lambda image, label: damage(image, 0.6), "a.nii.gz' is truncated or"),
-    ('truncated header', lambda image, label: damage(image, 0.02), "a.nii.gz' is truncated or no NIfTI file"),
-    ('empty', lambda image, label: image.write_bytes(b''), "a.nii.gz' is truncated or no NIfTI file"),
-    ('other file', lambda image, label: image.write_bytes(gzip.compress(b'x' * 4000)), 'no NIfTI file'),
+    ('truncated header', lambda image, label: damage(image, 0.02), "a.nii.gz' is truncated or not a NIfTI file"),
+    ('empty', lambda image, label: image.write_bytes(b''), "a.nii.gz' is truncated or not a NIfTI file"),
+    ('other file', lambda image, label: image.write_bytes(gzip.compress(b'x' * 4000)), 'not a NIfTI file'),
     ('truncated label', lambda image, label: damage(label, 0.6), "labels/a.nii.gz' is truncated or"),
     ('absent', lambda image, label: image.unlink(), "images/a.nii.gz' does not exist; nearest: 'aa.nii.gz'"),
     ('complex', complex_image, 'holds voxels of type complex64'),
     ('colours', colour_image, "holds voxels of type \\[\\('R'"),
     ('nan', not_finite, 'holds NaN or infinite voxels'),
     ('two axes', lambda image, label: write_nifti(image, np.zeros((5, 6), np.float32)), r'has shape \(5, 6\)'),
-    ('flat', flat_affine, 'puts all voxels in one plane'),
+    ('flat', flat_affine, 'maps all voxels to one plane'),
     (
         'other shape',
         lambda image, label: write_nifti(label, np.zeros((12, 14, 9), np.uint8)),
@@ -211,7 +211,7 @@ BAD: list[tuple[str, Callable[[Path, Path], Any], str]] = [
     (
         'other affine',
         lambda image, label: write_nifti(label, np.zeros(SHAPE, np.uint8), np.diag([1, 2.0, 1, 1])),
-        r"another affine than its image '.*' \(row 1: \[0.0, 2.0, 0.0, 0.0\] and \[0.0, 1.0, 0.0, 0.0\]\)",
+        r"and its image '.*' have different affines \(row 1: \[0.0, 2.0, 0.0, 0.0\] and \[0.0, 1.0, 0.0, 0.0\]\)",
     ),
     (
         'outside',
@@ -253,5 +253,5 @@ def test_what_is_not_there_is_one_sentence(folder: Path) -> None:
     with pytest.raises(ConfigError, match="data_prefix.img: '.*imges' does not exist"):
         build(folder, data_prefix={'img': 'imges'})
     (folder / 'x.json').write_text('{"training": [')
-    with pytest.raises(ConfigError, match='is no readable json file'):
+    with pytest.raises(ConfigError, match='is not a readable json file'):
         build(folder, ann_file='x.json')
