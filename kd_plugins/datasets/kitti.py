@@ -50,7 +50,7 @@ def kitti_folder(**arguments: Any) -> Any:
         ConfigError: If a file is missing or damaged.
     """
     try:
-        from .kitti_folder import KittiFolder
+        from .kitti_dataset import KittiFolder
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); kd_plugins doctor prints the command"

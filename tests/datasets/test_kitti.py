@@ -29,7 +29,7 @@ def test_the_view_of_a_camera() -> None:
 
 
 def test_missing_mmdetection3d_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, 'kd_plugins.datasets.kitti_folder', raising=False)
+    monkeypatch.delitem(sys.modules, 'kd_plugins.datasets.kitti_dataset', raising=False)
     monkeypatch.setitem(sys.modules, 'mmdet3d', None)
     monkeypatch.setitem(sys.modules, 'mmdet3d.datasets', None)
     with pytest.raises(MissingDependencyError, match=r"KittiFolder: '\S+' is not installed \(extra 'det3d'\)"):
