@@ -72,7 +72,7 @@ def identity(distiller: DualSelfDistiller) -> None:
 
 @pytest.mark.parametrize('background', [True, False])
 def test_reference_mode_is_the_release(background: bool) -> None:
-    """The maps on which the released code was run (see test_levels.py) are the heads' logits here."""
+    """The maps on which the released code was run (see tests/losses/released_levels.py) are the heads' logits here."""
     numbers = {'encoder': (5, 6, 7, 8), 'decoder': (1, 2, 3, 4)}
     taps = {
         f'{branch}.{index}': [released_map(number)]
