@@ -1,4 +1,4 @@
-"""A run that must agree between two ranks with half the batch each and one process with the whole batch."""
+"""Model and teacher for runs on two ranks with half the batch each, which must equal a run with the whole batch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 
 from tests.integration.runs import model_config
 
-# GroupNorm, since batch statistics of half a batch differ by definition.
+# GroupNorm, because batch statistics of half a batch differ.
 MODEL = model_config(norm='GN')
-# MMDetection clamps the normaliser of these two at 1 on each rank, so that they depend on the number of ranks while
-# scores are low. Without them the whole run must agree.
+# MMDetection clamps the normaliser of these two losses at 1 on each rank, so at low scores they depend on the number of
+# ranks. Without them the whole run must be equal.
 MODEL['bbox_head']['loss_bbox']['loss_weight'] = 0.0
 MODEL['bbox_head']['loss_dfl']['loss_weight'] = 0.0
-# A teacher that differs from the student from the first step, so that there is something to compare.
-STRANGER = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': MODEL}, 'checkpoint': None}
+# A teacher that differs from the student from the first step on, so that the terms are not 0.
+RANDOM_TEACHER = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': MODEL}, 'checkpoint': None}
 
 
 def assert_close(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:

@@ -1,5 +1,4 @@
-"""Small real runs for the integration tests: MMDetection's GFL, a few channels wide, on images drawn from their
-index."""
+"""Small real runs for the integration tests: a narrow GFL of MMDetection on generated images."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ SIZE = 64
 CLASSES = ('square', 'bar')
 LD: dict[str, Any] = {'type': 'kd_plugins.LocalizationDistiller', 'weight': 0.5}
 EMA: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.1}
-# A feature distiller between levels of different width, so that it owns an adapter with parameters.
+# The widths of the two layers differ, so the distiller has an adapter with parameters.
 FEATURE: dict[str, Any] = {
     'type': 'kd_plugins.FeatureDistiller',
     'student_tap': 'backbone.layer2',
@@ -29,9 +28,9 @@ FEATURE: dict[str, Any] = {
 
 
 class Squares(Dataset):
-    """Bright rectangles on noise; image ``i`` depends on ``i`` alone, but for a random brightness if ``augment``.
+    """Bright rectangles on noise; image ``i`` depends on ``i`` alone.
 
-    Every fifth image is empty if ``empty``.
+    With ``augment`` the brightness is random. With ``empty`` every fifth image has no rectangle.
     """
 
     metainfo = {'classes': CLASSES}
@@ -57,7 +56,7 @@ class Squares(Dataset):
         for x1, y1, x2, y2 in boxes.int().tolist():
             image[:, y1:y2, x1:x2] += 120
         if self.augment:
-            # From the main process's own generator, as augmentation without workers draws.
+            # From the generator of the main process, as in augmentation without workers.
             image = (image * (0.5 + 0.5 * torch.rand(()))).to(torch.uint8)
         info = {'img_shape': (SIZE, SIZE), 'ori_shape': (SIZE, SIZE), 'scale_factor': (1.0, 1.0), 'img_id': index}
         sample = DetDataSample(metainfo={**info, 'img_path': f'square_{index}.png'})
@@ -66,7 +65,7 @@ class Squares(Dataset):
 
 
 def model_config(norm: str = 'BN', channels: int = 8) -> dict[str, Any]:
-    """Return a GFL of a few thousand parameters; ``norm='GN'`` where batch statistics would differ between ranks."""
+    """Return the config of a small GFL; use ``norm='GN'`` where batch statistics would differ between ranks."""
     norm_cfg = {'type': 'GN', 'num_groups': 2} if norm == 'GN' else {'type': 'BN', 'requires_grad': True}
     widths = [channels * 2**i for i in range(4)]
     return {
@@ -122,7 +121,7 @@ def model_config(norm: str = 'BN', channels: int = 8) -> dict[str, Any]:
 
 
 class Recorder(Hook):
-    """Keep the loss of every iteration, as the runner reports it."""
+    """Record the losses of every iteration; raise ``KeyboardInterrupt`` after iteration ``kill_at``."""
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.losses: list[dict[str, float]] = []
@@ -148,8 +147,10 @@ def make_runner(
     distill: dict[str, Any] | None = None,
     **config: Any,
 ) -> Runner:
-    """Build a runner with everything that a plain MMDetection run has, and DistillHook where ``distillers`` is
-    given, with further arguments in ``distill``."""
+    """Build the runner of an MMDetection run, with DistillHook if ``distillers`` are given.
+
+    ``distill`` holds further arguments of the hook and ``config`` further arguments of the runner.
+    """
     from mmdet.utils import register_all_modules
 
     import kd_plugins  # noqa: F401

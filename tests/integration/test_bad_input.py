@@ -1,4 +1,4 @@
-"""What a wrong config gets: one sentence, before the first step."""
+"""Wrong configs: one error sentence before the first step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FEAT_EMA = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'neck.fpn_conv
 LOGIT = {'type': 'kd_plugins.LogitDistiller', 'logits': 'bbox_head.gfl_cls'}
 
 
-def wider() -> dict[str, Any]:
+def wider_teacher() -> dict[str, Any]:
     return {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model_config(channels=16)}, 'checkpoint': None}
 
 
-def other_head(**changes: Any) -> dict[str, Any]:
+def teacher_with_head(**changes: Any) -> dict[str, Any]:
     model = model_config()
     model['bbox_head'].update(changes)
     return {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model}, 'checkpoint': None}
@@ -50,8 +50,8 @@ def other_head(**changes: Any) -> dict[str, Any]:
             None,
             r'distillers.one',
         ),
-        (LD, other_head(reg_max=7), r'distillers.one.*reg_max=8 and .*reg_max=7'),
-        (LOGIT, other_head(num_classes=80), r'distillers.one.*80 classes where the student predicts 2'),
+        (LD, teacher_with_head(reg_max=7), r'distillers.one.*reg_max=8 and .*reg_max=7'),
+        (LOGIT, teacher_with_head(num_classes=80), r'distillers.one.*80 classes where the student predicts 2'),
         ({**FEATURE, 'adapter': None}, None, r'distillers.one.*adapter'),
         ({**FEATURE, 'resize': None}, None, r"distillers.one.*resize='bilinear'"),
         (
@@ -96,7 +96,7 @@ def test_sentence_before_the_first_step(tmp_path: Path, distiller: Any, teacher:
 def test_adapters_bridge_a_wider_teacher(tmp_path: Path) -> None:
     recorder = Recorder()
     config = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'backbone.layer3'}
-    make_runner(tmp_path / 'run', {'one': config}, wider(), epochs=1, hooks=[recorder]).train()
+    make_runner(tmp_path / 'run', {'one': config}, wider_teacher(), epochs=1, hooks=[recorder]).train()
     assert recorder.losses[0]['distill.one.loss_feat'] > 0
 
 

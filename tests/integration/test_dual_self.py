@@ -1,4 +1,4 @@
-"""Dual self-distillation in real runs of MMSegmentation's UNet: the plain checkpoint, resuming, what the log shows."""
+"""Dual self-distillation in real runs of MMSegmentation's UNet: the plain checkpoint, resuming, the logged terms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_training_and_the_plain_checkpoint(tmp_path: Path) -> None:
         model = MODELS.build(plain.model)
     model.load_state_dict(checkpoint['state_dict'], strict=True)
     assert_same(weights(model), weights(runner.model))
-    # The heads are beside it, and learned.
+    # The heads are stored separately.
     heads = {name for name in checkpoint['distill']['distillers'] if '.heads.' in name}
     assert len(heads) == 8 * 4
     assert not [name for name in runner.model.state_dict() if 'heads' in name]
@@ -40,9 +40,9 @@ def test_weight_zero_is_the_plain_run(tmp_path: Path) -> None:
     plain, first = run('unet_isbi', tmp_path / 'plain')
     off, second = run('unet_isbi_dsd', tmp_path / 'off', {'default_hooks.distill.distillers.dsd.weight': 0.0})
     assert_same(weights(plain.model), weights(off.model))
-    for ours, theirs in zip(second.losses, first.losses):
-        assert {name: ours[name] for name in theirs} == theirs
-        assert all(ours[name] == 0 for name in TERMS)
+    for distilled, task in zip(second.losses, first.losses):
+        assert {name: distilled[name] for name in task} == task
+        assert all(distilled[name] == 0 for name in TERMS)
 
 
 def test_resuming(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_resuming(tmp_path: Path) -> None:
         ('unet_isbi_byot', {f'distill.byot.loss_{name}' for name in ('encoder_seg', 'encoder_kl', 'feature')}),
     ],
 )
-def test_other_members(name: str, terms: set[str], tmp_path: Path) -> None:
+def test_other_variants(name: str, terms: set[str], tmp_path: Path) -> None:
     _, recorder = run(name, tmp_path / 'run')
     for losses in recorder.losses:
         assert {key for key in losses if key.startswith('distill')} == terms

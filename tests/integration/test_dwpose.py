@@ -1,4 +1,4 @@
-"""Both stages of DWPose as kd_plugins has them, against one step of MMPose's own ``DWPoseDistiller``."""
+"""Both stages of DWPose, compared with one step of MMPose's ``DWPoseDistiller``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from kd_plugins.teachers import FinishedTeacher, FrozenTeacher
 
 SIZE = (64, 96)
 JOINTS = 17
-REFERENCE = {'reduction': 'reference', 'weight': 0.1}
 
 
 def model_config(width: float) -> dict[str, Any]:
@@ -126,17 +125,17 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
     return {name: param.grad for name, param in module.named_parameters() if param.grad is not None}
 
 
-def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
-    found, expected = gradients(ours), gradients(theirs)
-    assert found.keys() == expected.keys() and found
+def assert_same_gradients(student: nn.Module, reference: nn.Module) -> None:
+    actual, expected = gradients(student), gradients(reference)
+    assert actual.keys() == expected.keys() and actual
     for name, value in expected.items():
-        assert (found[name] - value).norm() <= 1e-4 * value.norm() + 1e-7, name
+        assert (actual[name] - value).norm() <= 1e-4 * value.norm() + 1e-7, name
 
 
 def test_a_step_of_the_first_stage(tmp_path: Path, batch: dict[str, Any]) -> None:
     widths = (0.125, 0.25)
     student, teacher = build(widths[0], 1), build(widths[1], 2)
-    theirs = released(tmp_path, student, teacher, widths, stage=1)
+    reference = released(tmp_path, student, teacher, widths, stage=1)
     torch.save({'state_dict': teacher.state_dict()}, tmp_path / 'teacher.pth')
     frozen = FrozenTeacher({'model': model_config(widths[1])}, str(tmp_path / 'teacher.pth'))
     frozen.prepare(student)
@@ -146,37 +145,37 @@ def test_a_step_of_the_first_stage(tmp_path: Path, batch: dict[str, Any]) -> Non
         'feature': FeatureDistiller('backbone', reduction='sum', weight={**decay, 'value': 7e-5}),
     }
 
-    def take_their_weights() -> None:
-        projection, align = members['feature'].adapters[0].projection, theirs.distill_losses['loss_fea'].align
+    def copy_adapter_weights() -> None:
+        projection, align = members['feature'].adapters[0].projection, reference.distill_losses['loss_fea'].align
         projection.weight.data.copy_(align.weight[:, :, 0, 0])
         projection.bias.data.copy_(align.bias)
 
-    session = DistillSession(student, members, frozen, take_their_weights)
+    session = DistillSession(student, members, frozen, copy_adapter_weights)
     # The first iteration of epoch 3 of 12, where the released weight is 1 - 3 / 12.
     session.weights = {name: member.schedule(30, 120, 10) for name, member in members.items()}
     student.train()
-    found = student(**copy.deepcopy(batch), mode='loss')
+    losses = student(**copy.deepcopy(batch), mode='loss')
     session.detach()
-    theirs.train()
-    theirs.teacher.eval()  # a defect there: training puts the teacher into train mode, see the last test
-    expected = theirs(**copy.deepcopy(batch), mode='loss')
-    for ours, name in (
+    reference.train()
+    reference.teacher.eval()  # MMPose leaves the teacher in train mode, see the last test
+    expected = reference(**copy.deepcopy(batch), mode='loss')
+    for key, name in (
         ('loss_kpt',) * 2,
         ('distill.simcc.loss_kpt', 'loss_logit'),
         ('distill.feature.loss_feat', 'loss_fea'),
     ):
-        torch.testing.assert_close(found[ours], expected[name], rtol=1e-5, atol=1e-7)
-    for losses in (found, expected):
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-    assert_same_gradients(student, theirs.student)
+        torch.testing.assert_close(losses[key], expected[name], rtol=1e-5, atol=1e-7)
+    for values in (losses, expected):
+        sum(value for name, value in values.items() if 'loss' in name).backward()
+    assert_same_gradients(student, reference.student)
     projection = members['feature'].adapters[0].projection
-    align = theirs.distill_losses['loss_fea'].align
+    align = reference.distill_losses['loss_fea'].align
     torch.testing.assert_close(projection.weight.grad, align.weight.grad[:, :, 0, 0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_of_the_second_stage(tmp_path: Path, batch: dict[str, Any]) -> None:
     finished, fresh = build(0.125, 1), build(0.125, 2)
-    theirs = released(tmp_path, fresh, finished, (0.125, 0.125), stage=2)
+    reference = released(tmp_path, fresh, finished, (0.125, 0.125), stage=2)
     student = copy.deepcopy(finished)
     restart, teacher = Restart(['head']), FinishedTeacher()
     teacher.frozen = restart.freeze(student)
@@ -186,28 +185,28 @@ def test_a_step_of_the_second_stage(tmp_path: Path, batch: dict[str, Any]) -> No
     session.weights['simcc'], session.task_weight = 1.0, 0.0
     student.train()
     restart.hold()
-    found = student(**copy.deepcopy(batch), mode='loss')
-    theirs.train()
-    theirs.teacher.eval()
-    expected = theirs(**copy.deepcopy(batch), mode='loss')
-    torch.testing.assert_close(found['distill.simcc.loss_kpt'], expected['loss_logit'], rtol=1e-5, atol=1e-7)
-    for losses in (found, expected):
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-    assert_same_gradients(student.head, theirs.student.head)
+    losses = student(**copy.deepcopy(batch), mode='loss')
+    reference.train()
+    reference.teacher.eval()
+    expected = reference(**copy.deepcopy(batch), mode='loss')
+    torch.testing.assert_close(losses['distill.simcc.loss_kpt'], expected['loss_logit'], rtol=1e-5, atol=1e-7)
+    for values in (losses, expected):
+        sum(value for name, value in values.items() if 'loss' in name).backward()
+    assert_same_gradients(student.head, reference.student.head)
     assert not gradients(student.backbone)
     session.detach()
     restart.release()
     assert all(param.requires_grad for param in student.parameters())
 
 
-def test_the_released_teacher_drifts_and_ours_does_not(tmp_path: Path, batch: dict[str, Any]) -> None:
+def test_the_teacher_of_the_release_changes_and_this_one_does_not(tmp_path: Path, batch: dict[str, Any]) -> None:
     """MMEngine's loop calls ``model.train()``, which reaches the teacher inside MMPose's distiller."""
     finished = build(0.125, 1)
     before = {name: value.clone() for name, value in finished.state_dict().items()}
-    theirs = released(tmp_path, finished, finished, (0.125, 0.125), stage=2)
-    theirs.train()
-    theirs(**copy.deepcopy(batch), mode='loss')
-    assert any(not torch.equal(value, before[name]) for name, value in theirs.teacher.state_dict().items())
+    reference = released(tmp_path, finished, finished, (0.125, 0.125), stage=2)
+    reference.train()
+    reference(**copy.deepcopy(batch), mode='loss')
+    assert any(not torch.equal(value, before[name]) for name, value in reference.teacher.state_dict().items())
     restart, teacher = Restart(['head']), FinishedTeacher()
     teacher.frozen = restart.freeze(finished)
     teacher.prepare(finished)

@@ -31,14 +31,14 @@ def test_checkpoint_is_the_plain_model(tmp_path: Path) -> None:
     checkpoint = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)  # as plain MMEngine reads it
     plain = MODELS.build(model_config())
     expected = plain.state_dict()
-    found = checkpoint['state_dict']
-    assert {k: (v.shape, v.dtype) for k, v in found.items()} == {k: (v.shape, v.dtype) for k, v in expected.items()}
-    plain.load_state_dict(found, strict=True)
-    # The optimizer's part fits the plain run as well: one group, one entry for each parameter.
+    saved = checkpoint['state_dict']
+    assert {k: (v.shape, v.dtype) for k, v in saved.items()} == {k: (v.shape, v.dtype) for k, v in expected.items()}
+    plain.load_state_dict(saved, strict=True)
+    # The state of the optimizer fits the plain run as well: one group, one entry for each parameter.
     assert len(checkpoint['optimizer']['param_groups']) == 1
     assert len(checkpoint['optimizer']['state']) == len(list(plain.parameters()))
     assert all(len(scheduler['base_values']) == 1 for scheduler in checkpoint['param_schedulers'])
-    assert checkpoint['distill']['optimizer'], "the adapter's moments are kept apart"
+    assert checkpoint['distill']['optimizer'], 'the moments of the adapter are stored separately'
 
 
 @pytest.mark.parametrize('extra', [[], [EMAHook(momentum=0.1)]], ids=['plain', 'ema-hook'])
@@ -46,8 +46,8 @@ def test_zero_weight_changes_nothing(tmp_path: Path, extra: list[Any]) -> None:
     data = Squares(augment=True)
     off = {name: {**config, 'weight': 0.0} for name, config in DISTILLERS.items()}
     plain, expected = run(tmp_path / 'plain', dataset=data, hooks=list(extra))
-    hooked, found = run(tmp_path / 'hooked', off, EMA, dataset=data, hooks=list(extra))
-    assert [{k: v for k, v in step.items() if not k.startswith('distill')} for step in found] == expected
+    hooked, losses = run(tmp_path / 'hooked', off, EMA, dataset=data, hooks=list(extra))
+    assert [{k: v for k, v in step.items() if not k.startswith('distill')} for step in losses] == expected
     assert_same(weights(hooked.model), weights(plain.model))
 
 
@@ -62,7 +62,7 @@ def test_adapter_is_trained_at_the_first_groups_rate(tmp_path: Path) -> None:
     adapters: list[list[torch.Tensor]] = []
     run(tmp_path / 'run', {'feature': FEATURE}, hooks=[Watch()])
     assert all(len(step) == 2 and step[0] == step[1] for step in rates)
-    assert len({step[0] for step in rates}) > 2, 'the schedule moved'
+    assert len({step[0] for step in rates}) > 2, 'the rate follows its schedule'
     assert any(not torch.equal(a, b) for a, b in zip(adapters[0], adapters[-1]))
 
 
@@ -70,28 +70,28 @@ def test_teachers_change_by_their_own_rule_only(tmp_path: Path) -> None:
     source, _ = run(tmp_path / 'source', epochs=1)
     checkpoint = str(tmp_path / 'source' / 'epoch_1.pth')
     frozen = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model_config()}, 'checkpoint': checkpoint}
-    seen: list[Any] = []
+    snapshots: list[Any] = []
 
     class Watch(Recorder):
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
             hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'DistillHook')
-            seen.append((weights(hook.teacher.model), hook.teacher.model.training, weights(runner.model)))
+            snapshots.append((weights(hook.teacher.model), hook.teacher.model.training, weights(runner.model)))
 
     run(tmp_path / 'frozen', {'localization': LD}, frozen, hooks=[Watch()])
-    for state, training, _ in seen:
+    for state, training, _ in snapshots:
         assert not training
         assert_same(state, weights(source.model))
-    seen.clear()
+    snapshots.clear()
     run(tmp_path / 'ema', {'localization': LD}, EMA, hooks=[Watch()])
-    (before, _, _), (after, _, student) = seen[0], seen[1]
+    (before, _, _), (after, _, student) = snapshots[0], snapshots[1]
     for name, value in after.items():
         expected = torch.lerp(before[name], student[name], 0.1) if value.is_floating_point() else student[name]
         assert torch.equal(value, expected), name
-    seen.clear()
+    snapshots.clear()
     run(tmp_path / 'snap', {'localization': LD}, {'type': 'kd_plugins.SnapshotTeacher'}, hooks=[Watch()], epochs=3)
-    assert_same(seen[4][0], seen[4][2])
-    assert_same(seen[7][0], seen[4][2])
-    assert_same(seen[8][0], seen[8][2])
+    assert_same(snapshots[4][0], snapshots[4][2])
+    assert_same(snapshots[7][0], snapshots[4][2])
+    assert_same(snapshots[8][0], snapshots[8][2])
 
 
 @pytest.mark.parametrize('teacher', [EMA, {'type': 'kd_plugins.SnapshotTeacher'}], ids=['ema', 'snapshot'])
@@ -102,8 +102,8 @@ def test_interrupted_run_resumes_exactly(tmp_path: Path, teacher: dict[str, Any]
     whole, expected = run(tmp_path / 'whole', distillers, teacher, **options)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / 'cut', distillers, teacher, hooks=[Recorder(kill_at=9)], **options)
-    resumed, found = run(tmp_path / 'cut', distillers, teacher, resume=True, **options)
-    assert found == expected[8:]
+    resumed, losses = run(tmp_path / 'cut', distillers, teacher, resume=True, **options)
+    assert losses == expected[8:]
     assert_same(weights(resumed.model), weights(whole.model))
 
 
@@ -138,11 +138,11 @@ def test_non_finite_term_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_losses_are_float32_inside_autocast(tmp_path: Path) -> None:
-    found: list[dict[str, torch.Tensor]] = []
+    losses: list[dict[str, torch.Tensor]] = []
 
     class Keep(Recorder):
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-            found.append(outputs)
+            losses.append(outputs)
 
     runner = make_runner(tmp_path / 'run', DISTILLERS, EMA, epochs=1, hooks=[Keep()])
     step = runner.model.train_step
@@ -153,7 +153,7 @@ def test_losses_are_float32_inside_autocast(tmp_path: Path) -> None:
 
     runner.model.train_step = train_step
     runner.train()
-    terms = [value for step in found for key, value in step.items() if key.startswith('distill')]
+    terms = [value for step in losses for key, value in step.items() if key.startswith('distill')]
     assert terms and all(value.dtype == torch.float32 and value.isfinite() for value in terms)
 
 
@@ -203,7 +203,7 @@ def test_checkpoint_without_code(tmp_path: Path) -> None:
     assert not Path('exploded').exists()
 
 
-def test_getattr_in_a_checkpoint_is_no_way_out(tmp_path: Path) -> None:
+def test_getattr_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
     from kd_plugins.checkpoints import load_checkpoint
     from kd_plugins.errors import CheckpointError
 

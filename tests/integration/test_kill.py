@@ -1,4 +1,4 @@
-"""A process killed with SIGKILL at a random iteration, and its resumption."""
+"""A run that is killed with SIGKILL at a random iteration and resumed."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def start(*args: Any) -> subprocess.Popen[bytes]:
 def read(path: Path) -> dict[int, dict[str, str]]:
     """Return the losses of each iteration; the last line may be cut."""
     lines = path.read_text().splitlines() if path.exists() else []
-    found = {}
+    losses_by_iteration = {}
     for line in lines:
         try:
             iteration, losses = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found[iteration] = losses
-    return found
+        losses_by_iteration[iteration] = losses
+    return losses_by_iteration
 
 
 @pytest.mark.slow
 def test_sigkill_at_a_random_iteration(tmp_path: Path) -> None:
     assert start(tmp_path / 'whole', tmp_path / 'whole.jsonl').wait() == 0
     expected = read(tmp_path / 'whole.jsonl')
-    # After the first epoch, whose checkpoint is complete only when the iteration after it is logged, and an epoch
-    # before the end, which a busy machine may otherwise reach before the signal does.
+    # Not before the second epoch, because the first checkpoint must be complete, and not in the last epoch, because the
+    # run may otherwise end before the signal arrives.
     epoch = len(expected) // len(list((tmp_path / 'whole').glob('epoch_*.pth')))
     kill_at = random.Random(os.getpid()).randrange(epoch + 1, len(expected) - epoch)
     process = start(tmp_path / 'cut', tmp_path / 'cut.jsonl')

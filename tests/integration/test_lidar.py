@@ -1,7 +1,8 @@
-"""A LiDAR detector with a teacher: the same voxels for both, an unchanged student, a plain checkpoint."""
+"""A LiDAR detector with a teacher: equal voxels for both, unchanged input of the student, a plain checkpoint."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from kd_plugins.runner.steps import batches, distill_hook, drive, temporary_runn
 from kd_plugins.testing import use_generated_data
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs' / 'local_graph'
+KITTI = Path(os.environ.get('KITTI_ROOT', ROOT.parent / 'shared' / 'data' / 'kitti'))
 
 
-def small_config(name: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Config:
-    """A shipped config on small generated clouds, with a random teacher in the place of a trained one."""
-    monkeypatch.chdir(ROOT)  # the teacher's config is named from there
-    config = load_config(f'configs/local_graph/{name}.py')
+def small_config(name: str, **changes: Any) -> Config:
+    """Return a shipped config with small generated clouds and a random teacher instead of a trained one."""
+    config = load_config(f'{CONFIGS}/{name}.py')
     use_generated_data(config)
     config.train_dataloader.dataset.num_points = 900
     if 'distill' in config.default_hooks:
@@ -36,8 +38,8 @@ def small_config(name: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> 
 
 
 def run(config: Config, steps: int = 1) -> dict[str, Any]:
-    """Losses of some steps, what the taps gave, and the student's final state."""
-    found: dict[str, Any] = {'losses': []}
+    """Run some steps; return their losses, the last report and the keys of the student."""
+    result: dict[str, Any] = {'losses': []}
     with temporary_runner(config, generated=False) as (runner, _):
         hook = distill_hook(runner)
         if hook is not None:
@@ -48,47 +50,48 @@ def run(config: Config, steps: int = 1) -> dict[str, Any]:
             torch.manual_seed(0)
             for index, batch in enumerate(batches(runner, steps)):
                 outputs = train_step(runner, index, batch)
-                found['losses'].append({name: float(value) for name, value in outputs.items()})
+                result['losses'].append({name: float(value) for name, value in outputs.items()})
             if hook is not None:
-                found['report'] = observer.report
+                result['report'] = observer.report
 
         drive(runner, body)
-        found['keys'] = list(runner.model.state_dict())
-    return found
+        result['keys'] = list(runner.model.state_dict())
+    return result
 
 
-def test_teacher_and_student_encode_the_same_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run(small_config('pointpillars_x4_scenes_local', monkeypatch), steps=3)
-    ours, theirs = (getattr(found['report'], f'{role}_shapes')['voxel_encoder'] for role in ('student', 'teacher'))
-    assert [shape[0] for shape in ours] == [shape[0] for shape in theirs] and ours[0][0] > 900
-    assert (ours[0][1], theirs[0][1]) == (16, 32)
-    values = [losses['distill.local.loss_local_graph'] for losses in found['losses']]
+def test_teacher_and_student_encode_the_same_voxels() -> None:
+    result = run(small_config('pointpillars_x4_scenes_local'), steps=3)
+    report = result['report']
+    student, teacher = report.student_shapes['voxel_encoder'], report.teacher_shapes['voxel_encoder']
+    assert [shape[0] for shape in student] == [shape[0] for shape in teacher] and student[0][0] > 900
+    assert (student[0][1], teacher[0][1]) == (16, 32)
+    values = [losses['distill.local.loss_local_graph'] for losses in result['losses']]
     assert all(0 < value < 100 for value in values)
-    assert found['keys'] == run(small_config('pointpillars_x4_scenes', monkeypatch))['keys']
+    assert result['keys'] == run(small_config('pointpillars_x4_scenes'))['keys']
 
 
 @pytest.mark.parametrize('legacy', [False, True])
-def test_a_teacher_leaves_the_students_input_alone(legacy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_does_not_change_the_input_of_the_student(legacy: bool) -> None:
     change = {'model.voxel_encoder.legacy': legacy}
-    plain = run(small_config('pointpillars_x4_scenes', monkeypatch, **change))
-    config = small_config('pointpillars_x4_scenes_local', monkeypatch, **change)
+    plain = run(small_config('pointpillars_x4_scenes', **change))
+    config = small_config('pointpillars_x4_scenes_local', **change)
     config.default_hooks.distill.teacher = dict(type='kd_plugins.EMATeacher', momentum=0.1, mode='extract_feat')
-    found = run(config)
+    result = run(config)
     for name in ('loss_cls', 'loss_bbox', 'loss_dir'):
-        assert found['losses'][0][name] == plain['losses'][0][name], name
+        assert result['losses'][0][name] == plain['losses'][0][name], name
 
 
 @pytest.mark.parametrize('name', ['pointpillars_x4_scenes', 'pointpillars_kitti-mini'])
 def test_training_and_evaluation_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
     if 'kitti' in name:
-        if not Path('../shared/data/kitti').is_dir():
-            pytest.skip('../shared/data/kitti is not there')
+        if not KITTI.is_dir():
+            pytest.skip('KITTI is not in ../shared/data, and KITTI_ROOT is not set')
+        monkeypatch.setenv('KITTI_ROOT', str(KITTI))
     else:
         monkeypatch.setenv('LIDAR_SCENES_ROOT', str(tmp_path / 'scenes'))
         for split in ('train', 'val'):
             make_split(tmp_path / 'scenes', split, 4)
-    config = load_config(f'configs/local_graph/{name}.py')
+    config = load_config(f'{CONFIGS}/{name}.py')
     check_data(config)
     config.merge_from_dict(
         {
@@ -105,6 +108,6 @@ def test_training_and_evaluation_run(name: str, tmp_path: Path, monkeypatch: pyt
     runner = build_runner(config)
     runner.train()
     values = {key: value for key, value in runner.message_hub.log_scalars.items() if key.startswith('val/lidar/')}
-    kinds = {f'val/lidar/{kind}_{part}' for kind in ('3d', 'bev') for part in ('mAP', 'Car', 'Cyclist', 'Pedestrian')}
-    assert kinds <= set(values) and all(0 <= value.current() <= 1 for value in values.values())
+    names = {f'val/lidar/{view}_{part}' for view in ('3d', 'bev') for part in ('mAP', 'Car', 'Cyclist', 'Pedestrian')}
+    assert names <= set(values) and all(0 <= value.current() <= 1 for value in values.values())
     assert list((tmp_path / 'run').glob('epoch_1.pth'))

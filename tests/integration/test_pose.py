@@ -1,4 +1,4 @@
-"""MMPose on this stack: its own metrics on real annotations, LSPE as a data set, and a distilled run on photographs."""
+"""MMPose on this stack: its metrics on real annotations, LSPE as a data set, and a distilled run on photographs."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def pose(monkeypatch):
 
 
 def evaluate(dataset: Any, metric: dict[str, Any], predict: Predict) -> dict[str, float]:
-    """Score what ``predict`` makes of the annotated keypoints (N, K, 2)."""
+    """Return the scores of predictions that ``predict`` computes from the annotated keypoints (N, K, 2)."""
     samples = []
     for index in range(len(dataset)):
         sample = dataset[index]['data_samples']
         keypoints = predict(sample.gt_instances.keypoints.astype(np.float64))
         sample.pred_instances = InstanceData(keypoints=keypoints, keypoint_scores=np.ones(keypoints.shape[:2]))
         samples.append(sample.to_dict())
-    judge = METRICS.build(metric)
-    judge.dataset_meta = dataset.metainfo
-    judge.process([], samples)
-    return judge.evaluate(len(samples))
+    built = METRICS.build(metric)
+    built.dataset_meta = dataset.metainfo
+    built.process([], samples)
+    return built.evaluate(len(samples))
 
 
 def exact(keypoints: np.ndarray) -> np.ndarray:
@@ -77,22 +77,22 @@ def moved(pixels: float) -> Predict:
 
 @needs_coco
 @pytest.mark.parametrize(
-    ('kind', 'file', 'metric', 'prefix', 'count'),
+    ('dataset_type', 'file', 'metric_type', 'prefix', 'count'),
     [
         ('CocoDataset', 'test_coco.json', 'CocoMetric', 'coco', 17),
         ('CocoWholeBodyDataset', 'test_coco_wholebody.json', 'CocoWholeBodyMetric', 'coco-wholebody', 133),
     ],
 )
-def test_coco_evaluation(kind, file, metric, prefix, count):
+def test_coco_evaluation(dataset_type, file, metric_type, prefix, count):
     settings = {'ann_file': file, 'data_prefix': {'img': ''}, 'test_mode': True, 'pipeline': TO_EVALUATE}
-    dataset = DATASETS.build({'type': kind, 'data_root': str(COCO), **settings})
+    dataset = DATASETS.build({'type': dataset_type, 'data_root': str(COCO), **settings})
     assert dataset.metainfo['num_keypoints'] == count
-    judge = {'type': metric, 'ann_file': str(COCO / file)}
-    perfect, near, far = (evaluate(dataset, judge, predict) for predict in (exact, moved(2.0), moved(10.0)))
+    metric = {'type': metric_type, 'ann_file': str(COCO / file)}
+    perfect, near, far = (evaluate(dataset, metric, predict) for predict in (exact, moved(2.0), moved(10.0)))
     assert perfect[f'{prefix}/AP'] == pytest.approx(1.0) and perfect[f'{prefix}/AR'] == pytest.approx(1.0)
     assert 1 > near[f'{prefix}/AP'] > far[f'{prefix}/AP']
-    # The last joints count as well: ankles, or the right hand.
-    last = evaluate(dataset, judge, lambda keypoints: keypoints + 20.0 * (np.arange(count) >= 0.85 * count)[:, None])
+    # Errors in the last joints (ankles, or the right hand) lower the score as well.
+    last = evaluate(dataset, metric, lambda keypoints: keypoints + 20.0 * (np.arange(count) >= 0.85 * count)[:, None])
     assert 1 > last[f'{prefix}/AP'] > far[f'{prefix}/AP']
 
 

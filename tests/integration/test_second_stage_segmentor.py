@@ -1,4 +1,4 @@
-"""The second stage on a segmenter: its decode head restarts and learns from the old one, as the page promises."""
+"""Second stage on a segmenter: its decode head restarts and learns from the old decode head."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def batch(seed: int) -> dict[str, Any]:
     return {'inputs': torch.randn(2, 3, SIZE, SIZE, generator=generator), 'data_samples': samples}
 
 
-def test_the_decode_head_learns_from_the_old_one(model: nn.Module) -> None:
+def test_the_new_decode_head_learns_from_the_old_one(model: nn.Module) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     whole = copy.deepcopy(model).eval()
     restart, teacher = Restart(['decode_head']), FinishedTeacher()

@@ -1,4 +1,4 @@
-"""Two gloo ranks with half the batch each against one process with the whole batch, and resuming on two ranks."""
+"""Two gloo ranks with half the batch each, compared with one process; resuming on two ranks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from mmengine.hooks import EMAHook
 
-from tests.integration.halves import MODEL, STRANGER, assert_close
+from tests.integration.halves import MODEL, RANDOM_TEACHER, assert_close
 from tests.integration.runs import EMA, FEATURE, LD, Recorder, Squares, make_runner, weights
 from tests.ranks import on_two_ranks
 
@@ -18,12 +18,12 @@ EPOCHS = 3
 
 
 def train(work_dir: Path, batch_size: int, kill_at: int | None = None, **options: Any) -> dict[str, Any]:
-    """Train and return what each iteration reported and the final weights."""
+    """Train; return the losses of each iteration and the final weights."""
     recorder = Recorder(kill_at)
     schedule = {'type': 'kd_plugins.LinearWarmup', 'value': 1.0, 'end': 8}
     settings: dict[str, Any] = {
         'model': MODEL,
-        # Adam's division by the size of the gradient would turn rounding into differences.
+        # Adam divides by the size of the gradient, which would enlarge rounding errors.
         'optim_wrapper': {
             'type': 'OptimWrapper',
             'optimizer': {'type': 'SGD', 'lr': 0.02, 'momentum': 0.9},
@@ -51,8 +51,8 @@ def train(work_dir: Path, batch_size: int, kill_at: int | None = None, **options
 def train_both_batch_sizes(work_dir: Path) -> dict[str, Any]:
     """Train with half the batch on each of two ranks, and once more with accumulated gradients."""
     return {
-        'half': train(work_dir / 'half', 2, teacher=STRANGER),
-        'accumulated': train(work_dir / 'accumulated', 2, accumulate=2, teacher=STRANGER),
+        'half': train(work_dir / 'half', 2, teacher=RANDOM_TEACHER),
+        'accumulated': train(work_dir / 'accumulated', 2, accumulate=2, teacher=RANDOM_TEACHER),
     }
 
 
@@ -66,8 +66,8 @@ def train_killed_and_resumed(work_dir: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_halves_equal_the_whole(tmp_path: Path) -> None:
-    whole = train(tmp_path / 'one', 4, teacher=STRANGER)
-    whole_accumulated = train(tmp_path / 'one_accumulated', 4, accumulate=2, teacher=STRANGER)
+    whole = train(tmp_path / 'one', 4, teacher=RANDOM_TEACHER)
+    whole_accumulated = train(tmp_path / 'one_accumulated', 4, accumulate=2, teacher=RANDOM_TEACHER)
     ranks = on_two_ranks(tmp_path, train_both_batch_sizes, tmp_path)
     assert all(rank[run]['losses'][0].keys() == whole['losses'][0].keys() for rank in ranks for run in rank)
     for name, expected in (('half', whole), ('accumulated', whole_accumulated)):

@@ -1,4 +1,4 @@
-"""A whole run of MMEngine's runner beside a plain MONAI loop, and a resumed run."""
+"""A run of MMEngine's runner compared with a plain MONAI loop, and a resumed run."""
 
 from __future__ import annotations
 

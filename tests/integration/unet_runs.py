@@ -1,4 +1,4 @@
-"""Short runs of MMSegmentation's UNet, a few channels wide, on generated images."""
+"""Short runs of a narrow UNet of MMSegmentation on generated images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4, 
 
 
 def run(name: str, work_dir: Path, options: dict[str, Any] | None = None, **settings: Any) -> tuple[Runner, Recorder]:
-    """Train ``configs/dual_self/NAME.py``, a few channels wide, on four batches of generated images in two epochs."""
+    """Train a narrow version of ``configs/dual_self/NAME.py`` for two epochs of two batches of generated images."""
     config = load_config(str(ROOT / 'configs' / 'dual_self' / f'{name}.py'), {**SMALL, **(options or {})})
     use_generated_data(config)
     config.train_dataloader.dataset.update(size=(64, 64), length=4)
