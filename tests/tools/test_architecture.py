@@ -26,7 +26,7 @@ def test_an_old_page_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_imports_of_packages_and_of_the_folders_in_them(graph: grimp.ImportGraph) -> None:
-    assert architecture.imports(graph, 'ops') == ['errors']
+    assert set(architecture.imports(graph, 'ops')) <= {'errors', 'utils'}
     assert {'losses', 'ops', 'utils'} <= set(architecture.imports(graph, 'distillers'))
     inside = architecture.imports(graph, 'distillers.local_graph')
     assert 'distillers.base' in inside and 'distillers.local_graph' not in inside
