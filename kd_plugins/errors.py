@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -28,25 +28,6 @@ class NonFiniteLossError(KDPluginsError, FloatingPointError):
 
 class MissingDependencyError(KDPluginsError, ImportError):
     """An optional dependency that the config needs and the environment lacks."""
-
-
-def check_known(key: str, found: str, choices: Sequence[str]) -> str:
-    """Return a name that is one of the choices.
-
-    Args:
-        key: Config key for the error sentence.
-        found: What the config gives.
-        choices: All valid names.
-
-    Raises:
-        ConfigError: If it is none of them, naming the nearest.
-
-    >>> check_known('reduction', 'mean', ['mean', 'sum'])
-    'mean'
-    """
-    if found not in choices:
-        raise ConfigError(f'{key} is {found!r}; {nearest(str(found), choices, 6)}')
-    return found
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

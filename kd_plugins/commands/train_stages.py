@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..config.reading import read_config
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
 from ..runner.processes import exclusive
 from ..stages.chain import HEADERS, Chain
 from ..stages.spec import Plan, make_plan, read_stages, split_options
+from ..utils.checks import check_choice
 from ..utils.cli import one_sentence, parse, parse_options
 from ..utils.tables import print_table
 
@@ -57,7 +58,7 @@ def read_plans(args: Namespace) -> list[Plan]:
     names = [stage.name for stage in stages]
     for option, given in (('--only', [args.only] if args.only else []), ('--redo', args.redo)):
         for name in given:
-            check_known(option, name, names)
+            check_choice(option, name, names)
     options = {name: parse_options(own) for name, own in split_options(args.cfg_options, names).items()}
     seed = {} if args.seed is None else {'randomness.seed': args.seed}
     return [make_plan(stage, {**options[stage.name], **seed}) for stage in stages]

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
 from ..config.loading import walk
-from ..errors import CheckpointError, ConfigError, check_known, nearest
+from ..errors import CheckpointError, ConfigError, nearest
 from ..runner.processes import training_length, validates
 from ..runner.run_log import RunLog
+from ..utils.checks import check_choice
 
 KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed')
 """What a checkpoint's ``meta`` says of its weights. The rest says when and where they were made: even
@@ -73,7 +74,7 @@ def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
         raise ConfigError(f'{key}: default_hooks.checkpoint.out_dir is set; checkpoints are looked for in the work_dir')
     kind, colon, metric = str(pick).partition(':')
     if kind != 'best' or (colon and not metric):
-        check_known(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])
+        check_choice(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])
     if kind == 'best':
         known = best_metrics(config)
         if not known or not validates(config):

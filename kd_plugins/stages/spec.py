@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, check_trainable
 from ..config.loading import load_config
-from ..errors import ConfigError, check_known, nearest
+from ..errors import ConfigError, nearest
 from ..runner.processes import config_hash, validates
+from ..utils.checks import check_choice
 from .checkpoint_selection import check_rule, file_hash
 
 CONFIGS, REPLACED = 'configs', 'replaced'
@@ -134,7 +135,7 @@ def ordered(stages: Sequence[Stage]) -> list[Stage]:
     names = [stage.name for stage in stages]
     for stage in stages:
         for target, source in stage.takes.items():
-            check_known(
+            check_choice(
                 f"stages.{stage.name}.takes['{target}']", source, [name for name in names if name != stage.name]
             )
     waiting, done = list(stages), list[Stage]()
@@ -180,7 +181,7 @@ def split_options(options: Iterable[str], names: Sequence[str]) -> dict[str, lis
     for option in options:
         prefix, colon, rest = option.partition(':')
         if colon and '=' not in prefix:
-            check_known(f'--cfg-options {option}: the stage', prefix, names)
+            check_choice(f'--cfg-options {option}: the stage', prefix, names)
             own[prefix].append(rest)
         else:
             shared.append(option)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, check_known
+from ..errors import ConfigError
+from ..utils.checks import check_choice
 
 MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 
@@ -33,7 +34,7 @@ class BaseTeacher:
 
     def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
         self.key = key
-        self.mode = check_known(f'{key}.mode', mode, MODES)
+        self.mode = check_choice(f'{key}.mode', mode, MODES)
         self.frozen: dict[str, nn.Module] = {}
         """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
         self._model: nn.Module | None = None
