@@ -17,11 +17,14 @@ SIMCC_VIS = 'mmpose.visualization.simcc_vis'
 
 
 def history_method(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr`` in a checkpoint: look up a statistic of MMEngine's ``HistoryBuffer``, refuse anything
-    else.
+    """Replace ``getattr`` in a checkpoint: return a statistic of MMEngine's ``HistoryBuffer``, refuse anything else.
+
+    Args:
+        owner: The class whose attribute the checkpoint asks for.
+        name: Name of the attribute.
 
     Raises:
-        pickle.UnpicklingError: If another attribute, or one of another object, is asked for.
+        pickle.UnpicklingError: If the attribute is not one of these statistics, or belongs to another class.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -31,11 +34,11 @@ def history_method(owner: Any, name: str) -> Any:
 
 
 def resume_globals() -> list[Any]:
-    """Return the classes that MMEngine's own checkpoints hold besides tensors and builtins.
+    """Return the classes in MMEngine's own checkpoints, apart from tensors and built-in types.
 
     Its message hub saves ``HistoryBuffer`` objects and NumPy scalars, which ``torch.load(weights_only=True)``, the
     default since PyTorch 2.6, refuses, so that MMEngine 0.10.7 cannot resume from its own checkpoint. The buffer's
-    methods are pickled as calls of ``getattr``, for which a narrow stand-in is registered.
+    methods are pickled as calls of ``getattr``, which :func:`history_method` replaces.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -49,7 +52,7 @@ def resume_globals() -> list[Any]:
 
 
 def allow_resume() -> None:
-    """Let the safe loader read exactly what :func:`resume_globals` names, nothing else."""
+    """Allow the safe loader to read the classes of :func:`resume_globals`, and no others."""
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(resume_globals())
 
@@ -66,10 +69,10 @@ def register_config_package() -> None:
 
 
 def image_of_map(values: torch.Tensor) -> Any:
-    """Do for a map what torchvision's ``ToPILImage()`` does: [0, 1] becomes a grey image of 8 bits.
+    """Return a map as an 8-bit grey image, as torchvision's ``ToPILImage()`` does.
 
     Args:
-        values: (H, W) or (1, H, W).
+        values: Values in [0, 1], of shape (H, W) or (1, H, W).
 
     >>> image_of_map(torch.tensor([[0.0, 0.5, 1.0]])).size
     (3, 1)
@@ -81,13 +84,13 @@ def image_of_map(values: torch.Tensor) -> Any:
 
 
 class _WithoutTorchvision(SourceFileLoader):
-    """Executes a module that needs nothing of torchvision but ``ToPILImage``, which is there only meanwhile."""
+    """Loader of a module that uses only ``ToPILImage`` of torchvision; replaces it during the import."""
 
     def exec_module(self, module: ModuleType) -> None:
         package, transforms = ModuleType('torchvision'), ModuleType('torchvision.transforms')
         transforms.ToPILImage = lambda: image_of_map  # type: ignore[attr-defined]
         package.transforms = transforms  # type: ignore[attr-defined]
-        stand_ins = {found.__name__: found for found in (package, transforms)}
+        stand_ins = {stand_in.__name__: stand_in for stand_in in (package, transforms)}
         before = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
         sys.modules.update(stand_ins)
         try:
@@ -99,11 +102,11 @@ class _WithoutTorchvision(SourceFileLoader):
 
 
 class SimCCVisFinder:
-    """Finds MMPose's ``simcc_vis`` where torchvision is absent or broken, and nothing else."""
+    """Import finder for MMPose's ``simcc_vis`` where torchvision is missing or broken; it finds no other module."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Answer as Python's finders do; ``None`` leaves a module to them."""
+        """Return the spec of ``simcc_vis``; ``None`` leaves the module to Python's other finders."""
         if name != SIMCC_VIS:
             return None
         try:
@@ -120,8 +123,8 @@ def allow_pose_visualizer() -> None:
     """Let MMPose's visualizer be imported without torchvision.
 
     MMPose 1.3.2 needs torchvision for one function of one module, to draw SimCC distributions, but every run with a
-    visualizer imports that module. Beside a CPU torch, torchvision is often absent, or a build for CUDA that fails at
-    import with a RuntimeError. Nothing happens before MMPose asks for the module, nor where torchvision works.
+    visualizer imports that module. With a CPU build of torch, torchvision is often missing, or a CUDA build whose
+    import fails with a RuntimeError. Where torchvision works, nothing changes.
     """
     if SimCCVisFinder not in sys.meta_path:
         sys.meta_path.insert(0, SimCCVisFinder)

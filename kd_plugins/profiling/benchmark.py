@@ -23,7 +23,7 @@ def add_side_options(parser: ArgumentParser, repeats: int) -> None:
 
     Args:
         parser: The parser.
-        repeats: Default of the measured runs of each side.
+        repeats: Default number of measured runs of each side.
     """
     parser.add_argument('--repeats', type=int, default=repeats, help='measured runs of each side')
     parser.add_argument('--device', default='cpu', help="'cpu' or a CUDA device")
@@ -57,12 +57,12 @@ def check_steps(args: Namespace) -> None:
 
 
 def check_sizes(args: Namespace, names: Iterable[str], lowest: int = 1) -> None:
-    """Refuse sizes below the lowest one that makes sense.
+    """Refuse sizes below the lowest valid size.
 
     Args:
-        args: Of the command line.
-        names: Arguments that hold a size or a list of sizes.
-        lowest: The lowest size.
+        args: Arguments of the command line.
+        names: Names of arguments that are a size or a list of sizes.
+        lowest: The lowest valid size.
 
     Raises:
         ConfigError: Naming the first argument that is too small.

@@ -22,7 +22,7 @@ def relative_difference(measured: Tensor, expected: Tensor) -> float:
 
 
 def bytes_free(device: str) -> int | None:
-    """Return the free memory of a device in bytes, ``None`` where the system does not tell."""
+    """Return the free memory of a device in bytes, or ``None`` where the system does not report it."""
     if torch.device(device).type == 'cuda':
         return torch.cuda.mem_get_info(torch.device(device))[0]
     try:
@@ -33,12 +33,12 @@ def bytes_free(device: str) -> int | None:
 
 
 def seconds(action: Callable[[], Any], device: str, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Run something once and return the time that it took.
+    """Run a function once and return its time in seconds.
 
     Args:
-        action: What to run.
-        device: Device that it runs on; a CUDA device is waited for.
-        clock: ``time.process_time`` on one CPU thread, which other processes hardly disturb.
+        action: The function.
+        device: Device of its computation; on a CUDA device, its work is finished before the clock is read.
+        clock: ``time.process_time`` for work on one CPU thread, because other processes hardly change it.
     """
     cuda = torch.device(device).type == 'cuda'
     if cuda:
@@ -51,7 +51,7 @@ def seconds(action: Callable[[], Any], device: str, clock: Callable[[], float] =
 
 
 def in_turn(names: Sequence[str], repeats: int) -> Iterator[tuple[str, bool]]:
-    """Yield the names ``repeats + 1`` times, in alternating order, and whether the run counts: the first does not.
+    """Yield each name ``repeats + 1`` times, with a flag that is False for the first run, which is a warm-up.
 
     The order alternates, because the second side finds warmer caches.
 

@@ -1,4 +1,4 @@
-"""The doctor: what it says about parts that are there, missing, broken or fatal to import."""
+"""Diagnosis of parts that are installed, missing or broken, or that crash the interpreter at import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def odd_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures('odd_modules')
-def test_probe_survives_whatever_an_import_does() -> None:
+def test_probe_survives_every_kind_of_failed_import() -> None:
     answers = doctor.probe(['raises_runtime_error', 'crashes', 'prints', 'needs_other', 'absent', 'json.decoder'])
     assert answers['raises_runtime_error'] == (BROKEN, 'RuntimeError: operator torchvision::nms does not exist')
     assert answers['crashes'][0] == BROKEN and 'crashed' in answers['crashes'][1]
@@ -57,13 +57,13 @@ def test_two_stacks_at_once_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_distribution_without_its_module_is_broken() -> None:
-    # As mmcv is, built where torch was not found: installed, but without mmcv.ops.
+    # For example mmcv that was built without torch: it is installed, but has no mmcv.ops.
     diagnosis = doctor.diagnose([Part('pytest.no_such_part', ('pytest',), 'det')])
     assert diagnosis.findings[0].state == BROKEN
     assert diagnosis.exit_status == 1
 
 
-def test_a_missing_extra_is_no_failure_but_a_missing_requirement_is() -> None:
+def test_a_missing_requirement_is_a_failure_and_a_missing_extra_is_not() -> None:
     assert Diagnosis('upstream', [finding('mmpose', 'pose')]).exit_status == 0
     assert Diagnosis('upstream', [finding('torch', CORE)]).exit_status == 1
     assert Diagnosis('upstream', [finding('mmcv.ops', 'det', BROKEN)]).exit_status == 1

@@ -12,6 +12,7 @@ from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS
 
 from kd_plugins.errors import NonFiniteLossError
+from kd_plugins.runner.steps import distill_hook
 
 from .runs import EMA, FEATURE, LD, Recorder, Squares, assert_same, make_runner, model_config, weights
 
@@ -74,7 +75,7 @@ def test_teachers_change_by_their_own_rule_only(tmp_path: Path) -> None:
 
     class Watch(Recorder):
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-            hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'DistillHook')
+            hook = distill_hook(runner)
             snapshots.append((weights(hook.teacher.model), hook.teacher.model.training, weights(runner.model)))
 
     run(tmp_path / 'frozen', {'localization': LD}, frozen, hooks=[Watch()])
@@ -128,7 +129,7 @@ def test_non_finite_term_stops_the_run(tmp_path: Path) -> None:
     class Poison(Recorder):
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
             if runner.iter == 2:
-                hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'DistillHook')
+                hook = distill_hook(runner)
                 next(hook.teacher.model.parameters()).fill_(float('nan'))
 
     with pytest.raises(

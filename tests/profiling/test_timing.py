@@ -1,4 +1,4 @@
-"""Steps of several runs in turn."""
+"""Steps of several runs that alternate."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def test_runs_take_turns_on_the_same_batches(tmp_path: Path) -> None:
     distill.subscribe(lambda report: ran.append(str(bool(report.teacher_shapes))))
     runners = {
         'plain': make_runner(tmp_path / 'plain', [Steps('plain', steps)]),
-        'ours': make_runner(tmp_path / 'ours', [distill, Steps('ours', steps)]),
+        'distilled': make_runner(tmp_path / 'distilled', [distill, Steps('distilled', steps)]),
     }
     costs = interleave(runners, steps=4, warmup=2)
     names = [name for name, _ in steps]
-    # Who goes first alternates; one more step of each counts bytes.
-    assert names == ['plain', 'ours', 'ours', 'plain'] * 3 + ['plain', 'ours']
+    # The order alternates; one more step of each run counts bytes.
+    assert names == ['plain', 'distilled', 'distilled', 'plain'] * 3 + ['plain', 'distilled']
     for first, second in zip(steps[::2], steps[1::2]):
         assert first[1] == second[1]
     for cost in costs.values():
         assert len(cost.seconds) == len(cost.processor_seconds) == 4 and min(cost.seconds) > 0 and cost.peak_bytes > 0
-    assert set(ran) == {'True'}, 'a distiller of weight 0 runs as well'
+    assert set(ran) == {'True'}, 'a distiller with weight 0 runs as well'
 
 
-def test_the_ratio_is_that_of_neighbours() -> None:
-    """A machine that becomes slower in the middle changes both, and so not their ratio."""
+def test_the_ratio_is_that_of_neighbouring_steps() -> None:
+    """A machine that becomes slower in the middle slows both runs, so their ratio stays."""
     assert median_ratio([1.1, 1.1, 11.0, 11.0], [1.0, 1.0, 10.0, 10.0]) == 1.1
