@@ -1,4 +1,4 @@
-"""Local graphs: which points a teacher selects, how much each counts, and which points are its neighbours."""
+"""Drawing of local graphs: selected points, their weights and their neighbours."""
 
 from __future__ import annotations
 
@@ -14,50 +14,57 @@ from .pictures import new_figure
 
 Array = NDArray[Any]
 
-SIDE = 5.5  # of a panel, in inches
+SIDE = 5.5
+"""Width of a panel in inches."""
 DOT = 14.0
+"""Area of a dot in square points."""
 CLOUD = '0.6'
+"""Grey of a LiDAR point."""
 
 
 class GraphPicture(NamedTuple):
-    """One level's graph of one sample, as it is drawn."""
+    """Graph of one sample at one level, as it is drawn."""
 
     title: str
-    """What stands above it."""
+    """Title of the panels."""
     places: Array
-    """Where its points lie in the picture, (n, 2); of all samples."""
+    """Positions of the points of all samples in the picture, (n, 2)."""
     centers: Array
     """Indices of the selected points, (N,)."""
     neighbours: Array
     """Indices of their neighbours, (N, K)."""
     weights: Array
-    """How much each counts, (N,)."""
+    """Weights of the selected points, (N,)."""
 
 
 def picture_of(title: str, graphs: Sequence[LocalGraph], places: Tensor, sample: int = 0) -> GraphPicture:
     """Return the graph of one sample.
 
     Args:
-        title: What stands above it.
-        graphs: Of one level, from :meth:`~kd_plugins.distillers.LocalGraphDistiller.graphs`.
-        places: (V, D) from :meth:`~kd_plugins.distillers.LocalGraphDistiller.places`; the first two count.
-        sample: Which of the batch.
+        title: Title of the panels.
+        graphs: Graphs of one level, from :meth:`~kd_plugins.distillers.LocalGraphDistiller.graphs`.
+        places: Coordinates from :meth:`~kd_plugins.distillers.LocalGraphDistiller.places`, (V, D), of which the first
+            two are drawn.
+        sample: Index of the sample in the batch.
+
+    Raises:
+        IndexError: If there is no such sample.
     """
     for graph in graphs:
         if sample < len(graph.centers):
             parts = [part[sample].cpu().numpy() for part in graph]
             return GraphPicture(title, places[:, :2].float().cpu().numpy(), *parts)
         sample -= len(graph.centers)
-    raise IndexError(f'the graphs hold {sample} samples fewer')
+    raise IndexError(f'the index is {sample + 1} above the last sample of the graphs')
 
 
 def voxel_centers(places: Array, voxel_size: Sequence[float], point_cloud_range: Sequence[float]) -> Array:
-    """Return where voxels lie in metres.
+    """Return the centres of voxels in metres.
 
     Args:
-        places: (x, y) in voxels, (n, 2).
-        voxel_size: (x, y, ...) in metres.
-        point_cloud_range: (x, y, ...) of the first voxel's corner, in metres.
+        places: Indices (x, y) of the voxels, (n, 2).
+        voxel_size: Size (x, y, ...) of a voxel in metres.
+        point_cloud_range: Corner (x, y, ...) of the first voxel in metres.
 
     >>> voxel_centers(np.array([[0.0, 2.0]]), [0.5, 0.5, 4.0], [10.0, -5.0, -3.0])
     array([[10.25, -3.75]])
@@ -66,7 +73,7 @@ def voxel_centers(places: Array, voxel_size: Sequence[float], point_cloud_range:
 
 
 def _draw(levels: Sequence[GraphPicture], top: int, background: Callable[[Any], None], shape: float) -> Any:
-    """Draw two panels per level: all selected points, and the neighbours of the heaviest."""
+    """Draw two panels per level: all selected points, and the neighbours of the points with the highest weights."""
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
@@ -77,7 +84,7 @@ def _draw(levels: Sequence[GraphPicture], top: int, background: Callable[[Any], 
         for axes in (selected, edges):
             background(axes)
         points, heaviest = level.places[level.centers], np.argsort(-level.weights, kind='stable')
-        # The heaviest last, so that none hides them; 1 is the weight that all would have if they weighed the same.
+        # The highest weights are drawn last, on top. They are shown relative to the mean weight.
         order = heaviest[::-1]
         shares = level.weights * max(len(order), 1)
         size = DOT * min(1.0, 300 / max(len(order), 1))
@@ -92,21 +99,21 @@ def _draw(levels: Sequence[GraphPicture], top: int, background: Callable[[Any], 
             edges.add_collection(LineCollection(lines, colors=[color], linewidths=0.8, alpha=0.8))
             edges.scatter(*near.T, s=DOT / 2, color=[color], linewidths=0)
             edges.scatter(*points[index], s=4 * DOT, color=[color], edgecolors='white', linewidths=0.8)
-        near_by = level.neighbours.shape[1] if level.neighbours.size else 0
-        edges.set_title(f'{near_by} neighbours of the heaviest {min(top, count)}', fontsize=9)
+        number = level.neighbours.shape[1] if level.neighbours.size else 0
+        edges.set_title(f'{number} neighbours of the heaviest {min(top, count)}', fontsize=9)
     return figure
 
 
 def draw_graph(image: Array, levels: Sequence[GraphPicture], top: int = 6) -> Any:
     """Draw local graphs on an image.
 
-    Every level has a row of two panels: all selected points, coloured by their weight, and lines from the heaviest
-    points to their neighbours.
+    Every level has a row of two panels: all selected points, coloured by their weight, and lines from the points with
+    the highest weights to their neighbours.
 
     Args:
-        image: RGB, (H, W, 3), uint8.
-        levels: With places in pixels of the image.
-        top: How many points' neighbours are drawn.
+        image: RGB image, (H, W, 3), uint8.
+        levels: Graphs with places in pixels of the image.
+        top: Number of points whose neighbours are drawn.
 
     Returns:
         A ``matplotlib.figure.Figure``.
@@ -126,10 +133,10 @@ def draw_graph_bev(cloud: Array, levels: Sequence[GraphPicture], limits: Sequenc
     """Draw local graphs on a LiDAR frame seen from above, as :func:`draw_graph` does on an image.
 
     Args:
-        cloud: The frame's points, (P, 2 or more), x and y in metres.
-        levels: With places in metres (:func:`voxel_centers`).
-        limits: (x1, y1, x2, y2) of what is shown.
-        top: How many points' neighbours are drawn.
+        cloud: Points of the frame, (P, 2 or more), x and y in metres.
+        levels: Graphs with places in metres (:func:`voxel_centers`).
+        limits: (x1, y1, x2, y2) of the area that is shown, in metres.
+        top: Number of points whose neighbours are drawn.
 
     Returns:
         A ``matplotlib.figure.Figure``.

@@ -38,7 +38,7 @@ def graph_figure(
         config: A config with a LocalGraphDistiller.
         checkpoint: Weights of the network that teaches.
         path: An image, or the name of a frame (``.bin``) of the test set.
-        name: Of the distiller, where the config has several.
+        name: Name of the distiller, if the config has several.
         levels: Levels to draw; by default all.
         top: Number of points whose neighbours are drawn.
         device: Device to run on.
@@ -59,7 +59,7 @@ def graph_figure(
 
 
 def build_teacher(config: Config, checkpoint: str, device: str) -> Any:
-    """Return the network that teaches: that of the teacher's own config where it has one, the config's otherwise.
+    """Return the network that teaches: the model of the teacher's own config if it has one, else that of the config.
 
     Raises:
         ConfigError: If the config has no model or data set to test, or the device cannot be used.
@@ -86,15 +86,17 @@ def predict(model: Any, path: str) -> None:
     data = DATASETS.build(model.cfg.test_dataloader.dataset)
     frames = [Path(data.get_data_info(index)['lidar_points']['lidar_path']).name for index in range(len(data))]
     if Path(path).name not in frames:
-        raise ConfigError(f"image: '{path}' is no frame of test_dataloader.dataset; {nearest(Path(path).name, frames)}")
+        raise ConfigError(
+            f"image: '{path}' is not a frame of test_dataloader.dataset; {nearest(Path(path).name, frames)}"
+        )
     model.test_step(pseudo_collate([data[frames.index(Path(path).name)]]))
 
 
 @torch.no_grad()
 def record_taps(model: nn.Module, distiller: LocalGraphDistiller, path: str) -> tuple[Batch, dict[str, Any]]:
     """Return the batch that the model gets for a file, and the outputs of the distiller's taps."""
-    wanted = distiller.teacher_taps()
-    taps = TapSet(model, {f'{distiller.key}.{key}': module for key, module in wanted.items()}, 'teacher')
+    paths = distiller.teacher_taps()
+    taps = TapSet(model, {f'{distiller.key}.{key}': module for key, module in paths.items()}, 'teacher')
     calls: list[dict[str, Any]] = []
 
     def keep(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
@@ -104,7 +106,7 @@ def record_taps(model: nn.Module, distiller: LocalGraphDistiller, path: str) -> 
     taps.start()
     try:
         predict(model, path)
-        outputs = {key: taps.read(module) for key, module in wanted.items()}
+        outputs = {key: taps.read(module) for key, module in paths.items()}
     finally:
         handle.remove()
         taps.remove()
@@ -114,7 +116,7 @@ def record_taps(model: nn.Module, distiller: LocalGraphDistiller, path: str) -> 
 def graph_pictures(
     distiller: LocalGraphDistiller, batch: Batch, taps: Any, levels: Sequence[int] | None = None
 ) -> dict[int, GraphPicture]:
-    """Return level to graph, with places as the distiller has them.
+    """Return the graph of each level, with places in the units of the distiller.
 
     Raises:
         ConfigError: If a level does not exist.
@@ -128,7 +130,7 @@ def graph_pictures(
 
 
 def in_image(pictures: Iterable[GraphPicture], batch: Batch) -> list[GraphPicture]:
-    """Return graphs with places in the pixels of the image file; the pipeline has resized it."""
+    """Return graphs with places in pixels of the image file, which the pipeline has resized."""
     assert batch.data_samples is not None
     scale = np.asarray(batch.data_samples[0].metainfo.get('scale_factor', (1.0, 1.0)), float)[:2]
     return [picture._replace(places=picture.places / scale) for picture in pictures]
@@ -142,7 +144,7 @@ def frame_figure(
     pictures: Mapping[int, GraphPicture],
     top: int,
 ) -> Any:
-    """Return the figure of a LiDAR frame seen from above, places in metres."""
+    """Return the figure of a LiDAR frame seen from above, with places in metres."""
     cloud = batch.inputs['points'][0].cpu().numpy()
     layer = getattr(model.data_preprocessor, 'voxel_layer', None)
     area = list(layer.point_cloud_range) if layer is not None else [*cloud.min(axis=0)[:3], *cloud.max(axis=0)[:3]]

@@ -1,4 +1,4 @@
-"""The picture of :class:`~kd_plugins.visualization.KeypointComparison`."""
+"""Drawing of :class:`~kd_plugins.visualization.KeypointComparison`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .keypoints import KeypointComparison
 from .pictures import Array, new_figure
 
 COLORS = {'teacher': 'tab:blue', 'student': 'tab:orange'}
-WIDTHS = {'teacher': 2.4, 'student': 1.3}  # the teacher shows below a student that agrees
-TRUTH, ON_MAP = 'black', {'ground truth': 'lime', 'prediction': 'deepskyblue'}  # no colours of the maps
+WIDTHS = {'teacher': 2.4, 'student': 1.3}  # so that the teacher stays visible below an equal student
+TRUTH, ON_MAP = 'black', {'ground truth': 'lime', 'prediction': 'deepskyblue'}  # not in the colour map
 CIRCLE: dict[str, Any] = dict(marker='o', linestyle='none', fillstyle='none', markersize=8)
 CROSS: dict[str, Any] = dict(marker='+', linestyle='none', markersize=9, markeredgewidth=1.5)
 PANEL = 3.3
 """Width of a crop in inches."""
 BADGE = 0.06
-"""Room for the number of a joint, relative to the width of the crop."""
+"""Size of the label with the number of a joint, relative to the width of the crop."""
 
 
 def draw_pose(axes: Any, comparison: KeypointComparison, points: Array) -> None:
-    """Draw a skeleton on the crop, with numbers on the joints to look at closely, side by side where these coincide.
+    """Draw a skeleton on the crop, with the numbers of the chosen joints, which are shifted where they overlap.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         comparison: Crop, colours and links.
-        points: (K, 2); NaN is left out.
+        points: Joints in pixels, (K, 2); NaN is left out.
     """
     axes.imshow(comparison.image)
     axes.set_axis_off()
@@ -35,14 +35,14 @@ def draw_pose(axes: Any, comparison: KeypointComparison, points: Array) -> None:
         axes.plot(*points[[start, end]].T, color=color, linewidth=2.0)
     axes.scatter(*points.T, s=22, c=comparison.colors, edgecolors='white', linewidths=0.6, zorder=3)
     reach = BADGE * comparison.image.shape[1]
-    taken: list[Array] = []
+    labels: list[Array] = []
     for joint in comparison.joints:
         place = np.array(points[joint], float)
         if not np.isfinite(place).all():
             continue
-        while any(np.linalg.norm(place - other) < reach for other in taken):
+        while any(np.linalg.norm(place - other) < reach for other in labels):
             place[0] += reach / 4 if points[joint, 0] < comparison.image.shape[1] / 2 else -reach / 4
-        taken.append(place)
+        labels.append(place)
         color = comparison.colors[joint]
         dark = color @ [0.299, 0.587, 0.114] < 0.5
         axes.text(
@@ -105,7 +105,7 @@ def draw_maps(figure: Any, cell: Any, comparison: KeypointComparison) -> None:
             (x, y), density = pose.positions, pose.densities[0][joint]
             half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
             borders = x[0] - half[0], x[-1] + half[0], y[-1] + half[1], y[0] - half[1]
-            # The square root shows a flat map beside a sharp one.
+            # With the square root, a flat map is visible in the same range as a sharp one.
             scale = PowerNorm(0.5, vmin=0.0, vmax=highest)
             axes.imshow(density, extent=borders, cmap='magma', norm=scale, interpolation='nearest')
             axes.set_autoscale_on(False)

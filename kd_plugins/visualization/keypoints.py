@@ -1,4 +1,4 @@
-"""What a pose estimator says of one person, beside its teacher and the ground truth, as plain arrays.
+"""Comparison of a pose estimator with its teacher and the ground truth for one person, as plain arrays.
 
 :func:`~kd_plugins.visualization.draw_keypoints` draws them.
 """
@@ -23,19 +23,19 @@ from .pose import Pose, read_pose
 
 @dataclass(frozen=True)
 class KeypointComparison:
-    """All that a picture of one person shows, in pixels of the network's input crop.
+    """Content of the picture of one person, in pixels of the network's input crop.
 
     Attributes:
         image: The crop, RGB, (H, W, 3), uint8.
-        names: Of the K joints.
-        colors: Of the joints, RGB from 0 to 1, (K, 3).
+        names: Names of the K joints.
+        colors: Colours of the joints, RGB from 0 to 1, (K, 3).
         links: Pairs of joints that the skeleton connects, (L, 2).
-        link_colors: Like ``colors``, (L, 3).
-        poses: ``'teacher'``, where there is one, and ``'student'``.
-        truth: Annotated joints, (K, 2), NaN where not annotated; ``None`` without annotation.
-        divergence: KL divergence in nats from the teacher's distribution to the student's, (K,), axes summed; ``None``
-            without a teacher.
-        joints: The joints to look at closely, in their order.
+        link_colors: Colours of the links, RGB from 0 to 1, (L, 3).
+        poses: Poses of ``'teacher'``, if there is one, and of ``'student'``.
+        truth: Annotated joints, (K, 2), NaN for joints without annotation; None without any annotation.
+        divergence: KL divergence in nats of the student's distribution from the teacher's, (K,), summed over the axes;
+            None without a teacher.
+        joints: Indices of the chosen joints, whose distributions are drawn, in order.
     """
 
     image: Array
@@ -49,7 +49,7 @@ class KeypointComparison:
     joints: list[int]
 
     def errors(self, role: str) -> Array:
-        """Return each joint's distance to the ground truth in pixels, (K,), NaN where there is none."""
+        """Return the distance of each joint to the ground truth in pixels, (K,), NaN for joints without annotation."""
         points = self.poses[role].points
         return np.full(len(points), np.nan) if self.truth is None else np.linalg.norm(points - self.truth, axis=-1)
 
@@ -57,22 +57,26 @@ class KeypointComparison:
 def keypoint_divergence(teacher: Pose, student: Pose) -> Array:
     """Return the KL divergence of each joint in nats, teacher to student, summed over the axes.
 
+    Args:
+        teacher: Pose of the teacher.
+        student: Pose of the student.
+
     Returns:
         (K,).
 
     Raises:
-        ConfigError: If they are no distributions over the same places.
+        ConfigError: If the distributions are of different kinds or shapes.
     """
     shapes = [[density.shape[1:] for density in pose.densities] for pose in (student, teacher)]
-    for what, ours, theirs in (
+    for name, of_student, of_teacher in (
         ('keypoints', len(student.points), len(teacher.points)),
         ('a Laplace distribution', student.spread is not None, teacher.spread is not None),
         ('densities of shape', *shapes),
     ):
-        if ours != theirs:
+        if of_student != of_teacher:
             raise ConfigError(
-                f'teacher: the student predicts {what}: {ours}, and the teacher: {theirs}; use a teacher with the same '
-                'keypoints, kind of head and codec'
+                f'teacher: the student predicts {name}: {of_student}, and the teacher: {of_teacher}; use a teacher '
+                'with the same keypoints, kind of head and codec'
             )
     if student.spread is not None and teacher.spread is not None:
         location, scale, teacher_location, teacher_scale = (
@@ -82,17 +86,22 @@ def keypoint_divergence(teacher: Pose, student: Pose) -> Array:
         return laplace_kl(location, scale, teacher_location, teacher_scale).sum(dim=-1).numpy()
     total = np.zeros(len(student.points))
     for densities in zip(student.densities, teacher.densities):
-        # The logarithm of a density is a logit of it.
-        q, p = (torch.from_numpy(np.log(np.maximum(found, np.finfo(float).tiny))).flatten(1) for found in densities)
+        # The logarithms of a density are logits of it.
+        q, p = (torch.from_numpy(np.log(np.maximum(values, np.finfo(float).tiny))).flatten(1) for values in densities)
         total += softmax_kl(q, p, temperature=1.0, dim=-1).numpy()
     return total
 
 
 def true_points(sample: Any) -> Array | None:
-    """Return the annotated joints of a data sample in pixels of its crop, as MMPose maps predictions back.
+    """Return the annotated joints of a data sample in pixels of its crop.
+
+    The map is the inverse of MMPose's map from the crop to the image.
+
+    Args:
+        sample: A data sample of MMPose.
 
     Returns:
-        (K, 2), NaN where a joint is not annotated, or ``None`` where the sample has no joints.
+        (K, 2), NaN for joints without annotation, or None if the sample has no joints.
     """
     if 'keypoints' not in sample.gt_instances:
         return None
@@ -103,23 +112,27 @@ def true_points(sample: Any) -> Array | None:
 
 
 def chosen_joints(joints: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """Return the numbers of joints given by number or name.
+    """Return the indices of joints given by index or name.
+
+    Args:
+        joints: Indices or names.
+        names: Names of all joints.
 
     Raises:
-        ConfigError: If one does not exist.
+        ConfigError: If a joint does not exist.
 
     >>> chosen_joints(['1', 'neck'], ['neck', 'left_hip'])
     [1, 0]
     """
-    found = []
+    indices = []
     for joint in joints:
-        number = names.index(str(joint)) if joint in names else int(joint) if str(joint).isdigit() else -1
-        if not 0 <= number < len(names):
+        index = names.index(str(joint)) if joint in names else int(joint) if str(joint).isdigit() else -1
+        if not 0 <= index < len(names):
             raise ConfigError(
                 f"joints: '{joint}' does not exist; {nearest(str(joint), names)}, or 0 to {len(names) - 1}"
             )
-        found.append(number)
-    return found
+        indices.append(index)
+    return indices
 
 
 def compare_keypoints(
@@ -130,17 +143,16 @@ def compare_keypoints(
     joints: Sequence[int | str] | None = None,
     top: int = 3,
 ) -> KeypointComparison:
-    """Return what student, teacher and annotation say of one person.
+    """Return the predictions of student and teacher for one person, with the annotation.
 
     Args:
         student: A top-down pose estimator of MMPose in eval mode.
         sample: ``inputs`` and ``data_samples`` of one person, as the student's test pipeline packs them.
-        metainfo: Of the data set, as MMPose parses it: names, colours and links of the joints.
-        teacher: Another one, which is shown the same crop.
-        joints: Numbers or names of the joints to look at closely. ``None`` takes those where teacher and student
-            differ most; without a teacher, those which are furthest from the ground truth; without both, those of
-            which the student is least sure.
-        top: How many ``None`` takes.
+        metainfo: Metainfo of the data set, as MMPose parses it: names, colours and links of the joints.
+        teacher: Another top-down pose estimator, which gets the same crop.
+        joints: Indices or names of the chosen joints. None chooses those where teacher and student differ most;
+            without a teacher, those with the largest error; without annotation, those with the lowest score.
+        top: Number of joints that None chooses.
 
     Raises:
         ConfigError: If a network gives no distributions, the two are not comparable, the data set has other joints,
@@ -149,23 +161,23 @@ def compare_keypoints(
     for role, model in (('student', student), ('teacher', teacher)):
         if model is not None and not is_a(model, 'TopdownPoseEstimator'):
             raise ConfigError(
-                f"model.type: '{type(model).__name__}' of the {role} is no top-down pose estimator; nearest: "
+                f"model.type: '{type(model).__name__}' of the {role} is not a top-down pose estimator; nearest: "
                 "'TopdownPoseEstimator'"
             )
     poses = {} if teacher is None else {'teacher': read_pose(teacher, sample, 'teacher')}
-    ours = poses['student'] = read_pose(student, sample)
+    pose = poses['student'] = read_pose(student, sample)
     names = list(metainfo['keypoint_id2name'].values())
-    if len(names) != len(ours.points):
+    if len(names) != len(pose.points):
         raise ConfigError(
-            f'model.head: the student predicts {len(ours.points)} keypoints where the data set has {len(names)}; use '
+            f'model.head: the student predicts {len(pose.points)} keypoints where the data set has {len(names)}; use '
             'the metainfo that it was trained with'
         )
-    divergence = None if teacher is None else keypoint_divergence(poses['teacher'], ours)
+    divergence = None if teacher is None else keypoint_divergence(poses['teacher'], pose)
     truth = true_points(sample['data_samples'])
     if joints is not None:
         chosen = chosen_joints(joints, names)
     else:
-        interest = -ours.scores if truth is None else np.linalg.norm(ours.points - truth, axis=-1)
+        interest = -pose.scores if truth is None else np.linalg.norm(pose.points - truth, axis=-1)
         order = np.argsort(-(interest if divergence is None else divergence), kind='stable')
         chosen = order[:top].tolist()
     return KeypointComparison(

@@ -36,8 +36,8 @@ def level_figure(
         config: A config with a DualSelfDistiller.
         checkpoint: One of its checkpoints to resume from, which holds the heads of the distiller.
         loader: ``'test_dataloader'`` or ``'val_dataloader'``.
-        index: Which sample.
-        name: Of the distiller, where the config has several.
+        index: Index of the sample.
+        name: Name of the distiller, if the config has several.
         device: Device to run on.
 
     Raises:
@@ -74,9 +74,9 @@ def truth_on_grid(sample: Any, size: tuple[int, ...]) -> Tensor:
 
 
 def network_input(model: Any, batch: Any, ignored: int) -> tuple[Tensor, Tensor]:
-    """Return the input (1, C, *spatial) and the labels (*spatial), negative where they do not count.
+    """Return the input (1, C, *spatial) and the labels (*spatial), negative for ignored positions.
 
-    A volume is cut to the inferer's window around its foreground, since a network may not take every size.
+    A volume is cropped to the inferer's window around its foreground, since a network may not accept every size.
     """
     data = model.data_preprocessor(batch, False)
     inputs, sample = data['inputs'][0], data['data_samples'][0]

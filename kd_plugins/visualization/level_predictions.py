@@ -1,4 +1,4 @@
-"""What every level of a network predicts, beside the ground truth: an image, or three slices of a volume."""
+"""Predictions of every level of a segmentation network, and drawing them beside the ground truth."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distillers import DualSelfDistiller
-from ..distillers.dual_self.level_maps import upsampled
+from ..distillers.dual_self import DualSelfDistiller, upsampled
 from ..errors import CheckpointError
 from ..taps import TapSet, flatten
 from .pictures import Array, new_figure
 
-PANEL = 1.9  # of a panel, in inches
+PANEL = 1.9
+"""Width of a panel in inches."""
 COLORS = ('#f2f2f2', '#1f77b4', '#ff7f0e', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2', '#bcbd22', '#17becf')
 HIDDEN = '#bdbdbd'
+"""Colour of positions that are ignored."""
 
 
 class Panel(NamedTuple):
     """One column of the picture."""
 
     title: str
-    """What stands above it."""
+    """Title of the panel."""
     labels: Array
-    """Class of each position, (H, W) or (D, H, W); negative where it does not count."""
+    """Class of each position, (H, W) or (D, H, W); negative for ignored positions."""
     group: str = ''
-    """Panels of an image share a row with those of their group."""
+    """Name of a group; for an image, the panels of a group share a row."""
 
 
 def window(x: Tensor, size: Sequence[int], center: Sequence[int], fill: float = 0) -> Tensor:
-    """Return the part of (..., *spatial) around a position, filled up where there is no more.
+    """Return the part of a tensor around a position, padded if the tensor is smaller.
 
     Args:
-        x: The whole.
-        size: Of the part, for each spatial axis.
-        center: Position that comes to lie in its middle, or near it where the whole goes no further.
-        fill: Value of what lies outside.
+        x: (..., *spatial).
+        size: Size of the part along each spatial axis.
+        center: Position in the middle of the part; near a border, the part is shifted inwards.
+        fill: Value of the padding.
 
     >>> window(torch.arange(6), [4], [5]).tolist(), window(torch.arange(2), [4], [0], fill=9).tolist()
     ([2, 3, 4, 5], [0, 1, 9, 9])
     """
-    for axis, (wanted, middle) in enumerate(zip(size, center), start=x.ndim - len(size)):
-        first = min(max(middle - wanted // 2, 0), max(x.shape[axis] - wanted, 0))
-        x = x.narrow(axis, first, min(wanted, x.shape[axis]))
-    missing = [wanted - found for wanted, found in zip(size, x.shape[x.ndim - len(size) :])]
+    for axis, (length, middle) in enumerate(zip(size, center), start=x.ndim - len(size)):
+        first = min(max(middle - length // 2, 0), max(x.shape[axis] - length, 0))
+        x = x.narrow(axis, first, min(length, x.shape[axis]))
+    missing = [length - present for length, present in zip(size, x.shape[x.ndim - len(size) :])]
     pads = [side for axis in reversed(missing) for side in (0, axis)]
     return F.pad(x, pads, value=fill) if any(missing) else x
 
 
 def foreground_center(labels: Array) -> tuple[int, ...]:
-    """Return the middle of what has a class above 0, the middle of all where nothing has.
+    """Return the mean position of the classes above 0, or the middle of the array if there are none.
 
     Args:
         labels: (H, W) or (D, H, W).
@@ -68,11 +69,11 @@ def foreground_center(labels: Array) -> tuple[int, ...]:
 
 
 def mean_dice(prediction: Array, truth: Array, classes: int) -> float:
-    """Return the mean Dice coefficient of the classes above 0 that either side has, 1 where neither has one.
+    """Return the mean Dice coefficient of the classes above 0 in prediction or ground truth, 1 if there are none.
 
     Args:
-        prediction: Class of each position.
-        truth: The same; where it is negative, positions do not count.
+        prediction: Predicted class of each position.
+        truth: True class of each position, negative for ignored positions.
         classes: Number of classes.
 
     >>> mean_dice(np.array([0, 1, 1, 2]), np.array([0, 1, 2, -1]), classes=3)
@@ -81,36 +82,36 @@ def mean_dice(prediction: Array, truth: Array, classes: int) -> float:
     prediction = np.where(truth < 0, -1, prediction)
     scores = []
     for label in range(1, classes):
-        ours, theirs = prediction == label, truth == label
-        if ours.any() or theirs.any():
-            scores.append(2 * float((ours & theirs).sum()) / float(ours.sum() + theirs.sum()))
+        predicted, true = prediction == label, truth == label
+        if predicted.any() or true.any():
+            scores.append(2 * float((predicted & true).sum()) / float(predicted.sum() + true.sum()))
     return float(np.mean(scores)) if scores else 1.0
 
 
 def load_heads(distiller: DualSelfDistiller, name: str, checkpoint: Mapping[str, Any], path: str) -> None:
-    """Give a distiller that has seen a batch the heads of a checkpoint.
+    """Load the heads of a checkpoint into an initialized distiller.
 
     Args:
         distiller: The distiller.
-        name: Its name in the config.
-        checkpoint: What :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
-        path: Its path, for the sentence.
+        name: Name of the distiller in the config.
+        checkpoint: Checkpoint from :func:`~kd_plugins.checkpoints.load_checkpoint`.
+        path: Path of the checkpoint for the error sentence.
 
     Raises:
-        CheckpointError: If the checkpoint has none, or others.
+        CheckpointError: If the checkpoint has no heads, or heads that do not fit.
     """
     state = (checkpoint.get('distill') or {}).get('distillers') or {}
     prefix = f'members.{name}.'
-    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    if not found:
+    weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if not weights:
         raise CheckpointError(
             f"checkpoint: '{path}' holds no heads of distillers.{name}; give one to resume from, such as epoch_20.pth, "
-            'since the best and the published ones hold the plain model alone'
+            'since the best and the published checkpoints hold the plain model only'
         )
     try:
-        distiller.load_state_dict(found)
+        distiller.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"checkpoint: '{path}' holds other heads than this config makes ({error})") from error
+        raise CheckpointError(f"checkpoint: '{path}' holds heads that do not fit this config ({error})") from error
 
 
 @torch.no_grad()
@@ -120,14 +121,14 @@ def level_predictions(
     """Return the classes that a model and the heads of its levels predict.
 
     Args:
-        model: In eval mode; runs once on the whole input.
-        distiller: A new one; it is bound and built here.
-        inputs: Preprocessed, (N, C, *spatial).
-        heads: Name of the distiller, checkpoint and its path, for :func:`load_heads`.
+        model: Model in eval mode; it runs once on the whole input.
+        distiller: A new distiller, which is initialized here.
+        inputs: Preprocessed input, (N, C, *spatial).
+        heads: Name of the distiller, checkpoint and path of the checkpoint, for :func:`load_heads`.
 
     Returns:
-        ``'output'`` to a list of one, and branch to the classes of each of its levels, the deepest last, all
-        (N, *spatial).
+        Name of a branch to the classes (N, *spatial) of each of its levels, the deepest last; and ``'output'`` to a
+        list with the classes of the network's output.
     """
     distiller.check_models(model, model)
     paths = {f'{distiller.key}.{alias}': path for alias, path in distiller.student_taps().items()}
@@ -136,14 +137,14 @@ def level_predictions(
         taps.start()
         output = model(inputs, mode='tensor')
         taps.stop()
-        found = {alias: taps.read(path) for alias, path in distiller.student_taps().items()}
+        outputs = {alias: taps.read(path) for alias, path in distiller.student_taps().items()}
     finally:
         taps.remove()
-    distiller.initialize(found, {})
+    distiller.initialize(outputs, {})
     load_heads(distiller, *heads)
     distiller.eval()
     size = tuple(inputs.shape[2:])
-    logits = {'output': [upsampled(flatten(output)[0], size)], **distiller.level_logits(found, size)}
+    logits = {'output': [upsampled(flatten(output)[0], size)], **distiller.level_logits(outputs, size)}
     return {name: [level.argmax(dim=1) for level in levels] for name, levels in logits.items()}
 
 
@@ -151,8 +152,8 @@ def level_panels(predictions: Mapping[str, Sequence[Tensor]], truth: Array, clas
     """Return the panels of the first image or volume: ground truth, output, and every level from shallow to deep.
 
     Args:
-        predictions: From :func:`level_predictions`.
-        truth: Classes, (H, W) or (D, H, W), negative where they do not count.
+        predictions: Result of :func:`level_predictions`.
+        truth: True classes, (H, W) or (D, H, W), negative for ignored positions.
         classes: Number of classes.
     """
     panels = [Panel('ground truth', truth, 'output')]
@@ -165,18 +166,18 @@ def level_panels(predictions: Mapping[str, Sequence[Tensor]], truth: Array, clas
 
 
 def _slices(center: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Return what picks a whole image, or one slice of each axis of a volume."""
+    """Return the index of a whole image, or of the three slices of a volume through a position."""
     if len(center) == 2:
         return [(slice(None), slice(None))]
     return [tuple(center[axis] if axis == fixed else slice(None) for axis in range(3)) for fixed in range(3)]
 
 
 def draw_levels(image: Array, panels: Sequence[Panel], palette: Sequence[Any] = COLORS) -> Any:
-    """Draw an image and panels of classes, or three slices of a volume and of panels through its foreground's middle.
+    """Draw an image or three slices of a volume, and panels of classes beside it.
 
     Args:
         image: Grey values, (H, W) or (D, H, W).
-        panels: The first is the ground truth, whose foreground chooses the slices.
+        panels: Panels of classes. The first is the ground truth; the slices go through the centre of its foreground.
         palette: Colour of each class.
 
     Returns:
@@ -198,7 +199,7 @@ def draw_levels(image: Array, panels: Sequence[Panel], palette: Sequence[Any] = 
     columns = max(len(listed) for _, listed in rows)
     figure = new_figure(PANEL * columns, (PANEL + 0.35) * len(rows))
     grid = figure.add_gridspec(len(rows), columns)
-    from matplotlib.colors import ListedColormap  # there, since there is a figure
+    from matplotlib.colors import ListedColormap  # installed, since new_figure has returned
 
     count = max(int(panel.labels.max()) for panel in panels) + 1
     colors = [HIDDEN, *(palette[index % len(palette)] for index in range(count))]

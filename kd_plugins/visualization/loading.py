@@ -17,7 +17,7 @@ def check_keys(config: Config, *keys: str) -> None:
     """Refuse a config that lacks a part.
 
     Raises:
-        ConfigError: Naming the first key that it lacks.
+        ConfigError: Naming the first missing key.
     """
     missing = next((key for key in keys if config.get(key) is None), None)
     if missing is not None:
@@ -34,11 +34,11 @@ def build_trained(
     """Return a model in eval mode with the weights of a checkpoint, and the checkpoint's ``meta``.
 
     Args:
-        config: The resolved config; the model keeps it as ``cfg``, where OpenMMLab's inference looks for it.
-        checkpoint: File, or a URL.
+        config: The resolved config. The model keeps it as ``cfg``, where OpenMMLab's inference looks for it.
+        checkpoint: File or URL.
         device: Device to run on.
-        model: Entry to build; by default ``config.model``.
-        check: Refuses a model before its weights are loaded.
+        model: Config of the model; by default ``config.model``.
+        check: Function that refuses a model before its weights are loaded.
 
     Raises:
         ConfigError: If the config has no model, or the device cannot be used.
@@ -60,7 +60,7 @@ def read_sample(config: Config, loader: str, index: int) -> tuple[Any, Any]:
     Args:
         config: The resolved config.
         loader: ``'test_dataloader'`` or another one.
-        index: Which sample.
+        index: Index of the sample.
 
     Raises:
         ConfigError: If the data or the sample does not exist.

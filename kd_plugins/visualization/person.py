@@ -1,4 +1,4 @@
-"""One person as a pose estimator sees it, and the figure of its keypoints."""
+"""Input of a pose estimator for one person, and the figure of the keypoints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def read_person(
 
     Args:
         config: The resolved config of a top-down pose estimator.
-        index: Which person of the test data.
-        image: An image file in place of the test data.
-        bbox: The person in the image, as x1, y1, x2, y2 in pixels; by default all of it.
+        index: Index of the person in the test data.
+        image: Image file that replaces the test data.
+        bbox: Box of the person in the image, x1, y1, x2, y2 in pixels; by default the whole image.
 
     Raises:
         ConfigError: If there is no such person, or the config names no joints.
@@ -61,17 +61,17 @@ def person_figure(
     """Return the figure of one person: ground truth, teacher and student, and distributions of joints.
 
     Args:
-        person: Of :func:`read_person`.
-        student: Config and checkpoint.
-        teacher: Config and checkpoint.
-        joints: Numbers or names; by default the joints where teacher and student differ most.
-        top: Number of joints without ``joints``.
+        person: Result of :func:`read_person`.
+        student: Config and checkpoint of the student.
+        teacher: Config and checkpoint of the teacher.
+        joints: Indices or names of joints; by default those where teacher and student differ most.
+        top: Number of joints that are chosen by default.
         device: Device to run on.
 
     Raises:
         ConfigError: If a config has no model, or a joint does not exist.
         CheckpointError: If a checkpoint does not belong to its model.
     """
-    estimator = build_trained(*student, device)[0]
-    taught_by = None if teacher is None else build_trained(*teacher, device)[0]
-    return draw_keypoints(compare_keypoints(estimator, *person, taught_by, joints, top))
+    student_model = build_trained(*student, device)[0]
+    teacher_model = None if teacher is None else build_trained(*teacher, device)[0]
+    return draw_keypoints(compare_keypoints(student_model, *person, teacher_model, joints, top))

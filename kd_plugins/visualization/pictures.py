@@ -1,4 +1,4 @@
-"""What every picture needs: its file, the photograph below it, an empty figure."""
+"""Helpers of all pictures: reading images, empty figures, writing files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMATS = ('png', 'pdf', 'svg', 'jpg')
 
 
 def check_picture_name(path: str) -> None:
-    """Refuse the name of a picture that could not be written, before a model is built.
+    """Refuse the name of a picture that cannot be written, before a model is built.
 
     Raises:
-        ConfigError: If it ends in no known format.
+        ConfigError: If its ending is not a known format.
     """
     ending = Path(path).suffix.removeprefix('.').lower()
     if ending not in FORMATS:
@@ -27,11 +27,11 @@ def check_picture_name(path: str) -> None:
 
 
 def read_image(path: str, key: str = 'image') -> Array:
-    """Return an image as the pipelines read it, RGB.
+    """Return an RGB image, read as in the pipelines.
 
     Args:
-        path: Its file.
-        key: Argument for the error sentence.
+        path: File of the image.
+        key: Name of the argument for the error sentence.
 
     Raises:
         ConfigError: If the file holds no image.
@@ -44,7 +44,7 @@ def read_image(path: str, key: str = 'image') -> Array:
     except (cv2.error, IsADirectoryError):  # an empty file, a folder
         image = None
     if image is None:
-        raise ConfigError(f"{key}: '{path}' is no image that OpenCV can read")
+        raise ConfigError(f"{key}: '{path}' is not an image that OpenCV can read")
     return image
 
 
@@ -52,8 +52,8 @@ def new_figure(width: float, height: float) -> Any:
     """Return an empty ``matplotlib.figure.Figure`` that needs no display.
 
     Args:
-        width: In inches.
-        height: In inches.
+        width: Width in inches.
+        height: Height in inches.
 
     Raises:
         MissingDependencyError: If matplotlib is not installed.
@@ -69,7 +69,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_picture(figure: Any, path: str) -> None:
-    """Write a figure, with the folders above it."""
+    """Write a figure, and create the folders of its path."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
@@ -80,5 +80,5 @@ def softmax(logits: Array) -> Array:
     >>> softmax(np.array([0.0, 0.0, -1e4]))
     array([0.5, 0.5, 0. ])
     """
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

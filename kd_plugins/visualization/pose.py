@@ -1,4 +1,4 @@
-"""What a pose estimator says of one person, as plain arrays: joints, and the distributions behind them."""
+"""Prediction of a pose estimator for one person, as plain arrays: joints and their distributions."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ LAYERS = (
     ('heatmap', ('multi_final_layers.*',)),
     ('heatmap', ('predict_layers.*',)),
 )
-"""What a head's last layers make of it, the first match counts; of several stages the last one is read."""
+"""Kind of head and its last layers; the first match is used, and of several stages the last one is read."""
 
 HEADS = 'RTMCCHead, RTMWHead, SimCCHead, HeatmapHead, ViPNASHead, CPMHead, MSPNHead and RLEHead'
-STEPS = 8  # of a Laplace curve per pixel
+STEPS = 8
+"""Number of points of a Laplace curve per pixel."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """What one network says, in pixels of its input crop.
+    """Prediction of one network, in pixels of its input crop.
 
     Attributes:
         points: Predicted joints, (K, 2).
-        scores: How sure it is of them, (K,).
-        positions: Where the densities are given along x, (X,), and along y, (Y,).
-        densities: Along x, (K, X), and along y, (K, Y), per pixel; or one of heatmaps, (K, Y, X), per cell.
-        spread: Scale of a Laplace distribution along x and y, (K, 2); ``None`` for other heads.
+        scores: Confidence of the joints, (K,).
+        positions: Positions of the densities along x, (X,), and along y, (Y,).
+        densities: Densities along x, (K, X), and along y, (K, Y), per pixel; or one of heatmaps, (K, Y, X), per cell.
+        spread: Scale of a Laplace distribution along x and y, (K, 2); None for other heads.
     """
 
     points: Array
@@ -49,17 +50,17 @@ class Pose:
 
 
 def find_head(model: nn.Module, role: str = 'student') -> tuple[str, Any, list[str]]:
-    """Recognise a head by its last layers.
+    """Return the kind of a model's head, recognised by its last layers.
 
     Args:
         model: A top-down pose estimator.
-        role: For the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
 
     Returns:
         ``'simcc'``, ``'heatmap'`` or ``'laplace'``, the head, and the dotted paths of its last layers.
 
     Raises:
-        ConfigError: If it gives no distributions.
+        ConfigError: If the head gives no distributions.
     """
     outer: Any = getattr(model, 'head', None)
     inner: Any = getattr(outer, 'pose_head', None)  # of VisPredictHead
@@ -76,10 +77,10 @@ def find_head(model: nn.Module, role: str = 'student') -> tuple[str, Any, list[s
             if loss == 'CombinedTargetMSELoss':
                 raise ConfigError(
                     f'model.head: {type(head).__name__} of the {role} gives offset maps with every heatmap ({loss}), '
-                    'which are no distributions; nearest: KeypointMSELoss'
+                    'which are not distributions; nearest: KeypointMSELoss'
                 )
             if head.decoder is None:
-                raise ConfigError(f'model.head.decoder of the {role} is None; give it the codec that makes its targets')
+                raise ConfigError(f'model.head.decoder of the {role} is None; set it to the codec of its targets')
             return kind, head, [f'{path}.{layer}' for layer in layers]
     raise ConfigError(
         f"model.head: '{type(outer).__name__}' of the {role} gives no distributions of keypoints; {HEADS} do"
@@ -89,18 +90,18 @@ def find_head(model: nn.Module, role: str = 'student') -> tuple[str, Any, list[s
 def distributions(
     kind: str, head: Any, outputs: Sequence[Array], size: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, ...], Array | None]:
-    r"""Return positions, densities and spread of what a head's last layers gave, see :class:`Pose`.
+    r"""Return positions, densities and spread from the outputs of a head's last layers, see :class:`Pose`.
 
     ============= ====================================================================================================
     ``simcc``     :math:`softmax(\beta \, logits)` with the :math:`\beta` of the head's loss
     ``heatmap``   :math:`softmax(\beta \, heatmap)` over all cells, :math:`\beta` as in ``HeatmapDistiller``
-    ``laplace``   :math:`e^{-|x - \mu| / b} / 2b`, the distribution that ``RLELoss`` starts from
+    ``laplace``   :math:`e^{-|x - \mu| / b} / 2b`, the distribution from which ``RLELoss`` starts
     ============= ====================================================================================================
 
     Args:
-        kind: From :func:`find_head`.
-        head: From :func:`find_head`.
-        outputs: Of one image, without the dimension of the batch.
+        kind: Kind of the head, from :func:`find_head`.
+        head: The head.
+        outputs: Outputs for one image, without the dimension of the batch.
         size: Width and height of the crop.
     """
     if kind == 'simcc':
@@ -127,15 +128,15 @@ def distributions(
 
 @torch.no_grad()
 def read_pose(model: Any, sample: Mapping[str, Any], role: str = 'student') -> Pose:
-    """Run a pose estimator on one crop, without the flipped second pass that test configs add.
+    """Return the prediction of a pose estimator for one crop, without the second, flipped pass of test configs.
 
     Args:
-        model: A top-down pose estimator in eval mode; it stays as it is.
+        model: A top-down pose estimator in eval mode, which is not changed.
         sample: ``inputs`` and ``data_samples`` of one person, as the test pipeline packs them.
-        role: For error sentences.
+        role: ``'student'`` or ``'teacher'``, for error sentences.
 
     Raises:
-        ConfigError: If its head gives no distributions, or its codec is of another input size.
+        ConfigError: If the head gives no distributions, or its codec has another input size.
     """
     kind, head, paths = find_head(model, role)
     crop = sample['inputs']
@@ -146,7 +147,7 @@ def read_pose(model: Any, sample: Mapping[str, Any], role: str = 'student') -> P
             f'model.head.decoder.input_size of the {role} is {expected[0]}x{expected[1]}, and the crop, which comes '
             f"from the student's test pipeline, is {width}x{height}; both must be the same"
         )
-    # It makes data samples of its own.
+    # The preprocessor copies the data samples.
     data = model.data_preprocessor({'inputs': [crop], 'data_samples': [sample['data_samples']]}, False)
     features = model.extract_feat(data['inputs'])
     taps = TapSet(model, {f'model.{path}': path for path in paths}, role)
@@ -156,9 +157,9 @@ def read_pose(model: Any, sample: Mapping[str, Any], role: str = 'student') -> P
         outputs = [taps.read(path)[-1][0].double().cpu().numpy() for path in paths]
     finally:
         taps.remove()
-    # A pass of its own: RLEHead writes into what its last layer gave.
-    found = model.head.predict(features, data['data_samples'], test_cfg={})
-    instances = (found[0] if isinstance(found, tuple) else found)[0]
+    # A separate pass, since RLEHead changes the output of its last layer in place.
+    predictions = model.head.predict(features, data['data_samples'], test_cfg={})
+    instances = (predictions[0] if isinstance(predictions, tuple) else predictions)[0]
     positions, densities, spread = distributions(kind, head, outputs, np.array([width, height]))
     indices = (model.test_cfg or {}).get('output_keypoint_indices')
     keep: Any = slice(None) if indices is None else list(indices)

@@ -1,6 +1,6 @@
-"""How a detector with FDR refines its boxes: every layer's box, and the four edge distributions behind it.
+"""Drawing of the refinement of boxes by FDR: the box of every layer and its four edge distributions.
 
-The picture follows the one that D-FINE shows of its own refinement (arXiv 2410.13842, section 4.1).
+The picture follows that of the paper of D-FINE (arXiv 2410.13842, section 4.1).
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from ..models.dfine import Refinement
 
 EDGES = ('left', 'top', 'right', 'bottom')
-INITIAL = 'tab:red'  # no colour of the map that tells the layers apart
+INITIAL = 'tab:red'  # not in the colour map of the layers
 OUTLINE = 1.6
+"""Line width of a box."""
 
 
 @contextmanager
 def record_refinement(decoder: nn.Module) -> Iterator[list[tuple[Tensor, Refinement]]]:
-    """Collect what a decoder with FDR returns while the context is open.
+    """Record the outputs of a decoder with FDR while the context is open.
 
     Args:
-        decoder: Of the detector, ``model.decoder``; it stays as it is.
+        decoder: Decoder of the detector, ``model.decoder``, which is not changed.
 
     Yields:
-        Hidden states (L, N, Q, C) and :class:`~kd_plugins.models.dfine.Refinement` of every pass; fills while the
-        model runs.
+        List with hidden states (L, N, Q, C) and :class:`~kd_plugins.models.dfine.Refinement` of every pass. It grows
+        while the model runs.
     """
     passes: list[tuple[Tensor, Refinement]] = []
 
@@ -50,8 +51,8 @@ def best_queries(scores: Array, top: int, threshold: float = 0.0) -> Array:
 
     Args:
         scores: Probabilities, (Q, C).
-        top: How many queries at the most.
-        threshold: What a query's highest score must reach.
+        top: Largest number of queries.
+        threshold: Smallest value of a query's highest score.
 
     Returns:
         Indices, (K,) with K at most ``top``.
@@ -69,8 +70,8 @@ def pixel_corners(boxes: Array, img_shape: Sequence[int], scale_factor: Sequence
 
     Args:
         boxes: (cx, cy, w, h) relative to the network's input image, (..., 4).
-        img_shape: Height and width of that image, without padding.
-        scale_factor: Its width and height over those of the original image.
+        img_shape: Height and width of the input image, without padding.
+        scale_factor: Width and height of the input image over those of the original image.
 
     Returns:
         (x1, y1, x2, y2), (..., 4), not clipped to the image.
@@ -85,7 +86,7 @@ def pixel_corners(boxes: Array, img_shape: Sequence[int], scale_factor: Sequence
 
 
 def draw_box(axes: Any, corners: Array, **style: Any) -> None:
-    """Draw the outline of a box into axes that show an image."""
+    """Draw the outline of a box on axes that show an image."""
     from matplotlib.patches import Rectangle
 
     x1, y1, x2, y2 = (float(value) for value in corners)
@@ -93,14 +94,14 @@ def draw_box(axes: Any, corners: Array, **style: Any) -> None:
 
 
 def look_at(axes: Any, corners: Array, margin: float = 0.35) -> None:
-    """Let axes that show an image show the surroundings of boxes alone, a square.
+    """Set the limits of axes that show an image to a square around boxes.
 
     Args:
-        axes: Their image stays whole.
-        corners: (x1, y1, x2, y2), (K, 4).
-        margin: What to add around them, relative to the longer side of what holds them all.
+        axes: The axes.
+        corners: (x1, y1, x2, y2) of the boxes, (K, 4).
+        margin: Margin around the boxes, relative to the longer side of their bounding box.
     """
-    points = corners.reshape(-1, 2)  # corners may have crossed
+    points = corners.reshape(-1, 2)  # opposite edges may have crossed
     low, high = points.min(axis=0), points.max(axis=0)
     side = float((high - low).max())
     x, y = (low + high) / 2
@@ -120,19 +121,19 @@ def draw_refinement(
 ) -> Any:
     """Draw how the decoder layers move the boxes of some queries.
 
-    The first axes show the image with each query's last box. Then every query has a row of five: the part of the image
-    around its boxes, the initial one dashed and one colour per layer from dark to bright, and the distributions of its
-    left, top, right and bottom edge over the offset :math:`W(n) / s` in box sizes, positive outwards; a dotted line
-    marks the expected offset.
+    The first axes show the image with the last box of each query. Every query has a row of five axes: the part of the
+    image around its boxes, the initial box dashed and one colour per layer from dark to bright, and the distributions
+    of its left, top, right and bottom edge over the offset :math:`W(n) / s` in box sizes, positive outwards. A dotted
+    line marks the expected offset.
 
     Args:
-        image: RGB, (H, W, 3), uint8.
-        initial: (x1, y1, x2, y2) in pixels of the image, (K, 4).
-        boxes: The same of every layer, (L, K, 4).
+        image: RGB image, (H, W, 3), uint8.
+        initial: Initial boxes, (x1, y1, x2, y2) in pixels of the image, (K, 4).
+        boxes: Boxes of every layer, likewise, (L, K, 4).
         logits: Edge distributions, (L, K, 4, N + 1).
         bins: Offsets :math:`W(n)` from :func:`~kd_plugins.ops.edge_bins.weighting_function`, (N + 1,).
-        reg_scale: :math:`s`, as for ``bins``.
-        captions: What stands above each query's row, K.
+        reg_scale: :math:`s`, see :func:`~kd_plugins.ops.edge_bins.weighting_function`.
+        captions: Title of each query's row, K.
 
     Returns:
         A ``matplotlib.figure.Figure`` with ``1 + 5 * K`` axes in the order above.

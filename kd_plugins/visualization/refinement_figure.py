@@ -47,10 +47,10 @@ def choose_queries(scores: NDArray[Any], top: int, score_thr: float, queries: Se
         scores: Probabilities, (Q, C).
         top: Number of the best detections.
         score_thr: Lowest score of a detection.
-        queries: These in place of the best detections.
+        queries: Indices of queries that replace the best detections.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If a query does not exist, or no detection reaches the score.
     """
     if queries is not None:
         wrong = [number for number in queries if not 0 <= number < len(scores)]
@@ -75,12 +75,12 @@ def refinement_figure(
     """Return the figure of one image.
 
     Args:
-        model: Of :func:`build_detector`.
+        model: Detector from :func:`build_detector`.
         meta: ``meta`` of its checkpoint.
         path: The image file.
         top: Number of the best detections.
         score_thr: Lowest score of a detection.
-        queries: These in place of the best detections.
+        queries: Indices of queries that replace the best detections.
 
     Raises:
         ConfigError: If the image cannot be read, or there is no such query or detection.

@@ -12,22 +12,17 @@ pytest.importorskip('matplotlib')
 import cv2
 
 from kd_plugins.commands import show_graph
-from tests.visualization.trained import CONFIGS, save_model, write_detectors
+from tests.visualization.trained import CONFIGS, save_model
 
 FOLDER = CONFIGS / 'local_graph'
 SELF = FOLDER / 'gfl_r18_bccd_ema-local.py'
 KITTI = CONFIGS.parents[1] / 'shared' / 'data' / 'kitti'
 
 
-@pytest.fixture(scope='module')
-def files(tmp_path_factory: Any) -> dict[str, Path]:
-    return write_detectors(tmp_path_factory.mktemp('show'))
-
-
-def test_a_picture_of_the_wider_teacher(run: Any, tmp_path: Path, files: dict[str, Path]) -> None:
+def test_a_picture_of_the_wider_teacher(run: Any, tmp_path: Path, detectors: dict[str, Path]) -> None:
     out = tmp_path / 'new' / 'picture.png'
     config = FOLDER / 'gfl_r34-r18_bccd_local.py'
-    done = run(show_graph, config, files['gfl_r34_bccd'], files['image'], '--out', out, '--level', 1, 2)
+    done = run(show_graph, config, detectors['gfl_r34_bccd'], detectors['image'], '--out', out, '--level', 1, 2)
     assert done.status == 0, done.err
     assert str(out) in done.out and cv2.imread(str(out)).std() > 0
 
@@ -51,14 +46,14 @@ def test_a_picture_of_the_wider_teacher(run: Any, tmp_path: Path, files: dict[st
         (FOLDER / 'gfl_r34-r18_bccd_local.py', [], 'checkpoint'),
     ],
 )
-def test_refusals(run: Any, files: dict[str, Path], config: Path, arguments: list[str], sentence: str) -> None:
-    done = run(show_graph, config, files['gfl_r18_bccd'], files['image'], *arguments)
+def test_refusals(run: Any, detectors: dict[str, Path], config: Path, arguments: list[str], sentence: str) -> None:
+    done = run(show_graph, config, detectors['gfl_r18_bccd'], detectors['image'], *arguments)
     assert done.status == 2 and sentence in done.error
 
 
-def test_several_distillers_need_a_name(run: Any, files: dict[str, Path]) -> None:
+def test_several_distillers_need_a_name(run: Any, detectors: dict[str, Path]) -> None:
     more = ['--cfg-options', 'default_hooks.distill.distillers.more.type=kd_plugins.LocalGraphDistiller']
-    done = run(show_graph, SELF, files['gfl_r18_bccd'], files['image'], *more)
+    done = run(show_graph, SELF, detectors['gfl_r18_bccd'], detectors['image'], *more)
     assert done.status == 2
     assert "--distiller: the config has several; valid: 'graph', 'more'" in done.error
 
@@ -75,4 +70,4 @@ def test_a_frame_seen_from_above(run: Any, monkeypatch: Any, tmp_path: Path) -> 
     assert str(out) in done.out and cv2.imread(str(out)).std() > 0
     done = run(show_graph, config, tmp_path / 'model.pth', '000009.bin', '--out', out)
     assert done.status == 2
-    assert "'000009.bin' is no frame of test_dataloader.dataset; nearest: '00000" in done.error
+    assert "'000009.bin' is not a frame of test_dataloader.dataset; nearest: '00000" in done.error

@@ -44,7 +44,7 @@ def test_a_picture_is_written(run: Any, tmp_path: Path, folder: Path) -> None:
         (['--bbox', '0', '0', '9', '9'], '--bbox: the test data has boxes of its own; give --image with it'),
         (['--image', 'x.png', '--bbox', '9', '0', '9', '9'], '--bbox: 9 0 9 9 is empty'),
         (['--image', 'absent.png'], "absent.png' does not exist"),
-        (['--image', '.'], "--image: '.' is no image that OpenCV can read"),
+        (['--image', '.'], "--image: '.' is not an image that OpenCV can read"),
         (['--joints', 'left_hp'], "joints: 'left_hp' does not exist; nearest: 'left_hip'"),
         (['--joints', '14'], "joints: '14' does not exist"),
         (['--top', '0'], '--top: 0 joints cannot be drawn; nearest: 1'),

@@ -57,6 +57,6 @@ def test_an_image_that_cannot_be_read_is_a_sentence(run: Any, tmp_path: Path, fi
     for name in ('text.jpg', 'empty.jpg', '.'):
         done = run(show_refinement, FDR_CONFIG, files[0], tmp_path / name, *OPTIONS)
         assert done.status == 2
-        assert done.error == f"error: image: '{tmp_path / name}' is no image that OpenCV can read"
+        assert done.error == f"error: image: '{tmp_path / name}' is not an image that OpenCV can read"
     done = run(show_refinement, FDR_CONFIG, files[0], tmp_path / 'absent.jpg', *OPTIONS)
     assert done.status == 2 and "absent.jpg' does not exist" in done.error

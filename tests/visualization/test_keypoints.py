@@ -86,7 +86,7 @@ def test_joints_are_those_that_differ_most_or_those_asked_for() -> None:
         (dict(joints=['left_hnd']), "joints: 'left_hnd' does not exist; nearest: 'left_hand'"),
         (dict(joints=['5']), "joints: '5' does not exist; valid: 'head', 'left_hand', 'right_hand', .*or 0 to 4"),
         (dict(metainfo={**METAINFO, 'keypoint_id2name': {0: 'head'}}), 'predicts 5 keypoints where the data set has 1'),
-        (dict(teacher=nn.Linear(1, 1)), "model.type: 'Linear' of the teacher is no top-down pose estimator"),
+        (dict(teacher=nn.Linear(1, 1)), "model.type: 'Linear' of the teacher is not a top-down pose estimator"),
     ],
 )
 def test_refusals(change: dict[str, Any], sentence: str) -> None:

@@ -30,9 +30,8 @@ class Network(nn.Module):
 
 
 def distiller() -> DualSelfDistiller:
-    found = DualSelfDistiller(encoder=['enc0', 'enc1'], decoder=['dec0', 'dec1'], num_classes=3)
-    found.key = 'distillers.dsd'
-    return found
+    levels = dict(encoder=['enc0', 'enc1'], decoder=['dec0', 'dec1'])
+    return DualSelfDistiller(**levels, num_classes=3, key='distillers.dsd')
 
 
 def checkpoint(dims: int, network: Network, inputs: Tensor) -> tuple[dict, DualSelfDistiller]:
@@ -72,7 +71,7 @@ def test_checkpoints_without_or_with_other_heads() -> None:
         with pytest.raises(CheckpointError, match=r"'best.pth' holds no heads of distillers.dsd; give one to resume"):
             load_heads(trained, 'dsd', wrong, 'best.pth')
     saved['distill']['distillers'].popitem()
-    with pytest.raises(CheckpointError, match='holds other heads than this config makes'):
+    with pytest.raises(CheckpointError, match='holds heads that do not fit this config'):
         load_heads(trained, 'dsd', saved, 'epoch_1.pth')
 
 

@@ -52,7 +52,7 @@ def test_what_is_no_photograph(tmp_path: Path) -> None:
     (tmp_path / 'empty.png').touch()
     (tmp_path / 'text.png').write_text('no image')
     for path in (tmp_path / 'empty.png', tmp_path / 'text.png', tmp_path):
-        with pytest.raises(ConfigError, match=r"^image: '.*' is no image that OpenCV can read$"):
+        with pytest.raises(ConfigError, match=r"^image: '.*' is not an image that OpenCV can read$"):
             read_image(str(path))
 
 
