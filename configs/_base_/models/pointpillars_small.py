@@ -27,7 +27,7 @@ model = dict(
         voxel_size=voxel_size,
         point_cloud_range=pillar_range,
         norm_cfg=dict(type='BN1d', eps=1e-3, momentum=0.1),
-        legacy=False,  # as in the paper: coordinates themselves beside their offsets; and the input is left alone
+        legacy=False,  # as in the paper: coordinates and their offsets; the input tensor is not changed in place
     ),
     middle_encoder=dict(type='PointPillarsScatter', in_channels=32, output_shape=[104, 104]),
     # Statistics of BatchNorm follow faster than MMDetection3D's (momentum 0.01): these trainings are short.
