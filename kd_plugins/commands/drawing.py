@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.loading import load_config
+from ..errors import ConfigError
 from ..utils.cli import add_cfg_options, one_sentence, parse
 from ..visualization.pictures import FORMATS, check_picture_name, save_picture
 
@@ -23,6 +24,20 @@ def add_picture_options(parser: ArgumentParser, out: str) -> None:
     parser.add_argument('--out', default=out, help=f'picture to write; ends in {", ".join(FORMATS)}')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, ...')
     add_cfg_options(parser)
+
+
+def check_top(args: Namespace, subject: str) -> None:
+    """Refuse ``--top`` below 1.
+
+    Args:
+        args: Parsed arguments.
+        subject: What ``--top`` counts, with ``{}`` for the number.
+
+    Raises:
+        ConfigError: If nothing would be drawn.
+    """
+    if args.top < 1:
+        raise ConfigError(f'--top: {subject.format(args.top)} cannot be drawn; nearest: 1')
 
 
 def draw(

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from ..config.loading import load_config
 from ..errors import ConfigError
 from ..visualization.person import person_figure, read_person
-from .drawing import add_picture_options, draw
+from .drawing import add_picture_options, check_top, draw
 
 
 def parser() -> ArgumentParser:
@@ -44,8 +44,7 @@ def check(args: Namespace) -> None:
     Raises:
         ConfigError: Naming the argument.
     """
-    if args.top < 1:
-        raise ConfigError(f'--top: {args.top} joints cannot be drawn; nearest: 1')
+    check_top(args, '{} joints')
     if args.bbox is not None:
         if args.image is None:
             raise ConfigError('--bbox: the test data has boxes of its own; give --image with it')

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError
 from ..visualization.refinement_figure import build_detector, refinement_figure
-from .drawing import add_picture_options, draw
+from .drawing import add_picture_options, check_top, draw
 
 
 def parser() -> ArgumentParser:
@@ -31,16 +31,6 @@ def parser() -> ArgumentParser:
     return found
 
 
-def check(args: Namespace) -> None:
-    """Refuse a number of detections that cannot be drawn.
-
-    Raises:
-        ConfigError: If it is below 1.
-    """
-    if args.top < 1:
-        raise ConfigError(f'--top: {args.top} detections cannot be drawn; nearest: 1')
-
-
 def figure_of(config: Config, args: Namespace) -> Any:
     """Return the figure."""
     model, meta = build_detector(config, args.checkpoint, args.device)
@@ -49,4 +39,4 @@ def figure_of(config: Config, args: Namespace) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw; return the exit status."""
-    return draw(parser(), figure_of, arguments, check)
+    return draw(parser(), figure_of, arguments, partial(check_top, subject='{} detections'))

@@ -11,11 +11,11 @@ from mmengine.config import Config
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import check_data
-from ..config.loading import load_config
 from ..errors import ConfigError
 from ..runner.launch import build_runner
 from ..runner.weights import check_weights
-from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+from ..utils.cli import note, one_sentence, parse
+from .run_config import add_run_options, read_run_config
 
 
 def parser() -> ArgumentParser:
@@ -23,13 +23,11 @@ def parser() -> ArgumentParser:
     found = ArgumentParser(prog='kd_plugins test', description='Test (and evaluate) a model')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
     found.add_argument('checkpoint', help='checkpoint file, or a URL')
-    found.add_argument('--work-dir', help='where the metrics go; default ./work_dirs/CONFIG_NAME')
     found.add_argument('--out', help='write the predictions to this pickle file')
     found.add_argument('--show', action='store_true', help='show the predictions')
     found.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
     found.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
-    add_cfg_options(found)
-    add_launcher(found)
+    add_run_options(found, 'the metrics')
     return found
 
 
@@ -75,12 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate; return the exit status."""
     args = parse(parser(), arguments)
     with one_sentence():
-        config = load_config(args.config, args.cfg_options)
-        config.launcher = args.launcher
-        if args.work_dir is not None:
-            config.work_dir = args.work_dir
-        elif config.get('work_dir') is None:
-            config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        config = read_run_config(args)
         missing = [key for key in ('model', 'test_dataloader', 'test_cfg', 'test_evaluator') if config.get(key) is None]
         if missing:
             raise ConfigError(

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, check_trainable
-from ..config.loading import load_config
 from ..errors import ConfigError
 from ..runner.launch import build_runner, set_resume, write_run_record
 from ..runner.processes import validates
-from ..utils.cli import add_cfg_options, add_launcher, note, one_sentence, parse
+from ..utils.cli import note, one_sentence, parse
 from ..utils.device import has_accelerator
+from .run_config import add_run_options, read_run_config
 
 
 def parser() -> ArgumentParser:
     """Return the parser."""
     found = ArgumentParser(prog='kd_plugins train', description='Train a model')
     found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
-    found.add_argument('--work-dir', help='where logs and checkpoints go; default ./work_dirs/CONFIG_NAME')
     found.add_argument(
         '--resume',
         nargs='?',
@@ -30,8 +28,7 @@ def parser() -> ArgumentParser:
     )
     found.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     found.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    add_cfg_options(found)
-    add_launcher(found)
+    add_run_options(found, 'logs and checkpoints')
     return found
 
 
@@ -41,12 +38,7 @@ def resolve(args: Namespace) -> Config:
     Raises:
         ConfigError: If an argument does not fit the config or the machine.
     """
-    config = load_config(args.config, args.cfg_options)
-    config.launcher = args.launcher
-    if args.work_dir is not None:
-        config.work_dir = args.work_dir
-    elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    config = read_run_config(args)
     if args.amp:
         if not has_accelerator():
             raise ConfigError('--amp needs an accelerator and this machine has none; train without --amp')

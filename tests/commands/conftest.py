@@ -1,5 +1,6 @@
 """Fixtures of the tests of subcommands."""
 
 from tests.command_runs import run
+from tests.visualization.trained import detectors, fdr_files, people, people_folder, slices
 
-__all__ = ['run']
+__all__ = ['detectors', 'fdr_files', 'people', 'people_folder', 'run', 'slices']

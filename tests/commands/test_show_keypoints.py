@@ -12,27 +12,16 @@ pytest.importorskip('matplotlib')
 import cv2
 
 from kd_plugins.commands import show_keypoints
-from tests.visualization.trained import write_people
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: Any) -> Path:
-    return write_people(tmp_path_factory.mktemp('show'))
-
-
-@pytest.fixture(autouse=True)
-def data(monkeypatch: Any, folder: Path) -> None:
-    monkeypatch.setenv('LSPET_ROOT', str(folder))
 
 
 def student(folder: Path) -> tuple[Path, Path]:
     return folder / 'small.py', folder / 'student.pth'
 
 
-def test_a_picture_is_written(run: Any, tmp_path: Path, folder: Path) -> None:
+def test_a_picture_is_written(run: Any, tmp_path: Path, people: Path) -> None:
     out = tmp_path / 'new' / 'picture.png'
-    teacher = ['--teacher', folder / 'small.py', folder / 'teacher.pth']
-    done = run(show_keypoints, *student(folder), *teacher, '--index', 1, '--out', out)
+    teacher = ['--teacher', people / 'small.py', people / 'teacher.pth']
+    done = run(show_keypoints, *student(people), *teacher, '--index', 1, '--out', out)
     assert done.status == 0, done.err
     assert str(out) in done.out and cv2.imread(str(out)).std() > 0
 
@@ -54,18 +43,18 @@ def test_a_picture_is_written(run: Any, tmp_path: Path, folder: Path) -> None:
         (['--teacher', 'heatmap.py', 'heatmap.pth'], 'input_size of the teacher is 96x128, and the crop'),
     ],
 )
-def test_refusals(run: Any, monkeypatch: Any, folder: Path, arguments: list[str], sentence: str) -> None:
-    monkeypatch.chdir(folder)
-    done = run(show_keypoints, *student(folder), *arguments)
+def test_refusals(run: Any, monkeypatch: Any, people: Path, arguments: list[str], sentence: str) -> None:
+    monkeypatch.chdir(people)
+    done = run(show_keypoints, *student(people), *arguments)
     assert done.status == 2 and sentence in done.error
 
 
-def test_a_checkpoint_of_another_model_is_a_sentence(run: Any, folder: Path) -> None:
-    done = run(show_keypoints, folder / 'small.py', folder / 'heatmap.pth')
+def test_a_checkpoint_of_another_model_is_a_sentence(run: Any, people: Path) -> None:
+    done = run(show_keypoints, people / 'small.py', people / 'heatmap.pth')
     assert done.status == 2 and "error: checkpoint: '" in done.error
 
 
-def test_data_that_is_not_there_is_a_sentence(run: Any, monkeypatch: Any, tmp_path: Path, folder: Path) -> None:
+def test_data_that_is_not_there_is_a_sentence(run: Any, monkeypatch: Any, tmp_path: Path, people: Path) -> None:
     monkeypatch.setenv('LSPET_ROOT', str(tmp_path / 'absent'))
-    done = run(show_keypoints, *student(folder))
+    done = run(show_keypoints, *student(people))
     assert done.status == 2 and 'test_dataloader.dataset.data_root' in done.error and 'LSPET_ROOT' in done.error

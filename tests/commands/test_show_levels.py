@@ -11,10 +11,11 @@ pytest.importorskip('mmseg')
 pytest.importorskip('matplotlib')
 pytest.importorskip('cv2')
 import cv2
+from mmengine.registry import DefaultScope
 
 from kd_plugins.commands import show_levels
 from tests.integration import unet_runs
-from tests.visualization.trained import CONFIGS, write_slices
+from tests.visualization.trained import CONFIGS
 
 FOLDER = CONFIGS / 'dual_self'
 OPTIONS = ['--cfg-options', *(f'{key}={value}' for key, value in unet_runs.SMALL.items())]
@@ -23,20 +24,14 @@ OPTIONS = ['--cfg-options', *(f'{key}={value}' for key, value in unet_runs.SMALL
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp('levels') / 'run'
+    before = DefaultScope._instance_dict.copy()
     unet_runs.run('unet_isbi_dsd', folder)
+    DefaultScope._instance_dict.clear()  # the default scope of the run would outlive this module
+    DefaultScope._instance_dict.update(before)
     return folder / 'epoch_2.pth'
 
 
-@pytest.fixture(scope='module')
-def slices(tmp_path_factory: Any) -> Path:
-    return write_slices(tmp_path_factory.mktemp('isbi'))
-
-
-@pytest.fixture(autouse=True)
-def data(monkeypatch: Any, slices: Path) -> None:
-    monkeypatch.setenv('ISBI_ROOT', str(slices))
-
-
+@pytest.mark.usefixtures('slices')
 def test_a_picture(run: Any, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / 'new' / 'levels.png'
     done = run(show_levels, FOLDER / 'unet_isbi_dsd.py', checkpoint, '--index', 1, '--out', out, *OPTIONS)
@@ -44,6 +39,7 @@ def test_a_picture(run: Any, checkpoint: Path, tmp_path: Path) -> None:
     assert str(out) in done.out and cv2.imread(str(out)).std() > 0
 
 
+@pytest.mark.usefixtures('slices')
 @pytest.mark.parametrize(
     ('config', 'arguments', 'sentence'),
     [

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.visualization.trained import detectors, fdr_files, people, people_folder, slices
+
+__all__ = ['detectors', 'fdr_files', 'people', 'people_folder', 'pose_scope', 'slices']
+
 
 @pytest.fixture
 def pose_scope() -> Iterator[None]:

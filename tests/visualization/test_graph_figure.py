@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +15,20 @@ from kd_plugins.config.loading import load_config
 from kd_plugins.visualization import draw_graph
 from kd_plugins.visualization.graph_figure import build_teacher, graph_pictures, in_image, record_taps
 from kd_plugins.visualization.pictures import read_image
-from tests.visualization.trained import CONFIGS, write_detectors
+from tests.visualization.trained import CONFIGS
 
 SELF = CONFIGS / 'local_graph' / 'gfl_r18_bccd_ema-local.py'
 
 
-@pytest.fixture(scope='module')
-def files(tmp_path_factory: Any) -> dict[str, Path]:
-    return write_detectors(tmp_path_factory.mktemp('show'))
-
-
-def test_points_lie_where_the_network_saw_them(files: dict[str, Path]) -> None:
+def test_points_lie_where_the_network_saw_them(detectors: dict[str, Path]) -> None:
     config = load_config(str(SELF))
     distiller = build_distiller(config, 'LocalGraphDistiller', None)[1]
-    model = build_teacher(config, str(files['gfl_r18_bccd']), 'cpu')
+    model = build_teacher(config, str(detectors['gfl_r18_bccd']), 'cpu')
     assert not model.training
-    batch, taps = record_taps(model, distiller, str(files['image']))
+    batch, taps = record_taps(model, distiller, str(detectors['image']))
     assert not model._forward_pre_hooks
     pictures = graph_pictures(distiller, batch, taps)
-    figure = draw_graph(read_image(str(files['image'])), in_image(pictures.values(), batch), 6)
+    figure = draw_graph(read_image(str(detectors['image'])), in_image(pictures.values(), batch), 6)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 2 * 5 and panels[0].images[0].get_array().shape == (300, 410, 3)
     # At the finest level, the highest channels of the pyramid's map; 410 x 300 pixels became 320 x 234, padded to 256.

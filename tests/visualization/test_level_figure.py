@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +21,13 @@ from kd_plugins.structures import VolumeDataSample
 from kd_plugins.visualization import draw_levels, level_panels, level_predictions
 from kd_plugins.visualization.level_figure import IGNORED, level_figure, network_input
 from tests.integration import unet_runs
-from tests.visualization.trained import CONFIGS, write_slices
+from tests.visualization.trained import CONFIGS
 
 FOLDER = CONFIGS / 'dual_self'
 
 
-def test_what_is_drawn(monkeypatch: Any, tmp_path: Path) -> None:
+def test_what_is_drawn(tmp_path: Path, slices: Path) -> None:
     unet_runs.run('unet_isbi_dsd', tmp_path / 'run')
-    (tmp_path / 'slices').mkdir()
-    slices = write_slices(tmp_path / 'slices')
-    monkeypatch.setenv('ISBI_ROOT', str(slices))
     config = load_config(str(FOLDER / 'unet_isbi_dsd.py'), unet_runs.SMALL)
     figure = level_figure(config, str(tmp_path / 'run' / 'epoch_2.pth'), 'val_dataloader', 1)
     assert len(figure.axes) == 3 + 4 + 4

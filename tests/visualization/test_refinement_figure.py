@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +13,13 @@ pytest.importorskip('matplotlib')
 from kd_plugins.config.loading import load_config
 from kd_plugins.visualization import record_refinement
 from kd_plugins.visualization.refinement_figure import build_detector, refinement_figure
-from tests.visualization.trained import FDR_CONFIG, SMALL_FDR, write_fdr_detector
+from tests.visualization.trained import FDR_CONFIG, SMALL_FDR
 
 
-@pytest.fixture(scope='module')
-def files(tmp_path_factory: Any) -> tuple[str, str]:
-    checkpoint, image = write_fdr_detector(tmp_path_factory.mktemp('show'))
-    return str(checkpoint), str(image)
-
-
-def test_the_boxes_are_the_models_detections(files: tuple[str, str]) -> None:
+def test_the_boxes_are_the_models_detections(fdr_files: tuple[Path, Path]) -> None:
     from mmdet.apis import inference_detector
 
-    checkpoint, image = files
+    checkpoint, image = map(str, fdr_files)
     model, meta = build_detector(load_config(str(FDR_CONFIG), SMALL_FDR), checkpoint, 'cpu')
     figure = refinement_figure(model, meta, image, top=3, score_thr=0)
     found = inference_detector(model, image).pred_instances
@@ -43,8 +37,8 @@ def test_the_boxes_are_the_models_detections(files: tuple[str, str]) -> None:
     assert np.ptp(layers, axis=0).max() > 0
 
 
-def test_named_queries_are_shown(files: tuple[str, str]) -> None:
-    checkpoint, image = files
+def test_named_queries_are_shown(fdr_files: tuple[Path, Path]) -> None:
+    checkpoint, image = map(str, fdr_files)
     model, _ = build_detector(load_config(str(FDR_CONFIG), SMALL_FDR), checkpoint, 'cpu')
     figure = refinement_figure(model, {}, image, queries=[7, 2])
     titles = [figure.axes[number].get_title() for number in (1, 6)]

@@ -1,4 +1,4 @@
-"""Small trained models and data on disk, of which the commands and the figure modules draw pictures."""
+"""Small trained models and data on disk, as fixtures for the tests of commands and of figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
@@ -106,3 +107,36 @@ def write_slices(folder: Path) -> Path:
             pixels = np.random.default_rng(index).integers(0, 2, (8, 8)).repeat(8, 0).repeat(8, 1) * 255
             cv2.imwrite(str(folder / name / f'{index}.png'), pixels.astype(np.uint8))
     return folder
+
+
+@pytest.fixture(scope='session')
+def people_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What :func:`write_people` writes."""
+    return write_people(tmp_path_factory.mktemp('people'))
+
+
+@pytest.fixture
+def people(people_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of people, read by the configs of LSPE."""
+    monkeypatch.setenv('LSPET_ROOT', str(people_folder))
+    return people_folder
+
+
+@pytest.fixture
+def slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of slices, read by the configs of ISBI."""
+    (tmp_path / 'slices').mkdir()
+    monkeypatch.setenv('ISBI_ROOT', str(tmp_path / 'slices'))
+    return write_slices(tmp_path / 'slices')
+
+
+@pytest.fixture(scope='session')
+def detectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What :func:`write_detectors` writes."""
+    return write_detectors(tmp_path_factory.mktemp('detectors'))
+
+
+@pytest.fixture(scope='session')
+def fdr_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What :func:`write_fdr_detector` writes."""
+    return write_fdr_detector(tmp_path_factory.mktemp('fdr'))
