@@ -46,9 +46,7 @@ class FeatureDistiller(PairedDistiller):
         channel_dim: Dimension of the channels.
         reduction: Reduction within an image, for ``'mse'``: ``'mean'``, or ``'sum'`` over channels and positions as in
             DWPose. The mean over levels and images follows.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -40,9 +40,7 @@ class LogitDistiller(PairedDistiller):
         beta: Exponent of the quality-focal factor, 0 or >= 1; only for ``'sigmoid'``.
         class_dim: Dimension of the classes.
         teacher_logits: Tap of the teacher's class logits, for example of a deeper decoder layer; None is the same path.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

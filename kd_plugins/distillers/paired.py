@@ -42,9 +42,7 @@ class PairedDistiller(BaseDistiller):
 
     Args:
         pairs: The pairs of taps.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

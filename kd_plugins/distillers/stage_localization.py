@@ -70,8 +70,7 @@ class StageLocalizationDistiller(BaseDistiller):
         accumulate: Whether the output of a stage is added to the logits of the stage before, as in FDR heads.
         activation: Turns ``scores`` into probabilities: ``'sigmoid'``, or ``'softmax'`` with the background last.
         temperature: Softens both distributions.
-        weight: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -29,7 +29,7 @@ from kd_plugins.config.distillers import KEY, distillers_of
 from kd_plugins.config.loading import load_config
 from kd_plugins.distillers import DualSelfDistiller
 from kd_plugins.distillers.dual_self.level_head import LevelHeads
-from kd_plugins.distillers.dual_self.level_terms import Branch, LevelTerms
+from kd_plugins.distillers.dual_self.level_terms import Branches, LevelLogits, LevelTerms
 from kd_plugins.errors import ConfigError
 from kd_plugins.profiling import benchmark
 from kd_plugins.profiling.benchmark import add_step_options
@@ -62,12 +62,7 @@ class DirectTerms(LevelTerms):
         return self.temperature**2 * each.sum() / weight.sum().clamp(min=1)
 
     def __call__(
-        self,
-        heads: LevelHeads,
-        branches: Mapping[str, Branch],
-        logits: Mapping[int, Tensor],
-        labels: Tensor | None,
-        size: tuple[int, ...],
+        self, heads: LevelHeads, branches: Branches, logits: LevelLogits, labels: Tensor | None, size: tuple[int, ...]
     ) -> dict[str, Tensor]:
         """See :class:`LevelTerms`; only for ``resolution='full'`` and labelled data."""
         assert labels is not None and self.divisor == 1

@@ -70,8 +70,7 @@ class DualSelfDistiller(BaseDistiller):
         chunk: Number of positions (of all images) that are processed at once. With more positions, the maps of all
             levels are computed part by part, in the forward and again in the backward pass. None is 16384 on a CPU and
             262144 elsewhere.
-        weight: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

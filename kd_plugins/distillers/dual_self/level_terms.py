@@ -45,6 +45,12 @@ class Branch:
         return [*self.students, self.teacher] if self.students else []
 
 
+Branches = Mapping[str, Branch]
+"""Name to branch."""
+LevelLogits = Mapping[int, Tensor]
+"""Position to logits, at the size of their level."""
+
+
 @dataclass(frozen=True)
 class LevelTerms:
     """Computation of the heads' losses; the fields are arguments of ``DualSelfDistiller``."""
@@ -62,8 +68,8 @@ class LevelTerms:
     def _sums(
         self,
         heads: LevelHeads,
-        branches: Mapping[str, Branch],
-        logits: Mapping[int, Tensor],
+        branches: Branches,
+        logits: LevelLogits,
         size: Sequence[int],
         labels: Tensor | None,
         weight: Tensor | None,
@@ -99,12 +105,7 @@ class LevelTerms:
         return sum_over_rows(sums_of_rows, size[0], max(step, maps.granularity), maps.maps, maps.params)
 
     def __call__(
-        self,
-        heads: LevelHeads,
-        branches: Mapping[str, Branch],
-        logits: Mapping[int, Tensor],
-        labels: Tensor | None,
-        size: tuple[int, ...],
+        self, heads: LevelHeads, branches: Branches, logits: LevelLogits, labels: Tensor | None, size: tuple[int, ...]
     ) -> dict[str, Tensor]:
         """Return the terms of ``loss_<branch>_seg`` and ``loss_<branch>_kl``, one value per level.
 

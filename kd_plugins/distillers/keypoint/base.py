@@ -54,9 +54,7 @@ class KeypointDistiller(PairedDistiller):
         visible_only: Whether joints are weighted by ``data_samples[i].gt_instance_labels.keypoint_weights``, as in the
             task loss. Otherwise all joints weigh 1.
         reduction: One of :attr:`reductions`.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -41,12 +41,10 @@ class HeatmapDistiller(KeypointDistiller):
         teacher_heatmap: Tap of the teacher's heatmaps; None is the same path.
         beta: Factor on the heatmaps of both. None is 10, divided by the height of the peak that the head's codec makes
             (255 for ``MegviiHeatmap``, otherwise 1).
-        visible_only: See :class:`KeypointDistiller`.
+        visible_only: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         reduction: ``'task'`` is a mean over images, joints and pixels in units of the squared peak, like
             ``KeypointMSELoss``, and has gradients of its size; ``'mean'`` is a mean over images and joints.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

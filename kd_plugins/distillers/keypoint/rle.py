@@ -25,12 +25,10 @@ class RLEDistiller(KeypointDistiller):
     Args:
         regression: Tap of the last layer, (N, 4 * K).
         teacher_regression: Tap of the teacher's last layer; None is the same path.
-        visible_only: See :class:`KeypointDistiller`.
+        visible_only: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         reduction: ``'task'`` is a sum over joints and a mean over images, like ``RLELoss``; ``'mean'`` is a mean over
             both.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -30,12 +30,10 @@ class SimCCDistiller(KeypointDistiller):
         teacher_y: Tap of the teacher's logits along y; None is the same path.
         beta: Factor on the logits of both. None takes that of each head's own loss (``loss_module.beta``), so that
             the distributions are those which the heads were trained to give.
-        visible_only: See :class:`KeypointDistiller`.
+        visible_only: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         reduction: ``'task'`` keeps the ratio to the task loss in any batch and on any number of ranks; ``'mean'`` is a
             mean over images and joints; ``'reference'`` gives the released value.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.

@@ -72,9 +72,7 @@ class LocalGraphDistiller(PairedDistiller):
         reference: Weights of the released code for ``'pointpillars'``, ``'second'``, ``'nuscenes'`` or
             ``'point_rcnn'`` (:data:`kd_plugins.distillers.local_graph.RELEASED`), with levels summed. It replaces
             ``temperature`` and ``standardize``.
-        weight: See :class:`BaseDistiller`.
-        source: See :class:`BaseDistiller`.
-        key: See :class:`BaseDistiller`.
+        weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
