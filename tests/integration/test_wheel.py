@@ -82,6 +82,8 @@ def test_everything_runs_in_an_empty_folder(environment: Path, start: Start) -> 
     assert files(environment) == before
 
 
-def test_the_doctor_looks_at_the_wheel(start: Start) -> None:
+def test_the_doctor_looks_at_the_wheel(environment: Path, start: Start) -> None:
     out = start('doctor')
     assert 'Nothing that is installed is broken.' in out
+    (tool,) = environment.glob('lib/python*/site-packages/kd_plugins/.mim/tools/doctor.py')
+    assert 'usage: kd_plugins doctor' in start('-S', str(tool), '--help', program='python')
