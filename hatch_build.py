@@ -1,6 +1,6 @@
 """Build hook: a wheel carries configs, tools and the model index under ``kd_plugins/.mim``, as OpenMMLab packages do.
 
-In a checkout, ``kd_plugins/.mim`` holds links to them. An editable installation reads the checkout, so it gets no copies.
+In a checkout, ``kd_plugins/.mim`` holds links to them, which an editable installation reads in place of copies.
 """
 
 from __future__ import annotations
