@@ -19,7 +19,7 @@ from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .observer import StepObserver, StepReport
-from .optimizer_group import OptimizerGroup
+from .optimizer import OptimizerGroup
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession

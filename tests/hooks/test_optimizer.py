@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.hooks.optimizer_group import PER_GROUP, OptimizerGroup
+from kd_plugins.hooks.optimizer import PER_GROUP, OptimizerGroup
 from kd_plugins.runner.steps import drive
 from tests.hooks.tiny_runs import make_runner
 
