@@ -1,7 +1,7 @@
 """Compare configs over seeds: ``kd_plugins compare BASELINE DISTILLED --seeds 0 1 2``.
 
-Trains what is missing (one folder per run, WORK_DIR/CONFIG_NAME/seed_S; interrupted runs are resumed, finished ones
-kept), then prints and writes the table, every value, the curves and compact logs.
+Trains the missing runs (one folder per run, WORK_DIR/CONFIG_NAME/seed_S; interrupted runs are resumed, finished ones
+kept), then prints the table and writes it with all values, curves and compact logs.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins compare', description='Train configs over several seeds and compare their metrics'
     )
-    found.add_argument('baseline', help='the config to compare with')
-    found.add_argument('distilled', nargs='+', help='one config or more')
-    found.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='values of randomness.seed')
-    found.add_argument('--work-dir', default='work_dirs/compare', help='folder of all runs')
-    found.add_argument('--metric', default='coco/bbox_mAP', help='the metric that heads table and curves')
-    found.add_argument(
+    built.add_argument('baseline', help='the config to compare with')
+    built.add_argument('distilled', nargs='+', help='one config or more')
+    built.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='values of randomness.seed')
+    built.add_argument('--work-dir', default='work_dirs/compare', help='folder of all runs')
+    built.add_argument('--metric', default='coco/bbox_mAP', help='the metric that heads table and curves')
+    built.add_argument(
         '--test-last', action='store_true', help="measure the last checkpoints on the config's test data"
     )
-    found.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
-    found.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
-    found.add_argument('--out', help='folder of the report; default WORK_DIR/report')
-    found.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every run')
-    return found
+    built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
+    built.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
+    built.add_argument('--out', help='folder of the report; default WORK_DIR/report')
+    built.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every run')
+    return built
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

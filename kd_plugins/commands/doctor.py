@@ -1,6 +1,6 @@
 """Print what is installed, what each extra lacks and the one command that fixes it: ``kd_plugins doctor``.
 
-Exits with 1 where something that is needed or installed is broken. This module imports the standard library and
+Exits with 1 if a required part is missing or an installed one is broken. This module imports the standard library and
 :mod:`kd_plugins.diagnostics.doctor` only, so that it runs where PyTorch or MMEngine cannot be imported.
 """
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lacking = diagnosis.lacking(group)
         if not lacking:
             continue
-        name = 'What is required' if group == doctor.CORE else f"The extra '{group}'"
+        name = 'The package itself' if group == doctor.CORE else f"The extra '{group}'"
         names = ', '.join(finding.part.module for finding in lacking)
         print(f'{name} lacks {names}; fix: {doctor.fix_command(lacking, diagnosis.stack, root)}')
     for sentence, command in diagnosis.problems:

@@ -16,12 +16,12 @@ from .splits import add_split_options, make_splits
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins data digits', description='Compose handwritten digits into images with COCO annotations'
     )
-    add_split_options(found, 'data/digits', num_train=400, num_val=150)
-    found.add_argument('--size', type=int, default=160, help='side of the images in pixels (default: %(default)s)')
-    return found
+    add_split_options(built, 'data/digits', num_train=400, num_val=150)
+    built.add_argument('--size', type=int, default=160, help='side of the images in pixels (default: %(default)s)')
+    return built
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,11 +17,11 @@ from .splits import add_split_options, make_splits
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins data lidar-scenes', description='Cast rays into scenes of boxes, as a LiDAR would see them'
     )
-    add_split_options(found, 'data/lidar_scenes', num_train=400, num_val=100)
-    return found
+    add_split_options(built, 'data/lidar_scenes', num_train=400, num_val=100)
+    return built
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
-"""Measure what distillation costs: ``kd_plugins overhead CONFIG --baseline CONFIG``.
+"""Measure the cost of distillation: ``kd_plugins overhead CONFIG --baseline CONFIG``.
 
-Both configs are built in one process and trained on the same batches, their steps taken in turn, so that whatever else
-the machine does meets both. Every distiller runs in every step, even where its schedule starts later. A step is
-forward, backward, optimizer and all hooks, without data loading.
+Both configs are built in one process and trained on the same batches. Their steps alternate, so that other work on the
+machine slows both alike. Every distiller runs in every step, even if its schedule starts later. A step is forward,
+backward, optimizer and all hooks, without data loading.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(prog='kd_plugins overhead', description='Compare step time and peak memory of two configs')
-    found.add_argument('config', help='the distilled config')
-    found.add_argument('--baseline', required=True, help='the config to compare with')
-    add_step_options(found, steps=20, warmup=3)
-    return found
+    built = ArgumentParser(prog='kd_plugins overhead', description='Compare step time and peak memory of two configs')
+    built.add_argument('config', help='the distilled config')
+    built.add_argument('--baseline', required=True, help='the config to compare with')
+    add_step_options(built, steps=20, warmup=3)
+    return built
 
 
 def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:

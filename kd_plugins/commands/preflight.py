@@ -1,7 +1,7 @@
 """Check a config on one batch before training: ``kd_plugins preflight CONFIG``.
 
-Prints each tap with its shapes, each loss with its value, weight and gradient on the student, and what was loaded into
-the teacher. Exits with 1 where a run would be silently wrong, with 2 where it would not start. Nothing is written.
+Prints each tap with its shapes, each loss with its value, weight and gradient on the student, and the weights that were
+loaded into the teacher. Exits with 1 if a run would be silently wrong, with 2 if it would not start. Writes nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
-        prog='kd_plugins preflight', description='Run one batch and show what would be silently wrong'
+    built = ArgumentParser(
+        prog='kd_plugins preflight', description='Run one batch and show mistakes that a training would not report'
     )
-    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
-    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
-    add_cfg_options(found)
-    return found
+    built.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    built.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
+    add_cfg_options(built)
+    return built
 
 
 def show(result: Preflight) -> None:

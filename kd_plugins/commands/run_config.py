@@ -16,7 +16,7 @@ def add_run_options(parser: ArgumentParser, work_dir: str) -> None:
 
     Args:
         parser: The parser.
-        work_dir: What goes into the folder, for the help text.
+        work_dir: Contents of the folder, for the help text.
     """
     parser.add_argument('--work-dir', help=f'folder of {work_dir}; default ./work_dirs/CONFIG_NAME')
     add_cfg_options(parser)

@@ -1,8 +1,8 @@
-"""Show where distillation pulls with the task and where against it: ``kd_plugins show gradients CONFIG``.
+"""Compare the gradients of distillation terms with that of the task: ``kd_plugins show gradients CONFIG``.
 
 For each module of the student: the gradient of every term at its largest weight, as a multiple of the task's, and the
-cosine between both. A term that is large and has a cosine near 0 or below slows the task down there: give it a smaller
-weight, a shorter schedule, or other taps. With ``--checkpoint``, in the middle of a run, with its teacher and heads.
+cosine between both. A large term with a cosine near 0 or below slows the task in that module: give it a smaller weight,
+a shorter schedule, or other taps. ``--checkpoint`` measures in the middle of a run, with its teacher and heads.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins show gradients',
         description='Compare the gradients of distillation terms with that of the task',
     )
-    found.add_argument('config', help='a config with a DistillHook')
-    found.add_argument('--checkpoint', help='one of its own checkpoints; by default the first step')
-    found.add_argument('--batches', type=int, default=4, help='batches to add up')
-    found.add_argument('--depth', type=int, default=2, help='parts of a path that name a module')
-    found.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
-    add_cfg_options(found)
-    return found
+    built.add_argument('config', help='a config with a DistillHook')
+    built.add_argument('--checkpoint', help='one of its own checkpoints; by default the first step')
+    built.add_argument('--batches', type=int, default=4, help='batches to add up')
+    built.add_argument('--depth', type=int, default=2, help='parts of a path that name a module')
+    built.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
+    add_cfg_options(built)
+    return built
 
 
 def cell(seen: Alignment) -> str:
@@ -47,19 +47,19 @@ def cell(seen: Alignment) -> str:
     return f'{seen.size:.2f} ({seen.cosine:+.2f})' if seen.term and seen.task else '-'
 
 
-def show(found: dict[str, Rows], batches: int) -> None:
-    """Print the table, and a sentence for each term that pulls elsewhere."""
-    names = {term: term.removeprefix('distill.') for term in found}
-    modules = dict.fromkeys(module for rows in found.values() for module in rows)
-    lines = [[module, *(cell(found[term][module]) for term in names)] for module in modules]
-    lines.append(['all', *(cell(total(found[term].values())) for term in names)])
+def show(terms: dict[str, Rows], batches: int) -> None:
+    """Print the table, and a note for each term with a gradient conflict."""
+    names = {term: term.removeprefix('distill.') for term in terms}
+    modules = dict.fromkeys(module for rows in terms.values() for module in rows)
+    lines = [[module, *(cell(terms[term][module]) for term in names)] for module in modules]
+    lines.append(['all', *(cell(total(terms[term].values())) for term in names)])
     title = f"Gradient of each term relative to the task's, and cosine between both ({batches} batches)"
     print_table(title, ['module', *names.values()], lines)
     print()
     for term, name in names.items():
-        module = conflict(found[term])
+        module = conflict(terms[term])
         if module is not None:
-            seen = found[term][module]
+            seen = terms[term][module]
             print(
                 f"note: in '{module}', {name} is {seen.size:.1f} times the task's gradient with a cosine of "
                 f'{seen.cosine:+.2f}; a smaller weight would slow the task less'
@@ -70,7 +70,7 @@ def run(args: Namespace) -> None:
     """Measure and print.
 
     Raises:
-        ConfigError: If an option has no meaning, or the config no distiller.
+        ConfigError: If an option is out of range, or the config has no distiller.
     """
     if args.batches < 1 or args.depth < 1:
         raise ConfigError(f'--batches is {args.batches} and --depth {args.depth}; both must be at least 1')

@@ -20,18 +20,18 @@ from .drawing import add_picture_options, check_top, draw
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins show graph',
         description='Draw the points that local graph distillation selects, and their neighbours',
     )
-    found.add_argument('config', help='config file with a LocalGraphDistiller, or package::path')
-    found.add_argument('checkpoint', help='checkpoint file of the network that teaches, or a URL')
-    found.add_argument('image', help='image file, or a LiDAR frame (.bin) of the test set')
-    found.add_argument('--distiller', help='name of the distiller in the config, where there are several')
-    found.add_argument('--level', type=int, nargs='+', help='these levels alone, from 0')
-    found.add_argument('--top', type=int, default=6, help="how many points' neighbours are drawn")
-    add_picture_options(found, 'graph.png')
-    return found
+    built.add_argument('config', help='config file with a LocalGraphDistiller, or package::path')
+    built.add_argument('checkpoint', help='checkpoint file of the network that teaches, or a URL')
+    built.add_argument('image', help='image file, or a LiDAR frame (.bin) of the test set')
+    built.add_argument('--distiller', help='name of the distiller in the config, where there are several')
+    built.add_argument('--level', type=int, nargs='+', help='these levels alone, from 0')
+    built.add_argument('--top', type=int, default=6, help="how many points' neighbours are drawn")
+    add_picture_options(built, 'graph.png')
+    return built
 
 
 def figure_of(config: Config, args: Namespace) -> Any:

@@ -19,23 +19,23 @@ from .drawing import add_picture_options, check_top, draw
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins show keypoints',
         description='Draw ground truth, teacher and student of a person, and the distributions of joints',
     )
-    found.add_argument('config', help='config file of a top-down pose estimator, or package::path')
-    found.add_argument('checkpoint', help='checkpoint file, or a URL')
-    found.add_argument('--teacher', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='the same of the teacher')
-    person = found.add_mutually_exclusive_group()
+    built.add_argument('config', help='config file of a top-down pose estimator, or package::path')
+    built.add_argument('checkpoint', help='checkpoint file, or a URL')
+    built.add_argument('--teacher', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='the same of the teacher')
+    person = built.add_mutually_exclusive_group()
     person.add_argument('--index', type=int, default=0, help="which person of the config's test data")
     person.add_argument('--image', metavar='FILE', help='an image in place of the test data')
-    found.add_argument(
+    built.add_argument(
         '--bbox', type=float, nargs=4, metavar=('X1', 'Y1', 'X2', 'Y2'), help='the person in --image; default all of it'
     )
-    found.add_argument('--joints', nargs='+', metavar='JOINT', help='numbers or names; default where both differ most')
-    found.add_argument('--top', type=int, default=3, help='how many joints without --joints')
-    add_picture_options(found, 'keypoints.png')
-    return found
+    built.add_argument('--joints', nargs='+', metavar='JOINT', help='numbers or names; default where both differ most')
+    built.add_argument('--top', type=int, default=3, help='how many joints without --joints')
+    add_picture_options(built, 'keypoints.png')
+    return built
 
 
 def check(args: Namespace) -> None:

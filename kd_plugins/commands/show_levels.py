@@ -18,16 +18,16 @@ from .drawing import add_picture_options, draw
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
-        prog='kd_plugins show levels', description='Draw the prediction of each level beside the ground truth'
+    built = ArgumentParser(
+        prog='kd_plugins show levels', description='Draw the prediction of each level and the ground truth'
     )
-    found.add_argument('config', help='config file with a DualSelfDistiller, or package::path')
-    found.add_argument('checkpoint', help='checkpoint to resume from, such as epoch_20.pth')
-    found.add_argument('--index', type=int, default=0, help="which sample of the config's data")
-    found.add_argument('--split', choices=['test', 'val'], default='test', help='which data')
-    found.add_argument('--distiller', help='name of the distiller, where there are several')
-    add_picture_options(found, 'levels.png')
-    return found
+    built.add_argument('config', help='config file with a DualSelfDistiller, or package::path')
+    built.add_argument('checkpoint', help='checkpoint to resume from, such as epoch_20.pth')
+    built.add_argument('--index', type=int, default=0, help="which sample of the config's data")
+    built.add_argument('--split', choices=['test', 'val'], default='test', help='which data')
+    built.add_argument('--distiller', help='name of the distiller, where there are several')
+    add_picture_options(built, 'levels.png')
+    return built
 
 
 def figure_of(config: Config, args: Namespace) -> Any:

@@ -18,17 +18,17 @@ from .drawing import add_picture_options, check_top, draw
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins show refinement', description='Draw the boxes and edge distributions of all decoder layers'
     )
-    found.add_argument('config', help='config file of a detector with FDR, or package::path')
-    found.add_argument('checkpoint', help='checkpoint file, or a URL')
-    found.add_argument('image', help='image file')
-    found.add_argument('--top', type=int, default=3, help='how many of the best detections')
-    found.add_argument('--query', type=int, nargs='+', help='these queries in place of the best detections')
-    found.add_argument('--score-thr', type=float, default=0.3, help='lowest score of a detection')
-    add_picture_options(found, 'refinement.png')
-    return found
+    built.add_argument('config', help='config file of a detector with FDR, or package::path')
+    built.add_argument('checkpoint', help='checkpoint file, or a URL')
+    built.add_argument('image', help='image file')
+    built.add_argument('--top', type=int, default=3, help='how many of the best detections')
+    built.add_argument('--query', type=int, nargs='+', help='these queries in place of the best detections')
+    built.add_argument('--score-thr', type=float, default=0.3, help='lowest score of a detection')
+    add_picture_options(built, 'refinement.png')
+    return built
 
 
 def figure_of(config: Config, args: Namespace) -> Any:

@@ -20,19 +20,19 @@ from .run_config import add_run_options, read_run_config
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(prog='kd_plugins test', description='Test (and evaluate) a model')
-    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
-    found.add_argument('checkpoint', help='checkpoint file, or a URL')
-    found.add_argument('--out', help='write the predictions to this pickle file')
-    found.add_argument('--show', action='store_true', help='show the predictions')
-    found.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
-    found.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
-    add_run_options(found, 'the metrics')
-    return found
+    built = ArgumentParser(prog='kd_plugins test', description='Test (and evaluate) a model')
+    built.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    built.add_argument('checkpoint', help='checkpoint file, or a URL')
+    built.add_argument('--out', help='write the predictions to this pickle file')
+    built.add_argument('--show', action='store_true', help='show the predictions')
+    built.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
+    built.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
+    add_run_options(built, 'the metrics')
+    return built
 
 
 def show_predictions(config: Config, args: Namespace) -> None:
-    """Switch the package's own visualization hook on; its options are named differently in each.
+    """Switch on the visualization hook of the config's package; its options have a different name in each package.
 
     Raises:
         ConfigError: If the config has no such hook.
@@ -56,13 +56,15 @@ def show_predictions(config: Config, args: Namespace) -> None:
 
 
 def dump_predictions(config: Config, out: str) -> None:
-    """Add the metric that writes a pickle file to whatever evaluates.
+    """Add the metric that writes a pickle file to the test evaluators.
 
     Raises:
         ConfigError: If the file does not end in ``.pkl`` or ``.pickle``.
     """
     if not out.endswith(('.pkl', '.pickle')):
-        raise ConfigError(f"--out: '{out}' is no pickle file; nearest: '{Path(out).with_suffix('.pkl')}'")
+        raise ConfigError(
+            f"--out: '{out}' does not end in '.pkl' or '.pickle'; nearest: '{Path(out).with_suffix('.pkl')}'"
+        )
     kind = 'mmdet.DumpDetResults' if config.get('default_scope') == 'mmdet' else 'mmengine.DumpResults'
     evaluators: Any = config.test_evaluator
     listed = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]

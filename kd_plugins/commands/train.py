@@ -18,18 +18,18 @@ from .run_config import add_run_options, read_run_config
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(prog='kd_plugins train', description='Train a model')
-    found.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
-    found.add_argument(
+    built = ArgumentParser(prog='kd_plugins train', description='Train a model')
+    built.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    built.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         help='go on from this checkpoint; without a path, from the newest readable one of the work_dir',
     )
-    found.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
-    found.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    add_run_options(found, 'logs and checkpoints')
-    return found
+    built.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    built.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    add_run_options(built, 'logs and checkpoints')
+    return built
 
 
 def resolve(args: Namespace) -> Config:

@@ -25,27 +25,27 @@ from ..utils.tables import print_table
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(
+    built = ArgumentParser(
         prog='kd_plugins train-stages', description='Train a chain of stages, each from checkpoints of earlier ones'
     )
-    found.add_argument('config', help='a file with stages=dict(...), or package::path')
-    found.add_argument('--work-dir', help='where everything goes; default ./work_dirs/CONFIG_NAME')
-    found.add_argument('--only', metavar='STAGE', help='run this stage; those that it takes from have to be finished')
-    found.add_argument(
+    built.add_argument('config', help='a file with stages=dict(...), or package::path')
+    built.add_argument('--work-dir', help='where everything goes; default ./work_dirs/CONFIG_NAME')
+    built.add_argument('--only', metavar='STAGE', help='run this stage; those that it takes from have to be finished')
+    built.add_argument(
         '--redo', nargs='+', action='extend', default=[], metavar='STAGE',
         help='put what these stages, and all that take from them, have made into WORK_DIR/replaced, and run them again',
     )  # fmt: skip
-    found.add_argument(
+    built.add_argument(
         '--cfg-options', nargs='+', action='extend', default=[], metavar='[STAGE:]KEY=VALUE',
         help='settings for every stage, or for one',
     )  # fmt: skip
-    found.add_argument('--seed', type=int, help='randomness.seed of every stage; default: what each config says')
-    found.add_argument(
+    built.add_argument('--seed', type=int, help='randomness.seed of every stage; default: what each config says')
+    built.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
         help='start each training alone, with torch.distributed.run, or with srun (and SRUN_ARGS)',
     )  # fmt: skip
-    found.add_argument('--processes', type=int, default=1, help='of each training, with --launcher pytorch')
-    return found
+    built.add_argument('--processes', type=int, default=1, help='of each training, with --launcher pytorch')
+    return built
 
 
 def read_plans(args: Namespace) -> list[Plan]:

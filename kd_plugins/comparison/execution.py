@@ -46,7 +46,7 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
 
     Args:
         run: The run.
-        name: What the printed lines call it.
+        name: Name of the run in printed lines.
         options: ``KEY=VALUE`` settings.
         jobs: How many processes run at once.
 

@@ -1,4 +1,4 @@
-"""Which runs a comparison needs, and which of them are done."""
+"""Runs of a comparison and their state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Arm:
     """One config of the comparison.
 
     Attributes:
-        name: Folder and column name.
-        path: The config as it was given.
-        final_step: Step at which the last validation is logged.
+        name: Name of its folder and of its column.
+        path: Path of the config, as given.
+        final_step: Step of the last validation.
         fingerprint: Hash of the resolved config.
     """
 
@@ -56,31 +56,31 @@ def final_step(config: Config) -> int:
     """Return the step of the last validation: the number of epochs, or of iterations.
 
     Raises:
-        ConfigError: If the config says neither, or validates never.
+        ConfigError: If the config sets neither, or has no validation.
     """
     _, last = training_length(config)
     if not validates(config):
-        raise ConfigError('val_cfg is missing, so no metrics are logged that could be compared')
+        raise ConfigError('val_cfg is missing, so no metrics are logged to compare')
     return last
 
 
 def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
-    """Return the arm of a config that is already resolved."""
+    """Return the arm of a resolved config."""
     return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16])
 
 
 def check_fingerprint(run_folder: Path, arm: Arm) -> None:
-    """Refuse a folder that another version of the config has filled; mark an empty or unmarked one.
+    """Refuse a folder with results of other settings; record the settings in a folder without a record.
 
     Raises:
-        ConfigError: If the folder belongs to another config.
+        ConfigError: If the folder holds a run of another config or of other settings.
     """
     path = run_folder / FINGERPRINT
     if path.is_file():
-        found = json.loads(path.read_text(encoding='utf-8'))
-        if found['fingerprint'] != arm.fingerprint:
+        recorded = json.loads(path.read_text(encoding='utf-8'))
+        if recorded['fingerprint'] != arm.fingerprint:
             raise ConfigError(
-                f"--work-dir: '{run_folder}' holds a run of '{found['config']}' with other settings; "
+                f"--work-dir: '{run_folder}' holds a run of '{recorded['config']}' with other settings; "
                 'choose another --work-dir or remove that folder'
             )
         return
@@ -89,14 +89,15 @@ def check_fingerprint(run_folder: Path, arm: Arm) -> None:
 
 
 def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
-    """Return all runs, seed by seed, so that a comparison that is stopped early has complete pairs.
+    """Return all runs, seed by seed, so that an interrupted comparison has complete pairs.
 
-    A run is finished when its last epoch's metrics are in the log. One with a readable checkpoint is resumed.
+    A run is finished if its log holds the metrics of the last validation. An unfinished run is resumed if it has a
+    readable checkpoint.
 
     Args:
         arms: Baseline first.
         seeds: Values of ``randomness.seed``.
-        root: Folder above ``ARM/seed_S``.
+        root: Folder that holds ``ARM/seed_S``.
 
     Raises:
         ConfigError: If two arms share a name or a seed is repeated.
@@ -105,7 +106,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
     if len(set(names)) < len(names):
         raise ConfigError(f'two configs are both named {max(names, key=names.count)!r}; rename one file')
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f'--seeds {" ".join(map(str, seeds))} repeats one; pairs need different seeds')
+        raise ConfigError(f'--seeds {" ".join(map(str, seeds))} repeats a seed; pairs need different seeds')
     runs = []
     for seed in seeds:
         for arm in arms:

@@ -1,4 +1,4 @@
-"""A comparison of arms over seeds as numbers, Markdown and curves."""
+"""Report of a comparison over seeds: numbers, Markdown and curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALIDATED, TESTED = 'last validation', 'test of the last checkpoint'
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric is an error.
+    """Return whether a lower value of a metric is better.
 
     >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
     (True, False)
@@ -32,7 +32,7 @@ def lower_is_better(metric: str) -> bool:
 
 
 def order_metrics(metrics: Sequence[str], main: str) -> list[str]:
-    """Return the main metric first, the classes (``coco/NAME_precision``) last, each group as it was logged.
+    """Return the main metric first, then the others, then the classes (``coco/NAME_precision``), each in logged order.
 
     >>> order_metrics(['coco/RBC_precision', 'coco/bbox_mAP_50', 'coco/bbox_mAP'], 'coco/bbox_mAP')
     ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/RBC_precision']
@@ -41,7 +41,7 @@ def order_metrics(metrics: Sequence[str], main: str) -> list[str]:
 
 
 def label(metric: str) -> str:
-    """Return how the table calls a metric.
+    """Return the name of a metric in the tables.
 
     >>> label('coco/RBC_precision'), label('coco/bbox_mAP_50')
     ('AP of RBC', 'coco/bbox_mAP_50')
@@ -50,18 +50,18 @@ def label(metric: str) -> str:
 
 
 def last_value(series: Series) -> float:
-    """Return the value of the last step."""
+    """Return the value at the last step."""
     return series[max(series)]
 
 
 def best_value(metric: str, series: Series) -> float:
-    """Return the best finite value of any step, NaN where there is none."""
+    """Return the best finite value over all steps, or NaN."""
     finite = [value for value in series.values() if math.isfinite(value)]
     return (min if lower_is_better(metric) else max)(finite, default=math.nan)
 
 
 def common_seeds(logs: Logs) -> list[int]:
-    """Return the seeds that every arm has."""
+    """Return the seeds that all arms have."""
     sets = [set(runs) for runs in logs.values()]
     return sorted(set.intersection(*sets)) if sets else []
 
@@ -105,7 +105,7 @@ def compare(logs: Logs, main: str, tested: Finals | None = None) -> dict[str, An
     for arm in arms:
         table: dict[str, Any] = {}
         for name in order_metrics(shared, main):
-            # COCO evaluation says -1 where there is nothing to find.
+            # COCO evaluation gives -1 for a class without objects.
             values = [finals[arm][seed][name] for seed in seeds]
             entry: dict[str, Any] = {'last': _numbers(values)}
             curves = [logs[arm][seed].metrics.get(name) for seed in seeds]
@@ -131,7 +131,7 @@ def _spread(entry: Mapping[str, Any] | None) -> str:
 
 
 def table_of(result: Mapping[str, Any], arm: str) -> tuple[list[str], list[list[str]]]:
-    """Return headers and rows that set one arm beside the baseline."""
+    """Return headers and rows that compare one arm with the baseline."""
     base = result['arms'][result['baseline']]
     epoch = 'best epoch' if result['source'] == VALIDATED else 'best epoch in validation'
     headers = ['metric', 'baseline', arm, 'difference', '95 % interval', f'baseline, {epoch}', f'{arm}, {epoch}']
@@ -155,7 +155,7 @@ def table_of(result: Mapping[str, Any], arm: str) -> tuple[list[str], list[list[
 
 
 def verdict(result: Mapping[str, Any], arm: str) -> str:
-    """Say in one sentence what the main metric shows."""
+    """Return one sentence about the main metric: the gain, the spread between seeds, and the interval."""
     name = result['metric']
     entry, base = result['arms'][arm][name], result['arms'][result['baseline']][name]
     change, count = entry['difference'], len(result['seeds'])
@@ -167,7 +167,7 @@ def verdict(result: Mapping[str, Any], arm: str) -> str:
     text = f'{arm} is {word} {abs(gain):.4f} {name}'
     text += f' over {count} seed{"s" if count > 1 else ""}'
     if count < 2:
-        return f'{text}; one seed says nothing about chance'
+        return f'{text}; one seed cannot show the effect of chance'
     clear = change['low'] > 0 or change['high'] < 0
     spread = max(base['last']['deviation'], entry['last']['deviation'])
     size = 'more' if abs(gain) > spread else 'not more'
@@ -193,7 +193,7 @@ def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], 
 
 
 def band(runs: Sequence[Series]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Return the steps that all runs have, the mean there, and the sample standard deviation (0 for one run)."""
+    """Return the common steps of all runs, and the mean and sample standard deviation there (0 for one run)."""
     steps = sorted(set.intersection(*[set(series) for series in runs])) if runs else []
     values = np.array([[series[step] for step in steps] for series in runs], dtype=float)
     deviation = values.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
@@ -201,7 +201,7 @@ def band(runs: Sequence[Series]) -> tuple[list[int], np.ndarray, np.ndarray]:
 
 
 def plot_curves(logs: Logs, metrics: Sequence[str], path: str | Path) -> None:
-    """Draw one panel per metric: a line for each arm's mean, a band of one standard deviation.
+    """Draw one panel per metric, with the mean of each arm as a line and one standard deviation as a band.
 
     Raises:
         MissingDependencyError: If matplotlib is not installed.
@@ -217,10 +217,10 @@ def plot_curves(logs: Logs, metrics: Sequence[str], path: str | Path) -> None:
     for index, metric in enumerate(metrics):
         axes = figure.add_subplot(1, len(metrics), index + 1)
         for arm, runs in logs.items():
-            found = [runs[seed].metrics[metric] for seed in seeds if metric in runs[seed].metrics]
-            if not found:
+            curves = [runs[seed].metrics[metric] for seed in seeds if metric in runs[seed].metrics]
+            if not curves:
                 continue
-            steps, mean, deviation = band(found)
+            steps, mean, deviation = band(curves)
             (line,) = axes.plot(steps, mean, label=arm, marker='.' if len(steps) < 40 else None)
             axes.fill_between(steps, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
         axes.set_xlabel('epoch or iteration')

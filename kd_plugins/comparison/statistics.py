@@ -1,4 +1,4 @@
-"""Mean, spread and paired difference over seeds."""
+"""Mean, standard deviation and paired difference over seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Summary:
     Attributes:
         mean: Arithmetic mean.
         deviation: Sample standard deviation (n - 1), NaN for one value.
-        count: How many values.
+        count: Number of values.
     """
 
     mean: float
@@ -28,14 +28,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference, distilled less baseline.
+    """Paired difference, distilled minus baseline.
 
     Attributes:
         mean: Mean difference.
         low: Lower end of the confidence interval, NaN for one pair.
         high: Upper end, NaN for one pair.
         p_value: Two-sided p-value of the paired t-test, NaN for one pair.
-        count: How many pairs.
+        count: Number of pairs.
     """
 
     mean: float
@@ -64,8 +64,8 @@ def summarize(values: Sequence[float]) -> Summary:
 def paired_difference(baseline: Sequence[float], distilled: Sequence[float], confidence: float = 0.95) -> Difference:
     r"""Return the mean difference of pairs with its Student t interval.
 
-    :math:`\bar d \pm t_{n-1,\,(1+c)/2}\; s_d / \sqrt n` with :math:`d_i` the difference at seed i. Pairing takes out
-    what both arms share at a seed (data order, initial weights).
+    :math:`\bar d \pm t_{n-1,\,(1+c)/2}\; s_d / \sqrt n` with :math:`d_i` the difference at seed i. Pairing
+    removes the variation that both arms share at a seed (data order, initial weights).
 
     Args:
         baseline: One value per seed.
@@ -77,7 +77,7 @@ def paired_difference(baseline: Sequence[float], distilled: Sequence[float], con
         MissingDependencyError: If SciPy is not installed.
     """
     if len(baseline) != len(distilled) or not len(baseline):
-        raise ConfigError(f'paired values need equal counts, found {len(baseline)} and {len(distilled)}')
+        raise ConfigError(f'paired values need equal counts, not {len(baseline)} and {len(distilled)}')
     try:
         from scipy import stats
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: what identifies one, the command that starts it, running it."""
+"""Trainings in separate processes: identity, length, command, execution, and locks on folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = '.lock'
 
 
 def config_hash(config: Config) -> str:
-    """Return the SHA-256 of a resolved config's text: equal settings, wherever they were written, have equal hashes.
+    """Return the SHA-256 of a resolved config's text; equal settings have equal hashes, whichever files set them.
 
     >>> config_hash(Config({'x': 1})) == config_hash(Config({'x': 1})) != config_hash(Config({'x': 2}))
     True
@@ -28,10 +28,10 @@ def config_hash(config: Config) -> str:
 
 
 def training_length(config: Config) -> tuple[str, int]:
-    """Return the unit in which a training counts, ``'epoch'`` or ``'iter'``, and its length.
+    """Return the unit of a training's length, ``'epoch'`` or ``'iter'``, and the length.
 
     Raises:
-        ConfigError: If the config says neither.
+        ConfigError: If the config sets neither.
 
     >>> training_length(Config({'train_cfg': {'max_epochs': 3}}))
     ('epoch', 3)
@@ -40,11 +40,11 @@ def training_length(config: Config) -> tuple[str, int]:
     for unit, key in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
         if loop.get(key):
             return unit, int(loop[key])
-    raise ConfigError('train_cfg has neither max_epochs nor max_iters, so nobody knows when a run is finished')
+    raise ConfigError('train_cfg has neither max_epochs nor max_iters, so the length of the run is unknown')
 
 
 def validates(config: Config) -> bool:
-    """Whether a training validates; MMPose's configs say so with an empty dict.
+    """Return whether a training validates; in MMPose's configs, an empty dict switches validation on.
 
     >>> validates(Config({'val_cfg': {}})), validates(Config({'val_cfg': None}))
     (True, False)
@@ -74,7 +74,7 @@ def train_command(
         start: Words that run ``kd_plugins train``, with those of a launcher before them.
         config: The config.
         folder: Its work_dir.
-        resume: Whether to go on from the newest checkpoint, or from which.
+        resume: Whether to resume from the newest checkpoint, or the checkpoint to resume from.
         arguments: More arguments.
 
     >>> train_command(['kd_plugins', 'train'], 'a.py', 'out', resume=True)
@@ -85,16 +85,16 @@ def train_command(
 
 
 def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence[int] = ()) -> None:
-    """Run a command with its output at the end of a file; it is stopped where this process is interrupted.
+    """Run a command and append its output to a file; an interrupt of this process stops the command.
 
     Args:
-        command: What to run.
+        command: Words of the command.
         log: The file.
-        jobs: How many such processes run at once; more than one get one CPU thread each.
+        jobs: Number of such processes at the same time; with more than one, each gets one CPU thread.
         pass_fds: File descriptors that the process inherits.
 
     Raises:
-        KDPluginsError: If it fails; the sentence ends with what the command said last.
+        KDPluginsError: If the command fails; the sentence ends with its last error, or its last line.
     """
     environment = dict(os.environ)
     if jobs > 1:
@@ -122,7 +122,7 @@ def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence
 
 
 def stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    """End a process: ask first, so that it can end its own children, then kill."""
+    """Terminate a process, so that it can stop its own children, and kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(patience)
@@ -132,7 +132,7 @@ def stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
 
 
 def signal_name(number: int) -> str:
-    """Return a signal's name, or its number where it has none.
+    """Return the name of a signal, or its number if it has no name.
 
     >>> signal_name(9)
     'SIGKILL'
@@ -145,13 +145,12 @@ def signal_name(number: int) -> str:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[tuple[int, ...]]:
-    """Keep a folder to this process and to the processes that inherit the file descriptors that this gives.
+    """Lock a folder for this process and for the processes that inherit the yielded file descriptors.
 
-    A training that outlives its killed parent keeps the folder as well. Where there are no POSIX locks, nothing is
-    kept.
+    A training that outlives its killed parent keeps the lock. On a system without POSIX locks, nothing is locked.
 
     Raises:
-        ConfigError: If another process has the folder.
+        ConfigError: If another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

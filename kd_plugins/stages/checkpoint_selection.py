@@ -1,4 +1,4 @@
-"""Which checkpoint of a run counts, which of its weights, and a plain file that holds them."""
+"""Selection of a checkpoint of a run and of its weights, and their export to a plain file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ..runner.run_log import RunLog
 from ..utils.checks import check_choice
 
 KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed')
-"""What a checkpoint's ``meta`` says of its weights. The rest says when and where they were made: even
-``mmengine_version``, which ends with the commit of whatever repository the command was started in."""
+"""Keys of a checkpoint's ``meta`` that describe the weights. The others describe the run that wrote them: its time, its
+machine, and ``mmengine_version``, which ends with the commit of the repository in the current folder."""
 
 
 def checkpoint_settings(config: Config) -> dict[str, Any]:
@@ -45,37 +45,37 @@ def best_metrics(config: Config) -> list[str]:
 
 
 def averages(config: Config) -> bool:
-    """Whether a hook of the config keeps an average of the weights.
+    """Return whether a hook of the config keeps an average of the weights.
 
     >>> averages(Config({'custom_hooks': [{'type': 'EMAHook'}]}))
     True
     """
     hooks = {'default': config.get('default_hooks'), 'custom': config.get('custom_hooks')}
-    kinds = (node.get('type') for _, node in walk(hooks) if 'type' in node)
-    return any(str(getattr(kind, '__name__', kind)).rpartition('.')[2].endswith('EMAHook') for kind in kinds)
+    types = (node.get('type') for _, node in walk(hooks) if 'type' in node)
+    return any(str(getattr(hook, '__name__', hook)).rpartition('.')[2].endswith('EMAHook') for hook in types)
 
 
 def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
-    """Refuse a rule by which nothing of the run could be picked.
+    """Refuse a rule that no checkpoint of the run can satisfy.
 
     Args:
         config: The resolved config of the run.
         pick: ``'last'``, ``'best'``, or ``'best:METRIC'`` where ``save_best`` names several.
         ema: Whether to pick averaged weights (``True``), raw ones (``False``) or what the file holds (``None``).
-        key: What the rule belongs to, for the error sentence.
+        key: Config key of the stage, for error sentences.
 
     Raises:
-        ConfigError: If the run will not save what the rule asks for.
+        ConfigError: If the run does not save the checkpoint or the weights that the rule selects.
     """
     hooks = config.get('default_hooks') or {}
     if 'checkpoint' in hooks and hooks['checkpoint'] is None:
-        raise ConfigError(f'{key}: default_hooks.checkpoint is None, so the run saves nothing that could be picked')
+        raise ConfigError(f'{key}: default_hooks.checkpoint is None, so the run saves no checkpoint to pick')
     if checkpoint_settings(config).get('out_dir'):
-        raise ConfigError(f'{key}: default_hooks.checkpoint.out_dir is set; checkpoints are looked for in the work_dir')
-    kind, colon, metric = str(pick).partition(':')
-    if kind != 'best' or (colon and not metric):
+        raise ConfigError(f'{key}: default_hooks.checkpoint.out_dir is set; checkpoints have to be in the work_dir')
+    rule, colon, metric = str(pick).partition(':')
+    if rule != 'best' or (colon and not metric):
         check_choice(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])
-    if kind == 'best':
+    if rule == 'best':
         known = best_metrics(config)
         if not known or not validates(config):
             lacking = 'val_cfg is missing' if known else 'default_hooks.checkpoint.save_best is off'
@@ -91,26 +91,25 @@ def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
 
 
 def best_key(prefix: str, config: Config, metric: str) -> str:
-    """Return the name under which CheckpointHook remembers a score or a path."""
+    """Return the name under which CheckpointHook keeps a score or a path in the message hub."""
     return prefix if len(best_metrics(config)) == 1 else f'{prefix}_{metric}'
 
 
 def runtime_info(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the run's hooks remembered in a checkpoint."""
+    """Return the runtime information that the hooks of a run saved in a checkpoint."""
     return dict((checkpoint.get('message_hub') or {}).get('runtime_info') or {})
 
 
 def pick_checkpoint(folder: Path, config: Config, pick: str, key: str) -> Path:
-    """Find the checkpoint of a finished run that a rule picks.
+    """Return the checkpoint of a finished run that a rule selects.
 
-    ``'best'`` follows what the run's last checkpoint remembers: a file named ``best_*`` may be a leftover of a start
-    that was killed.
+    ``'best'`` is the file that the last checkpoint names: another file ``best_*`` may come from a killed process.
 
     Args:
         folder: The run's work_dir.
         config: Its config.
         pick: See :func:`check_rule`.
-        key: What the rule belongs to, for the error sentence.
+        key: Config key of the stage, for error sentences.
 
     Raises:
         CheckpointError: If the folder holds no such checkpoint.
@@ -123,7 +122,7 @@ def pick_checkpoint(folder: Path, config: Config, pick: str, key: str) -> Path:
     metric = pick.partition(':')[2] or best_metrics(config)[0]
     remembered = runtime_info(load_checkpoint(last, key)).get(best_key('best_ckpt', config, metric))
     if remembered is None:
-        raise CheckpointError(f"{key}: '{last}' remembers no best checkpoint for '{metric}': it was never measured")
+        raise CheckpointError(f"{key}: '{last}' names no best checkpoint for '{metric}', which was never measured")
     best = folder / Path(remembered).name
     if not is_readable(best):
         raise CheckpointError(f"{key}: '{best}', the best by '{metric}', is missing or damaged")
@@ -140,7 +139,7 @@ def metrics_at(log: RunLog, step: int) -> dict[str, float]:
 
 
 def is_validated(config: Config, step: int) -> bool:
-    """Whether the run validates after ``step`` epochs or iterations.
+    """Return whether the run validates after ``step`` epochs or iterations.
 
     >>> config = Config({'val_cfg': {'type': 'ValLoop'}, 'train_cfg': {'max_epochs': 5, 'val_interval': 2}})
     >>> [step for step in range(1, 6) if is_validated(config, step)]
@@ -158,10 +157,10 @@ def is_validated(config: Config, step: int) -> bool:
 
 
 def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: RunLog) -> bool:
-    """Whether everything that follows from a checkpoint was done before the next step of training.
+    """Return whether the validation after a checkpoint is complete, and its best checkpoint saved.
 
-    A checkpoint is saved before its validation. A run that goes on from it after a kill in between misses that
-    validation, and with it perhaps the best checkpoint.
+    A checkpoint is saved before its validation. A run that is killed between both, and resumed from that checkpoint,
+    skips the validation, and with it possibly the best checkpoint.
     """
     if not is_validated(config, step):
         return True
@@ -182,16 +181,16 @@ def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: Ru
 
 
 def resume_point(folder: Path, config: Config, log: RunLog) -> tuple[Path | None, bool]:
-    """Find the checkpoint from which an interrupted run goes on as if it had not been interrupted.
+    """Return the checkpoint from which a resumed run equals the uninterrupted one.
 
     Args:
         folder: The run's work_dir.
         config: Its config.
-        log: What it has logged.
+        log: Its log.
 
     Returns:
-        The newest readable checkpoint that is settled (see :func:`is_settled`) and ``True``; where none is, the
-        newest readable one, or ``None``, and ``False``.
+        The newest readable checkpoint for which :func:`is_settled` holds, and ``True``. Without such a checkpoint, the
+        newest readable one or ``None``, and ``False``.
     """
     newest = None
     for step, path in numbered_checkpoints(folder):
@@ -203,17 +202,17 @@ def resume_point(folder: Path, config: Config, log: RunLog) -> tuple[Path | None
 
 
 def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tuple[dict[str, Tensor], str]:
-    """Return weights by name, and ``'averaged'`` or ``'raw'``.
+    """Return weights by name, and their kind: ``'averaged'`` or ``'raw'``.
 
     With EMAHook, MMEngine saves the averaged weights in ``state_dict`` and the raw ones in ``ema_state_dict``.
 
     Args:
-        checkpoint: What :func:`~kd_plugins.checkpoints.load_checkpoint` gave.
+        checkpoint: Result of :func:`~kd_plugins.checkpoints.load_checkpoint`.
         ema: See :func:`check_rule`.
-        key: What the rule belongs to, for the error sentence.
+        key: Config key of the stage, for error sentences.
 
     Raises:
-        CheckpointError: If averaged weights are asked for and the checkpoint holds none.
+        CheckpointError: If ``ema`` is ``True`` and the checkpoint holds no averaged weights.
     """
     weights, other = weights_of(checkpoint), checkpoint.get('ema_state_dict')
     if other is None:
@@ -226,9 +225,10 @@ def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tu
 
 
 def plain(value: Any) -> Any:
-    """Return a value made of what every safe loader reads: NumPy becomes Python, anything unknown its text.
+    """Return a value as built-in types that every safe loader reads: NumPy values as Python values, others as text.
 
-    Strings are interned: pickle writes an object that it meets again in another way than one that is merely equal.
+    Strings are interned, because pickle writes a repeated object differently from an equal copy, and equal values have
+    to give equal bytes.
 
     >>> plain({'sigmas': np.array([0.5]), 'classes': ('a',)})
     {'sigmas': [0.5], 'classes': ('a',)}
@@ -247,7 +247,7 @@ def plain(value: Any) -> Any:
 
 
 def packed(weights: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
-    """Return the content of a checkpoint file that holds ``state_dict`` and ``meta`` alone.
+    """Return the bytes of a checkpoint file that holds only ``state_dict`` and ``meta``.
 
     Equal weights and equal meta give equal bytes.
     """

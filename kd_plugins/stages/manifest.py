@@ -1,4 +1,4 @@
-"""What a chain of trainings has made so far: the manifest, and what each stage still needs."""
+"""Manifest of a chain of trainings: results of its stages, and the state of each stage."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .spec import CONFIGS, REPLACED, Plan
 
 MANIFEST = 'stages.json'
 UNITS = {'epoch': ('epochs', 'epoch'), 'iter': ('iterations', 'iteration')}
-"""Of MMEngine, to what the manifest calls the length of a training and a point in it."""
+"""MMEngine's unit to the manifest's names for the length of a training and for a point in it."""
 
 
 def write_config(plan: Plan, work_dir: Path) -> Path:
-    """Write the config that is going to be trained, with the files that the stage takes; return its path."""
+    """Write the config of a stage, with the paths of the files that it takes, and return its path."""
     config = copy.deepcopy(plan.config)
     assert config is not None
     for key, source in plan.stage.takes.items():
@@ -36,7 +36,7 @@ def write_config(plan: Plan, work_dir: Path) -> Path:
 
 
 def read_manifest(work_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of all stages that have begun in a folder, by name.
+    """Return name to entry of all stages that were started in a folder.
 
     Raises:
         ConfigError: If the file is damaged.
@@ -45,31 +45,41 @@ def read_manifest(work_dir: Path) -> dict[str, dict[str, Any]]:
     try:
         return dict(json.loads(path.read_text(encoding='utf-8'))['stages']) if path.is_file() else {}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"--work-dir: '{path}' is damaged ({error}); mend it or choose another --work-dir") from error
+        raise ConfigError(
+            f"--work-dir: '{path}' is damaged ({error}); repair it or choose another --work-dir"
+        ) from error
 
 
 def write_manifest(work_dir: Path, entries: Mapping[str, Any], **about: Any) -> None:
-    """Write the entries of all stages, with what there is to say of the chain, whole or not at all."""
+    """Write the manifest in one step, so that an interrupted write leaves the old one.
+
+    Args:
+        work_dir: Folder of the chain.
+        entries: Name to entry of the stages.
+        about: Further entries about the chain.
+    """
     whole = {'kd_plugins': __version__, **about, 'versions': versions(), 'stages': dict(entries)}
     AtomicBackend().put(f'{json.dumps(without_nan(whole), indent=2)}\n'.encode(), work_dir / MANIFEST)
 
 
 def state_of(plan: Plan, entries: Mapping[str, Any], work_dir: Path) -> str:
-    """Return what a stage needs: ``'new'``, ``'resume'``, ``'pick'`` (trained, no file as asked for) or ``'finished'``.
+    """Return the state of a stage: ``'new'``, ``'resume'``, ``'pick'`` or ``'finished'``.
+
+    ``'pick'`` means that the training is complete, and that the exported file is missing, damaged or of another rule.
 
     Args:
         plan: The stage.
-        entries: What has been run, from the manifest.
-        work_dir: The folder of the chain.
+        entries: Name to entry, from the manifest.
+        work_dir: Folder of the chain.
 
     Raises:
-        ConfigError: If something is there that the stage as it is now did not make.
+        ConfigError: If the folder holds results of other settings.
     """
     stage = plan.stage
     entry, folder = entries.get(stage.name), work_dir / stage.name
     if entry is None and numbered_checkpoints(folder):
         raise ConfigError(
-            f"--work-dir: '{folder}' holds checkpoints that {MANIFEST} does not know; --redo {stage.name} puts them "
+            f"--work-dir: '{folder}' holds checkpoints that are not in {MANIFEST}; --redo {stage.name} puts them "
             f"into '{work_dir / REPLACED}'"
         )
     trained = entry is not None and entry['status'] in ('trained', 'finished')
@@ -78,8 +88,8 @@ def state_of(plan: Plan, entries: Mapping[str, Any], work_dir: Path) -> str:
     changed = _change(plan, entry, entries, work_dir)
     if changed:
         raise ConfigError(
-            f"stage '{stage.name}' is {entry['status']}, and {changed}; --redo {stage.name} trains it again (what is "
-            f"there goes to '{work_dir / REPLACED}'), another --work-dir keeps both"
+            f"stage '{stage.name}' is {entry['status']}, and {changed}; --redo {stage.name} trains it again (the old "
+            f"results go to '{work_dir / REPLACED}'), another --work-dir keeps both"
         )
     if not trained:
         return 'resume'
@@ -109,7 +119,7 @@ def _change(plan: Plan, entry: Mapping[str, Any], entries: Mapping[str, Any], wo
 
 
 def difference(old: Config, new: Config, ignored: Iterable[str] = ()) -> str:
-    """Say which setting differs first, or nothing where none does.
+    """Return the first setting that differs, as ``KEY is NEW, was OLD``, or an empty string.
 
     >>> difference(Config({'x': {'y': [1, 2]}}), Config({'x': {'y': [1, 3]}}))
     'x.y is [1, 3], was [1, 2]'
@@ -135,20 +145,20 @@ def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def set_aside(work_dir: Path, entries: dict[str, Any], names: Iterable[str]) -> None:
-    """Move what stages have made into a folder ``replaced``, and forget their entries."""
+    """Move the results of stages into the folder ``replaced``, and remove their entries."""
     for name in names:
         index = 1
         while (target := work_dir / REPLACED / f'{name}-{index}').exists():
             index += 1
-        found = [work_dir / name, work_dir / f'{name}.pth', work_dir / CONFIGS / f'{name}.py']
-        for path in [path for path in found if path.exists()]:
+        results = [work_dir / name, work_dir / f'{name}.pth', work_dir / CONFIGS / f'{name}.py']
+        for path in [path for path in results if path.exists()]:
             target.mkdir(parents=True, exist_ok=True)
             path.rename(target / path.name)
         entries.pop(name, None)
 
 
 def first_entry(plan: Plan, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest's entry of a stage that begins."""
+    """Return the manifest entry of a stage that starts."""
     stage, config = plan.stage, plan.config
     entry: dict[str, Any] = {'status': 'running'}
     if config is None:
@@ -170,17 +180,22 @@ def first_entry(plan: Plan, entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finish(plan: Plan, entry: dict[str, Any], work_dir: Path) -> None:
-    """Pick a stage's checkpoint, write its weights to ``WORK_DIR/STAGE.pth``, and complete the entry.
+    """Select a stage's checkpoint, export its weights to ``WORK_DIR/STAGE.pth``, and complete the entry.
+
+    Args:
+        plan: The stage.
+        entry: Its manifest entry; changed in place.
+        work_dir: Folder of the chain.
 
     Raises:
-        CheckpointError: If there is no checkpoint as the rule wants it.
+        CheckpointError: If no checkpoint satisfies the rule.
     """
     stage, config = plan.stage, plan.config
     key = f'stages.{stage.name}'
     if config is None:
         path: str | Path = str(stage.checkpoint)
         checkpoint = load_checkpoint(path, f'{key}.checkpoint')
-        meta, found = dict(checkpoint.get('meta') or {}), {}
+        meta, reached = dict(checkpoint.get('meta') or {}), {}
     else:
         path = pick_checkpoint(work_dir / stage.name, config, stage.pick, key)
         checkpoint = load_checkpoint(path, key)
@@ -188,15 +203,15 @@ def finish(plan: Plan, entry: dict[str, Any], work_dir: Path) -> None:
         meta = {name: checkpoint['meta'][name] for name in KEPT_META if name in checkpoint['meta']}
         meta['cfg'] = config.pretty_text
         unit, _ = training_length(config)
-        found = {'seed': meta.get('seed'), UNITS[unit][1]: meta[unit]}
+        reached = {'seed': meta.get('seed'), UNITS[unit][1]: meta[unit]}
     weights, kind = chosen_weights(checkpoint, stage.ema, key)
     if not weights:
         raise CheckpointError(f"{key}: '{path}' holds no weights; expected a dict with 'state_dict'")
     file = work_dir / f'{stage.name}.pth'
     AtomicBackend().put(packed(weights, meta), file)
-    entry.update(found, checkpoint=path, weights=kind, file=file.name, sha256=file_hash(file))
+    entry.update(reached, checkpoint=path, weights=kind, file=file.name, sha256=file_hash(file))
     if config is not None:
         entry['metrics'] = metrics_at(read_run(work_dir / stage.name), meta[unit])
-        # With EMAHook the averaged weights are the ones that are validated, whichever are picked.
+        # With EMAHook, the validation measures the averaged weights, whichever weights the rule selects.
         entry['metrics_of'] = 'averaged' if 'ema_state_dict' in checkpoint else 'raw'
     entry.update(pick=None if config is None else stage.pick, ema=stage.ema, status='finished')

@@ -1,4 +1,4 @@
-"""A chain of trainings in which each stage takes checkpoints of earlier ones, as a config declares it."""
+"""Declaration of a chain of trainings in a config: stages, their order, and the files that they take."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ..utils.checks import check_choice
 from .checkpoint_selection import check_rule, file_hash
 
 CONFIGS, REPLACED = 'configs', 'replaced'
-"""Folders beside those of the stages."""
+"""Folders of the work_dir that are not of a stage."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One entry of ``stages``: a training, or a checkpoint that is already there.
+    """One entry of ``stages``: a training, or an existing checkpoint.
 
     Attributes:
-        name: Its key.
-        config: The config that it trains, as it can be opened.
-        checkpoint: A trained model that stands in for a training.
-        takes: Config key to the earlier stage whose file it gets.
-        pick: Which checkpoint of the run counts: ``'last'``, ``'best'`` or ``'best:METRIC'``.
-        ema: Whether averaged weights count (``True``), raw ones (``False``), or what the file holds (``None``).
-        cfg_options: Changes to ``config``, like ``--cfg-options``.
+        name: Key of the entry.
+        config: Path or ``package::path`` of the config that it trains.
+        checkpoint: A trained model in place of a training.
+        takes: Config key to the earlier stage whose file becomes its value.
+        pick: Checkpoint to export: ``'last'``, ``'best'`` or ``'best:METRIC'``.
+        ema: Whether to export averaged weights (``True``), raw ones (``False``), or those of the file (``None``).
+        cfg_options: Changes to ``config``, as ``--cfg-options`` makes them.
     """
 
     name: str
@@ -52,9 +52,9 @@ class Plan:
 
     Attributes:
         stage: The stage.
-        config: Its resolved config; ``'{NAME}'`` stands where the file of the stage NAME is going to be.
-        options: What ``--cfg-options`` changed.
-        hash: Of the config's text, or of the checkpoint that is already there.
+        config: Its resolved config; ``'{NAME}'`` stands for the file of the stage NAME.
+        options: Changes of ``--cfg-options``.
+        hash: Hash of the config's text, or of the existing checkpoint.
     """
 
     stage: Stage
@@ -64,21 +64,21 @@ class Plan:
 
 
 def read_stages(config: Config, path: str) -> list[Stage]:
-    """Return the stages of a config, each after those that it takes from.
+    """Return the stages of a config, each one after the stages that it takes files from.
 
-    An entry that a child config sets to ``None`` is left out. Paths of configs are relative to the folder of the file.
+    An entry that a child config sets to ``None`` is left out. A path is relative to the folder of the stages file.
 
     Args:
         config: The stages file, read.
         path: Its path, for error sentences.
 
     Raises:
-        ConfigError: If an entry cannot be a stage.
+        ConfigError: If an entry is not a valid stage.
     """
     entries = config.get('stages')
     if not isinstance(entries, Mapping) or not entries:
         folder = Path(config.filename or path).parent
-        others = [str(found) for found in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', found.read_text())]
+        others = [str(file) for file in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', file.read_text())]
         raise ConfigError(
             f"config: '{path}' has no 'stages', a dict of stages; kd_plugins train trains a single config; "
             f'{nearest(path, others)}'
@@ -103,14 +103,14 @@ def _read_stage(name: str, entry: Any, folder: Path) -> Stage:
     if unknown is not None:
         raise ConfigError(f"{key} has no argument '{unknown}'; {nearest(unknown, fields, 6)}")
     if ('config' in given) == ('checkpoint' in given):
-        raise ConfigError(f"{key} needs either 'config', to be trained, or 'checkpoint', a model that is there already")
+        raise ConfigError(f"{key} needs either 'config', to be trained, or 'checkpoint', a trained model")
     surplus = [name for name in given if name in ('takes', 'pick', 'cfg_options')]
     if 'checkpoint' in given and surplus:
         raise ConfigError(f"{key}.{surplus[0]} belongs to a training, and '{given['checkpoint']}' is not trained")
     if 'config' in given and '::' not in given['config']:
         given['config'] = os.path.normpath(folder / given['config'])
         if not Path(given['config']).is_file():
-            there = [str(found) for found in sorted(Path(given['config']).parent.glob('*.py'))]
+            there = [str(file) for file in sorted(Path(given['config']).parent.glob('*.py'))]
             raise ConfigError(
                 f"{key}.config: '{given['config']}' does not exist; {nearest(given['config'], there)}; a path is "
                 "relative to the stages file, and '{{fileDirname}}/x.py' to the file that holds it"
@@ -124,10 +124,10 @@ def _read_stage(name: str, entry: Any, folder: Path) -> Stage:
 
 
 def ordered(stages: Sequence[Stage]) -> list[Stage]:
-    """Sort stages so that each comes after those that it takes from, and otherwise as they were given.
+    """Return the stages in their given order, but each one after the stages that it takes files from.
 
     Raises:
-        ConfigError: If a stage takes from one that does not exist, or stages wait for each other.
+        ConfigError: If a stage takes from a stage that does not exist, or stages take from each other in a circle.
 
     >>> [stage.name for stage in ordered([Stage('b', takes={'load_from': 'a'}), Stage('a')])]
     ['a', 'b']
@@ -148,27 +148,27 @@ def ordered(stages: Sequence[Stage]) -> list[Stage]:
             while circle.count(circle[-1]) < 2:
                 circle.append(next(name for name in by_name[circle[-1]].takes.values() if name in by_name))
             shown = ' takes from '.join(circle[circle.index(circle[-1]) :])
-            raise ConfigError(f'stages: {shown}, so none of them can begin; take one of these entries out')
+            raise ConfigError(f'stages: {shown}, so none of them can start; remove one of these entries')
         waiting.remove(following)
         done.append(following)
     return done
 
 
 def dependents(stages: Sequence[Stage], names: Iterable[str]) -> list[str]:
-    """Return the stages of ``names`` and all that take from them, directly or not.
+    """Return the stages of ``names`` and all stages that take files from them, directly or indirectly.
 
     >>> dependents([Stage('a'), Stage('b', takes={'load_from': 'a'}), Stage('c')], ['a'])
     ['a', 'b']
     """
-    found = set(names)
+    affected = set(names)
     for stage in stages:
-        if found & set(stage.takes.values()):
-            found.add(stage.name)
-    return [stage.name for stage in stages if stage.name in found]
+        if affected & set(stage.takes.values()):
+            affected.add(stage.name)
+    return [stage.name for stage in stages if stage.name in affected]
 
 
 def split_options(options: Iterable[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """Return each stage's ``KEY=VALUE`` strings: those for all stages and, after them, its own (``STAGE:KEY=VALUE``).
+    """Return stage to ``KEY=VALUE`` strings: first those for all stages, then its own (``STAGE:KEY=VALUE``).
 
     Raises:
         ConfigError: If an option names a stage that does not exist.
@@ -189,10 +189,10 @@ def split_options(options: Iterable[str], names: Sequence[str]) -> dict[str, lis
 
 
 def place(config: Config, key: str, value: str, stage: Stage) -> None:
-    """Set a key whose parent the config must have.
+    """Set a config key whose parent exists.
 
     Raises:
-        ConfigError: If it has no such parent.
+        ConfigError: If the config has no such parent.
     """
     node: Any = config
     *parents, last = key.split('.')
@@ -204,7 +204,9 @@ def place(config: Config, key: str, value: str, stage: Stage) -> None:
         if not isinstance(child, (dict, list, tuple)):
             above = '.'.join(parents[:depth]) or f"'{stage.config}'"
             known = nearest(part, node) if isinstance(node, (dict, Config)) else 'valid: a position in the list'
-            raise ConfigError(f"stages.{stage.name}.takes: '{key}' is no place, {above} has no dict '{part}'; {known}")
+            raise ConfigError(
+                f"stages.{stage.name}.takes: '{key}' cannot be set, {above} has no dict '{part}'; {known}"
+            )
         node = child
     if not parents and last not in ('load_from', *config):
         known = nearest(last, ['load_from', *config])
@@ -213,17 +215,17 @@ def place(config: Config, key: str, value: str, stage: Stage) -> None:
 
 
 def make_plan(stage: Stage, options: Mapping[str, Any]) -> Plan:
-    """Read a stage's config and refuse what would fail only after earlier stages have been trained.
+    """Read a stage's config, and refuse mistakes that would otherwise show after the earlier stages are trained.
 
     Raises:
-        KDPluginsError: If the stage could not run.
+        KDPluginsError: If the stage cannot run.
     """
     if stage.config is None:
         checkpoint = str(stage.checkpoint)
         if '://' in checkpoint:
             return Plan(stage, None, {}, hashlib.sha256(checkpoint.encode()).hexdigest())
         if not Path(checkpoint).is_file():
-            there = [str(found) for found in Path(checkpoint).parent.glob('*.pth')]
+            there = [str(file) for file in Path(checkpoint).parent.glob('*.pth')]
             raise ConfigError(
                 f"stages.{stage.name}.checkpoint: '{checkpoint}' does not exist; {nearest(checkpoint, there)}"
             )
@@ -234,10 +236,10 @@ def make_plan(stage: Stage, options: Mapping[str, Any]) -> Plan:
 
 
 def stage_config(stage: Stage, options: Mapping[str, Any]) -> Config:
-    """Return the config that a stage trains, with ``'{NAME}'`` in place of the file of the stage NAME.
+    """Return the config that a stage trains, with ``'{NAME}'`` for the file of the stage NAME.
 
     Raises:
-        KDPluginsError: If it could not be trained, whatever data there is.
+        KDPluginsError: If the config cannot be trained with any data.
     """
     config = load_config(str(stage.config), {**stage.cfg_options, **options})
     check_trainable(config, str(stage.config))

@@ -1,4 +1,4 @@
-"""What the command-line tools share: errors as one sentence, and ``--cfg-options``."""
+"""Command-line helpers: common options, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUILDING = re.compile(r'class `(\w+)` in \S+\.py: ')
 
 
 class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE ...`` action, with a sentence for what it cannot split."""
+    """MMEngine's ``KEY=VALUE ...`` action, with a sentence for an argument that it cannot split."""
 
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
@@ -81,7 +81,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Nam
 
 
 def _registered(name: str) -> list[str]:
-    """Return every name in the registries called ``name``, those of the OpenMMLab packages with their scope."""
+    """Return all names in the registries called ``name``; names of packages other than OpenMMLab's have their scope."""
     from mmengine import registry
 
     names: list[str] = []
@@ -89,7 +89,7 @@ def _registered(name: str) -> list[str]:
         if isinstance(root, Registry) and root.name == name:
             names.extend(root.module_dict)
             for scope, child in root.children.items():
-                names.extend(found if scope.startswith('mm') else f'{scope}.{found}' for found in child.module_dict)
+                names.extend(entry if scope.startswith('mm') else f'{scope}.{entry}' for entry in child.module_dict)
     return names
 
 
@@ -101,13 +101,13 @@ def _message(error: BaseException) -> str:
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """Say in one sentence what the user can act on.
+    """Return one sentence about an error that the user can act on.
 
     Args:
-        error: What a tool met.
+        error: The error.
 
     Returns:
-        The sentence, or ``None`` where the error is no common mistake and its traceback is worth reading.
+        The sentence, or ``None`` for any other error, whose traceback is needed.
 
     >>> sentence_of(FileNotFoundError(2, 'No such file or directory', 'coco/train.json'))
     "'coco/train.json' does not exist"
@@ -117,9 +117,9 @@ def sentence_of(error: BaseException) -> str | None:
     text = _message(error)
     if isinstance(error, KDPluginsError):
         return _BUILDING.sub('', text)
-    found = _UNREGISTERED.search(text)
-    if found:
-        name, scope, registry = found.groups()
+    unregistered = _UNREGISTERED.search(text)
+    if unregistered:
+        name, scope, registry = unregistered.groups()
         where = f' of {scope}' if scope else ''
         return f"type='{name}' is not in the registry '{registry}'{where}; {nearest(name, _registered(registry))}"
     if isinstance(error, ModuleNotFoundError):

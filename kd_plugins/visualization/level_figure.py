@@ -1,4 +1,4 @@
-"""Figure of the prediction of each level of a segmentation network, beside the ground truth."""
+"""Figure of the prediction of each level of a segmentation network and of the ground truth."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
 def test_arms_and_seeds_must_differ():
     with pytest.raises(ConfigError, match='both named'):
         plan_runs([ARMS[0], ARMS[0]], [0], 'x')
-    with pytest.raises(ConfigError, match='repeats one'):
+    with pytest.raises(ConfigError, match='repeats a seed'):
         plan_runs(ARMS, [0, 0], 'x')
 
 

@@ -73,7 +73,7 @@ def test_no_common_seed_is_a_sentence():
 def test_one_seed_gives_a_table_without_an_interval():
     result = compare({'plain': {0: log(0.5)}, 'taught': {0: log(0.6)}}, AP)
     assert table_of(result, 'taught')[1][0][4] == 'one seed'
-    assert 'nothing about chance' in verdict(result, 'taught')
+    assert 'cannot show the effect of chance' in verdict(result, 'taught')
 
 
 def test_the_page_holds_table_configs_and_picture():

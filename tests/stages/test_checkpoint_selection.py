@@ -49,7 +49,7 @@ def test_the_best_is_what_the_run_remembers_and_not_a_leftover(tmp_path):
     with pytest.raises(CheckpointError, match=r"best_AP_epoch_2\.pth', the best by 'AP', is missing"):
         pick_checkpoint(tmp_path, settings('AP'), 'best', 's')
     save(tmp_path, 'epoch_4')
-    with pytest.raises(CheckpointError, match=r"remembers no best checkpoint for 'AP'"):
+    with pytest.raises(CheckpointError, match=r"names no best checkpoint for 'AP'"):
         pick_checkpoint(tmp_path, settings('AP'), 'best', 's')
 
 

@@ -139,7 +139,7 @@ def test_another_file_of_an_earlier_stage_is_refused(tmp_path: Path) -> None:
 
 def test_checkpoints_of_nobody_are_refused(tmp_path: Path) -> None:
     trained(tmp_path)
-    with pytest.raises(ConfigError, match=f'holds checkpoints that {MANIFEST} does not know; --redo first'):
+    with pytest.raises(ConfigError, match=f'holds checkpoints that are not in {MANIFEST}; --redo first'):
         state_of(plan(), {}, tmp_path)
 
 

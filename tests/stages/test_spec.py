@@ -87,7 +87,7 @@ REFUSED = {
     ),
     "stages = dict(a=dict(config='./base.py', takes=dict(load_from='a')))": r"is 'a'; valid: none",
     "stages = dict(a=dict(config='./base.py', takes=dict(load_from='b')), b=dict(config='./base.py', "
-    "takes=dict(load_from='a')))": r'stages: a takes from b takes from a, so none of them can begin',
+    "takes=dict(load_from='a')))": r'stages: a takes from b takes from a, so none of them can start',
 }
 
 
@@ -106,12 +106,12 @@ UNFIT = {
     "config='./base.py', ema=True, cfg_options=dict(custom_hooks=[])": r'ema is True, but no hook .* is an EMAHook',
     "config='./base.py', ema=1": r'stages\.b\.ema is 1; valid: True, False, None',
     "config='./base.py', cfg_options={'default_hooks.checkpoint.out_dir': 'x'}": r'out_dir is set',
-    "config='./base.py', cfg_options={'default_hooks.checkpoint': None}": r'saves nothing that could be picked',
+    "config='./base.py', cfg_options={'default_hooks.checkpoint': None}": r'saves no checkpoint to pick',
     "config='./base.py', cfg_options=dict(model=None)": r"base\.py' has no 'model', so it cannot be trained",
     "config='./base.py', cfg_options={'train_cfg.x': float('inf')}": r'cannot write to a file and read back',
     "checkpoint='nowhere.pth'": r"stages\.b\.checkpoint: 'nowhere\.pth' does not exist; ",
     "config='./base.py', takes={'default_hooks.distil.teacher.checkpoint': 'a'}": (
-        r"is no place, default_hooks has no dict 'distil'; nearest: 'distill'"
+        r"cannot be set, default_hooks has no dict 'distil'; nearest: 'distill'"
     ),
     "config='./base.py', takes={'custom_hooks.4.x': 'a'}": r"custom_hooks has no dict '4'; valid: a position",
     "config='./base.py', takes=dict(load_form='a')": r"base\.py' has no 'load_form'; nearest: 'load_from'",

@@ -1,11 +1,11 @@
-"""Measure what dual self-distillation costs: ``python tools/benchmark/dual_self.py CONFIG``.
+"""Measure the cost of dual self-distillation: ``python tools/benchmark/dual_self.py CONFIG``.
 
-Three runs of one config are built in one process and their steps taken in turn, on the same batches:
+Three runs of one config are built in one process. Their steps alternate, on the same batches:
 
 * ``plain``: without its DualSelfDistiller,
 * ``ours``: as it is,
 * ``direct``: with the same terms from whole maps, as the released code computes them: every head's logits at the size
-  of the labels, a probability map and a one-hot map for each Dice term, both distributions anew for each divergence.
+  of the labels, a probability map and a one-hot map for each Dice term, and two distributions for each divergence.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ARMS = ('plain', 'ours', 'direct')
 
 
 class DirectTerms(LevelTerms):
-    """The terms of one process from whole maps."""
+    """Terms computed from whole maps."""
 
     def _supervision(self, logits: Tensor, labels: Tensor) -> Tensor:
         valid = (labels != self.ignore_index)[:, None]
@@ -81,7 +81,7 @@ class DirectTerms(LevelTerms):
 
 @MODELS.register_module()
 class DirectDualSelfDistiller(DualSelfDistiller):
-    """DualSelfDistiller with all maps at once."""
+    """DualSelfDistiller that computes its terms from whole maps."""
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """See :meth:`DualSelfDistiller.check_models`."""
@@ -92,10 +92,10 @@ class DirectDualSelfDistiller(DualSelfDistiller):
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description='Compare dual self-distillation with plain training and with whole maps')
-    found.add_argument('config', help='a config with a DualSelfDistiller at full resolution')
-    add_step_options(found, steps=10, warmup=2)
-    return found
+    built = ArgumentParser(description='Compare dual self-distillation with plain training and with whole maps')
+    built.add_argument('config', help='a config with a DualSelfDistiller at full resolution')
+    add_step_options(built, steps=10, warmup=2)
+    return built
 
 
 def arms(config: Config) -> dict[str, Config]:
@@ -111,23 +111,23 @@ def arms(config: Config) -> dict[str, Config]:
                 f"{KEY}.{name}.resolution is {entry.resolution}, and whole maps have the labels' size; "
                 f'add --cfg-options {KEY}.{name}.resolution=full'
             )
-    found = {arm: copy.deepcopy(config) for arm in ARMS}
+    configs = {arm: copy.deepcopy(config) for arm in ARMS}
     for name in ours:
-        found['plain'].default_hooks.distill.distillers[name] = None
-        found['direct'].default_hooks.distill.distillers[name].type = 'kd_plugins.DirectDualSelfDistiller'
-    return found
+        configs['plain'].default_hooks.distill.distillers[name] = None
+        configs['direct'].default_hooks.distill.distillers[name].type = 'kd_plugins.DirectDualSelfDistiller'
+    return configs
 
 
 def rows(costs: Mapping[str, Cost]) -> list[list[str]]:
     """Return the table's rows: time and memory of each run, and both relative to plain training."""
     base = costs['plain']
-    found = []
+    table = []
     for name, cost in costs.items():
         values = [f'{statistics.median(cost.seconds):.3f}', f'{median_ratio(cost.seconds, base.seconds):.3f}']
         values += [f'{median_ratio(cost.processor_seconds, base.processor_seconds):.3f}']
         extra = (cost.peak_bytes - base.peak_bytes) / 2**20
-        found.append([name, *values, f'{cost.peak_bytes / 2**20:.1f}', f'{extra:.1f}'])
-    return found
+        table.append([name, *values, f'{cost.peak_bytes / 2**20:.1f}', f'{extra:.1f}'])
+    return table
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -135,9 +135,7 @@ def run(args: Namespace) -> dict[str, Any]:
     config = load_config(args.config, args.cfg_options)
     generated = needs_generated([config], args.generated)
     with ExitStack() as stack:
-        runners = {
-            name: stack.enter_context(temporary_runner(found, generated))[0] for name, found in arms(config).items()
-        }
+        runners = {name: stack.enter_context(temporary_runner(arm, generated))[0] for name, arm in arms(config).items()}
         costs = interleave(runners, args.steps, args.warmup)
     device = 'CUDA' if torch.cuda.is_available() else 'CPU'
     headers = ['what', 'step (s)', 'relative', 'processor time, relative', 'peak memory (MiB)', 'more than plain (MiB)']

@@ -1,12 +1,12 @@
-"""Time the D-FINE losses of this package beside those of transformers: ``python tools/benchmark/golsd_criterion.py``.
+"""Compare the time of our D-FINE losses with that of transformers: ``python tools/benchmark/golsd_criterion.py``.
 
 Both sides get the same predictions of one decoder with two-stage proposals and contrastive denoising, and compute the
-forward and backward pass of all losses, matching among them. They take turns, so that whatever else the machine does
-meets both, and the ratio is the median over pairs of neighbours. The layout of the tensors is each side's own (layers
-first here, images first there).
+forward and backward pass of all losses, including the matching. Their runs alternate, so that other work on the
+machine slows both alike, and the ratio is the median over pairs of consecutive runs. Each side has its own layout of
+the tensors (layers first here, images first there).
 
-What is the same on both sides: the matching costs and weights, varifocal, L1 and GIoU loss of each set, FGL and DDF
-(T = 5), and the denoising pairs. What differs:
+Equal on both sides: the matching costs and weights, varifocal, L1 and GIoU loss of each set, FGL and DDF
+(T = 5), and the denoising pairs. Differences:
 
 * Ours (``matching='union'``, the default of the heads) matches L + 2 sets (decoder layers, initial boxes, proposals),
   and boxes and FGL of all of them learn from the union of the matches, more pairs than objects. transformers has no
@@ -43,15 +43,15 @@ TOLERANCE = 1e-3
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description="Compare our D-FINE criterion with transformers', forward and backward")
-    found.add_argument('--images', type=int, nargs='+', default=[2, 8, 32], help='images per batch')
-    found.add_argument('--objects', type=int, nargs='+', default=[1, 10, 50, 200], help='objects per image')
-    found.add_argument('--layers', type=int, default=3, help='decoder layers, at least 2')
-    found.add_argument('--queries', type=int, default=300, help='matching queries per image')
-    found.add_argument('--classes', type=int, default=80)
-    found.add_argument('--complete', action='store_true', help='let transformers compute all terms that ours computes')
-    add_side_options(found, repeats=5)
-    return found
+    built = ArgumentParser(description="Compare our D-FINE criterion with transformers', forward and backward")
+    built.add_argument('--images', type=int, nargs='+', default=[2, 8, 32], help='images per batch')
+    built.add_argument('--objects', type=int, nargs='+', default=[1, 10, 50, 200], help='objects per image')
+    built.add_argument('--layers', type=int, default=3, help='decoder layers, at least 2')
+    built.add_argument('--queries', type=int, default=300, help='matching queries per image')
+    built.add_argument('--classes', type=int, default=80)
+    built.add_argument('--complete', action='store_true', help='let transformers compute all terms that ours computes')
+    add_side_options(built, repeats=5)
+    return built
 
 
 def check(args: Namespace) -> dict[str, Any]:
@@ -63,12 +63,12 @@ def check(args: Namespace) -> dict[str, Any]:
     objects = min(10, args.queries)
     batch = make_batch(2, objects, args.layers, args.queries, args.classes, args.device)
     mine, other = ours(batch, matching='own'), theirs(batch, complete=True)
-    found, wanted = mine.losses(), other.losses()
+    ours_losses, wanted = mine.losses(), other.losses()
     pairs = {name: ours_name for name in wanted if (ours_name := same_name(name, args.layers)) is not None}
-    lacking = set(pairs.values()) ^ set(found)
+    lacking = set(pairs.values()) ^ set(ours_losses)
     if lacking:
         raise KDPluginsError(f'only one side computes {sorted(lacking)}')
-    apart = {ours_name: relative_difference(found[ours_name], wanted[name]) for name, ours_name in pairs.items()}
+    apart = {ours_name: relative_difference(ours_losses[ours_name], wanted[name]) for name, ours_name in pairs.items()}
     worst = max(apart, key=lambda name: apart[name])
     mine.run()
     other.run()

@@ -1,4 +1,4 @@
-"""The two sides of ``golsd_criterion.py``: our D-FINE losses and those of transformers, on the same predictions."""
+"""Our D-FINE losses and those of transformers on the same predictions, for ``golsd_criterion.py``."""
 
 from __future__ import annotations
 
@@ -214,11 +214,11 @@ def theirs(batch: Batch, complete: bool = False) -> Side:
 
     def every_set() -> dict[str, Tensor]:
         def of(rows: slice) -> list[dict[str, Tensor]]:
-            found = [dict(logits=scores[:, i, rows], pred_boxes=boxes[:, i, rows]) for i in range(layers + 1)]
-            for i, output in enumerate(found[1:]):
+            outputs = [dict(logits=scores[:, i, rows], pred_boxes=boxes[:, i, rows]) for i in range(layers + 1)]
+            for i, output in enumerate(outputs[1:]):
                 output.update(pred_corners=logits[:, i, rows], ref_points=references[:, i, rows])
                 output.update(teacher_corners=logits[:, -1, rows], teacher_logits=scores[:, -1, rows])
-            return [*found[1:], found[0]]
+            return [*outputs[1:], outputs[0]]
 
         sets = of(slice(batch.noise, None))
         proposals = dict(logits=leaves[3], pred_boxes=leaves[4])

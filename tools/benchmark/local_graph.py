@@ -1,10 +1,10 @@
-"""Time and memory of our local graph distillation beside its direct form: ``python tools/benchmark/local_graph.py``.
+"""Compare time and memory of local graph distillation with its direct form: ``python tools/benchmark/local_graph.py``.
 
 Both sides get the same features and importance of one cloud and compute the loss of PointDistiller and its gradients:
 the most important points, their nearest neighbours in the teacher's feature space, two edge functions with BatchNorm,
-and the reweighted squared difference. The direct form writes it down as the definition does, and as the released code
-computes it: the matrix of all distances, a tensor of all neighbours' features beside their centres', a 1x1 convolution,
-``nn.BatchNorm2d`` and ReLU on every edge. Both sides take turns, so that whatever else the machine does meets both.
+and the reweighted squared difference. The direct form follows the definition, as the released code does: the matrix of
+all distances, a tensor of the features of all neighbours and their centres, a 1x1 convolution, ``nn.BatchNorm2d`` and
+ReLU on every edge. Runs of both sides alternate, so that other work on the machine slows both alike.
 
 ``search`` is the choice of points and neighbours, ``edges`` the rest, forward and backward; ``step`` is both. On one
 CPU thread, seconds are processor time, which other processes hardly disturb. Memory is what a step needs beyond its
@@ -44,15 +44,15 @@ CHECKED = 600  # points of the cloud on which both sides are compared in float64
 
 def parser() -> ArgumentParser:
     """Return the parser; the defaults are the paper's sizes for PointPillars."""
-    found = ArgumentParser(description='Compare local graph distillation with its direct form, forward and backward')
-    found.add_argument('--points', type=int, default=12000, help='points of the cloud')
-    found.add_argument('--selected', type=int, default=6000, help='points that are distilled')
-    found.add_argument('--neighbours', type=int, default=128)
-    found.add_argument('--channels', type=int, nargs=2, default=[64, 32], help="teacher's and student's")
-    found.add_argument('--edge-channels', type=int, default=32)
-    found.add_argument('--pool', action='store_true', help="pool each point's edges to their maxima")
-    add_side_options(found, repeats=3)
-    return found
+    built = ArgumentParser(description='Compare local graph distillation with its direct form, forward and backward')
+    built.add_argument('--points', type=int, default=12000, help='points of the cloud')
+    built.add_argument('--selected', type=int, default=6000, help='points that are distilled')
+    built.add_argument('--neighbours', type=int, default=128)
+    built.add_argument('--channels', type=int, nargs=2, default=[64, 32], help="teacher's and student's")
+    built.add_argument('--edge-channels', type=int, default=32)
+    built.add_argument('--pool', action='store_true', help="pool each point's edges to their maxima")
+    add_side_options(built, repeats=3)
+    return built
 
 
 class Side:
@@ -106,7 +106,7 @@ class Side:
 
 
 class Ours(Side):
-    """As the library computes it."""
+    """Local graph distillation of this package."""
 
     def search(self) -> LocalGraph:
         """Choose points and neighbours, in chunks."""
@@ -124,7 +124,7 @@ class Ours(Side):
 
 
 class Direct(Side):
-    """As the definition says it."""
+    """Local graph distillation in its direct form."""
 
     def search(self) -> LocalGraph:
         """Choose points and neighbours from the matrix of all distances."""
@@ -237,10 +237,10 @@ def run(args: Namespace) -> dict[str, Any]:
         ['', 'ours', 'direct', 'direct / ours'],
         rows,
     )
-    for dtype, found in agreement.items():
+    for dtype, agreed in agreement.items():
         print(
-            f'\n{dtype}: losses agree within {found["loss"]:.1e} and gradients within {found["gradient"]:.1e} '
-            f'(relative); {100 * found["same_neighbours"]:.3f} % of the neighbours are the same.'
+            f'\n{dtype}: losses agree within {agreed["loss"]:.1e} and gradients within {agreed["gradient"]:.1e} '
+            f'(relative); {100 * agreed["same_neighbours"]:.3f} % of the neighbours are the same.'
         )
     settings = {key: value for key, value in vars(args).items() if key != 'out'}
     return dict(

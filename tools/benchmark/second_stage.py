@@ -1,6 +1,6 @@
 """Measure DWPose's second stage: ``python tools/benchmark/second_stage.py STAGE2_CONFIG --student CONFIG``.
 
-Three runs are built in one process and their steps taken in turn, on the same batches: the plain training of the
+Three runs are built in one process. Their steps alternate, on the same batches: the plain training of the
 student, its second stage with kd_plugins, and MMPose's ``DWPoseDistiller`` in its second stage from the same student
 config. MMPose's teacher is put into eval mode, which its own training loop does not do, so that both compute the same.
 """
@@ -41,12 +41,12 @@ class TeacherInEvalMode(Hook):
 
 def parser() -> ArgumentParser:
     """Return the parser."""
-    found = ArgumentParser(description="Compare the second stage's step with plain training and with MMPose's")
-    found.add_argument('config', help='the second stage')
-    found.add_argument('--student', required=True, help='the plain config of the same student')
-    found.add_argument('--batch-size', type=int, help='images per step; default: the config')
-    add_step_options(found, steps=10, warmup=2)
-    return found
+    built = ArgumentParser(description="Compare the second stage's step with plain training and with MMPose's")
+    built.add_argument('config', help='the second stage')
+    built.add_argument('--student', required=True, help='the plain config of the same student')
+    built.add_argument('--batch-size', type=int, help='images per step; default: the config')
+    add_step_options(built, steps=10, warmup=2)
+    return built
 
 
 def distiller_config(student: Config, folder: Path) -> Config:
@@ -76,9 +76,9 @@ def distiller_config(student: Config, folder: Path) -> Config:
 def rows(costs: dict[str, Cost]) -> list[list[str]]:
     """Return the table's rows: time and memory, and both relative to plain training."""
     base = costs['plain']
-    found = []
+    table = []
     for name, cost in costs.items():
-        found.append(
+        table.append(
             [
                 NAMES[name],
                 f'{statistics.median(cost.seconds):.4f}',
@@ -87,7 +87,7 @@ def rows(costs: dict[str, Cost]) -> list[list[str]]:
                 f'{cost.peak_bytes / base.peak_bytes:.3f}',
             ]
         )
-    return found
+    return table
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -96,12 +96,12 @@ def run(args: Namespace) -> dict[str, Any]:
     generated = needs_generated([student], args.generated)
     with ExitStack() as stack:
         runners = {}
-        for name, found in (('plain', student), ('ours', config), ('mmpose', student)):
-            found = copy.deepcopy(found)
-            found.load_from = None
+        for name, source in (('plain', student), ('ours', config), ('mmpose', student)):
+            arm = copy.deepcopy(source)
+            arm.load_from = None
             if args.batch_size:
-                found.train_dataloader.batch_size = args.batch_size
-            runner, _ = stack.enter_context(temporary_runner(found, generated))
+                arm.train_dataloader.batch_size = args.batch_size
+            runner, _ = stack.enter_context(temporary_runner(arm, generated))
             if name == 'mmpose':
                 prepared = distiller_config(runner.cfg, Path(runner.work_dir))
                 runner, _ = stack.enter_context(temporary_runner(prepared, False))

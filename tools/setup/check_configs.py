@@ -38,10 +38,10 @@ OPTIONAL_STEPS = {'Albumentation': 'albumentations', 'LoadPanopticAnnotations': 
 
 def shipped_configs(patterns: Sequence[str] = ()) -> list[Path]:
     """Return every config that can be trained, or those that match a pattern, sorted."""
-    found = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-    names = [path.relative_to(ROOT / 'configs').as_posix() for path in found]
+    paths = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+    names = [path.relative_to(ROOT / 'configs').as_posix() for path in paths]
     wanted = [not patterns or any(fnmatch(name, f'*{part}*') for part in patterns) for name in names]
-    return list(compress(found, wanted))
+    return list(compress(paths, wanted))
 
 
 def files_of(path: Path) -> Iterator[Path]:
@@ -60,7 +60,7 @@ def files_of(path: Path) -> Iterator[Path]:
 
 def needed_packages(path: Path) -> list[str]:
     """Return the packages that a config, its bases and its teacher need."""
-    text = '\n'.join(found.read_text(encoding='utf-8') for found in files_of(path))
+    text = '\n'.join(file.read_text(encoding='utf-8') for file in files_of(path))
     return [name for name, mark in MARKS.items() if re.search(mark, text)]
 
 
@@ -71,7 +71,7 @@ def build(path: Path) -> list[str]:
         path: The config.
 
     Returns:
-        What was left out because a package is not installed.
+        One sentence for each part that was left out because a package is not installed.
     """
     from mmengine.dataset import Compose
     from mmengine.registry import HOOKS, MODELS, DefaultScope, init_default_scope
@@ -102,8 +102,7 @@ def build(path: Path) -> list[str]:
 def preflight(path: Path, config: Config) -> None:
     """Run one step of a config on generated data.
 
-    What has to be trained first, a frozen teacher or the model that a second stage starts from, starts at random where
-    its checkpoint is not there.
+    A frozen teacher, or the model that a second stage starts from, has random weights if its checkpoint does not exist.
 
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
@@ -152,7 +151,7 @@ def check(path: Path, answer: Any) -> None:
                 left_out.append(f'no step was taken: {lacking}')
             elif 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
                 preflight(path, config)
-    except Exception as error:  # every config is tried, and each says what is wrong
+    except Exception as error:  # one failure must not stop the others
         failure = f'{type(error).__name__}: {error}'
     answer.send((failure, left_out))
 
