@@ -63,7 +63,7 @@ def check_integer(key: str, value: Any, minimum: int, advice: str) -> int:
         advice: End of the error sentence: the valid values.
 
     Raises:
-        ConfigError: If it is no such integer.
+        ConfigError: If it is not such an integer.
 
     >>> check_integer('distillers.x.chunk', 8, 1, 'valid: None, 16384')
     8
@@ -83,7 +83,7 @@ def check_number(key: str, value: float, positive: bool, example: float = 1.0) -
         example: A usual value, for the error sentence.
 
     Raises:
-        ConfigError: If it is no finite number, negative, or 0 where that is refused.
+        ConfigError: If it is not a finite number, or is negative, or is 0 and ``positive``.
 
     >>> check_number('distillers.x.temperature', 5, positive=True)
     5.0
@@ -99,7 +99,7 @@ def check_channel_dim(key: str, value: int) -> int:
     """Return the dimension of channels or classes, which is any but the first.
 
     Raises:
-        ConfigError: If it is no integer, or 0, the dimension of the images.
+        ConfigError: If it is not an integer, or is 0, the dimension of the images.
 
     >>> check_channel_dim('distillers.x.channel_dim', -1)
     -1

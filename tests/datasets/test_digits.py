@@ -1,4 +1,4 @@
-"""The digit images: same arguments, same images; honest boxes; a clean split; a valid COCO file."""
+"""Digit images: reproducible, with exact boxes, disjoint splits and a valid COCO file."""
 
 from __future__ import annotations
 

@@ -35,10 +35,10 @@ def test_folds_are_runs_that_cover_all_slices_once(tmp_path: Path) -> None:
     seen: list[int] = []
     for fold in range(5):
         train, val = (ISBIMembraneDataset(fold, part=part, data_root=root, pipeline=[]) for part in ('train', 'val'))
-        found = slices(val)
-        assert found == list(range(found[0], found[-1] + 1))
-        assert sorted(slices(train) + found) == list(range(12))
-        seen += found
+        actual = slices(val)
+        assert actual == list(range(actual[0], actual[-1] + 1))
+        assert sorted(slices(train) + actual) == list(range(12))
+        seen += actual
     assert seen == list(range(12))  # in the order of the stack, not of the file names
     assert slices(ISBIMembraneDataset(part='all', data_root=root, pipeline=[])) == list(range(12))
 
@@ -85,8 +85,8 @@ def test_real_slices_through_the_pipelines(config: str) -> None:
     steps = pipeline(config)
     dataset = ISBIMembraneDataset(fold=1, part='val', data_root=str(REAL), pipeline=[])
     assert slices(dataset) == [6, 7, 8, 9, 10, 11]
-    found = steps(dataset.get_data_info(0))
-    image, labels = found['inputs'].float().mean(dim=0), found['data_samples'].gt_sem_seg.data[0]
+    actual = steps(dataset.get_data_info(0))
+    image, labels = actual['inputs'].float().mean(dim=0), actual['data_samples'].gt_sem_seg.data[0]
     side = 256 if config == 'train_pipeline' else 512
     assert image.shape == labels.shape == (side, side)
     assert labels.unique().tolist() == [0, 1]

@@ -50,20 +50,20 @@ def test_real_frames_equal_what_mmdetection3ds_converter_reads() -> None:
     expected = converter.get_kitti_image_info(
         str(REAL.parent), velodyne=True, calib=True, image_ids=[0, 1, 2], num_worker=1
     )
-    found = kitti_infos(REAL, frame_names(REAL))['data_list']
-    assert len(found) == len(expected) == 3
-    for mine, theirs in zip(found, expected):
-        camera, calibration, objects = mine['images']['CAM2'], theirs['calib'], theirs['annos']
-        assert (camera['height'], camera['width']) == tuple(theirs['image']['image_shape'])
+    actual = kitti_infos(REAL, frame_names(REAL))['data_list']
+    assert len(actual) == len(expected) == 3
+    for entry, converted in zip(actual, expected):
+        camera, calibration, objects = entry['images']['CAM2'], converted['calib'], converted['annos']
+        assert (camera['height'], camera['width']) == tuple(converted['image']['image_shape'])
         np.testing.assert_allclose(camera['cam2img'], calibration['P2'])
         np.testing.assert_allclose(camera['lidar2cam'], calibration['R0_rect'] @ calibration['Tr_velo_to_cam'])
         boxes = [objects['location'], objects['dimensions'], objects['rotation_y'][:, None]]
         np.testing.assert_allclose(
-            [instance['bbox_3d'] for instance in mine['instances']], np.concatenate(boxes, axis=1)
+            [instance['bbox_3d'] for instance in entry['instances']], np.concatenate(boxes, axis=1)
         )
         for name in ('bbox', 'truncated', 'occluded', 'alpha'):
-            np.testing.assert_allclose([instance[name] for instance in mine['instances']], objects[name])
-        names = [CATEGORIES[i['bbox_label']] if i['bbox_label'] >= 0 else 'DontCare' for i in mine['instances']]
+            np.testing.assert_allclose([instance[name] for instance in entry['instances']], objects[name])
+        names = [CATEGORIES[i['bbox_label']] if i['bbox_label'] >= 0 else 'DontCare' for i in entry['instances']]
         assert names == objects['name'].tolist()
 
 

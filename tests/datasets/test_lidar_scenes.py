@@ -1,4 +1,4 @@
-"""The generated LiDAR scenes: rays against plain geometry, honest boxes, same arguments, same files."""
+"""Generated LiDAR scenes: rays compared with plain geometry, exact boxes, reproducible files."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_boxes_hold_the_points_that_they_claim() -> None:
         above = scene.points[scene.points[:, 2] > -HEIGHT + 0.15, :3].astype(np.float64)
         for box, count in zip(scene.boxes, scene.num_points):
             # The noise of ranges, 0.02 m, carries some out of the box and ground points near it in.
-            found = int(in_box(above, box, 0.06).sum())
-            assert 0.7 * count - 4 <= found <= 1.05 * count + 2
+            actual = int(in_box(above, box, 0.06).sum())
+            assert 0.7 * count - 4 <= actual <= 1.05 * count + 2
             assert count >= lidar_scenes.MIN_POINTS
         labels += scene.labels.tolist()
     counts = np.bincount(labels, minlength=3)
@@ -124,9 +124,9 @@ def test_mmdetection3d_reads_the_boxes_back(tmp_path: Path) -> None:
     for index in range(2):
         scene, info = compose('val', index, seed=7), data.get_data_info(index)
         assert Path(info['lidar_path']).read_bytes() == scene.points.tobytes()
-        found = info['eval_ann_info']['gt_bboxes_3d'].tensor.numpy()
-        np.testing.assert_allclose(found[:, :6], scene.boxes[:, :6], atol=1e-3)
-        turn = (found[:, 6] - scene.boxes[:, 6] + np.pi) % (2 * np.pi) - np.pi
+        actual = info['eval_ann_info']['gt_bboxes_3d'].tensor.numpy()
+        np.testing.assert_allclose(actual[:, :6], scene.boxes[:, :6], atol=1e-3)
+        turn = (actual[:, 6] - scene.boxes[:, 6] + np.pi) % (2 * np.pi) - np.pi
         np.testing.assert_allclose(turn, 0, atol=1e-3)
         assert info['eval_ann_info']['gt_labels_3d'].tolist() == scene.labels.tolist()
 

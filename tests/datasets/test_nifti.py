@@ -1,4 +1,4 @@
-"""Which volumes a data set finds, how it reads them, and what it says of files that it cannot use."""
+"""NIfTI volumes: files of a data set, reading, and error sentences about unusable files."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_pairs_from_a_decathlon_json(folder: Path) -> None:
 
 
 def test_the_parts_of_a_split_share_nothing_and_depend_on_the_seed_alone() -> None:
-    found = [f'{index:03d}' for index in range(40)]
+    actual = [f'{index:03d}' for index in range(40)]
     sizes = {'train': 25, 'val': 5, 'test': 10}
-    parts = split_names(found, sizes)
+    parts = split_names(actual, sizes)
     assert {name: len(part) for name, part in parts.items()} == sizes
-    assert sorted(name for part in parts.values() for name in part) == found
-    assert split_names(found[::-1], sizes) == parts != split_names(found, sizes, seed=1)
+    assert sorted(name for part in parts.values() for name in part) == actual
+    assert split_names(actual[::-1], sizes) == parts != split_names(actual, sizes, seed=1)
     with pytest.raises(ConfigError, match=r'dataset.split: .* needs 41 volumes, and there are 40'):
-        split_names(found, {'train': 41})
+        split_names(actual, {'train': 41})
 
 
 def test_a_split_of_a_folder(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_hippocampus_split_is_the_documented_one() -> None:
     parts = {part: names(build(HIPPOCAMPUS, split=split, part=part)) for part in ('train', 'val', 'test')}
     assert [len(part) for part in parts.values()] == [140, 20, 40]
     assert len({name for part in parts.values() for name in part}) == 200
-    text = json.dumps({part: sorted(found) for part, found in parts.items()})
+    text = json.dumps({part: sorted(actual) for part, actual in parts.items()})
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == 'c0298c5d506b8700'
 
 
@@ -184,11 +184,11 @@ def not_finite(image: Path, label: Path) -> None:
 
 
 def flat_affine(image: Path, label: Path) -> None:
-    found = nibabel.load(image)
-    found = nibabel.Nifti1Image(found.get_fdata().astype(np.float32), None)
-    found.header['sform_code'] = 1
-    found.header['srow_x'], found.header['srow_y'], found.header['srow_z'] = [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]
-    nibabel.save(found, image)
+    actual = nibabel.load(image)
+    actual = nibabel.Nifti1Image(actual.get_fdata().astype(np.float32), None)
+    actual.header['sform_code'] = 1
+    actual.header['srow_x'], actual.header['srow_y'], actual.header['srow_z'] = [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]
+    nibabel.save(actual, image)
 
 
 BAD: list[tuple[str, Callable[[Path, Path], Any], str]] = [

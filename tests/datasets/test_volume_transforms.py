@@ -1,4 +1,4 @@
-"""The volumetric pipeline beside MONAI's own, and what it says of transforms that do not fit."""
+"""Volumetric pipeline compared with MONAI's, and error sentences about transforms."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ def test_equals_monais_own_data_set(tmp_path: Path, affine: Any) -> None:
     from monai.data import Dataset, list_data_collate
 
     pairs = [make_pair(tmp_path, name, (20, 22, 18), affine) for name in ('a.nii.gz', 'b.nii.gz')]
-    ours = DATASETS.build(dataset_config(tmp_path, [LOAD, monai_step(*FIXED), monai_step(*RANDOM), PACK]))
-    items, theirs = [], []
+    dataset = DATASETS.build(dataset_config(tmp_path, [LOAD, monai_step(*FIXED), monai_step(*RANDOM), PACK]))
+    items, plain_items = [], []
     for index, (image, label) in enumerate(pairs):
         np.random.seed(index)
-        items.append(ours[index])
+        items.append(dataset[index])
         np.random.seed(index)
         plain = Dataset([{'image': str(image), 'label': str(label)}], plain_compose())
         # The seed that our step drew; Compose hands it on to the random transforms in their order.
         plain.transform.set_random_state(seed=int(np.random.randint(2**31)))
-        theirs.append(plain[0])
-    expected = list_data_collate(theirs)
+        plain_items.append(plain[0])
+    expected = list_data_collate(plain_items)
     batch = VolumePreprocessor()(pseudo_collate(items), training=True)
     assert torch.equal(batch['inputs'], expected['image'].as_tensor())
     labels = torch.stack([sample.gt_sem_seg.data for sample in batch['data_samples']])
     assert torch.equal(labels, expected['label'].as_tensor().long())
-    affines = [crop['image'].affine.numpy() for crops in theirs for crop in crops]
+    affines = [crop['image'].affine.numpy() for crops in plain_items for crop in crops]
     assert np.allclose([sample.affine for sample in batch['data_samples']], affines)
 
 

@@ -27,9 +27,9 @@ def value(made: StageLocalizationDistiller, logits: list[Tensor], scores: list[T
     made.initialize(*taps)
     losses = made(*taps, BATCH)
     assert tuple(losses) == made.loss_names
-    found = losses['loss_stages']
-    assert found.shape == () and found.dtype == torch.float32 and found.isfinite() and found.requires_grad
-    return found
+    actual = losses['loss_stages']
+    assert actual.shape == () and actual.dtype == torch.float32 and actual.isfinite() and actual.requires_grad
+    return actual
 
 
 class TwoStages(nn.Module):

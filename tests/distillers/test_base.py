@@ -1,4 +1,4 @@
-"""What every distiller has before it does anything."""
+"""Settings and defaults of BaseDistiller."""
 
 from __future__ import annotations
 

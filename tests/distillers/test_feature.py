@@ -18,9 +18,11 @@ KINDS = ['mse', 'cosine', 'channel_wise']
 BATCH = make_batch([None, None])
 
 
-def taps(ours: list[tuple[int, ...]], theirs: list[tuple[int, ...]] | None = None) -> tuple[dict, dict]:
-    shapes = ours if theirs is None else theirs
-    return {'student_tap': [torch.randn(s) for s in ours]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
+def taps(
+    student_shapes: list[tuple[int, ...]], teacher_shapes: list[tuple[int, ...]] | None = None
+) -> tuple[dict, dict]:
+    shapes = student_shapes if teacher_shapes is None else teacher_shapes
+    return {'student_tap': [torch.randn(s) for s in student_shapes]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -29,10 +31,10 @@ def test_levels_are_averaged(kind: str) -> None:
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
     distiller.initialize(student, teacher)
     assert not list(distiller.parameters())
-    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
     loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0)}[kind]
     values = [loss(s.detach(), t).mean() for s, t in zip(student['student_tap'], teacher['teacher_tap'])]
-    torch.testing.assert_close(found, sum(values) / 2)
+    torch.testing.assert_close(actual, sum(values) / 2)
     assert all(level.grad.abs().sum() > 0 for level in student['student_tap'])
 
 
@@ -56,9 +58,9 @@ def test_tokens() -> None:
     distiller = FeatureDistiller(kind='cosine', channel_dim=-1)
     student, teacher = taps([(2, 9, 4)], [(2, 9, 8)])
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
     adapted = distiller.adapters[0](student['student_tap'][0])
-    torch.testing.assert_close(found, 1 - F.cosine_similarity(adapted, teacher['teacher_tap'][0], dim=-1).mean())
+    torch.testing.assert_close(actual, 1 - F.cosine_similarity(adapted, teacher['teacher_tap'][0], dim=-1).mean())
 
 
 @pytest.mark.parametrize('resize', ['bilinear', 'nearest', 'area'])
@@ -75,9 +77,9 @@ def test_resize_of_images() -> None:
     distiller = FeatureDistiller(resize='bilinear')
     student, teacher = taps([(2, 4, 8, 8)], [(2, 4, 5, 7)])
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
     resized = F.interpolate(student['student_tap'][0], (5, 7), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(found, F.mse_loss(resized, teacher['teacher_tap'][0]).detach())
+    torch.testing.assert_close(actual, F.mse_loss(resized, teacher['teacher_tap'][0]).detach())
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -110,20 +112,20 @@ def test_explicit_adapter() -> None:
 def test_sum_is_the_loss_of_dwpose(channels: int) -> None:
     """With MMPose's FeaLoss, its 1x1 convolution included."""
     losses = pytest.importorskip('mmpose.models.losses')
-    theirs = losses.FeaLoss('loss_fea', True, student_channels=4, teacher_channels=channels, alpha_fea=7e-5)
+    reference = losses.FeaLoss('loss_fea', True, student_channels=4, teacher_channels=channels, alpha_fea=7e-5)
     student, teacher = taps([(3, 4, 5, 6)], [(3, channels, 5, 6)])
     distiller = FeatureDistiller(reduction='sum')
     distiller.initialize(student, teacher)
-    if theirs.align is not None:
+    if reference.align is not None:
         projection = distiller.adapters[0].projection
         with torch.no_grad():
-            projection.weight.copy_(theirs.align.weight.flatten(1))
-            projection.bias.copy_(theirs.align.bias)
-    found = check_step(distiller, student, teacher, make_batch([None] * 3))['loss_feat']
+            projection.weight.copy_(reference.align.weight.flatten(1))
+            projection.bias.copy_(reference.align.bias)
+    actual = check_step(distiller, student, teacher, make_batch([None] * 3))['loss_feat']
     feature = student['student_tap'][0].detach().requires_grad_()
-    expected = theirs(feature, teacher['teacher_tap'][0])
+    expected = reference(feature, teacher['teacher_tap'][0])
     expected.backward()
-    torch.testing.assert_close(7e-5 * found, expected.detach())
+    torch.testing.assert_close(7e-5 * actual, expected.detach())
     torch.testing.assert_close(7e-5 * student['student_tap'][0].grad, feature.grad)
 
 
@@ -172,7 +174,7 @@ def test_config_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ('kwargs', 'ours', 'theirs', 'match'),
+    ('kwargs', 'student_shapes', 'teacher_shapes', 'match'),
     [
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, '1 features and the teacher 2'),
         ({'kind': 'channel_wise'}, [(2, 4)], [(2, 4)], "compares positions, .*use kind='mse'"),
@@ -212,10 +214,10 @@ def test_config_sentences() -> None:
         ),
     ],
 )
-def test_shape_sentences(kwargs: dict, ours: list, theirs: list, match: str) -> None:
+def test_shape_sentences(kwargs: dict, student_shapes: list, teacher_shapes: list, match: str) -> None:
     distiller = MODELS.build({'type': 'kd_plugins.FeatureDistiller', 'key': 'distillers.fpn', **kwargs})
     with sentence(match):
-        distiller.initialize(*taps(ours, theirs))
+        distiller.initialize(*taps(student_shapes, teacher_shapes))
 
 
 def test_adapter_that_gives_other_channels() -> None:

@@ -82,14 +82,14 @@ def by_hand(student: dict, teacher: dict, truths: list[Tensor], image: tuple[int
 def test_value_by_hand(image: tuple[int, int]) -> None:
     student, teacher = taps(3)
     boxes = [[[4.0, 4.0, 30.0, 40.0], [10.0, 10.0, 36.0, 30.0]], [[20.0, 10.0, 46.0, 38.0]], None]
-    found = check_step(
+    actual = check_step(
         bound(temperature=2.0, positive_weight=3.0, negative_weight=0.5), student, teacher, make_batch(boxes, image)
     )
     truths = [torch.tensor(box) if box else torch.zeros(0, 4) for box in boxes]
     expected = by_hand(student, teacher, truths, image, 2.0)
-    torch.testing.assert_close(found['loss_ld'], 3.0 * expected['loss_ld'])
-    torch.testing.assert_close(found['loss_ld_neg'], 0.5 * expected['loss_ld_neg'])
-    assert found['loss_ld'] > 0
+    torch.testing.assert_close(actual['loss_ld'], 3.0 * expected['loss_ld'])
+    torch.testing.assert_close(actual['loss_ld_neg'], 0.5 * expected['loss_ld_neg'])
+    assert actual['loss_ld'] > 0
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_real_gfl_heads_through_taps() -> None:
     distiller = MODELS.build({'type': 'kd_plugins.LocalizationDistiller', 'negative_weight': 1.0})
     distiller.check_models(student, teacher)
     features = [torch.randn(2, 4, *size) for size in SIZES]
-    found = {}
+    actual = {}
     for role, model, paths in (
         ('student', student, distiller.student_taps()),
         ('teacher', teacher, distiller.teacher_taps()),
@@ -233,13 +233,13 @@ def test_real_gfl_heads_through_taps() -> None:
         tap_set = TapSet(model, {f'distillers.ld.{alias}': path for alias, path in paths.items()}, role)
         tap_set.start()
         scores, boxes = model.bbox_head(features)
-        found[role] = {alias: tap_set.read(path) for alias, path in paths.items()}
-        for tapped, output in zip(found[role]['logits'], boxes):
+        actual[role] = {alias: tap_set.read(path) for alias, path in paths.items()}
+        for tapped, output in zip(actual[role]['logits'], boxes):
             assert torch.equal(tapped, output)
-    for tapped, output in zip(found['teacher']['scores'], scores):
+    for tapped, output in zip(actual['teacher']['scores'], scores):
         assert torch.equal(tapped, output)
-    distiller.initialize(found['student'], found['teacher'])
-    losses = distiller(found['student'], found['teacher'], make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
+    distiller.initialize(actual['student'], actual['teacher'])
+    losses = distiller(actual['student'], actual['teacher'], make_batch([[[4.0, 4.0, 30.0, 40.0]], []]))
     sum(losses.values()).backward()
     assert student.bbox_head.gfl_reg.weight.grad.abs().sum() > 0
     assert teacher.bbox_head.gfl_reg.weight.grad is None
@@ -334,12 +334,12 @@ def test_other_detr_heads_are_refused() -> None:
 
 def test_cascade_heads_are_refused() -> None:
     model = cascade()
-    for head, found in (
+    for head, refusal in (
         ('bbox_head', "'bbox_head' names no module of the student, whose 'roi_head' is CascadeRoIHead"),
         ('roi_head.bbox_head', "'roi_head.bbox_head' of the student is ModuleList"),
         ('roi_head.bbox_head.1', 'is Shared2FCBBoxHead'),
     ):
-        with sentence(rf'{found}, which predicts no .* proposals .* nearest: FeatureDistiller\(student_tap='):
+        with sentence(rf'{refusal}, which predicts no .* proposals .* nearest: FeatureDistiller\(student_tap='):
             LocalizationDistiller(head).check_models(model, model)
     # Where another module has distributions, its path is what is missing.
     model.rpn_head = Head()

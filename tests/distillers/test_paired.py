@@ -24,8 +24,9 @@ def test_taps_are_named_after_their_arguments() -> None:
     distiller = made()
     assert distiller.student_taps() == {'student_tap': 'neck.0', 'student_scores': 'head.0'}
     assert distiller.teacher_taps() == {'teacher_tap': 'neck.0', 'teacher_scores': 'head.1'}
-    ours, theirs = {'student_scores': [torch.zeros(1)]}, {'teacher_scores': [torch.ones(1)]}
-    assert PAIRS[1].outputs(ours, theirs) == (ours['student_scores'], theirs['teacher_scores'])
+    scores, teacher_scores = [torch.zeros(1)], [torch.ones(1)]
+    outputs = PAIRS[1].outputs({'student_scores': scores}, {'teacher_scores': teacher_scores})
+    assert outputs == (scores, teacher_scores)
 
 
 def test_a_layer_does_not_teach_itself() -> None:

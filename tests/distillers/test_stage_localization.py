@@ -44,17 +44,17 @@ def test_value_by_hand(stages: int, activation: str | None) -> None:
         columns = 3 if activation == 'sigmoid' else 2  # the last of a softmax is the background
         weights = [max(row[:columns]) for row in everything.tolist()]
         options |= {'scores': 'head.cls', 'activation': activation}
-    found = value(distiller(**options), logits, scores)
-    torch.testing.assert_close(found, by_hand(logits, weights, 2.0))
-    assert found > 0.01
+    actual = value(distiller(**options), logits, scores)
+    torch.testing.assert_close(actual, by_hand(logits, weights, 2.0))
+    assert actual > 0.01
 
 
 def test_accumulated_increments_are_their_sums() -> None:
     steps = outputs(5, 4 * BINS)
     sums = [steps[0], steps[0] + steps[1], steps[0] + steps[1] + steps[2]]
-    found = value(distiller(accumulate=True), steps)
-    torch.testing.assert_close(found, value(distiller(), sums))
-    assert not torch.isclose(found, value(distiller(), steps))
+    actual = value(distiller(accumulate=True), steps)
+    torch.testing.assert_close(actual, value(distiller(), sums))
+    assert not torch.isclose(actual, value(distiller(), steps))
 
 
 @pytest.mark.parametrize('accumulate', [False, True])
@@ -76,8 +76,8 @@ def test_gradcheck(accumulate: bool) -> None:
         teacher = (sums[1] + last).detach()
         plain = distiller()
         expected = torch.autograd.grad(plain({'logits': [*sums, teacher]}, {}, BATCH)['loss_stages'], earlier)
-        found = torch.autograd.grad(made({'logits': [*earlier, last]}, {}, BATCH)['loss_stages'], earlier)
-        torch.testing.assert_close(found, expected)
+        actual = torch.autograd.grad(made({'logits': [*earlier, last]}, {}, BATCH)['loss_stages'], earlier)
+        torch.testing.assert_close(actual, expected)
     else:
         teacher = last.detach()
         assert torch.autograd.gradcheck(
@@ -88,9 +88,9 @@ def test_gradcheck(accumulate: bool) -> None:
 def test_split_and_flat_logits_agree() -> None:
     flat = outputs(2, 5, 4 * BINS)
     split = [stage.detach().unflatten(-1, (4, BINS)).requires_grad_() for stage in flat]
-    found = value(distiller(bins=BINS), flat)
-    torch.testing.assert_close(value(distiller(bins=BINS), split), found)
-    torch.testing.assert_close(value(distiller(), flat), found)
+    actual = value(distiller(bins=BINS), flat)
+    torch.testing.assert_close(value(distiller(bins=BINS), split), actual)
+    torch.testing.assert_close(value(distiller(), flat), actual)
     # Four queries with 4 * bins logits are no (4, bins).
     four = outputs(2, 4, 4 * BINS)
     torch.testing.assert_close(
@@ -103,16 +103,16 @@ def test_maps_are_locations() -> None:
     maps = [outputs(2, 4 * BINS, *size, stages=stages, seed=i) for i, size in enumerate(sizes)]
     scores = [outputs(2, 3, *size, stages=1, seed=7 + i)[0] for i, size in enumerate(sizes)]
     ordered = [maps[level][stage] for stage in range(stages) for level in range(2)]
-    found = value(distiller(levels=2, scores='head.cls'), ordered, scores)
+    actual = value(distiller(levels=2, scores='head.cls'), ordered, scores)
     rows = [[part[n, :, y, x] for part, (h, w) in zip(stage, sizes) for n in range(2) for y in range(h)
              for x in range(w)] for stage in zip(*maps)]  # fmt: skip
     classes = [part[n, :, y, x] for part, (h, w) in zip(scores, sizes) for n in range(2) for y in range(h)
                for x in range(w)]  # fmt: skip
     flat = value(distiller(scores='head.cls'), [torch.stack(stage) for stage in rows], [torch.stack(classes)])
-    torch.testing.assert_close(found, flat)
+    torch.testing.assert_close(actual, flat)
     # A class layer that runs in every stage: the last stage's count.
     every = [torch.zeros_like(x) for x in scores * (stages - 1)] + scores
-    torch.testing.assert_close(value(distiller(levels=2, scores='head.cls'), ordered, every), found)
+    torch.testing.assert_close(value(distiller(levels=2, scores='head.cls'), ordered, every), actual)
 
 
 def test_a_copy_of_the_batch_changes_nothing() -> None:
@@ -131,18 +131,18 @@ def test_order_of_locations_changes_nothing() -> None:
 
 def test_equal_stages_lose_nothing() -> None:
     logits = [outputs(5, 4 * BINS)[0].detach().clone().requires_grad_() for _ in range(3)]
-    found = value(distiller(), logits)
-    found.backward()
-    assert found.abs() < 1e-6 and logits[0].grad is not None and logits[0].grad.abs().max() < 1e-6
+    actual = value(distiller(), logits)
+    actual.backward()
+    assert actual.abs() < 1e-6 and logits[0].grad is not None and logits[0].grad.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize('shape', [(0,), (2, 0), (0, 5)])
 @pytest.mark.parametrize('activation', ['sigmoid', 'softmax'])
 def test_no_locations(shape: tuple[int, ...], activation: str) -> None:
     logits, scores = outputs(*shape, 4 * BINS), outputs(*shape, 3, stages=1)
-    found = value(distiller(scores='head.cls', activation=activation), logits, scores)
-    found.backward()
-    assert found == 0 and all(stage.grad is not None for stage in logits[:-1])
+    actual = value(distiller(scores='head.cls', activation=activation), logits, scores)
+    actual.backward()
+    assert actual == 0 and all(stage.grad is not None for stage in logits[:-1])
 
 
 def test_a_sure_background_counts_nothing() -> None:
@@ -180,9 +180,9 @@ def test_a_two_stage_head_teaches_itself(with_teacher_for_others: bool) -> None:
     session.weights = dict.fromkeys(hook.distillers, 1.0)
     assert not session.uses_teacher('stages')
     losses = model(torch.randn(2, 3, 8, 8), None, 'loss')
-    found = losses['distill.stages.loss_stages']
-    assert found > 0
-    found.backward()
+    actual = losses['distill.stages.loss_stages']
+    assert actual > 0
+    actual.backward()
     assert model.reg[0].weight.grad is not None and model.reg[0].weight.grad.abs().sum() > 0
     assert model.reg[1].weight.grad is None and model.cls.weight.grad is None
     session.detach()
@@ -227,13 +227,13 @@ def test_fdr_head_equals_the_divergence_of_ddf(fdr: Any, boxes: int) -> None:
     weight = scores.sigmoid().amax(dim=-1).flatten()
     nobody = torch.zeros_like(weight, dtype=torch.bool)
     ddf = decoupled_distillation(logits[:-1].flatten(1, 2), logits[-1].flatten(0, 1), weight.expand(2, -1), nobody)
-    found = losses['distill.stages.loss_stages']
-    assert found > 1e-3
-    torch.testing.assert_close(found, ddf.mean() / weight.mean())
+    actual = losses['distill.stages.loss_stages']
+    assert actual > 1e-3
+    torch.testing.assert_close(actual, ddf.mean() / weight.mean())
     assert not any('ddf' in name for name in losses)
 
     model.zero_grad()
-    found.backward()
+    actual.backward()
     first, second, last = model.bbox_head.fdr.distributions
     assert all(branch[-1].weight.grad.abs().sum() > 0 for branch in (first, second))
     assert last[-1].weight.grad is None and model.bbox_head.cls_branches[2].weight.grad is None

@@ -1,4 +1,4 @@
-"""What StageLocalizationDistiller refuses, and in which words."""
+"""Error sentences of StageLocalizationDistiller."""
 
 from __future__ import annotations
 

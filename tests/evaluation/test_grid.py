@@ -35,10 +35,10 @@ MOVES: dict[str, tuple[list[list[float]], tuple[int, ...]]] = {
 
 def nearest_labels(labels: Any, move: Any, shape: tuple[int, ...]) -> Any:
     index = np.stack(np.meshgrid(*[np.arange(side) for side in shape], indexing='ij'), -1).reshape(-1, 3)
-    found = np.floor(index @ move[:3, :3].T + move[:3, 3] + 0.5).astype(int)
-    inside = ((found >= 0) & (found < labels.shape)).all(1)
+    actual = np.floor(index @ move[:3, :3].T + move[:3, 3] + 0.5).astype(int)
+    inside = ((actual >= 0) & (actual < labels.shape)).all(1)
     values = np.zeros(len(index), np.int64)
-    values[inside] = labels[tuple(found[inside].T)]
+    values[inside] = labels[tuple(actual[inside].T)]
     return values.reshape(shape)
 
 
@@ -48,9 +48,9 @@ def test_each_voxel_takes_the_nearest_label(name: str, affine: Any) -> None:
     rows, shape = MOVES[name]
     move = np.array([*rows, [0, 0, 0, 1]], dtype=np.float64)
     labels = np.random.default_rng(0).integers(0, 3, SHAPE)
-    found = resample_labels(torch.from_numpy(labels)[None], affine, affine @ move, shape)
-    assert found.dtype == torch.int64 and found.shape == (1, *shape)
-    assert np.array_equal(found[0].numpy(), nearest_labels(labels, move, shape))
+    actual = resample_labels(torch.from_numpy(labels)[None], affine, affine @ move, shape)
+    assert actual.dtype == torch.int64 and actual.shape == (1, *shape)
+    assert np.array_equal(actual[0].numpy(), nearest_labels(labels, move, shape))
 
 
 @pytest.mark.parametrize('affine', AFFINES.values(), ids=AFFINES)
@@ -59,9 +59,9 @@ def test_written_labels_are_read_back(tmp_path: Path, affine: Any, suffix: str) 
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (1, *SHAPE)))
     path = tmp_path / 'out' / f'a{suffix}'
     save_labels(path, labels, affine)
-    found = nibabel.load(path)
-    assert np.array_equal(np.asarray(found.dataobj), labels[0].numpy()) and found.get_data_dtype() == np.uint8
-    assert np.allclose(found.affine, affine, atol=1e-5)
+    actual = nibabel.load(path)
+    assert np.array_equal(np.asarray(actual.dataobj), labels[0].numpy()) and actual.get_data_dtype() == np.uint8
+    assert np.allclose(actual.affine, affine, atol=1e-5)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -73,10 +73,10 @@ def test_the_header_says_of_space_what_the_image_said(tmp_path: Path) -> None:
     nibabel.save(image, tmp_path / 'image.nii.gz')
     affine = nibabel.load(tmp_path / 'image.nii.gz').affine
     save_labels(tmp_path / 'out.nii.gz', torch.zeros(1, *SHAPE), affine, like=str(tmp_path / 'image.nii.gz'))
-    found = nibabel.load(tmp_path / 'out.nii.gz')
-    assert np.allclose(found.affine, OBLIQUE, atol=1e-5)
-    assert (int(found.header['sform_code']), int(found.header['qform_code'])) == (0, 4)
-    assert found.header.get_xyzt_units() == ('micron', 'msec')
+    actual = nibabel.load(tmp_path / 'out.nii.gz')
+    assert np.allclose(actual.affine, OBLIQUE, atol=1e-5)
+    assert (int(actual.header['sform_code']), int(actual.header['qform_code'])) == (0, 4)
+    assert actual.header.get_xyzt_units() == ('micron', 'msec')
 
 
 @pytest.mark.parametrize('affine', [FLIPPED, PERMUTED], ids=['flipped', 'permuted'])

@@ -25,8 +25,8 @@ def predicted(*rows: list[float], labels: Any = None) -> dict[str, Any]:
     boxes = torch.tensor(rows).reshape(-1, 7)
     count = len(boxes)
     labels = torch.ones(count, dtype=torch.long) if labels is None else torch.tensor(labels)
-    found = {'bboxes_3d': boxes, 'labels_3d': labels, 'scores_3d': torch.linspace(0.9, 0.1, count)}
-    return {'pred_instances_3d': found}
+    actual = {'bboxes_3d': boxes, 'labels_3d': labels, 'scores_3d': torch.linspace(0.9, 0.1, count)}
+    return {'pred_instances_3d': actual}
 
 
 def info(*instances: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The LiDAR metric against MMDetection3D's KittiMetric, and on what that one cannot do."""
+"""LiDAR metric compared with MMDetection3D's KittiMetric, and cases that KittiMetric does not cover."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_equals_mmdetection3d(
     frames: list[dict[str, Any]], ann_file: str, min_overlap: dict[str, float] | None, expected: dict[str, Any]
 ) -> None:
     samples = kitti_frames.data_samples(frames)
-    found = evaluate(samples, ann_file=ann_file, limit_range=LIMIT, min_overlap=min_overlap)
+    actual = evaluate(samples, ann_file=ann_file, limit_range=LIMIT, min_overlap=min_overlap)
     for name, values in expected.items():
         for level, value in zip(LEVELS, values):
-            assert 100 * found[f'lidar/{name}_{level}'] == pytest.approx(value, abs=6e-5), (name, level)
+            assert 100 * actual[f'lidar/{name}_{level}'] == pytest.approx(value, abs=6e-5), (name, level)
     moderate = [values[1] for name, values in expected.items() if name.startswith('3d')]
-    assert 100 * found['lidar/3d_mAP'] == pytest.approx(np.mean(moderate), abs=6e-5)
+    assert 100 * actual['lidar/3d_mAP'] == pytest.approx(np.mean(moderate), abs=6e-5)
 
 
 def test_annotations_of_the_data_samples_serve_as_well(frames: list[dict[str, Any]], ann_file: str) -> None:
@@ -81,10 +81,10 @@ def test_annotations_of_the_data_samples_serve_as_well(frames: list[dict[str, An
     for sample, frame in zip(samples, frames):
         sample['images'], sample['eval_ann_info'] = frame['images'], {'instances': frame['instances']}
     categories = kitti_frames.infos(frames)['metainfo']['categories']
-    found = evaluate(samples, {'categories': categories})
-    assert found == evaluate(kitti_frames.data_samples(frames), ann_file=ann_file)
+    actual = evaluate(samples, {'categories': categories})
+    assert actual == evaluate(kitti_frames.data_samples(frames), ann_file=ann_file)
     near = evaluate(samples, {'categories': categories}, limit_range=[0, -40, -3, 30, 40, 0])
-    assert near['lidar/3d_mAP'] < found['lidar/3d_mAP']
+    assert near['lidar/3d_mAP'] < actual['lidar/3d_mAP']
     with pytest.raises(ConfigError, match="no 'categories'"):
         evaluate(samples)
 
@@ -115,9 +115,9 @@ def lidar_samples(seed: int, count: int, noise: float) -> list[dict[str, Any]]:
 
 def test_without_a_camera_every_object_counts(caplog: pytest.LogCaptureFixture) -> None:
     perfect = lidar_samples(0, 4, 0.0)
-    found = evaluate(perfect, sampling='exact')
-    assert set(found) == {f'lidar/{kind}_{name}' for kind in ('3d', 'bev') for name in ('mAP', *kitti_frames.CLASSES)}
-    assert set(found.values()) == {1.0}
+    actual = evaluate(perfect, sampling='exact')
+    assert set(actual) == {f'lidar/{kind}_{name}' for kind in ('3d', 'bev') for name in ('mAP', *kitti_frames.CLASSES)}
+    assert set(actual.values()) == {1.0}
     with caplog.at_level(logging.WARNING):
         few = evaluate(perfect)
     assert few['lidar/3d_mAP'] < 0.3
@@ -130,8 +130,8 @@ def test_a_class_without_objects_is_left_out() -> None:
     for sample in samples:
         sample['eval_ann_info']['gt_labels_3d'] = np.full(6, 2)
         sample['pred_instances_3d']['labels_3d'] = torch.tensor([2, 2, 2, 2, 2, 2])
-    found = evaluate(samples)
-    assert found == dict.fromkeys(('lidar/3d_mAP', 'lidar/3d_Car', 'lidar/bev_mAP', 'lidar/bev_Car'), 1.0)
+    actual = evaluate(samples)
+    assert actual == dict.fromkeys(('lidar/3d_mAP', 'lidar/3d_Car', 'lidar/bev_mAP', 'lidar/bev_Car'), 1.0)
 
 
 def test_empty_predictions_and_frames() -> None:
@@ -140,8 +140,8 @@ def test_empty_predictions_and_frames() -> None:
         samples[0]['pred_instances_3d'][key] = samples[0]['pred_instances_3d'][key][:0]
     samples[1]['eval_ann_info']['gt_bboxes_3d'] = structures.LiDARInstance3DBoxes(torch.zeros(0, 7))
     samples[1]['eval_ann_info']['gt_labels_3d'] = np.zeros(0, dtype=np.int64)
-    found = evaluate(samples, sampling='exact')
-    assert 0 < found['lidar/3d_mAP'] < 1
+    actual = evaluate(samples, sampling='exact')
+    assert 0 < actual['lidar/3d_mAP'] < 1
     assert np.isnan(evaluate(samples[1:2])['lidar/3d_mAP'])
 
 
@@ -158,10 +158,10 @@ def test_real_frames_read_from_kittis_folders() -> None:
         boxes, labels = info['eval_ann_info']['gt_bboxes_3d'], info['eval_ann_info']['gt_labels_3d']
         predicted = {'bboxes_3d': boxes, 'scores_3d': torch.ones(len(labels)), 'labels_3d': torch.tensor(labels)}
         samples.append({**info, 'pred_instances_3d': predicted})
-    found = evaluate(samples, data.metainfo, levels=['all', *LEVELS], sampling='exact')
-    assert found['lidar/3d_mAP'] == found['lidar/bev_mAP'] == 1.0
+    actual = evaluate(samples, data.metainfo, levels=['all', *LEVELS], sampling='exact')
+    assert actual['lidar/3d_mAP'] == actual['lidar/bev_mAP'] == 1.0
     # The one cyclist and one of two cars are too small or too hidden for KITTI's levels, the other car for 'easy'.
-    assert {name for name in found if name.startswith('lidar/3d')} == {
+    assert {name for name in actual if name.startswith('lidar/3d')} == {
         'lidar/3d_mAP',
         *(f'lidar/3d_{name}' for name in kitti_frames.CLASSES),
         *(f'lidar/3d_Pedestrian_{level}' for level in LEVELS),

@@ -1,4 +1,4 @@
-"""The metric beside MONAI's own classes, absent structures, two ranks."""
+"""Volumetric metric compared with MONAI's, absent structures, two ranks."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_equals_monais_metrics_called_directly() -> None:
         pair = [one_hot(sample[name]['data'][None], 3) for name in ('pred_sem_seg', 'gt_sem_seg')]
         dice(*pair)
         distance(*pair, spacing=SPACING)
-    found = evaluate(samples)
+    actual = evaluate(samples)
     per_structure = {'dice': dice.aggregate(), 'hd95': distance.aggregate()}
     for name, values in per_structure.items():
-        assert found[f'volume/{name}_front'] == pytest.approx(float(values[0]), abs=1e-6)
-        assert found[f'volume/{name}_back'] == pytest.approx(float(values[1]), abs=1e-6)
-        assert found[f'volume/{name}'] == pytest.approx(float(values.mean()), abs=1e-6)
-    assert found['volume/hd95_undefined'] == 0 and 0.5 < found['volume/dice'] < 1
+        assert actual[f'volume/{name}_front'] == pytest.approx(float(values[0]), abs=1e-6)
+        assert actual[f'volume/{name}_back'] == pytest.approx(float(values[1]), abs=1e-6)
+        assert actual[f'volume/{name}'] == pytest.approx(float(values.mean()), abs=1e-6)
+    assert actual['volume/hd95_undefined'] == 0 and 0.5 < actual['volume/dice'] < 1
     assert METRICS.get('kd_plugins.VolumetricMetric') is VolumetricMetric
 
 
@@ -81,9 +81,9 @@ def test_the_distance_is_in_millimetres_along_each_axis() -> None:
     labels = torch.zeros(1, 20, 20, 20, dtype=torch.long)
     labels[0, 5:12, 5:12, 5:12] = 1
     for axis, spacing in enumerate(SPACING):
-        found = volume_scores(labels.roll(2, axis + 1), labels, 2, SPACING)
-        assert found['hd95'] == [pytest.approx(2 * spacing)]
-        assert found['dice'] == [pytest.approx(5 / 7)]
+        actual = volume_scores(labels.roll(2, axis + 1), labels, 2, SPACING)
+        assert actual['hd95'] == [pytest.approx(2 * spacing)]
+        assert actual['dice'] == [pytest.approx(5 / 7)]
 
 
 @pytest.mark.parametrize('ignore_empty', [True, False])
@@ -102,16 +102,16 @@ def test_structures_that_are_not_there(ignore_empty: bool) -> None:
         assert back[2:] == [0, 1]
     assert [math.isnan(entry['hd95'][1]) for entry in scores] == [False, True, True, True]
     assert [entry['one_sided'][1] for entry in scores] == [0, 1, 1, 0]
-    found = evaluate([whole, missed, absent, neither], ignore_empty=ignore_empty)
-    assert found['volume/dice_back'] == pytest.approx(np.nanmean(back))
-    assert found['volume/hd95_back'] == pytest.approx(scores[0]['hd95'][1])
-    assert found['volume/hd95_undefined'] == 2
-    assert found['volume/dice'] == pytest.approx((found['volume/dice_front'] + found['volume/dice_back']) / 2)
+    actual = evaluate([whole, missed, absent, neither], ignore_empty=ignore_empty)
+    assert actual['volume/dice_back'] == pytest.approx(np.nanmean(back))
+    assert actual['volume/hd95_back'] == pytest.approx(scores[0]['hd95'][1])
+    assert actual['volume/hd95_undefined'] == 2
+    assert actual['volume/dice'] == pytest.approx((actual['volume/dice_front'] + actual['volume/dice_back']) / 2)
 
 
 def test_a_network_that_finds_nothing_has_no_distance_but_a_dice_of_zero() -> None:
-    found = evaluate([sample_of(seed, missing=(1, 2)) for seed in range(2)])
-    assert found['volume/dice'] == 0 and math.isnan(found['volume/hd95']) and found['volume/hd95_undefined'] == 4
+    actual = evaluate([sample_of(seed, missing=(1, 2)) for seed in range(2)])
+    assert actual['volume/dice'] == 0 and math.isnan(actual['volume/hd95']) and actual['volume/hd95_undefined'] == 4
 
 
 def test_scores_of_every_volume_are_written(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_scores_of_every_volume_are_written(tmp_path: Path) -> None:
     assert content['structures'] == ['front', 'back']
     assert [Path(entry['volume']).name for entry in content['volumes']] == ['0.nii.gz', '1.nii.gz']
     assert content['volumes'][1]['hd95'][1] is None and content['volumes'][1]['dice'][1] == 0
-    found = evaluate([{**samples[0], 'gt_sem_seg': None}], output_dir=str(tmp_path / 'raw'), format_only=True)
-    assert found == {} and (tmp_path / 'raw' / '0.nii.gz').is_file()
+    actual = evaluate([{**samples[0], 'gt_sem_seg': None}], output_dir=str(tmp_path / 'raw'), format_only=True)
+    assert actual == {} and (tmp_path / 'raw' / '0.nii.gz').is_file()
     twin, _ = make_pair(tmp_path / 'other', '0.nii.gz', SHAPE)
     with pytest.raises(ConfigError, match='would be written to one file'):
         evaluate([samples[0], {**samples[1], 'img_path': str(twin)}], output_dir=str(tmp_path / 'out'))

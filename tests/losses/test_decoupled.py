@@ -92,24 +92,24 @@ class TestTransformers:
         matched[scene.rows] = True
         weight = scores.sigmoid().amax(-1)
         weight[scene.rows] = scene.their_quality().to(dtype)
-        found = DDFLoss(loss_weight=1.0)(leaf[None], teacher, weight[None], matched)[0]
-        assert found > 0.1
+        actual = DDFLoss(loss_weight=1.0)(leaf[None], teacher, weight[None], matched)[0]
+        assert actual > 0.1
         # Roots of the counts, and their sum, are float32 in Transformers, which tells where both groups have queries.
         exact = 1e-9 if rows in ('none', 'all') else 1e-7
         tolerance = exact if dtype == torch.float64 else 1e-5
-        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-        found.backward()
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+        actual.backward()
         expected.backward()
         torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=tolerance, atol=tolerance)
 
     def test_defaults(self) -> None:
         from inspect import signature
 
-        theirs = pytest.importorskip('transformers.loss.loss_d_fine')
+        reference = pytest.importorskip('transformers.loss.loss_d_fine')
         config = pytest.importorskip('transformers').DFineConfig()
         module = DDFLoss()
         assert module.loss_weight == config.weight_loss_ddf
-        assert module.temperature == signature(theirs.DFineLoss.loss_local).parameters['T'].default
+        assert module.temperature == signature(reference.DFineLoss.loss_local).parameters['T'].default
 
     def test_denoising_queries_are_balanced_by_their_own_counts(self) -> None:
         """As in Transformers; the authors' release keeps the roots of the matching queries, which ``counts`` gives.
@@ -140,15 +140,15 @@ class TestTransformers:
 @pytest.mark.parametrize('counts', [None, (3.0, 40.0), (0.0, 8.0)], ids=str)
 def test_layers_by_hand(reduction: str, normalizer: str, counts: tuple[float, float] | None) -> None:
     student, teacher, weight, matched = data()
-    found = decoupled_distillation(
+    actual = decoupled_distillation(
         student, teacher, weight, matched, reduction=reduction, counts=counts, normalizer=normalizer
     )
-    assert found.shape == (2,)
+    assert actual.shape == (2,)
     for layer in range(2):
         expected = literal(
             student[layer], teacher, weight[layer], matched[layer], counts=counts, sums=reduction == 'sums'
         )
-        torch.testing.assert_close(found[layer], expected)
+        torch.testing.assert_close(actual[layer], expected)
 
 
 def test_counts_as_numbers_tensors_or_per_layer() -> None:
@@ -169,10 +169,10 @@ def test_counts_as_numbers_tensors_or_per_layer() -> None:
 def test_one_group_alone(state: bool, reduction: str) -> None:
     student, teacher, weight, matched = data()
     matched = torch.full_like(matched, state)
-    found = decoupled_distillation(student.requires_grad_(), teacher, weight, matched, reduction=reduction)
-    found.sum().backward()
+    actual = decoupled_distillation(student.requires_grad_(), teacher, weight, matched, reduction=reduction)
+    actual.sum().backward()
     plain = literal(student[0].detach(), teacher, weight[0], matched[0], sums=reduction == 'sums')
-    torch.testing.assert_close(found[0].detach(), plain)
+    torch.testing.assert_close(actual[0].detach(), plain)
     assert student.grad is not None and student.grad.isfinite().all() and student.grad.abs().sum() > 0
 
 
@@ -181,7 +181,7 @@ def test_one_group_alone(state: bool, reduction: str) -> None:
 @pytest.mark.parametrize('counts', [None, (0.0, 0.0)], ids=str)
 def test_no_queries_keep_a_graph(reduction: str, normalizer: str, counts: tuple[float, float] | None) -> None:
     student = torch.zeros(3, 0, 4, 5, requires_grad=True)
-    found = decoupled_distillation(
+    actual = decoupled_distillation(
         student,
         torch.zeros(0, 4, 5),
         torch.zeros(3, 0),
@@ -190,8 +190,8 @@ def test_no_queries_keep_a_graph(reduction: str, normalizer: str, counts: tuple[
         counts=counts,
         normalizer=normalizer,
     )
-    assert found.tolist() == [0.0, 0.0, 0.0]
-    found.sum().backward()
+    assert actual.tolist() == [0.0, 0.0, 0.0]
+    actual.sum().backward()
     assert student.grad is not None
 
 
@@ -201,9 +201,9 @@ def test_student_that_is_the_teacher(dtype: torch.dtype) -> None:
     _, teacher, weight, matched = data()
     for logits in (teacher.to(dtype), torch.zeros_like(teacher, dtype=dtype)):
         student = torch.stack([logits, logits]).requires_grad_()
-        found = decoupled_distillation(student, logits, weight, matched)
-        assert found.tolist() == [0.0, 0.0]
-        found.sum().backward()
+        actual = decoupled_distillation(student, logits, weight, matched)
+        assert actual.tolist() == [0.0, 0.0]
+        actual.sum().backward()
         assert student.grad is not None
         torch.testing.assert_close(student.grad, torch.zeros_like(student), rtol=0, atol=1e-6)
 
@@ -245,9 +245,9 @@ def test_module() -> None:
     )
     student, teacher, weight, matched = data()
     teacher.requires_grad_()
-    found = module(student, teacher, weight, matched, counts=(1.0, 2.0))
+    actual = module(student, teacher, weight, matched, counts=(1.0, 2.0))
     expected = decoupled_distillation(student, teacher, weight, matched, counts=(1.0, 2.0), **arguments)
-    assert torch.equal(found, 3.0 * expected) and found.requires_grad
+    assert torch.equal(actual, 3.0 * expected) and actual.requires_grad
     assert module.denoising_counts == 'matching'
 
 

@@ -47,12 +47,12 @@ def test_is_monai(spatial: tuple[int, ...], dice_weight: float, ce_weight: float
     logits, labels = inputs(spatial)
     labels[0] = labels[0].clamp(max=1)  # an image without the last class
     options = dict(include_background=True, to_onehot_y=True, softmax=True)
-    theirs = losses.DiceCELoss(**options, lambda_dice=dice_weight, lambda_ce=ce_weight)
-    ours = DiceCELoss(dice_weight, ce_weight)
+    reference = losses.DiceCELoss(**options, lambda_dice=dice_weight, lambda_ce=ce_weight)
+    module = DiceCELoss(dice_weight, ce_weight)
     first, second = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    expected = theirs(second, labels[:, None])
-    torch.testing.assert_close(ours(first, labels), expected)
-    grads = torch.autograd.grad(ours(first, labels), first), torch.autograd.grad(expected, second)
+    expected = reference(second, labels[:, None])
+    torch.testing.assert_close(module(first, labels), expected)
+    grads = torch.autograd.grad(module(first, labels), first), torch.autograd.grad(expected, second)
     torch.testing.assert_close(*grads)
 
 
@@ -61,8 +61,8 @@ def test_counted_positions_are_monais() -> None:
     logits, labels = inputs((4, 6))
     labels[:, 1] = 255
     rows = [0, 2, 3]
-    theirs = losses.DiceCELoss(include_background=True, to_onehot_y=True, softmax=True)
-    torch.testing.assert_close(DiceCELoss()(logits, labels), theirs(logits[:, :, rows], labels[:, None, rows]))
+    reference = losses.DiceCELoss(include_background=True, to_onehot_y=True, softmax=True)
+    torch.testing.assert_close(DiceCELoss()(logits, labels), reference(logits[:, :, rows], labels[:, None, rows]))
 
 
 @pytest.mark.parametrize('ignore_index', [255, -100, 1])
@@ -72,17 +72,17 @@ def test_ignored_positions_are_as_if_not_there(ignore_index: int) -> None:
     if ignore_index == 1:
         labels[:, :7] = labels[:, :7] // 2 * 2
     logits.requires_grad_()
-    found = DiceCELoss(ignore_index=ignore_index)(logits, labels)
-    torch.testing.assert_close(found, DiceCELoss()(logits[:, :, :7], labels[:, :7]))
-    (gradient,) = torch.autograd.grad(found, logits)
+    actual = DiceCELoss(ignore_index=ignore_index)(logits, labels)
+    torch.testing.assert_close(actual, DiceCELoss()(logits[:, :, :7], labels[:, :7]))
+    (gradient,) = torch.autograd.grad(actual, logits)
     assert not gradient[:, :, 7:].any() and gradient[:, :, :7].any()
 
 
 def test_nothing_counts() -> None:
     logits = torch.randn(2, CLASSES, 5, requires_grad=True)
-    found = DiceCELoss(dice_weight=0.0)(logits, torch.full((2, 5), 255))
-    found.backward()
-    assert found == 0 and logits.grad is not None and not logits.grad.any()
+    actual = DiceCELoss(dice_weight=0.0)(logits, torch.full((2, 5), 255))
+    actual.backward()
+    assert actual == 0 and logits.grad is not None and not logits.grad.any()
 
 
 @pytest.mark.parametrize('spatial', SHAPES, ids=str)
@@ -95,11 +95,11 @@ def test_sums_of_parts_and_of_several_maps(spatial: tuple[int, ...]) -> None:
     parts = [segmentation_sums(levels[:, :, :, rows], masks[:, :, rows]) for rows in (slice(0, 1), slice(1, None))]
     for name, value in whole._asdict().items():
         torch.testing.assert_close(sum(getattr(part, name) for part in parts), value)
-    found = dice_cross_entropy(whole)
-    assert found.shape == (2,)
-    torch.testing.assert_close(found, torch.stack([DiceCELoss()(level, labels) for level in levels]))
+    actual = dice_cross_entropy(whole)
+    assert actual.shape == (2,)
+    torch.testing.assert_close(actual, torch.stack([DiceCELoss()(level, labels) for level in levels]))
 
 
 def test_module() -> None:
-    found = MODELS.build({'type': 'kd_plugins.DiceCELoss', 'ce_weight': 0.5, 'ignore_index': 0})
-    assert isinstance(found, DiceCELoss) and (found.ce_weight, found.ignore_index) == (0.5, 0)
+    actual = MODELS.build({'type': 'kd_plugins.DiceCELoss', 'ce_weight': 0.5, 'ignore_index': 0})
+    assert isinstance(actual, DiceCELoss) and (actual.ce_weight, actual.ignore_index) == (0.5, 0)

@@ -34,10 +34,10 @@ def test_is_the_cross_entropy_of_transformers(dtype: torch.dtype) -> None:
     expected = DFineLoss(DFineConfig()).unimodal_distribution_focal_loss(
         expected_leaf.view(-1, 33), index.flatten(), right, 1 - right, quality[0].repeat_interleave(4), avg_factor=7.0
     )
-    found = FGLLoss(loss_weight=1.0)(leaf, index, right, quality, 7.0)
+    actual = FGLLoss(loss_weight=1.0)(leaf, index, right, quality, 7.0)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-    torch.testing.assert_close(found, expected[None], rtol=tolerance, atol=tolerance)
-    found.sum().backward()
+    torch.testing.assert_close(actual, expected[None], rtol=tolerance, atol=tolerance)
+    actual.sum().backward()
     expected.backward()
     torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=tolerance, atol=tolerance)
 
@@ -51,11 +51,11 @@ def test_is_the_loss_of_transformers_from_boxes_on(reg_scale: float) -> None:
     expected = scene.transformers(expected_leaf, logits, torch.zeros(14, 2), 5.0, reg_scale=reg_scale)['loss_fgl']
     bins = weighting_function(32, 0.5, reg_scale)
     index, right = edge_targets(scene.reference[scene.rows], scene.corners, bins, reg_scale)
-    found = FGLLoss(loss_weight=1.0)(leaf[scene.rows][None], index, right, scene.quality[None], torch.tensor(5.0))[0]
-    assert found > 1
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    actual = FGLLoss(loss_weight=1.0)(leaf[scene.rows][None], index, right, scene.quality[None], torch.tensor(5.0))[0]
+    assert actual > 1
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
     expected.backward()
-    found.backward()
+    actual.backward()
     torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=1e-5, atol=1e-5)
 
 
@@ -73,8 +73,8 @@ def test_by_hand() -> None:
                 p = logits[layer, k, edge].exp() / logits[layer, k, edge].exp().sum()
                 i, w = index[k, edge], right[k, edge]
                 expected[layer] -= quality[layer, k] * ((1 - w) * p[i].log() + w * p[i + 1].log())
-    found = FGLLoss(loss_weight=0.3)(logits, index, right, quality, 2.5)
-    torch.testing.assert_close(found, 0.3 * expected / 2.5)
+    actual = FGLLoss(loss_weight=0.3)(logits, index, right, quality, 2.5)
+    torch.testing.assert_close(actual, 0.3 * expected / 2.5)
 
 
 def test_targets_of_each_layer() -> None:
@@ -89,9 +89,9 @@ def test_targets_of_each_layer() -> None:
 def test_weights_at_their_ends_are_plain_cross_entropy() -> None:
     logits, index, _, _ = data(1)
     for weight, target in ((0.0, index), (1.0, index + 1)):
-        found = fine_grained_localization(logits[0], index, torch.full(index.shape, weight))
+        actual = fine_grained_localization(logits[0], index, torch.full(index.shape, weight))
         expected = F.cross_entropy(logits[0].flatten(0, 1), target.flatten(), reduction='none')
-        torch.testing.assert_close(found.flatten(), expected)
+        torch.testing.assert_close(actual.flatten(), expected)
 
 
 def test_smallest_where_the_distribution_is_the_target() -> None:
@@ -129,11 +129,11 @@ def test_half_precision(dtype: torch.dtype) -> None:
     logits, index, right, quality = data()
     leaf = logits.to(dtype).requires_grad_()
     module = FGLLoss()
-    found = module(leaf, index, right.to(dtype), quality.to(dtype), 2.0)
-    found.sum().backward()
-    assert found.dtype == torch.float32 and leaf.grad is not None and leaf.grad.isfinite().all()
+    actual = module(leaf, index, right.to(dtype), quality.to(dtype), 2.0)
+    actual.sum().backward()
+    assert actual.dtype == torch.float32 and leaf.grad is not None and leaf.grad.isfinite().all()
     expected = module(logits.to(dtype).float(), index, right.to(dtype).float(), quality.to(dtype).float(), 2.0)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     with torch.autocast('cpu', dtype):
         torch.testing.assert_close(module(leaf, index, right.to(dtype), quality.to(dtype), 2.0), expected)
 
@@ -142,9 +142,9 @@ def test_half_precision(dtype: torch.dtype) -> None:
 def test_large_logits_stay_finite(dtype: torch.dtype) -> None:
     logits, index, right, quality = data()
     leaf = (1e4 * logits.sign()).to(dtype).requires_grad_()
-    found = FGLLoss()(leaf, index, right, quality, 1.0)
-    found.sum().backward()
-    assert found.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
+    actual = FGLLoss()(leaf, index, right, quality, 1.0)
+    actual.sum().backward()
+    assert actual.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
 
 
 def test_module() -> None:
@@ -162,8 +162,8 @@ def test_cuda_without_host_sync() -> None:
     device[0].requires_grad_()
     torch.cuda.set_sync_debug_mode('error')
     try:
-        found = FGLLoss()(*device)
-        found.sum().backward()
+        actual = FGLLoss()(*device)
+        actual.sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode('default')
-    torch.testing.assert_close(found.cpu(), expected)
+    torch.testing.assert_close(actual.cpu(), expected)

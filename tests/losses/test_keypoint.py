@@ -73,17 +73,17 @@ def data(images: int = 4, joints: int = 3, bins: tuple[int, int] = (6, 8)) -> tu
 def test_weights_and_bins(reduction: str) -> None:
     student, teacher, weight = data()
     expected = by_definition(student, teacher, 3.0, weight, reduction)
-    found = keypoint_kl(student, teacher, 3.0, weight, reduction)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    actual = keypoint_kl(student, teacher, 3.0, weight, reduction)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('reduction', REDUCTIONS)
 def test_nothing_counts(reduction: str) -> None:
     student, teacher, weight = data()
     student[0].requires_grad_()
-    found = keypoint_kl(student, teacher, 10.0, torch.zeros_like(weight), reduction)
-    found.backward()
-    assert found == 0 and student[0].grad is not None and not student[0].grad.any()
+    actual = keypoint_kl(student, teacher, 10.0, torch.zeros_like(weight), reduction)
+    actual.backward()
+    assert actual == 0 and student[0].grad is not None and not student[0].grad.any()
 
 
 @pytest.mark.parametrize('reduction', REDUCTIONS)
@@ -97,20 +97,20 @@ def test_weights_get_no_gradient(reduction: str) -> None:
 def test_reference_is_the_released_loss() -> None:
     """The release takes weights and does not use them."""
     losses = pytest.importorskip('mmpose.models.losses')
-    theirs = losses.KDLoss(name='loss_logit', use_this=True, weight=0.1)
+    reference = losses.KDLoss(name='loss_logit', use_this=True, weight=0.1)
     for images in (1, 3, 16):
         student, teacher, weight = data(images)
-        expected = theirs(student, teacher, 10.0, weight)
+        expected = reference(student, teacher, 10.0, weight)
         torch.testing.assert_close(0.1 * keypoint_kl(student, teacher, 10.0, reduction='reference'), expected)
-        torch.testing.assert_close(theirs(student, teacher, 10.0, torch.zeros_like(weight)), expected)
+        torch.testing.assert_close(reference(student, teacher, 10.0, torch.zeros_like(weight)), expected)
 
 
 @pytest.mark.parametrize('images', [1, 3, 16])
 def test_task_is_the_task_loss_with_the_teacher_as_label(images: int) -> None:
     losses = pytest.importorskip('mmpose.models.losses')
-    theirs = losses.KLDiscretLoss(beta=10.0, label_softmax=True, label_beta=10.0, use_target_weight=True)
+    reference = losses.KLDiscretLoss(beta=10.0, label_softmax=True, label_beta=10.0, use_target_weight=True)
     student, teacher, weight = data(images)
-    expected = theirs(student, teacher, weight)
+    expected = reference(student, teacher, weight)
     torch.testing.assert_close(keypoint_kl(student, teacher, 10.0, weight), expected)
 
 
@@ -122,10 +122,12 @@ def test_ratio_to_the_task_loss() -> None:
     truth = [torch.rand_like(t) for t in teacher]
     ratios: dict[str, list[Tensor]] = {'task': [], 'reference': []}
     for times in (1, 4, 32):
-        ours, theirs, labels = ([x.repeat(times, 1, 1) for x in group] for group in (student, teacher, truth))
-        whole = task(ours, labels, weight.repeat(times, 1))
-        for reduction, found in ratios.items():
-            found.append(keypoint_kl(ours, theirs, 10.0, reduction=reduction) / whole)
+        student_logits, teacher_logits, labels = (
+            [x.repeat(times, 1, 1) for x in group] for group in (student, teacher, truth)
+        )
+        whole = task(student_logits, labels, weight.repeat(times, 1))
+        for reduction, actual in ratios.items():
+            actual.append(keypoint_kl(student_logits, teacher_logits, 10.0, reduction=reduction) / whole)
     torch.testing.assert_close(torch.stack(ratios['task']), ratios['task'][0].expand(3))
     shrunk = ratios['reference'][0] / torch.tensor([1.0, 4.0, 32.0], dtype=torch.float64)
     torch.testing.assert_close(torch.stack(ratios['reference']), shrunk)

@@ -62,8 +62,8 @@ def test_value_by_integration(case: tuple[float, float, float, float]) -> None:
     # Between its two kinks the integrand is smooth; beyond 60 scales of the teacher nothing is left.
     knots = sorted({mean, teacher_mean, teacher_mean - 60 * teacher_scale, teacher_mean + 60 * teacher_scale})
     expected = sum(simpson(integrand, lower, upper) for lower, upper in pairwise(knots))
-    found = laplace_kl(*(torch.tensor(value, dtype=torch.float64) for value in case))
-    assert found.item() == pytest.approx(expected, abs=1e-9)
+    actual = laplace_kl(*(torch.tensor(value, dtype=torch.float64) for value in case))
+    assert actual.item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_no_digits_are_lost_near_agreement() -> None:
@@ -71,18 +71,18 @@ def test_no_digits_are_lost_near_agreement() -> None:
     mean, scale = torch.rand(1000), torch.rand(1000) + 0.1
     moved, wider = mean + 1e-3 * torch.rand(1000), scale * (1 + 1e-3 * torch.rand(1000))
     exact = kl_divergence(Laplace(mean.double(), scale.double()), Laplace(moved.double(), wider.double()))
-    found = laplace_kl(moved, wider, mean, scale)
-    assert (found > -1e-9).all()
-    torch.testing.assert_close(found.double(), exact, rtol=1e-2, atol=1.5e-7)
+    actual = laplace_kl(moved, wider, mean, scale)
+    assert (actual > -1e-9).all()
+    torch.testing.assert_close(actual.double(), exact, rtol=1e-2, atol=1.5e-7)
 
 
 @pytest.mark.parametrize('tiny', [0.0, 1e-30, 1e-8])
 def test_tiny_scales(tiny: float) -> None:
-    for ours, theirs in ((tiny, 0.1), (0.1, tiny), (tiny, tiny)):
-        mean, scale = torch.tensor([0.2], requires_grad=True), torch.tensor([ours], requires_grad=True)
-        found = laplace_kl(mean, scale, torch.tensor([0.9]), torch.tensor([theirs]))
-        found.sum().backward()
-        assert found.isfinite().all() and found > 0
+    for student_scale, teacher_scale in ((tiny, 0.1), (0.1, tiny), (tiny, tiny)):
+        mean, scale = torch.tensor([0.2], requires_grad=True), torch.tensor([student_scale], requires_grad=True)
+        actual = laplace_kl(mean, scale, torch.tensor([0.9]), torch.tensor([teacher_scale]))
+        actual.sum().backward()
+        assert actual.isfinite().all() and actual > 0
         assert mean.grad is not None and mean.grad.isfinite().all() and mean.grad < 0
         assert scale.grad is not None and scale.grad.isfinite().all()
 
@@ -97,7 +97,7 @@ def test_weights_and_module() -> None:
     student, teacher, weight = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.tensor([[1.0, 0.0, 0.5]] * 2)
     module = MODELS.build({'type': 'kd_plugins.LaplaceKLLoss'})
     assert isinstance(module, LaplaceKLLoss)
-    found = module(split(student), split(teacher), weight)
+    actual = module(split(student), split(teacher), weight)
     values = laplace_kl(*split(student), *split(teacher)).sum(dim=-1)
-    torch.testing.assert_close(found, (values * weight).mean())
+    torch.testing.assert_close(actual, (values * weight).mean())
     assert laplace_kl_loss(split(student), split(teacher), torch.zeros(2, 3)) == 0

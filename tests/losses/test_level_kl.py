@@ -36,9 +36,9 @@ class TestLevelKL(LossTester):
 def test_is_the_released_definition(branch: str, background: bool, detach: bool) -> None:
     numbers = {'decoder': (1, 2, 3, 4), 'encoder': (5, 6, 7, 8)}[branch]
     *students, teacher = [released_map(number).requires_grad_() for number in numbers]
-    found = level_kl(torch.stack(students), teacher, None, T, background, detach).sum()
-    assert float(found.detach()) == pytest.approx(RELEASED[branch, background], rel=1e-12)
-    found.backward()
+    actual = level_kl(torch.stack(students), teacher, None, T, background, detach).sum()
+    assert float(actual.detach()) == pytest.approx(RELEASED[branch, background], rel=1e-12)
+    actual.backward()
     assert (teacher.grad is None) == detach and all(level.grad is not None for level in students)
 
 
@@ -46,16 +46,16 @@ def test_is_the_released_definition(branch: str, background: bool, detach: bool)
 def test_gradients_are_those_of_kl_div(detach: bool) -> None:
     levels = [released_map(number).requires_grad_() for number in range(4)]
     *students, teacher = levels
-    found = torch.autograd.grad(
+    actual = torch.autograd.grad(
         level_kl(torch.stack(students), teacher, temperature=T, detach_teacher=detach).sum(), levels, allow_unused=True
     )
     target = (teacher.detach() if detach else teacher) / T
     pairs = [F.kl_div((s / T).log_softmax(1), target.softmax(1), reduction='none').sum(1).mean() for s in students]
     expected = torch.autograd.grad(T**2 * torch.stack(pairs).sum(), levels, allow_unused=True)
-    assert (found[-1] is None) == detach
-    for ours, theirs in zip(found, expected):
-        if theirs is not None:
-            torch.testing.assert_close(ours, theirs)
+    assert (actual[-1] is None) == detach
+    for value, released in zip(actual, expected):
+        if released is not None:
+            torch.testing.assert_close(value, released)
 
 
 def test_softmax_kl_with_a_teacher_that_learns() -> None:
@@ -71,11 +71,11 @@ def test_weight() -> None:
     students, teacher = torch.stack([released_map(0), released_map(1)]), released_map(2)
     weight = torch.zeros(2, 2, 2, 2, dtype=torch.float64)
     weight[1, 0] = 0.5
-    found = level_kl(students, teacher, weight, T)
-    torch.testing.assert_close(found, level_kl(students[:, 1:, :, :1], teacher[1:, :, :1], None, T))
+    actual = level_kl(students, teacher, weight, T)
+    torch.testing.assert_close(actual, level_kl(students[:, 1:, :, :1], teacher[1:, :, :1], None, T))
     assert not level_kl(students, teacher, torch.zeros_like(weight), T).any()
     sums = level_kl_sums(students, teacher, weight, T)
-    torch.testing.assert_close(sums, 2 * found)
+    torch.testing.assert_close(sums, 2 * actual)
 
 
 def test_uncertainty() -> None:
@@ -86,15 +86,15 @@ def test_uncertainty() -> None:
     optimizer = torch.optim.Adam([log_variance], lr=0.1)
     for _ in range(400):
         optimizer.zero_grad()
-        found = uncertainty_weighted(losses, log_variance)
-        found.sum().backward()
+        actual = uncertainty_weighted(losses, log_variance)
+        actual.sum().backward()
         optimizer.step()
     # However long it learns, no term falls below 0, and a larger loss has the larger uncertainty.
-    assert (found > 0).all() and log_variance[0] < log_variance[1] < log_variance[2]
+    assert (actual > 0).all() and log_variance[0] < log_variance[1] < log_variance[2]
 
 
 def test_module() -> None:
-    found = MODELS.build({'type': 'kd_plugins.LevelKLLoss', 'temperature': 2.0, 'include_background': False})
-    assert isinstance(found, LevelKLLoss)
+    actual = MODELS.build({'type': 'kd_plugins.LevelKLLoss', 'temperature': 2.0, 'include_background': False})
+    assert isinstance(actual, LevelKLLoss)
     students, teacher = torch.stack([released_map(0), released_map(1)]), released_map(2)
-    assert found(students, teacher) == level_kl(students, teacher, None, 2.0, False).sum()
+    assert actual(students, teacher) == level_kl(students, teacher, None, 2.0, False).sum()

@@ -52,8 +52,8 @@ def test_edge_kl_is_mmdet_kl_but_for_its_mean_over_bins() -> None:
     losses = pytest.importorskip('mmdet.models.losses')
     reg_max = 16
     student, teacher = torch.randn(2, 6, 4, reg_max + 1, dtype=torch.float64)
-    theirs = losses.KnowledgeDistillationKLDivLoss(reduction='none', T=10)
-    expected = theirs(student.reshape(-1, reg_max + 1), teacher.reshape(-1, reg_max + 1)).reshape(6, 4)
+    reference = losses.KnowledgeDistillationKLDivLoss(reduction='none', T=10)
+    expected = reference(student.reshape(-1, reg_max + 1), teacher.reshape(-1, reg_max + 1)).reshape(6, 4)
     # MMDetection averages over the reg_max + 1 bins, where the divergence is their sum.
     torch.testing.assert_close(softmax_kl(student, teacher, 10.0, dim=-1), expected * (reg_max + 1))
 
@@ -96,21 +96,21 @@ def test_ld_head_of_mmdet() -> None:
         InstanceData(bboxes=boxes[:1], labels=torch.tensor([1])),
     ]
     metas = [{'img_shape': (64, 64), 'pad_shape': (64, 64)}] * 2
-    theirs = torch.stack(head.loss_by_feat(scores, student, truths, metas, teacher)['loss_ld']).sum()
+    reference = torch.stack(head.loss_by_feat(scores, student, truths, metas, teacher)['loss_ld']).sum()
 
     anchors, valid = head.get_anchors(sizes, metas, device='cpu')
     labels = head.get_targets(anchors, valid, truths, metas)[1]
-    ours, positives = torch.zeros(()), 0
+    total, positives = torch.zeros(()), 0
     for level, label in enumerate(labels):
         rows = [x[level].permute(0, 2, 3, 1).flatten(0, 2) for x in (student, teacher, scores)]
         positive = ((label >= 0) & (label < 3)).flatten()
         s, t = (row[positive].unflatten(1, (4, reg_max + 1)) for row in rows[:2])
         weight = rows[2][positive].sigmoid().amax(1)
-        ours = ours + (softmax_kl(s, t, temperature, dim=-1).mean(1) * weight).sum()
+        total = total + (softmax_kl(s, t, temperature, dim=-1).mean(1) * weight).sum()
         positives += int(positive.sum())
     assert positives >= 8
     # LDHead takes the mean over the bins (the factor reg_max + 1) and does not divide by the sum of the weights.
-    torch.testing.assert_close(ours / (reg_max + 1), theirs)
+    torch.testing.assert_close(total / (reg_max + 1), reference)
 
 
 def test_no_weight_is_zero_with_a_graph() -> None:

@@ -83,8 +83,8 @@ def test_quality_focal_is_mmdet_module_with_one_soft_class() -> None:
     student, quality, label = torch.randn(6, 3), torch.rand(6), torch.tensor([0, 1, 2, 0, 1, 2])
     teacher = torch.full((6, 3), -200.0)
     teacher[torch.arange(6), label] = quality.logit()
-    theirs = losses.QualityFocalLoss(use_sigmoid=True, beta=2.0, reduction='none')
-    torch.testing.assert_close(quality_focal(student, teacher, 2.0).sum(1), theirs(student, (label, quality)))
+    reference = losses.QualityFocalLoss(use_sigmoid=True, beta=2.0, reduction='none')
+    torch.testing.assert_close(quality_focal(student, teacher, 2.0).sum(1), reference(student, (label, quality)))
 
 
 @pytest.mark.parametrize('loss', [softmax_kl_loss, quality_focal_kd_loss])

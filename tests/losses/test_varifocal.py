@@ -46,10 +46,10 @@ def test_is_the_loss_of_transformers(rows: tuple[int, ...], dtype: torch.dtype) 
         to_corners(scene.predicted.to(dtype)[scene.rows]), to_corners(scene.objects.to(dtype))[scene.chosen]
     )
     module = VFLLoss(alpha=config.focal_loss_alpha, gamma=config.focal_loss_gamma, loss_weight=config.weight_loss_vfl)
-    found = module(leaf, (labels, quality), avg_factor=2.5)
+    actual = module(leaf, (labels, quality), avg_factor=2.5)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-    found.backward()
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    actual.backward()
     expected.backward()
     torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=tolerance, atol=tolerance)
 
@@ -57,13 +57,13 @@ def test_is_the_loss_of_transformers(rows: tuple[int, ...], dtype: torch.dtype) 
 def test_defaults_are_those_of_transformers() -> None:
     config = pytest.importorskip('transformers').DFineConfig()
     module = VFLLoss()
-    found = (module.alpha, module.gamma, module.loss_weight)
-    assert found == (config.focal_loss_alpha, config.focal_loss_gamma, config.weight_loss_vfl)
+    actual = (module.alpha, module.gamma, module.loss_weight)
+    assert actual == (config.focal_loss_alpha, config.focal_loss_gamma, config.weight_loss_vfl)
 
 
 def test_by_hand() -> None:
     logits, quality, labels = data()
-    found = varifocal(logits, quality, labels)
+    actual = varifocal(logits, quality, labels)
     for n in range(6):
         expected = torch.zeros((), dtype=torch.float64)
         for c in range(3):
@@ -72,7 +72,7 @@ def test_by_hand() -> None:
                 expected -= quality[n] * (quality[n] * p.log() + (1 - quality[n]) * (1 - p).log())
             else:
                 expected -= 0.75 * p**2 * (1 - p).log()
-        torch.testing.assert_close(found[n], expected)
+        torch.testing.assert_close(actual[n], expected)
 
 
 def test_gradient_stops_at_the_modulating_factor() -> None:
@@ -104,14 +104,14 @@ class TestMMDetection:
         positive = labels < 3
         target[positive.nonzero()[:, 0], labels[positive]] = quality[positive]
         leaf, expected_leaf = (logits.clone().requires_grad_() for _ in range(2))
-        theirs = losses.VarifocalLoss(reduction='none')(expected_leaf, target).sum(-1)
-        ours = varifocal(leaf, quality, labels)
+        reference = losses.VarifocalLoss(reduction='none')(expected_leaf, target).sum(-1)
+        value = varifocal(leaf, quality, labels)
         overlapping = torch.arange(6) != 3
-        torch.testing.assert_close(ours[overlapping], theirs[overlapping])
+        torch.testing.assert_close(value[overlapping], reference[overlapping])
         p = logits[3, 1].sigmoid()
-        torch.testing.assert_close(theirs[3] - ours[3], -0.75 * p**2 * (1 - p).log())
-        ours.sum().backward()
-        theirs.sum().backward()
+        torch.testing.assert_close(reference[3] - value[3], -0.75 * p**2 * (1 - p).log())
+        value.sum().backward()
+        reference.sum().backward()
         assert leaf.grad is not None and expected_leaf.grad is not None and leaf.grad[3, 1] == 0
         on_label = target > 0
         torch.testing.assert_close(leaf.grad[on_label], expected_leaf.grad[on_label])
@@ -122,13 +122,13 @@ class TestMMDetection:
 
     def test_takes_the_place_of_quality_focal_loss(self) -> None:
         losses = pytest.importorskip('mmdet.models.losses')
-        theirs, ours = losses.QualityFocalLoss(), VFLLoss()
-        assert list(signature(theirs.forward).parameters) == list(signature(ours.forward).parameters)
-        assert ours.use_sigmoid is True and ours.loss_weight == theirs.loss_weight
+        reference, module = losses.QualityFocalLoss(), VFLLoss()
+        assert list(signature(reference.forward).parameters) == list(signature(module.forward).parameters)
+        assert module.use_sigmoid is True and module.loss_weight == reference.loss_weight
         logits, quality, labels = data(torch.float32)
         weight = torch.rand(6)
         for arguments in ({}, {'weight': weight}, {'avg_factor': 4.0}, {'reduction_override': 'none'}):
-            shapes = [loss(logits, (labels, quality), **arguments).shape for loss in (theirs, ours)]
+            shapes = [loss(logits, (labels, quality), **arguments).shape for loss in (reference, module)]
             assert shapes[0] == shapes[1]
 
 
@@ -148,34 +148,34 @@ def test_reductions() -> None:
 
 def test_leading_dimensions() -> None:
     logits, quality, labels = data()
-    found = varifocal(logits.view(2, 3, 3), quality.view(2, 3), labels.view(2, 3))
-    assert torch.equal(found.flatten(), varifocal(logits, quality, labels))
+    actual = varifocal(logits.view(2, 3, 3), quality.view(2, 3), labels.view(2, 3))
+    assert torch.equal(actual.flatten(), varifocal(logits, quality, labels))
 
 
 @pytest.mark.parametrize('reduction', ['mean', 'sum'])
 def test_no_queries_keep_a_graph(reduction: str) -> None:
     logits = torch.zeros(0, 3, requires_grad=True)
-    found = VFLLoss(reduction=reduction)(logits, (torch.zeros(0, dtype=torch.long), torch.zeros(0)))
-    found.backward()
-    assert found.shape == () and found == 0 and logits.grad is not None
+    actual = VFLLoss(reduction=reduction)(logits, (torch.zeros(0, dtype=torch.long), torch.zeros(0)))
+    actual.backward()
+    assert actual.shape == () and actual == 0 and logits.grad is not None
 
 
 @pytest.mark.parametrize('label', [0, 3], ids=['all matched', 'all background'])
 def test_one_kind_alone(label: int) -> None:
     logits, quality, _ = data()
-    found = varifocal(logits.requires_grad_(), quality, torch.full((6,), label))
-    found.sum().backward()
-    assert found.isfinite().all() and logits.grad is not None and logits.grad.abs().sum() > 0
+    actual = varifocal(logits.requires_grad_(), quality, torch.full((6,), label))
+    actual.sum().backward()
+    assert actual.isfinite().all() and logits.grad is not None and logits.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision(dtype: torch.dtype) -> None:
     logits, quality, labels = data(dtype)
-    found = varifocal(logits.requires_grad_(), quality, labels)
-    found.sum().backward()
-    assert found.dtype == torch.float32 and logits.grad is not None and logits.grad.isfinite().all()
+    actual = varifocal(logits.requires_grad_(), quality, labels)
+    actual.sum().backward()
+    assert actual.dtype == torch.float32 and logits.grad is not None and logits.grad.isfinite().all()
     expected = varifocal(logits.detach().float(), quality.float(), labels)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     with torch.autocast('cpu', dtype):
         torch.testing.assert_close(varifocal(logits, quality, labels), expected)
 
@@ -185,9 +185,9 @@ def test_large_logits_stay_finite(dtype: torch.dtype) -> None:
     logits, quality, labels = data(dtype)
     for size in (1e4, -1e4):
         leaf = (size * logits.sign()).requires_grad_()
-        found = varifocal(leaf, quality, labels)
-        found.sum().backward()
-        assert found.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
+        actual = varifocal(leaf, quality, labels)
+        actual.sum().backward()
+        assert actual.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
 
 
 def test_module() -> None:
@@ -217,8 +217,8 @@ def test_cuda_without_host_sync() -> None:
     logits.requires_grad_()
     torch.cuda.set_sync_debug_mode('error')
     try:
-        found = varifocal(logits, quality, labels)
-        found.sum().backward()
+        actual = varifocal(logits, quality, labels)
+        actual.sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode('default')
-    torch.testing.assert_close(found.cpu(), expected)
+    torch.testing.assert_close(actual.cpu(), expected)

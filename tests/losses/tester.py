@@ -32,10 +32,10 @@ class LossTester:
 
     def test_value(self) -> None:
         student, teacher = self.inputs()
-        found = self.loss(student, teacher)
-        assert found.shape == () and found.dtype == torch.float64
-        torch.testing.assert_close(found, self.reference(student, teacher).double())
-        assert found > 0
+        actual = self.loss(student, teacher)
+        assert actual.shape == () and actual.dtype == torch.float64
+        torch.testing.assert_close(actual, self.reference(student, teacher).double())
+        assert actual > 0
 
     def test_gradcheck(self) -> None:
         student, teacher = self.inputs()
@@ -51,20 +51,20 @@ class LossTester:
     @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
     def test_dtype(self, dtype: torch.dtype) -> None:
         student, teacher = self.inputs(dtype)
-        found = self.loss(student.requires_grad_(), teacher)
-        found.backward()
-        assert found.dtype == torch.float32
+        actual = self.loss(student.requires_grad_(), teacher)
+        actual.backward()
+        assert actual.dtype == torch.float32
         assert student.grad is not None and student.grad.isfinite().all()
         # The inputs are rounded before the reference sees them: what is compared is the computation alone.
         torch.testing.assert_close(
-            found.double(), self.reference(student.detach().double(), teacher.double()).double(), rtol=1e-4, atol=1e-5
+            actual.double(), self.reference(student.detach().double(), teacher.double()).double(), rtol=1e-4, atol=1e-5
         )
 
     def test_autocast(self) -> None:
         student, teacher = self.inputs(torch.float32)
         with torch.autocast('cpu', torch.bfloat16):
-            found = self.loss(student, teacher)
-        torch.testing.assert_close(found, self.loss(student, teacher))
+            actual = self.loss(student, teacher)
+        torch.testing.assert_close(actual, self.loss(student, teacher))
 
     def test_batch_duplication(self) -> None:
         student, teacher = self.inputs()
@@ -74,11 +74,11 @@ class LossTester:
     def test_equal(self) -> None:
         student, _ = self.inputs(torch.float32)
         student.requires_grad_()
-        found = self.loss(student, student.detach().clone())
-        found.backward()
+        actual = self.loss(student, student.detach().clone())
+        actual.backward()
         if self.equal_is_zero:
             assert student.grad is not None
-            torch.testing.assert_close(found.detach(), torch.zeros(()), rtol=0, atol=1e-6)
+            torch.testing.assert_close(actual.detach(), torch.zeros(()), rtol=0, atol=1e-6)
             torch.testing.assert_close(student.grad, torch.zeros_like(student), rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -88,16 +88,16 @@ class LossTester:
         student = (student.sign() * size).to(dtype).requires_grad_()
         for target in (teacher.sign() * size, -student.detach(), torch.zeros_like(teacher)):
             student.grad = None
-            found = self.loss(student, target.to(dtype))
-            found.backward()
-            assert found.isfinite()
+            actual = self.loss(student, target.to(dtype))
+            actual.backward()
+            assert actual.isfinite()
             assert student.grad is not None and student.grad.isfinite().all()
 
     def test_empty_batch(self) -> None:
         student = torch.zeros(0, *self.shape[1:], requires_grad=True)
-        found = self.loss(student, torch.zeros(0, *self.shape[1:]))
-        found.backward()
-        assert found.shape == () and found == 0
+        actual = self.loss(student, torch.zeros(0, *self.shape[1:]))
+        actual.backward()
+        assert actual.shape == () and actual == 0
         assert student.grad is not None
 
     @pytest.mark.cuda
@@ -108,8 +108,8 @@ class LossTester:
         student, teacher = student.cuda().requires_grad_(), teacher.cuda()
         torch.cuda.set_sync_debug_mode('error')
         try:
-            found = self.loss(student, teacher)
-            found.backward()
+            actual = self.loss(student, teacher)
+            actual.backward()
         finally:
             torch.cuda.set_sync_debug_mode('default')
-        torch.testing.assert_close(found.cpu(), expected)
+        torch.testing.assert_close(actual.cpu(), expected)

@@ -1,4 +1,4 @@
-"""A device that is not there: tensors on it live in host memory, and everything that would wait for it is counted."""
+"""A simulated device: its tensors are in host memory, and every operation that would wait for it is counted."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class FarTensor(Tensor):
 
     @staticmethod
     def __new__(cls, near: Tensor) -> FarTensor:
-        found = Tensor._make_wrapper_subclass(
+        actual = Tensor._make_wrapper_subclass(
             cls, near.size(), near.stride(), near.storage_offset(), dtype=near.dtype, device=DEVICE
         )
-        found.near = near
-        return found
+        actual.near = near
+        return actual
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""How often the criterion waits for the device: a fixed number of times, whatever the batch holds."""
+"""Number of waits of the criterion for the device, which does not depend on the batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def inputs(numbers: list[int], layers: int, device: Any, noised: bool = True, ag
     proposed = move(predictions(1, images, QUERIES, seed=1))
     denoising = Denoising(move(predictions(layers, images, width, seed=2)), GROUPS if width else 0)
     objects = [
-        InstanceData(bboxes=found.bboxes.to(device), labels=found.labels.to(device)) for found in truths(numbers)
+        InstanceData(bboxes=actual.bboxes.to(device), labels=actual.labels.to(device)) for actual in truths(numbers)
     ]
     return dict(
         outputs=move(predictions(layers, images, QUERIES)),
@@ -88,20 +88,20 @@ def test_without_objects_there_is_no_box_loss_to_wait_for(numbers: list[int], la
     ids=str,
 )
 def test_it_is_fixed_whatever_the_config(options: dict[str, Any]) -> None:
-    found = waits([1], 2, **options)
-    assert found == waits([20, 0, 3, 1], 6, **options)
+    actual = waits([1], 2, **options)
+    assert actual == waits([20, 0, 3, 1], 6, **options)
     # MMDetection's QualityFocalLoss looks for the matched queries: once for the matching, once for the denoising ones.
-    assert found['nonzero'] == (2 if 'loss_cls' in options.get('settings', {}) else 0)
-    assert sum(found.values()) <= sum(WAITS.values()) + 2
+    assert actual['nonzero'] == (2 if 'loss_cls' in options.get('settings', {}) else 0)
+    assert sum(actual.values()) <= sum(WAITS.values()) + 2
 
 
 def test_the_far_device_computes_what_the_host_does() -> None:
     with FarDevice():
         far = inputs([3, 0, 2], 3, DEVICE)
-        found = run(criterion(bins=BINS.float().to(DEVICE)), far)
+        actual = run(criterion(bins=BINS.float().to(DEVICE)), far)
     near = inputs([3, 0, 2], 3, 'cpu')
     for key, value in run(criterion(), near).items():
-        torch.testing.assert_close(found[key].near, value.detach())
+        torch.testing.assert_close(actual[key].near, value.detach())
     for one, other in zip(far['outputs'], near['outputs']):
         torch.testing.assert_close(one.grad.near, other.grad)
 

@@ -40,15 +40,15 @@ class Sums:
 @pytest.mark.parametrize('step', [1, 2, 3, 7, 8, 9])
 def test_values_and_gradients(step: int) -> None:
     sums = Sums()
-    found, whole = sums.run(step), sums.run(8)
-    torch.testing.assert_close(found, whole)
-    assert float(found[2].detach()) == 8
+    actual, whole = sums.run(step), sums.run(8)
+    torch.testing.assert_close(actual, whole)
+    assert float(actual[2].detach()) == 8
     ranges = [(start, min(start + step, 8)) for start in range(0, 8, step)]
     assert sums.calls == [*ranges, (0, 8)]
     sums.calls.clear()
     expected = torch.autograd.grad(whole[0] + whole[1][1] ** 2, sums.leaves)
     for retain in (True, False):
-        total = found[0] + found[1][1] ** 2
+        total = actual[0] + actual[1][1] ** 2
         torch.testing.assert_close(torch.autograd.grad(total, sums.leaves, retain_graph=retain), expected)
     # Once for each backward pass, unless there is one range, of which everything is kept.
     assert sums.calls == (2 * ranges if step < 8 else [])
@@ -58,8 +58,8 @@ def test_values_and_gradients(step: int) -> None:
 def test_gradient_of_some() -> None:
     sums = Sums()
     sums.coarse.requires_grad_(False)
-    found = sums.run(3)
-    (gradient,) = torch.autograd.grad(found[1].sum(), sums.fine)
+    actual = sums.run(3)
+    (gradient,) = torch.autograd.grad(actual[1].sum(), sums.fine)
     (expected,) = torch.autograd.grad(sums.run(8)[1].sum(), sums.fine)
     torch.testing.assert_close(gradient, expected)
 
@@ -92,5 +92,5 @@ def test_autocast_around_the_backward_pass_changes_nothing() -> None:
     (expected,) = torch.autograd.grad(sum_over_rows(part, 8, 2, maps)[0], sums.fine)
     (total,) = sum_over_rows(part, 8, 2, maps)
     with torch.autocast('cpu', torch.bfloat16):
-        (found,) = torch.autograd.grad(total, sums.fine)
-    assert found.equal(expected)
+        (actual,) = torch.autograd.grad(total, sums.fine)
+    assert actual.equal(expected)

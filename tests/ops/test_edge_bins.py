@@ -35,60 +35,60 @@ class TestTransformers:
 
     @pytest.mark.parametrize('arguments', [(32, 0.5, 4.0), (32, 0.5, 8.0), (16, 0.25, 3.0), (4, 1.0, 2.0)], ids=str)
     def test_bins(self, arguments: tuple[int, float, float]) -> None:
-        theirs = pytest.importorskip('transformers.loss.loss_d_fine')
+        transformers = pytest.importorskip('transformers.loss.loss_d_fine')
         reg_max, up, reg_scale = arguments
-        expected = theirs.weighting_function(reg_max, torch.tensor([up], dtype=torch.float64), reg_scale)
-        found = weighting_function(*arguments, dtype=torch.float64)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-        single = theirs.weighting_function(reg_max, torch.tensor([up]), reg_scale)
+        expected = transformers.weighting_function(reg_max, torch.tensor([up], dtype=torch.float64), reg_scale)
+        actual = weighting_function(*arguments, dtype=torch.float64)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+        single = transformers.weighting_function(reg_max, torch.tensor([up]), reg_scale)
         torch.testing.assert_close(weighting_function(*arguments), single, rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=str)
     def test_decoding(self, dtype: torch.dtype) -> None:
-        theirs = pytest.importorskip('transformers.models.d_fine.modeling_d_fine')
+        transformers = pytest.importorskip('transformers.models.d_fine.modeling_d_fine')
         config = pytest.importorskip('transformers').DFineConfig()
         tolerance = 1e-9 if dtype == torch.float64 else 1e-5
         generator = torch.Generator().manual_seed(1)
         logits = 3 * torch.randn(2, 5, 4, 33, generator=generator, dtype=torch.float64).to(dtype)
         reference = boxes(10, dtype)[0].view(2, 5, 4)
         bins = weighting_function(32, dtype=dtype)
-        distances = theirs.DFineIntegral(config)(logits.flatten(2), bins)
+        distances = transformers.DFineIntegral(config)(logits.flatten(2), bins)
         offsets = expected_offsets(logits, bins)
         torch.testing.assert_close(offsets, distances, rtol=tolerance, atol=tolerance)
-        expected = theirs.distance2bbox(reference, distances, config.reg_scale)
-        found = refine_boxes(reference, offsets, config.reg_scale)
-        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+        expected = transformers.distance2bbox(reference, distances, config.reg_scale)
+        actual = refine_boxes(reference, offsets, config.reg_scale)
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
     # Their targets exist in float32 alone; in float64 ours are compared with a search by hand below.
     @pytest.mark.parametrize('reg_scale', [4.0, 8.0])
     def test_targets(self, reg_scale: float) -> None:
-        theirs = pytest.importorskip('transformers.loss.loss_d_fine')
+        transformers = pytest.importorskip('transformers.loss.loss_d_fine')
         up = torch.tensor([0.5])
         reference, corners = boxes(500, torch.float32)
         reference[:3, 2:] = 0.0
-        index, right, left = theirs.bbox2distance(reference, corners, 32, reg_scale, up)
+        index, right, left = transformers.bbox2distance(reference, corners, 32, reg_scale, up)
         expected = dense(index.long().view(-1, 4), right.view(-1, 4), 33)
         bins = weighting_function(32, 0.5, reg_scale)
         torch.testing.assert_close(
             dense(*edge_targets(reference, corners, bins, reg_scale), 33), expected, rtol=0, atol=1e-4
         )
         # Given the same rounded bins, an edge falls between the same two.
-        bins = theirs.weighting_function(32, up, reg_scale)
-        found = edge_targets(reference, corners, bins, reg_scale)
-        assert torch.equal(found[0], index.long().view(-1, 4))
-        torch.testing.assert_close(found[1], right.view(-1, 4), rtol=0, atol=1e-5)
-        torch.testing.assert_close(1 - found[1], left.view(-1, 4), rtol=0, atol=1e-5)
-        assert (found[0] == 0).any() and (found[0] == 31).any()
+        bins = transformers.weighting_function(32, up, reg_scale)
+        actual = edge_targets(reference, corners, bins, reg_scale)
+        assert torch.equal(actual[0], index.long().view(-1, 4))
+        torch.testing.assert_close(actual[1], right.view(-1, 4), rtol=0, atol=1e-5)
+        torch.testing.assert_close(1 - actual[1], left.view(-1, 4), rtol=0, atol=1e-5)
+        assert (actual[0] == 0).any() and (actual[0] == 31).any()
 
     def test_a_reference_of_negative_size_differs(self) -> None:
-        theirs = pytest.importorskip('transformers.loss.loss_d_fine')
+        transformers = pytest.importorskip('transformers.loss.loss_d_fine')
         reference, corners = torch.tensor([[0.5, 0.5, -0.2, 0.2]]), torch.tensor([[0.4, 0.4, 0.6, 0.6]])
-        index, right, _ = theirs.bbox2distance(reference, corners, 32, 4.0, torch.tensor([0.5]))
+        index, right, _ = transformers.bbox2distance(reference, corners, 32, 4.0, torch.tensor([0.5]))
         # They divide by the negative width, so an edge outside the center becomes one inside; it never comes out of a
         # sigmoid, and we take it for no width at all: both edges are as far out as they can be.
         assert index.long().view(4)[[0, 2]].tolist() == [0, 0] and right.view(4)[[0, 2]].tolist() == [0, 0]
-        found = edge_targets(reference, corners, weighting_function(32), 4.0)
-        assert found[0][0, [0, 2]].tolist() == [31, 31] and found[1][0, [0, 2]].tolist() == [1, 1]
+        actual = edge_targets(reference, corners, weighting_function(32), 4.0)
+        assert actual[0][0, [0, 2]].tolist() == [31, 31] and actual[1][0, [0, 2]].tolist() == [1, 1]
 
 
 def test_bins_by_definition() -> None:
@@ -224,9 +224,9 @@ def test_autocast(dtype: torch.dtype) -> None:
         return refine_boxes(reference, expected_offsets(logits, bins), 4.0)
 
     with torch.autocast('cpu', dtype):
-        found, index, right = decode(), *edge_targets(reference, corners, bins, 4.0)
-    assert found.dtype == right.dtype == torch.float32
-    torch.testing.assert_close(found, decode(), rtol=0, atol=1e-6)
+        actual, index, right = decode(), *edge_targets(reference, corners, bins, 4.0)
+    assert actual.dtype == right.dtype == torch.float32
+    torch.testing.assert_close(actual, decode(), rtol=0, atol=1e-6)
     expected = edge_targets(reference, corners, bins, 4.0)
     assert torch.equal(index, expected[0]) and torch.equal(right, expected[1])
 
@@ -235,9 +235,9 @@ def test_autocast(dtype: torch.dtype) -> None:
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     logits, reference = torch.randn(20, 4, 33).to(dtype), boxes(20)[0].to(dtype)
     bins = weighting_function(32)
-    found = refine_boxes(reference, expected_offsets(logits, bins), 4.0)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, refine_boxes(reference.float(), expected_offsets(logits.float(), bins), 4.0))
+    actual = refine_boxes(reference, expected_offsets(logits, bins), 4.0)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, refine_boxes(reference.float(), expected_offsets(logits.float(), bins), 4.0))
 
 
 @pytest.mark.cuda
@@ -251,9 +251,9 @@ def test_cuda_without_host_sync() -> None:
     inputs = [x.cuda() for x in (reference, corners, bins, logits)]
     torch.cuda.set_sync_debug_mode('error')
     try:
-        found = edge_targets(*inputs[:3], 4.0)
+        actual = edge_targets(*inputs[:3], 4.0)
         decoded = refine_boxes(inputs[0], expected_offsets(inputs[3], inputs[2]), 4.0)
     finally:
         torch.cuda.set_sync_debug_mode('default')
-    torch.testing.assert_close(dense(found[0].cpu(), found[1].cpu(), 33), dense(index, right, 33), rtol=0, atol=1e-4)
+    torch.testing.assert_close(dense(actual[0].cpu(), actual[1].cpu(), 33), dense(index, right, 33), rtol=0, atol=1e-4)
     torch.testing.assert_close(decoded.cpu(), expected, rtol=1e-5, atol=1e-5)

@@ -21,7 +21,7 @@ RLE = dict(type='RLEHead', num_joints=JOINTS, decoder=REGRESSION)
 
 
 def estimator(head: dict[str, Any], seed: int = 0, neck: str | None = None, **test_cfg: Any) -> Any:
-    """A small random estimator whose last layers are loud enough to have opinions."""
+    """A small random estimator with large weights in its last layers, so that its predictions vary."""
     from mmpose.models import build_pose_estimator
 
     config: dict[str, Any] = dict(
@@ -60,7 +60,7 @@ def person(keypoints: bool = True, **more: Any) -> dict[str, Any]:
             dict(type='PackPoseInputs', pack_transformed=keypoints),
         ]
     )
-    found = dict(
+    actual = dict(
         img=rng.integers(0, 255, (90, 120, 3)).astype(np.uint8),
         bbox=np.array([[20, 10, 80, 85]], np.float32),
         bbox_score=np.ones(1, np.float32),
@@ -68,14 +68,14 @@ def person(keypoints: bool = True, **more: Any) -> dict[str, Any]:
         **more,
     )
     if keypoints:
-        found['keypoints'] = rng.uniform(15, 80, (1, JOINTS, 2)).astype(np.float32)
-        found['keypoints_visible'] = np.array([[1, 1, 1, 0, 1]], np.float32)
-    return pipeline(found)
+        actual['keypoints'] = rng.uniform(15, 80, (1, JOINTS, 2)).astype(np.float32)
+        actual['keypoints_visible'] = np.array([[1, 1, 1, 0, 1]], np.float32)
+    return pipeline(actual)
 
 
 def outputs(model: Any, sample: dict[str, Any]) -> list[torch.Tensor]:
     """What the head gives, by the calls of a forward pass."""
     rgb = sample['inputs'].flip(0).float()[None]
     with torch.no_grad():
-        found = model.head.forward(model.extract_feat((rgb - 120.0) / 60.0))
-    return [tensor[0] for tensor in (found if isinstance(found, tuple) else [found])]
+        actual = model.head.forward(model.extract_feat((rgb - 120.0) / 60.0))
+    return [tensor[0] for tensor in (actual if isinstance(actual, tuple) else [actual])]

@@ -1,4 +1,4 @@
-"""The picture of local graphs: what it shows is what the arrays say."""
+"""Drawing of local graphs: positions, weights and lines follow the arrays."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def test_the_sample_of_a_batch() -> None:
     first = LocalGraph(torch.tensor([[0], [3]]), torch.tensor([[[0, 1]], [[3, 4]]]), torch.tensor([[1.0], [0.5]]))
     second = LocalGraph(torch.tensor([[7, 8]]), torch.tensor([[[7], [8]]]), torch.tensor([[0.25, 0.75]]))
     places = torch.arange(30.0).view(10, 3)
-    found = [picture_of('x', [first, second], places, sample) for sample in range(3)]
-    assert [part.centers.tolist() for part in found] == [[0], [3], [7, 8]]
-    assert found[1].neighbours.tolist() == [[3, 4]] and found[2].weights.tolist() == [0.25, 0.75]
-    np.testing.assert_allclose(found[0].places, places[:, :2])
+    actual = [picture_of('x', [first, second], places, sample) for sample in range(3)]
+    assert [part.centers.tolist() for part in actual] == [[0], [3], [7, 8]]
+    assert actual[1].neighbours.tolist() == [[3, 4]] and actual[2].weights.tolist() == [0.25, 0.75]
+    np.testing.assert_allclose(actual[0].places, places[:, :2])
     with pytest.raises(IndexError):
         picture_of('x', [first, second], places, 3)
 

@@ -1,4 +1,4 @@
-"""The picture of keypoints: everything is drawn where the arrays say."""
+"""Drawing of keypoints: joints, curves and maps follow the arrays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def comparison(curves: bool = True, **changes: Any) -> KeypointComparison:
     rng = np.random.default_rng(0)
     truth = rng.uniform(5, 40, (JOINTS, 2))
     truth[3] = np.nan
-    found = KeypointComparison(
+    actual = KeypointComparison(
         image=rng.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8),
         names=NAMES,
         colors=np.array(METAINFO['keypoint_colors']) / 255.0,
@@ -41,7 +41,7 @@ def comparison(curves: bool = True, **changes: Any) -> KeypointComparison:
         divergence=np.arange(JOINTS, dtype=float),
         joints=[4, 3],
     )
-    return replace(found, **changes)
+    return replace(actual, **changes)
 
 
 def legend(figure: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""A person beside its teacher and the ground truth: divergences, joints, colours and what is refused."""
+"""Comparison of student, teacher and ground truth: divergences, joints, colours and error sentences."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def test_the_divergence_is_that_of_the_distributions() -> None:
     teacher, student = simcc(seed=1, beta=3.0), simcc(beta=3.0)
     pairs = zip(outputs(teacher, sample), outputs(student, sample))
     wanted = [kl_divergence(Categorical(logits=3.0 * t), Categorical(logits=3.0 * s)) for t, s in pairs]
-    found = keypoint_divergence(read_pose(teacher, sample), read_pose(student, sample))
-    np.testing.assert_allclose(found, sum(wanted), rtol=1e-4)
-    assert found.min() > 0.1
+    actual = keypoint_divergence(read_pose(teacher, sample), read_pose(student, sample))
+    np.testing.assert_allclose(actual, sum(wanted), rtol=1e-4)
+    assert actual.min() > 0.1
 
     teacher, student = rle(1), rle()
     (t,), (s,) = outputs(teacher, sample), outputs(student, sample)
     one, two = (Laplace(value[:, :2], value[:, 2:].sigmoid()) for value in (t, s))
-    found = keypoint_divergence(read_pose(teacher, sample), read_pose(student, sample))
-    np.testing.assert_allclose(found, kl_divergence(one, two).sum(dim=-1), rtol=1e-3)
+    actual = keypoint_divergence(read_pose(teacher, sample), read_pose(student, sample))
+    np.testing.assert_allclose(actual, kl_divergence(one, two).sum(dim=-1), rtol=1e-3)
 
 
 def test_the_divergence_of_heatmaps_is_finite_and_zero_for_the_same() -> None:
     maps = np.zeros((2, JOINTS, 16, 12))
     maps[0, :, 3, 4], maps[1, :, 9, 7] = 1.0, 1.0
     teacher, student = (
-        Pose(np.zeros((JOINTS, 2)), np.ones(JOINTS), (np.arange(12.0), np.arange(16.0)), (found,)) for found in maps
+        Pose(np.zeros((JOINTS, 2)), np.ones(JOINTS), (np.arange(12.0), np.arange(16.0)), (actual,)) for actual in maps
     )
     assert keypoint_divergence(teacher, teacher).max() == 0.0
     assert (

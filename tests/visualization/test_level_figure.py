@@ -59,6 +59,6 @@ def test_a_volume_is_cut_to_the_inferers_window() -> None:
     with pytest.raises(Exception, match='holds no heads'):
         level_predictions(model, heads, inputs, (name, {}, 'best.pth'))
     state = {f'members.{name}.{key}': value for key, value in heads.state_dict().items()}
-    found = level_predictions(model, distiller, inputs, (name, {'distill': {'distillers': state}}, 'epoch_1.pth'))
-    figure = draw_levels(inputs[0, 0].numpy(), level_panels(found, truth.numpy(), 3))
+    actual = level_predictions(model, distiller, inputs, (name, {'distill': {'distillers': state}}, 'epoch_1.pth'))
+    figure = draw_levels(inputs[0, 0].numpy(), level_panels(actual, truth.numpy(), 3))
     assert len(figure.axes) == 3 * (1 + 1 + 1 + 4 + 4)

@@ -51,16 +51,16 @@ def test_predictions_are_those_of_the_trained_heads(dims: int) -> None:
     torch.manual_seed(0)
     network, inputs = Network(dims).eval(), torch.randn(1, 1, *[8] * dims)
     saved, trained = checkpoint(dims, network, inputs)
-    found = level_predictions(network, distiller(), inputs, ('dsd', saved, 'epoch_1.pth'))
-    assert list(found) == ['output', 'encoder', 'decoder']
-    assert [len(levels) for levels in found.values()] == [1, 2, 2]
+    actual = level_predictions(network, distiller(), inputs, ('dsd', saved, 'epoch_1.pth'))
+    assert list(actual) == ['output', 'encoder', 'decoder']
+    assert [len(levels) for levels in actual.values()] == [1, 2, 2]
     x = network.enc0(inputs)
     taps = {'encoder.0': [x], 'encoder.1': [network.enc1(x)]}
     taps |= {'decoder.0': [network.dec0(network.enc1(x))], 'decoder.1': [network.dec1(network.enc1(x))]}
     expected = trained.level_logits(taps, [8] * dims)
     for branch, levels in expected.items():
-        for ours, theirs in zip(found[branch], levels):
-            assert ours.shape == (1, *[8] * dims) and ours.equal(theirs.argmax(1))
+        for classes, logits in zip(actual[branch], levels):
+            assert classes.shape == (1, *[8] * dims) and classes.equal(logits.argmax(1))
     assert not network.enc0._forward_hooks
 
 

@@ -35,9 +35,9 @@ def test_what_is_drawn_is_what_mmpose_predicts(people: Path) -> None:
         model.dataset_meta = dataset_meta_from_config(config, 'test')
         model.test_cfg.flip_test = False
         image = str(people / 'images' / '2.png')
-        (found,) = inference_topdown(model, image, np.array([[20, 15, 90, 90]], np.float32))
-        matrix = get_warp_matrix(found.metainfo['input_center'], found.metainfo['input_scale'], 0.0, (160, 192))
-        wanted = cv2.transform(found.pred_instances.keypoints.astype(np.float64), matrix)[0]
+        (actual,) = inference_topdown(model, image, np.array([[20, 15, 90, 90]], np.float32))
+        matrix = get_warp_matrix(actual.metainfo['input_center'], actual.metainfo['input_scale'], 0.0, (160, 192))
+        wanted = cv2.transform(actual.pred_instances.keypoints.astype(np.float64), matrix)[0]
         np.testing.assert_allclose(np.asarray(axes.collections[0].get_offsets()), wanted, atol=0.05)
         assert axes.get_title().startswith(f'{name}, ')
     titles = [axes.get_title(loc='left') for axes in figure.axes[3:]]

@@ -1,4 +1,4 @@
-"""What one network says of a person: the distributions of its head, whatever that is."""
+"""Prediction of one network for a person: the distributions of each kind of head."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_a_head_that_predicts_visibility_as_well_is_read_through() -> None:
     model, sample = estimator(dict(type='VisPredictHead', pose_cfg=head)), person()
     pose = read_pose(model, sample)
     model.head = model.head.pose_head
-    for found, wanted in zip(pose.densities, read_pose(model, sample).densities):
-        np.testing.assert_array_equal(found, wanted)
+    for actual, wanted in zip(pose.densities, read_pose(model, sample).densities):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_some_outputs_can_be_selected_and_the_second_pass_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""The picture of a refinement: what it shows is what the arrays and the model say."""
+"""Drawing of a refinement: boxes and distributions follow the arrays and the model."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def drawn(axes: Any) -> NDArray[Any]:
     """Return (x1, y1, x2, y2) of all boxes in axes."""
     from matplotlib.patches import Rectangle
 
-    found = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    actual = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     return np.array(
-        [[*patch.get_xy(), *np.add(patch.get_xy(), [patch.get_width(), patch.get_height()])] for patch in found]
+        [[*patch.get_xy(), *np.add(patch.get_xy(), [patch.get_width(), patch.get_height()])] for patch in actual]
     )
 
 
@@ -130,8 +130,8 @@ def test_corners_are_those_of_the_models_predictions() -> None:
     scores = torch.tensor([[3.0], [2.0]])
     meta = dict(img_shape=(240, 321), scale_factor=(0.5, 0.375))
     head = DETRHead(1, loss_cls=dict(type='FocalLoss', use_sigmoid=True), train_cfg=None, test_cfg=dict(max_per_img=2))
-    found: InstanceData = head._predict_by_feat_single(scores, boxes, meta)
-    np.testing.assert_allclose(pixel_corners(boxes.numpy(), **meta), found.bboxes.numpy(), rtol=1e-5)
+    actual: InstanceData = head._predict_by_feat_single(scores, boxes, meta)
+    np.testing.assert_allclose(pixel_corners(boxes.numpy(), **meta), actual.bboxes.numpy(), rtol=1e-5)
 
 
 def test_the_recorder_leaves_the_module_as_it_was() -> None:

@@ -22,15 +22,15 @@ def test_the_boxes_are_the_models_detections(fdr_files: tuple[Path, Path]) -> No
     checkpoint, image = map(str, fdr_files)
     model, meta = build_detector(load_config(str(FDR_CONFIG), SMALL_FDR), checkpoint, 'cpu')
     figure = refinement_figure(model, meta, image, top=3, score_thr=0)
-    found = inference_detector(model, image).pred_instances
+    actual = inference_detector(model, image).pred_instances
     # A query can be detected as several classes; the first of them has its highest score.
-    boxes = dict.fromkeys(tuple(box) for box in found.bboxes.round(decimals=3).tolist())
+    boxes = dict.fromkeys(tuple(box) for box in actual.bboxes.round(decimals=3).tolist())
     for patch, box in zip(figure.axes[0].patches, list(boxes)[:3], strict=True):
         corners = np.array([*patch.get_xy(), *np.add(patch.get_xy(), [patch.get_width(), patch.get_height()])])
         inside = corners.clip(0, [410, 300, 410, 300])
         np.testing.assert_allclose(inside, box, atol=0.02)
-    label = ('red', 'white', 'platelet')[int(found.labels[0])]
-    assert figure.axes[1].get_title().endswith(f', {label} {float(found.scores[0]):.2f}')
+    label = ('red', 'white', 'platelet')[int(actual.labels[0])]
+    assert figure.axes[1].get_title().endswith(f', {label} {float(actual.scores[0]):.2f}')
     assert figure.axes[0].images[0].get_array().shape == (300, 410, 3)
     # The layers disagree, so that the picture shows something.
     layers = np.array([patch.get_xy() for patch in figure.axes[1].patches])

@@ -1,4 +1,4 @@
-"""DualSelfDistiller on levels made by hand: values, gradients, memory, two ranks."""
+"""Values, gradients and memory of DualSelfDistiller on random levels, and on two ranks."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_parts_are_the_whole(dims: int, options: dict, chunk: int) -> None:
     taps, batch = make_taps(dims), make_batch(dims)
     if options.get('encoder', ENCODER) is None:
         taps = {alias: tensors for alias, tensors in taps.items() if alias.startswith('decoder')}
-    ours, theirs = made(taps, **options, chunk=chunk * 16), made(taps, direct, **options)
-    found, expected = ours(taps, {}, batch), theirs(taps, {}, batch)
-    assert tuple(found) == ours.loss_names == tuple(expected)
-    torch.testing.assert_close(found, expected)
+    chunked, whole = made(taps, **options, chunk=chunk * 16), made(taps, direct, **options)
+    actual, expected = chunked(taps, {}, batch), whole(taps, {}, batch)
+    assert tuple(actual) == chunked.loss_names == tuple(expected)
+    torch.testing.assert_close(actual, expected)
     wanted = [tensor for tensors in taps.values() for tensor in tensors]
     for first, second in zip(
-        gradients(found, [*wanted, *ours.parameters()]), gradients(expected, [*wanted, *theirs.parameters()])
+        gradients(actual, [*wanted, *chunked.parameters()]), gradients(expected, [*wanted, *whole.parameters()])
     ):
         torch.testing.assert_close(first, second)
 
@@ -89,13 +89,13 @@ def test_reference_mode_is_the_release(background: bool) -> None:
     )
     identity(distiller)
     labels = (torch.arange(16) % 3).view(2, 2, 2, 2)
-    found = distiller(taps, {}, Batch(torch.zeros(2, 1, 2, 2, 2), [sample(image) for image in labels]))
+    actual = distiller(taps, {}, Batch(torch.zeros(2, 1, 2, 2, 2), [sample(image) for image in labels]))
     for branch in ('encoder', 'decoder'):
-        value = float(found[f'loss_{branch}_kl'].detach())
+        value = float(actual[f'loss_{branch}_kl'].detach())
         assert value == pytest.approx(RELEASED[branch, background], rel=1e-12)
     # Self_Distillation_Loss_Dice of the release without its main output, and the DiceCE of enc4, which it leaves out.
-    assert float(found['loss_decoder_seg'].detach()) == pytest.approx(11.042827154138815, rel=1e-6)
-    assert float(found['loss_encoder_seg'].detach()) == pytest.approx(2.2627339226829855, rel=1e-6)
+    assert float(actual['loss_decoder_seg'].detach()) == pytest.approx(11.042827154138815, rel=1e-6)
+    assert float(actual['loss_encoder_seg'].detach()) == pytest.approx(2.2627339226829855, rel=1e-6)
 
 
 @pytest.mark.parametrize('branch', ['encoder', 'decoder'])
@@ -107,8 +107,8 @@ def test_who_learns_from_whom(branch: str, detach: bool) -> None:
     heads = [distiller.heads.members[distiller.heads.member_of[at]] for at in distiller.branches[branch].levels]
     wanted = [taps[f'{branch}.{i}'][0] for i in range(3)]
     wanted += [head.projection.projection.weight for head in heads]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
-    assert [bool(gradient.any()) for gradient in found] == [True, True, not detach] * 2
+    actual = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+    assert [bool(gradient.any()) for gradient in actual] == [True, True, not detach] * 2
     # The other branch has nothing to do with it.
     other = 'decoder' if branch == 'encoder' else 'encoder'
     (gradient,) = gradients({'loss': distiller(taps, {}, batch)[f'loss_{branch}_kl']}, taps[f'{other}.0'])
@@ -137,20 +137,20 @@ def test_resolution(divisor: int, upsample: str) -> None:
     options = dict(upsample=upsample, chunk=40)
     distiller, full = made(taps, **options, resolution=divisor), made(taps, **options)
     assert distiller.loss_names == full.loss_names
-    found, whole = distiller(taps, {}, batch), full(taps, {}, batch)
+    actual, whole = distiller(taps, {}, batch), full(taps, {}, batch)
     size = (16 // divisor,) * 2
     weight = F.avg_pool2d((labels_of(batch) != 255)[:, None].double(), divisor)[:, 0]
     maps = distiller.level_logits(taps, size)
     for branch, (*students, teacher) in maps.items():
-        torch.testing.assert_close(found[f'loss_{branch}_seg'], whole[f'loss_{branch}_seg'])
+        torch.testing.assert_close(actual[f'loss_{branch}_seg'], whole[f'loss_{branch}_seg'])
         expected = level_kl(torch.stack(students), teacher.detach(), weight, 3.0).sum()
-        torch.testing.assert_close(found[f'loss_{branch}_kl'], expected)
+        torch.testing.assert_close(actual[f'loss_{branch}_kl'], expected)
 
 
 def test_size_that_the_divisor_does_not_divide() -> None:
     taps, batch = make_taps(3), make_batch(3)
-    found = made(taps, upsample='interpolate', resolution=3)(taps, {}, batch)
-    assert all(value.isfinite() for value in found.values())
+    actual = made(taps, upsample='interpolate', resolution=3)(taps, {}, batch)
+    assert all(value.isfinite() for value in actual.values())
 
 
 def test_ignored_positions_teach_and_learn_nothing() -> None:
@@ -176,11 +176,11 @@ def test_deep_supervision() -> None:
     taps = {alias: tensors for alias, tensors in make_taps(2).items() if alias.startswith('decoder')}
     batch = make_batch(2)
     distiller = made(taps, encoder=None, kl_weight=0.0)
-    found = distiller(taps, {}, batch)
+    actual = distiller(taps, {}, batch)
     maps = distiller.level_logits(taps, (16, 16))['decoder']
     expected = torch.stack([DiceCELoss()(level, labels_of(batch)) for level in maps]).sum()
-    assert tuple(found) == ('loss_decoder_seg',)
-    torch.testing.assert_close(found['loss_decoder_seg'], expected)
+    assert tuple(actual) == ('loss_decoder_seg',)
+    torch.testing.assert_close(actual['loss_decoder_seg'], expected)
 
 
 @pytest.mark.parametrize('decay', [0.0, 0.5])
@@ -188,15 +188,15 @@ def test_levels_weigh_less_the_further_from_the_deepest(decay: float) -> None:
     taps, batch = make_taps(2), make_batch(2)
     labels, valid = labels_of(batch), (labels_of(batch) != 255).double()
     distiller = made(taps, encoder_supervision='all', level_decay=decay)
-    found = distiller(taps, {}, batch)
+    actual = distiller(taps, {}, batch)
     assert not [key for key in distiller.state_dict() if 'shares' in key]
     for branch, maps in distiller.level_logits(taps, (16, 16)).items():
         supervision = torch.stack(
             [decay ** (2 - index) * DiceCELoss()(level, labels) for index, level in enumerate(maps)]
         )
         divergence = level_kl(torch.stack(maps[:2]), maps[2], valid) * torch.tensor([decay**2, decay])
-        torch.testing.assert_close(found[f'loss_{branch}_seg'], supervision.sum())
-        torch.testing.assert_close(found[f'loss_{branch}_kl'], divergence.sum())
+        torch.testing.assert_close(actual[f'loss_{branch}_seg'], supervision.sum())
+        torch.testing.assert_close(actual[f'loss_{branch}_kl'], divergence.sum())
 
 
 def test_be_your_own_teacher() -> None:
@@ -208,22 +208,22 @@ def test_be_your_own_teacher() -> None:
     options |= dict(seg_weight=0.7, kl_weight=0.3, feature_weight=0.03, feature_size=None)
     distiller = made(taps, decoder=None, **options)
     assert distiller.student_taps() == {'encoder.0': 'e0', 'encoder.1': 'e1', 'encoder.2': 'e2', 'logits': 'head'}
-    found = distiller(taps, {}, batch)
-    assert tuple(found) == ('loss_encoder_seg', 'loss_encoder_kl', 'loss_feature')
+    actual = distiller(taps, {}, batch)
+    assert tuple(actual) == ('loss_encoder_seg', 'loss_encoder_kl', 'loss_feature')
     labels, valid = labels_of(batch), (labels_of(batch) != 255).double()
     maps = distiller.level_logits(taps, (16, 16))['encoder']
     entropies = [F.cross_entropy(level, labels, ignore_index=255) for level in maps]
-    torch.testing.assert_close(found['loss_encoder_seg'], 0.7 * torch.stack(entropies).sum())
+    torch.testing.assert_close(actual['loss_encoder_seg'], 0.7 * torch.stack(entropies).sum())
     teacher = F.interpolate(taps['logits'][0], (16, 16), mode='bilinear').detach()
-    torch.testing.assert_close(found['loss_encoder_kl'], 0.3 * level_kl(torch.stack(maps), teacher, valid).sum())
+    torch.testing.assert_close(actual['loss_encoder_kl'], 0.3 * level_kl(torch.stack(maps), teacher, valid).sum())
     levels = [taps[f'encoder.{i}'][0] for i in range(3)]
     adapters = distiller.hints['encoder'].members
     hints = [
         feature_mse(F.adaptive_avg_pool2d(adapter(x), (4, 4)), levels[-1]).mean()
         for adapter, x in zip(adapters, levels)
     ]
-    torch.testing.assert_close(found['loss_feature'], 0.03 * torch.stack(hints).sum())
-    assert not gradients(found, taps['logits'])[0].any()
+    torch.testing.assert_close(actual['loss_feature'], 0.03 * torch.stack(hints).sum())
+    assert not gradients(actual, taps['logits'])[0].any()
 
 
 def test_without_labels() -> None:
@@ -231,11 +231,11 @@ def test_without_labels() -> None:
     taps = make_taps(2)
     taps['logits'] = [torch.randn(2, CLASSES, 16, 16, dtype=torch.float64)]
     distiller = made(taps, logits='head', encoder_supervision='none', decoder_supervision='none')
-    found = distiller(taps, {}, Batch(torch.zeros(2, 3, 16, 16), [SimpleNamespace(), SimpleNamespace()]))
+    actual = distiller(taps, {}, Batch(torch.zeros(2, 3, 16, 16), [SimpleNamespace(), SimpleNamespace()]))
     maps = distiller.level_logits(taps, (16, 16))
-    assert tuple(found) == ('loss_encoder_kl', 'loss_decoder_kl')
+    assert tuple(actual) == ('loss_encoder_kl', 'loss_decoder_kl')
     for branch, levels in maps.items():
-        torch.testing.assert_close(found[f'loss_{branch}_kl'], level_kl(torch.stack(levels), taps['logits'][0]).sum())
+        torch.testing.assert_close(actual[f'loss_{branch}_kl'], level_kl(torch.stack(levels), taps['logits'][0]).sum())
 
 
 def test_labels_of_mmdetection_and_of_other_integer_types() -> None:
@@ -244,8 +244,8 @@ def test_labels_of_mmdetection_and_of_other_integer_types() -> None:
     expected = distiller(taps, {}, batch)
     for key, dtype in (('sem_seg', torch.uint8), ('data', torch.int16)):
         truths = [BaseDataElement(**{key: labels[None].to(dtype)}) for labels in labels_of(batch)]
-        found = distiller(taps, {}, Batch(batch.inputs, [SimpleNamespace(gt_sem_seg=truth) for truth in truths]))
-        torch.testing.assert_close(found, expected)
+        actual = distiller(taps, {}, Batch(batch.inputs, [SimpleNamespace(gt_sem_seg=truth) for truth in truths]))
+        torch.testing.assert_close(actual, expected)
 
 
 def test_learned_weights_start_at_one_and_learn() -> None:
@@ -275,8 +275,8 @@ def test_memory_of_parts() -> None:
         held = [*(tensors[0] for tensors in taps.values()), *distiller.parameters()]
         with LiveBytes(held) as live:
             before = live.now
-            found = gradients(distiller(taps, {}, batch), held)
-        peaks.append(live.peak - before - sum(gradient.nbytes for gradient in found))
+            actual = gradients(distiller(taps, {}, batch), held)
+        peaks.append(live.peak - before - sum(gradient.nbytes for gradient in actual))
     assert peaks[0] < 0.5 * peaks[1]
 
 
@@ -304,8 +304,8 @@ def test_two_ranks_are_one_process(tmp_path: Path) -> None:
     first, second = on_two_ranks(tmp_path, _half_step)
     for name, value in whole['losses'].items():
         torch.testing.assert_close((first['losses'][name] + second['losses'][name]) / 2, value)
-    for ours, theirs, all_of_it in zip(first['grads'], second['grads'], whole['grads']):
+    for first_share, second_share, all_of_it in zip(first['grads'], second['grads'], whole['grads']):
         if all_of_it.ndim == 4 and len(all_of_it) == 4:  # a level's gradient, by image
-            torch.testing.assert_close(torch.cat([ours, theirs]) / 2, all_of_it)
+            torch.testing.assert_close(torch.cat([first_share, second_share]) / 2, all_of_it)
         else:
-            torch.testing.assert_close((ours + theirs) / 2, all_of_it)
+            torch.testing.assert_close((first_share + second_share) / 2, all_of_it)

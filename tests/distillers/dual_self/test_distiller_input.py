@@ -1,4 +1,4 @@
-"""DualSelfDistiller: the order of levels, and what it says of arguments, shapes and labels that do not fit."""
+"""Order of levels, and error sentences of DualSelfDistiller about arguments, shapes and labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_one_path_is_put_in_order_by_size() -> None:
     batch = make_batch(2)
     expected = made(taps)(taps, {}, batch)
     for turn in (slice(None), slice(None, None, -1)):
-        found = {name: tensors[turn] for name, tensors in levels.items()}
-        distiller = made(found, encoder='e*', decoder='d*')
-        torch.testing.assert_close(distiller(found, {}, batch), expected)
+        actual = {name: tensors[turn] for name, tensors in levels.items()}
+        distiller = made(actual, encoder='e*', decoder='d*')
+        torch.testing.assert_close(distiller(actual, {}, batch), expected)
         assert distiller.branches['encoder'].order == list(range(3))[turn]
         assert distiller.spec()['decoder'] == {'heads': [3, 4, 5], 'teacher': 'level 3'}
 
@@ -113,9 +113,9 @@ def test_argument_sentences(options: dict, match: str) -> None:
 
 
 def head(num_classes: int, ignore_index: int = 255) -> nn.Module:
-    found = nn.Module()
-    found.num_classes, found.ignore_index = num_classes, ignore_index
-    return found
+    actual = nn.Module()
+    actual.num_classes, actual.ignore_index = num_classes, ignore_index
+    return actual
 
 
 def test_classes_of_the_student() -> None:

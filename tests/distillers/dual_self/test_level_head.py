@@ -72,8 +72,8 @@ def test_shared_heads() -> None:
 def test_hints(size: int | None, spatial: tuple[int, int]) -> None:
     levels = [torch.randn(2, 5, 16, 16), torch.randn(2, 6, 8, 8), torch.randn(2, 7, 4, 4)]
     hints = LevelHints(levels, size)
-    for index, (ours, theirs) in enumerate(hints(levels)):
-        assert ours.shape == theirs.shape == (2, 7, *spatial)
-        torch.testing.assert_close(theirs, F.adaptive_avg_pool2d(levels[-1], spatial))
+    for index, (mapped, deepest) in enumerate(hints(levels)):
+        assert mapped.shape == deepest.shape == (2, 7, *spatial)
+        torch.testing.assert_close(deepest, F.adaptive_avg_pool2d(levels[-1], spatial))
         # The mean before the map is the mean after it.
-        torch.testing.assert_close(ours, F.adaptive_avg_pool2d(hints.members[index](levels[index]), spatial))
+        torch.testing.assert_close(mapped, F.adaptive_avg_pool2d(hints.members[index](levels[index]), spatial))

@@ -24,13 +24,13 @@ def test_interpolation_in_rows(small: tuple[int, ...], large: tuple[int, ...], p
     x = torch.randn(2, 3, *small, dtype=torch.float64, requires_grad=True)
     whole = F.interpolate(x, large, mode=MODES[len(small)], align_corners=False)
     step = max(large[0] // parts, 1)
-    found = [
+    actual = [
         interpolated_rows(lambda a, b: x[:, :, a:b], small, at, min(at + step, large[0]), large)
         for at in range(0, large[0], step)
     ]
-    torch.testing.assert_close(torch.cat(found, dim=2), whole)
+    torch.testing.assert_close(torch.cat(actual, dim=2), whole)
     direction = torch.randn_like(whole)
-    grads = [torch.autograd.grad((y * direction).sum(), x)[0] for y in (torch.cat(found, dim=2), whole)]
+    grads = [torch.autograd.grad((y * direction).sum(), x)[0] for y in (torch.cat(actual, dim=2), whole)]
     torch.testing.assert_close(*grads)
 
 
@@ -71,10 +71,10 @@ def test_rows_without_doublings_stay_in_their_order() -> None:
 
 def test_cells() -> None:
     x = torch.arange(2 * 4 * 6).view(2, 4, 6)
-    found = cells(x, axes=2).view(2, 2, 2, 2, 3)
+    actual = cells(x, axes=2).view(2, 2, 2, 2, 3)
     for i in range(2):
         for j in range(2):
-            assert found[:, i, j].equal(x[:, i::2, j::2])
+            assert actual[:, i, j].equal(x[:, i::2, j::2])
 
 
 @pytest.mark.parametrize(

@@ -69,34 +69,34 @@ def test_levels_that_take_part_in_a_divergence() -> None:
 def test_parts_add_up_to_the_losses_of_whole_maps(
     heads: LevelHeads, logits: dict[int, Tensor], labels: Tensor, chunk: int | None
 ) -> None:
-    found = terms(chunk=chunk)(heads, {'encoder': ENCODER, 'decoder': DECODER}, logits, labels, SIZE)
+    actual = terms(chunk=chunk)(heads, {'encoder': ENCODER, 'decoder': DECODER}, logits, labels, SIZE)
     whole = heads.whole(logits, SIZE)
     weight = (labels != 255).double()
     for name, branch in (('encoder', ENCODER), ('decoder', DECODER)):
         expected = torch.stack([DiceCELoss(ignore_index=255)(whole[at], labels) for at in branch.supervised])
-        torch.testing.assert_close(found[f'loss_{name}_seg'], expected)
+        torch.testing.assert_close(actual[f'loss_{name}_seg'], expected)
         students = torch.stack([whole[at] for at in branch.students])
         divergence = level_kl(students, whole[branch.teacher], weight, 3.0, True, True)
-        torch.testing.assert_close(found[f'loss_{name}_kl'].sum(), divergence.sum())
+        torch.testing.assert_close(actual[f'loss_{name}_kl'].sum(), divergence.sum())
 
 
 def test_divergences_at_a_part_of_the_size(heads: LevelHeads, logits: dict[int, Tensor]) -> None:
     unsupervised = replace(ENCODER, supervised=[])
-    found = terms(divisor=2)(heads, {'encoder': unsupervised}, logits, None, SIZE)
+    actual = terms(divisor=2)(heads, {'encoder': unsupervised}, logits, None, SIZE)
     whole = heads.whole(logits, (4, 4))
     expected = level_kl(torch.stack([whole[0], whole[1]]), whole[2], None, 3.0, True, True)
-    assert set(found) == {'loss_encoder_kl'}
-    torch.testing.assert_close(found['loss_encoder_kl'].sum(), expected.sum())
+    assert set(actual) == {'loss_encoder_kl'}
+    torch.testing.assert_close(actual['loss_encoder_kl'].sum(), expected.sum())
 
 
 def test_a_branch_without_students_has_no_divergence(
     heads: LevelHeads, logits: dict[int, Tensor], labels: Tensor
 ) -> None:
     alone = Branch(order=[0, 1, 2], levels=[0, 1, 2], supervised=[0, 1], students=[], teacher=2)
-    found = terms()(heads, {'encoder': alone}, logits, labels, SIZE)
-    assert set(found) == {'loss_encoder_seg'} and found['loss_encoder_seg'].shape == (2,)
+    actual = terms()(heads, {'encoder': alone}, logits, labels, SIZE)
+    assert set(actual) == {'loss_encoder_seg'} and actual['loss_encoder_seg'].shape == (2,)
 
 
 def test_all_positions_ignored(heads: LevelHeads, logits: dict[int, Tensor], labels: Tensor) -> None:
-    found = terms()(heads, {'encoder': ENCODER}, logits, torch.full_like(labels, 255), SIZE)
-    assert found['loss_encoder_kl'].eq(0).all() and all(value.isfinite().all() for value in found.values())
+    actual = terms()(heads, {'encoder': ENCODER}, logits, torch.full_like(labels, 255), SIZE)
+    assert actual['loss_encoder_kl'].eq(0).all() and all(value.isfinite().all() for value in actual.values())

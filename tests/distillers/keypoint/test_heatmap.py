@@ -44,7 +44,7 @@ def test_value_by_definition(reduction: str) -> None:
     distiller = HeatmapDistiller(reduction=reduction, beta=2.0, visible_only=True)
     student, teacher = taps((3, 4))
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    actual = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
     total = 0.0
     for n in range(2):
         for k in range(JOINTS):
@@ -52,7 +52,7 @@ def test_value_by_definition(reduction: str) -> None:
             p, q = p / p.sum(), q / q.sum()
             total += float(WEIGHT[n, k] * (p * (p / q).log()).sum())
     mean = total / (2 * JOINTS)
-    assert found.item() == pytest.approx(mean / 12 if reduction == 'task' else mean, rel=1e-5)
+    assert actual.item() == pytest.approx(mean / 12 if reduction == 'task' else mean, rel=1e-5)
 
 
 @pytest.mark.parametrize('times', [1, 4])
@@ -60,12 +60,15 @@ def test_ratio_to_the_task_loss(times: int) -> None:
     """Both are means over the batch: the ratio is the same in any."""
     losses = pytest.importorskip('mmpose.models.losses')
     generator = torch.Generator().manual_seed(0)
-    ours, theirs, truth = torch.rand(3, 2, JOINTS, 8, 6, generator=generator).repeat(1, times, 1, 1, 1)
-    weight = WEIGHT.repeat(times, 1)
-    task = losses.KeypointMSELoss(use_target_weight=True)(ours, truth, weight)
-    found = HeatmapDistiller()({'heatmap': [ours]}, {'teacher_heatmap': [theirs]}, labelled(None))['loss_kpt']
-    once = HeatmapDistiller()({'heatmap': [ours[:2]]}, {'teacher_heatmap': [theirs[:2]]}, labelled(None))['loss_kpt']
-    torch.testing.assert_close(found / task, once / losses.KeypointMSELoss(True)(ours[:2], truth[:2], WEIGHT))
+    maps, teacher_maps, truth = torch.rand(3, 2, JOINTS, 8, 6, generator=generator)
+
+    def ratio(times: int) -> torch.Tensor:
+        student, teacher, target = (x.repeat(times, 1, 1, 1) for x in (maps, teacher_maps, truth))
+        task = losses.KeypointMSELoss(use_target_weight=True)(student, target, WEIGHT.repeat(times, 1))
+        outputs = {'heatmap': [student]}, {'teacher_heatmap': [teacher]}
+        return HeatmapDistiller()(*outputs, labelled(None))['loss_kpt'] / task
+
+    torch.testing.assert_close(ratio(times), ratio(1))
 
 
 @pytest.mark.parametrize(
@@ -74,12 +77,12 @@ def test_ratio_to_the_task_loss(times: int) -> None:
 def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shift: int, value: float) -> None:
     """With the default weight of 1, taught by the target itself, where the student's peak is low or off by pixels."""
     target = gaussian((64, 48), 2.0, 1.0)
-    ours = (height * target.roll(shift, 1))[None, None].clone().requires_grad_()
-    outputs = {'heatmap': [ours]}, {'teacher_heatmap': [target[None, None]]}
-    found = HeatmapDistiller()(*outputs, labelled(None, 1))['loss_kpt']
-    assert found.item() == pytest.approx(value, abs=5e-6)
-    (distillation,) = torch.autograd.grad(found, ours)
-    (task,) = torch.autograd.grad((ours - target).square().mean(), ours)
+    heatmap = (height * target.roll(shift, 1))[None, None].clone().requires_grad_()
+    outputs = {'heatmap': [heatmap]}, {'teacher_heatmap': [target[None, None]]}
+    actual = HeatmapDistiller()(*outputs, labelled(None, 1))['loss_kpt']
+    assert actual.item() == pytest.approx(value, abs=5e-6)
+    (distillation,) = torch.autograd.grad(actual, heatmap)
+    (task,) = torch.autograd.grad((heatmap - target).square().mean(), heatmap)
     assert 0.5 < distillation.norm() / task.norm() < 2.0
 
 
@@ -88,12 +91,12 @@ def test_stages_are_summed(reduction: str) -> None:
     distiller = HeatmapDistiller('head.predict_layers.*', reduction=reduction)
     student, teacher = taps((4, 3), (8, 6))
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
+    actual = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
     single = [
         HeatmapDistiller(reduction=reduction)({'heatmap': [s.detach()]}, {'teacher_heatmap': [t]}, labelled(None))
         for s, t in zip(student['heatmap'], teacher['teacher_heatmap'])
     ]
-    torch.testing.assert_close(found, single[0]['loss_kpt'] + single[1]['loss_kpt'])
+    torch.testing.assert_close(actual, single[0]['loss_kpt'] + single[1]['loss_kpt'])
 
 
 def test_weights_of_several_levels() -> None:
@@ -103,16 +106,16 @@ def test_weights_of_several_levels() -> None:
     for sample, row in zip(batch.data_samples or (), WEIGHT):
         sample.gt_instance_labels.keypoint_weights = torch.stack([row, torch.zeros_like(row)])[:, None]
     student, teacher = taps((4, 3))
-    found = check_step(distiller, student, teacher, batch)['loss_kpt']
-    assert found == check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    actual = check_step(distiller, student, teacher, batch)['loss_kpt']
+    assert actual == check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
 
 
 @pytest.mark.parametrize('visible_only', [False, True])
 def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
     distiller = HeatmapDistiller(visible_only=visible_only)
     assert check_step(distiller, *taps((4, 3), images=0), labelled(WEIGHT[:0]))['loss_kpt'] == 0
-    found = check_step(distiller, *taps((4, 3)), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
-    assert (found == 0) == visible_only
+    actual = check_step(distiller, *taps((4, 3)), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
+    assert (actual == 0) == visible_only
 
 
 def test_equal_networks_lose_nothing() -> None:
@@ -135,11 +138,11 @@ def test_peak_of_the_codec() -> None:
     student, teacher = estimator({**HEAD, 'decoder': codec}), estimator(HEAD)
     distiller = HeatmapDistiller()
     distiller.check_models(student, teacher)
-    ours, theirs = taps((4, 3))
-    found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
-    flat = [ours['heatmap'][0].detach().flatten(2), theirs['teacher_heatmap'][0].flatten(2)]
+    student_outputs, teacher_outputs = taps((4, 3))
+    actual = check_step(distiller, student_outputs, teacher_outputs, labelled(None))['loss_kpt']
+    flat = [student_outputs['heatmap'][0].detach().flatten(2), teacher_outputs['teacher_heatmap'][0].flatten(2)]
     expected = keypoint_kl([flat[0] / 255], [flat[1]], 10.0, reduction='mean') * 255**2 / 12
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def sentence(match: str) -> Any:

@@ -22,8 +22,8 @@ def taps(images: int = 2, joints: int = JOINTS) -> tuple[dict, dict]:
 
 def by_torch(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Divergence of every joint, shape (N, K)."""
-    ours, theirs = (x.detach().double().reshape(len(x), -1, 4) for x in (student, teacher))
-    p, q = (Laplace(x[..., :2], x[..., 2:].sigmoid()) for x in (theirs, ours))
+    student_outputs, teacher_outputs = (x.detach().double().reshape(len(x), -1, 4) for x in (student, teacher))
+    p, q = (Laplace(x[..., :2], x[..., 2:].sigmoid()) for x in (teacher_outputs, student_outputs))
     return kl_divergence(p, q).sum(dim=-1)
 
 
@@ -33,10 +33,10 @@ def test_value(reduction: str, visible_only: bool) -> None:
     distiller = RLEDistiller(reduction=reduction, visible_only=visible_only)
     student, teacher = taps()
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    actual = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
     joints = by_torch(student['regression'][0], teacher['teacher_regression'][0]) * (WEIGHT if visible_only else 1.0)
     expected = joints.sum(dim=1).mean() if reduction == 'task' else joints.mean()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('times', [1, 4])
@@ -49,11 +49,11 @@ def test_ratio_to_the_task_loss(times: int) -> None:
     truth = torch.rand(2, JOINTS, 2)
 
     def ratio(n: int) -> torch.Tensor:
-        ours, theirs, target = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (outputs, teacher, truth))
-        joints = ours.reshape(-1, JOINTS, 4)
+        repeated, taught_by, target = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (outputs, teacher, truth))
+        joints = repeated.reshape(-1, JOINTS, 4)
         whole = task(joints[..., :2], joints[..., 2:], target, WEIGHT.repeat(n, 1)[..., None])
-        found = RLEDistiller()({'regression': [ours]}, {'teacher_regression': [theirs]}, labelled(None))
-        return (found['loss_kpt'] / whole).detach()
+        actual = RLEDistiller()({'regression': [repeated]}, {'teacher_regression': [taught_by]}, labelled(None))
+        return (actual['loss_kpt'] / whole).detach()
 
     torch.testing.assert_close(ratio(times), ratio(1))
 
@@ -62,8 +62,8 @@ def test_ratio_to_the_task_loss(times: int) -> None:
 def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
     distiller = RLEDistiller(visible_only=visible_only)
     assert check_step(distiller, *taps(images=0), labelled(WEIGHT[:0]))['loss_kpt'] == 0
-    found = check_step(distiller, *taps(), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
-    assert (found == 0) == visible_only
+    actual = check_step(distiller, *taps(), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
+    assert (actual == 0) == visible_only
 
 
 def test_certain_networks_stay_finite() -> None:

@@ -33,16 +33,16 @@ def test_all_joints_by_default(reduction: str) -> None:
     distiller = SimCCDistiller(beta=10.0, reduction=reduction)
     student, teacher = taps()
     distiller.initialize(student, teacher)
-    found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
-    assert found == keypoint_kl(axes(student), axes(teacher), 10.0, None, reduction) and found > 0
+    actual = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    assert actual == keypoint_kl(axes(student), axes(teacher), 10.0, None, reduction) and actual > 0
     assert all(student[name][0].grad.abs().sum() > 0 for name in 'xy')
 
 
 def test_visible_only() -> None:
     distiller = SimCCDistiller(beta=10.0, visible_only=True)
     student, teacher = taps()
-    found = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
-    assert found == keypoint_kl(axes(student), axes(teacher), 10.0, WEIGHT)
+    actual = check_step(distiller, student, teacher, labelled(WEIGHT))['loss_kpt']
+    assert actual == keypoint_kl(axes(student), axes(teacher), 10.0, WEIGHT)
     assert not student['x'][0].grad[WEIGHT == 0].any()
 
 
@@ -50,8 +50,8 @@ def test_visible_only() -> None:
 def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
     distiller = SimCCDistiller(beta=10.0, visible_only=visible_only)
     assert check_step(distiller, *taps(images=0), labelled(WEIGHT[:0]))['loss_kpt'] == 0
-    found = check_step(distiller, *taps(), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
-    assert (found == 0) == visible_only
+    actual = check_step(distiller, *taps(), labelled(torch.zeros(2, JOINTS)))['loss_kpt']
+    assert (actual == 0) == visible_only
 
 
 @pytest.mark.parametrize(('kind', 'path', 'beta'), HEADS)
@@ -80,8 +80,8 @@ def test_task_reduction_is_the_head_s_own() -> None:
     labels = [sample.gt_instance_labels for sample in batch['data_samples']]
     label_taps = {name: [torch.cat([label[f'keypoint_{name}_labels'] for label in labels])] for name in 'xy'}
     distiller = SimCCDistiller(beta=10.0, visible_only=True)
-    found = check_step(distiller, student_taps, of_teacher(label_taps), labelled(WEIGHT))['loss_kpt']
-    torch.testing.assert_close(found, expected.detach())
+    actual = check_step(distiller, student_taps, of_teacher(label_taps), labelled(WEIGHT))['loss_kpt']
+    torch.testing.assert_close(actual, expected.detach())
 
 
 def test_each_network_has_its_own_beta() -> None:
@@ -90,10 +90,10 @@ def test_each_network_has_its_own_beta() -> None:
     teacher = estimator(simcc_head('RTMCCHead', beta=1.0))
     distiller = SimCCDistiller()
     distiller.check_models(student, teacher)
-    ours, theirs = taps()
-    found = check_step(distiller, ours, theirs, labelled(None))['loss_kpt']
-    expected = keypoint_kl(axes(ours), [logits / 10 for logits in axes(theirs)], 10.0)
-    torch.testing.assert_close(found, expected)
+    student_outputs, teacher_outputs = taps()
+    actual = check_step(distiller, student_outputs, teacher_outputs, labelled(None))['loss_kpt']
+    expected = keypoint_kl(axes(student_outputs), [logits / 10 for logits in axes(teacher_outputs)], 10.0)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_values_of_the_documentation() -> None:

@@ -15,14 +15,14 @@ from kd_plugins.distillers.local_graph.loss import local_graph_loss, normalize_e
 
 def edge_features(rows: Tensor, centers: Tensor, neighbours: Tensor, edge: str = 'concat') -> Tensor:
     """Return the edges of one sample, (N, K, 2 C), row by row."""
-    found = []
+    actual = []
     for center, near in zip(centers.tolist(), neighbours.tolist()):
         for neighbour in near:
             first = rows[neighbour] - rows[center] if edge == 'difference' else rows[neighbour]
-            found.append(torch.cat([first, rows[center]]))
+            actual.append(torch.cat([first, rows[center]]))
     return (
-        torch.stack(found).view(*neighbours.shape, -1)
-        if found
+        torch.stack(actual).view(*neighbours.shape, -1)
+        if actual
         else rows.new_zeros(*neighbours.shape, 2 * rows.shape[1])
     )
 

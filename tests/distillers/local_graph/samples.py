@@ -16,9 +16,9 @@ BATCH = make_batch([None, None])
 Shapes = list[tuple[int, ...]]
 
 
-def taps(ours: Shapes, theirs: Shapes | None = None) -> tuple[dict, dict]:
-    shapes = ours if theirs is None else theirs
-    return {'student_tap': [torch.randn(s) for s in ours]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
+def taps(student_shapes: Shapes, teacher_shapes: Shapes | None = None) -> tuple[dict, dict]:
+    shapes = student_shapes if teacher_shapes is None else teacher_shapes
+    return {'student_tap': [torch.randn(s) for s in student_shapes]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
 
 
 def built(student: dict, teacher: dict, **options: Any) -> LocalGraphDistiller:
@@ -46,5 +46,5 @@ def voxel_batch(owners: list[int], samples: int = 2) -> Batch:
 
 def only_graph(teacher: dict, batch: Batch = BATCH, **options: Any) -> LocalGraph:
     student = {'student_tap': [x.clone() for x in teacher['teacher_tap']]}
-    found = built(student, teacher, **options).graphs(teacher, batch)[0][0]
-    return LocalGraph(*(part[0] for part in found))
+    actual = built(student, teacher, **options).graphs(teacher, batch)[0][0]
+    return LocalGraph(*(part[0] for part in actual))

@@ -22,9 +22,9 @@ from tests.distillers.local_graph.samples import BATCH, built, direct, only_grap
 def test_maps(edge: str, pool: bool) -> None:
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 1, 2)], [(2, 7, 6, 8), (2, 7, 1, 2)])
     distiller = built(student, teacher, edge=edge, pool=pool)
-    found = check_step(distiller, student, teacher, BATCH)['loss_local_graph']
+    actual = check_step(distiller, student, teacher, BATCH)['loss_local_graph']
     wanted = direct(distiller, student, teacher, lambda x: torch.cat([image.flatten(1).T for image in x]), BATCH)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-6)
     assert all(param.grad is not None for param in distiller.parameters())
     assert 'EdgeAdapter' in distiller.spec()['teacher_adapters']
 
@@ -34,10 +34,10 @@ def test_voxels_in_any_order() -> None:
     batch = voxel_batch(owners)
     student, teacher = taps([(12, 4)], [(12, 6)])
     distiller = built(student, teacher, points='voxel', importance='count', num_points=3)
-    found = check_step(distiller, student, teacher, batch)['loss_local_graph']
+    actual = check_step(distiller, student, teacher, batch)['loss_local_graph']
     rows = [i for sample in (0, 1) for i, owner in enumerate(owners) if owner == sample]
     wanted = direct(distiller, student, teacher, lambda x: x[rows], batch)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-6)
     # The fullest voxels are the last of each sample.
     graphs = distiller.graphs(teacher, batch)[0]
     assert [{rows[i] for i in graph.centers[0].tolist()} for graph in graphs] == [{11, 9, 7}, {10, 8, 4}]
@@ -137,8 +137,8 @@ def test_neighbours_are_near_in_the_space_that_is_asked_for() -> None:
     for name, space in spaces.items():
         graph = only_graph(teacher, batch, space=name, num_neighbours=5)
         distances = torch.cdist(space, space)[graph.centers]
-        found = distances.gather(1, graph.neighbours).sort(dim=1).values
-        torch.testing.assert_close(found, distances.topk(5, largest=False).values, rtol=1e-4, atol=1e-4)
+        actual = distances.gather(1, graph.neighbours).sort(dim=1).values
+        torch.testing.assert_close(actual, distances.topk(5, largest=False).values, rtol=1e-4, atol=1e-4)
 
 
 def test_one_neighbour_is_the_point_itself() -> None:
@@ -175,8 +175,8 @@ def test_samples_do_not_see_each_other() -> None:
     (both_graphs,) = distiller.graphs(teacher, BATCH)[0]
     for sample, image in enumerate(teacher['teacher_tap'][0]):
         (lone,) = distiller.graphs({'teacher_tap': [image[None]]}, make_batch([None]))[0]
-        found = both_graphs.neighbours[sample] - 48 * sample
-        assert torch.equal(found.sort(dim=1).values, lone.neighbours[0].sort(dim=1).values)
+        actual = both_graphs.neighbours[sample] - 48 * sample
+        assert torch.equal(actual.sort(dim=1).values, lone.neighbours[0].sort(dim=1).values)
 
 
 def test_released_pillars_cross_samples_and_ours_do_not() -> None:
@@ -184,10 +184,10 @@ def test_released_pillars_cross_samples_and_ours_do_not() -> None:
     student, teacher = taps([(12, 4)])
     teacher['teacher_tap'][0][6:] = teacher['teacher_tap'][0][:6] + 1e-4
     kwargs = {'points': 'voxel', 'num_points': 6, 'num_neighbours': 2}
-    ours = built(student, teacher, importance='count', **kwargs).graphs(teacher, voxel_batch(owners))[0]
+    separate = built(student, teacher, importance='count', **kwargs).graphs(teacher, voxel_batch(owners))[0]
     released = built(student, teacher, reference='pointpillars', **kwargs).graphs(teacher, voxel_batch(owners))[0]
-    assert ours[0].centers.shape == (2, 6) and released[0].centers.shape == (1, 6)
-    assert torch.equal(ours[0].neighbours >= 6, torch.tensor([False, True])[:, None, None].expand(2, 6, 2))
+    assert separate[0].centers.shape == (2, 6) and released[0].centers.shape == (1, 6)
+    assert torch.equal(separate[0].neighbours >= 6, torch.tensor([False, True])[:, None, None].expand(2, 6, 2))
     # The twin in the other sample is nearest.
     near = released[0].neighbours[0]
     assert (near < 6).any(dim=1).all() and (near >= 6).any(dim=1).all()
@@ -288,12 +288,12 @@ def test_monitors_say_how_many_points_share_the_weight() -> None:
     distiller = built(student, teacher)
     assert distiller.monitors() == {}
     distiller(student, teacher, BATCH)
-    found = distiller.monitors()
+    actual = distiller.monitors()
     supports = [effective_support(graph.weights) for graphs in distiller.graphs(teacher, BATCH) for graph in graphs]
-    torch.testing.assert_close(found['effective_points'], torch.cat(supports).mean())
-    assert found['selected_points'] == (6 + 6 + 2 + 2) / 4
-    assert all(value.shape == () and not value.requires_grad for value in found.values())
-    assert 0.3 < found['teacher_spread'] < 0.8 and 0.3 < found['student_spread'] < 0.8
+    torch.testing.assert_close(actual['effective_points'], torch.cat(supports).mean())
+    assert actual['selected_points'] == (6 + 6 + 2 + 2) / 4
+    assert all(value.shape == () and not value.requires_grad for value in actual.values())
+    assert 0.3 < actual['teacher_spread'] < 0.8 and 0.3 < actual['student_spread'] < 0.8
 
 
 def collapse(distiller: LocalGraphDistiller, which: list[nn.ModuleList]) -> None:

@@ -57,9 +57,9 @@ def tapped(model: nn.Module, inputs: dict, key: str) -> dict[str, list[Tensor]]:
     voxels = inputs['voxels']
     # The encoder's default form writes into its input.
     model.voxel_encoder(voxels['voxels'].clone(), voxels['num_points'], voxels['coors'])
-    found = {key: taps.read('voxel_encoder')}
+    actual = {key: taps.read('voxel_encoder')}
     taps.remove()
-    return found
+    return actual
 
 
 @pytest.mark.parametrize('space', ['feature', 'both'])
@@ -94,9 +94,9 @@ def test_layers_of_pointnet() -> None:
     layer = PointFPModule([6, 5])
     clouds = [torch.randn(30, 4) for _ in range(2)]
     # Its interpolation needs a GPU where there are several source points; with one it is a copy.
-    found = layer(torch.stack(clouds)[:, :, :3], None, torch.randn(2, 2, 30), torch.randn(2, 4, 1))
-    assert found.shape == (2, 5, 30)
-    student, teacher = {'student_tap': [found.detach()]}, {'teacher_tap': [found.detach() + 1]}
+    actual = layer(torch.stack(clouds)[:, :, :3], None, torch.randn(2, 2, 30), torch.randn(2, 4, 1))
+    assert actual.shape == (2, 5, 30)
+    student, teacher = {'student_tap': [actual.detach()]}, {'teacher_tap': [actual.detach() + 1]}
     distiller = LocalGraphDistiller(
         'neck.FP_modules.3', points='point', space='coordinate', num_points=9, num_neighbours=4
     )

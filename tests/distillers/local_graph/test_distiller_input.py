@@ -59,7 +59,7 @@ def test_a_layer_does_not_teach_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ('options', 'ours', 'theirs', 'scores', 'match'),
+    ('options', 'student_shapes', 'teacher_shapes', 'scores', 'match'),
     [
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, None, '1 levels and the teacher 2'),
         ({}, [(2, 4)], [(2, 4)], None, r"points is 'grid', which reads \(N, C, H, W\), .*'voxel' for \(V, C\)"),
@@ -70,11 +70,13 @@ def test_a_layer_does_not_teach_itself() -> None:
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], [(2, 3, 6, 6)], 'scores: level 0 .*belong to the same points'),
     ],
 )
-def test_shape_sentences(options: dict, ours: Shapes, theirs: Shapes, scores: Shapes | None, match: str) -> None:
+def test_shape_sentences(
+    options: dict, student_shapes: Shapes, teacher_shapes: Shapes, scores: Shapes | None, match: str
+) -> None:
     more = {} if scores is None else {'importance': 'score', 'scores': 'bbox_head.cls'}
     settings = {'key': 'distillers.graph', **options, **more}
     distiller = MODELS.build({'type': 'kd_plugins.LocalGraphDistiller', **settings})
-    student, teacher = taps(ours, theirs)
+    student, teacher = taps(student_shapes, teacher_shapes)
     with sentence(match):
         distiller.initialize(student, {**teacher, 'scores': [torch.randn(s) for s in scores or []]})
 

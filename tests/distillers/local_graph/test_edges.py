@@ -42,11 +42,13 @@ def test_statistics_are_those_of_the_tensor_of_all_edges() -> None:
     )
     wanted = every.mean(dim=0), every.var(dim=0, correction=0)
     for chunk in (1, 2**20):
-        found = edge_statistics(values, centers, neighbours, chunk)
-        for ours, theirs in zip(found, wanted):
-            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        actual = edge_statistics(values, centers, neighbours, chunk)
+        for value, reference in zip(actual, wanted):
+            torch.testing.assert_close(value, reference, rtol=1e-12, atol=1e-12)
             direction = torch.linspace(-1, 2, CHANNELS, dtype=torch.float64)
-            grads = [torch.autograd.grad(x @ direction, (values, centers), retain_graph=True) for x in (ours, theirs)]
+            grads = [
+                torch.autograd.grad(x @ direction, (values, centers), retain_graph=True) for x in (value, reference)
+            ]
             for first, second in zip(*grads):
                 torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
 
@@ -54,16 +56,16 @@ def test_statistics_are_those_of_the_tensor_of_all_edges() -> None:
 def test_a_large_constant_costs_no_precision() -> None:
     values, centers, neighbours = draw(300, 100, 16)
     _, wanted = edge_statistics(values, centers, [neighbours])
-    _, found = edge_statistics(values.float() + 1000, centers.float() - 3000, [neighbours])
-    torch.testing.assert_close(found, wanted.float(), rtol=1e-3, atol=0)
+    _, actual = edge_statistics(values.float() + 1000, centers.float() - 3000, [neighbours])
+    torch.testing.assert_close(actual, wanted.float(), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize('chunk', [1, 60, 2**20])
 def test_gap_is_the_mean_over_edges(chunk: int) -> None:
     values, centers, neighbours = draw(9, 5, 4)
     first, second = F.relu(rows(values, centers, neighbours)).chunk(2, dim=2)
-    found = edge_gap(values, centers, neighbours, chunk)
-    torch.testing.assert_close(found, (first - second).square().mean(dim=(1, 2)))
+    actual = edge_gap(values, centers, neighbours, chunk)
+    torch.testing.assert_close(actual, (first - second).square().mean(dim=(1, 2)))
     torch.testing.assert_close(edge_outputs(values, centers, neighbours), torch.cat([first, second], dim=2))
     values.requires_grad_(), centers.requires_grad_()
     assert torch.autograd.gradcheck(lambda v, c: edge_gap(v, c, neighbours, chunk), (values, centers))
@@ -88,8 +90,8 @@ def test_no_edges() -> None:
     values, centers = torch.zeros(0, CHANNELS, requires_grad=True), torch.zeros(0, CHANNELS, requires_grad=True)
     neighbours = torch.zeros(0, 0, dtype=torch.long)
     for gap in (edge_gap, pooled_gap):
-        found = gap(values, centers, neighbours)
-        assert found.shape == (0,)
+        actual = gap(values, centers, neighbours)
+        assert actual.shape == (0,)
     assert neighbour_sum(values, neighbours).shape == (0, CHANNELS)
     mean, variance = edge_statistics(values, centers, [neighbours])
     assert mean.eq(0).all() and variance.eq(0).all()
@@ -114,5 +116,5 @@ def test_edges_are_the_groups_of_mmcv() -> None:
     ops = pytest.importorskip('mmcv.ops')
     values, centers, neighbours = (x.cuda() for x in draw(50, 20, 8))
     grouped = ops.grouping_operation(values.float().T[None].contiguous(), neighbours.int()[None])[0]
-    found = edge_outputs(values.float(), torch.zeros_like(centers).float(), neighbours)
-    torch.testing.assert_close(found, grouped.permute(1, 2, 0).relu())
+    actual = edge_outputs(values.float(), torch.zeros_like(centers).float(), neighbours)
+    torch.testing.assert_close(actual, grouped.permute(1, 2, 0).relu())

@@ -42,10 +42,10 @@ class TestLocalGraph(LossTester):
     shape = (2, 9, 4)
 
     def problem(self, student: Tensor, teacher: Tensor) -> tuple:
-        ours, theirs = (to_float(x).flatten(0, 1) for x in (student, teacher.detach()))
+        student_rows, teacher_rows = (to_float(x).flatten(0, 1) for x in (student, teacher.detach()))
         # The linear maps follow the dtype of what the distiller gives them.
-        pair = tuple(make_pair(4, 4, 3)[0].to(ours.device, ours.dtype) for _ in range(2))
-        return ours, theirs, graphs_of(theirs, [9] * len(student) or [0]), pair
+        pair = tuple(make_pair(4, 4, 3)[0].to(student_rows.device, student_rows.dtype) for _ in range(2))
+        return student_rows, teacher_rows, graphs_of(teacher_rows, [9] * len(student) or [0]), pair
 
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         with torch.autocast(student.device.type, enabled=False):

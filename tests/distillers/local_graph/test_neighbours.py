@@ -21,18 +21,18 @@ def test_neighbours_are_those_of_scikit_learn(count: int, size: int, number: int
     neighbors = pytest.importorskip('sklearn.neighbors')
     points = cloud(count, size)
     queries = torch.cat([points[: 30 if chunk > 1 else 3], cloud(3, size, seed=1)])
-    found = nearest_neighbours(queries, points, number, chunk)
-    assert found.shape == (len(queries), min(number, count)) and found.dtype == torch.long
+    actual = nearest_neighbours(queries, points, number, chunk)
+    assert actual.shape == (len(queries), min(number, count)) and actual.dtype == torch.long
     oracle = neighbors.NearestNeighbors(n_neighbors=min(number, count), algorithm='brute').fit(points)
     _, wanted = oracle.kneighbors(queries)
-    assert torch.equal(found.sort(dim=1).values, torch.as_tensor(wanted).sort(dim=1).values)
+    assert torch.equal(actual.sort(dim=1).values, torch.as_tensor(wanted).sort(dim=1).values)
 
 
 @pytest.mark.parametrize('chunk', [50, 1000, 2**21])
 def test_samples_have_their_own_neighbours(chunk: int) -> None:
     points = cloud(90, 4).view(3, 30, 4)
-    found = nearest_neighbours(points[:, :7], points, 5, chunk)
-    for sample, near in zip(points, found, strict=True):
+    actual = nearest_neighbours(points[:, :7], points, 5, chunk)
+    for sample, near in zip(points, actual, strict=True):
         alone = nearest_neighbours(sample[:7], sample, 5)
         assert torch.equal(near.sort(dim=1).values, alone.sort(dim=1).values)
     assert nearest_neighbours(points[:, :0], points, 5).shape == (3, 0, 5)
@@ -40,10 +40,10 @@ def test_samples_have_their_own_neighbours(chunk: int) -> None:
 
 def test_distances_far_from_the_origin_in_float32() -> None:
     points = (cloud(500, 3) + 1000).float()
-    found = nearest_neighbours(points, points, 5)
+    actual = nearest_neighbours(points, points, 5)
     distances = torch.cdist(points.double(), points.double())
     wanted = distances.topk(5, largest=False).values
-    torch.testing.assert_close(distances.gather(1, found).sort(dim=1).values, wanted, rtol=0, atol=1e-3)
+    torch.testing.assert_close(distances.gather(1, actual).sort(dim=1).values, wanted, rtol=0, atol=1e-3)
 
 
 def test_order_of_points_does_not_matter() -> None:
@@ -55,15 +55,15 @@ def test_order_of_points_does_not_matter() -> None:
 
 
 def test_identical_points_are_all_near() -> None:
-    found = nearest_neighbours(torch.ones(4, 3), torch.ones(900, 3), 6)
-    assert found.shape == (4, 6) and all(len(set(row)) == 6 for row in found.tolist())
+    actual = nearest_neighbours(torch.ones(4, 3), torch.ones(900, 3), 6)
+    assert actual.shape == (4, 6) and all(len(set(row)) == 6 for row in actual.tolist())
 
 
 @pytest.mark.parametrize(('queries', 'points'), [(0, 0), (0, 5), (3, 1)])
 def test_few_points(queries: int, points: int) -> None:
-    found = nearest_neighbours(torch.zeros(queries, 2), torch.zeros(points, 2), 4)
-    assert found.shape == (queries, min(points, 4))
-    assert not found.any() or points > 1
+    actual = nearest_neighbours(torch.zeros(queries, 2), torch.zeros(points, 2), 4)
+    assert actual.shape == (queries, min(points, 4))
+    assert not actual.any() or points > 1
 
 
 def test_the_matrix_of_distances_never_exists() -> None:
@@ -92,5 +92,5 @@ def test_neighbours_are_those_of_mmcv() -> None:
     ops = pytest.importorskip('mmcv.ops')
     points = cloud(2000, 3).float().cuda()
     wanted = ops.knn(12, points[None], points[None, :300].contiguous())[0].T.long()
-    found = nearest_neighbours(points[:300], points, 12)
-    assert torch.equal(found.sort(dim=1).values, wanted.sort(dim=1).values)
+    actual = nearest_neighbours(points[:300], points, 12)
+    assert torch.equal(actual.sort(dim=1).values, wanted.sort(dim=1).values)

@@ -73,9 +73,9 @@ def pillars(counts: Tensor) -> Batch:
 )
 def test_pointpillars(edge: str, counts: Tensor, loss: float, grad: float) -> None:
     teacher, student = wave(20, 4, f=1.3), wave(20, 3, f=0.7, s=1)
-    found = run(student, teacher, pillars(counts), points='voxel', edge=edge, reference='pointpillars')
+    actual = run(student, teacher, pillars(counts), points='voxel', edge=edge, reference='pointpillars')
     # The released weights are float32.
-    assert found == pytest.approx((loss, grad), rel=1e-5)
+    assert actual == pytest.approx((loss, grad), rel=1e-5)
 
 
 MAPS = Batch(None, [None, None])
@@ -91,8 +91,8 @@ MAPS = Batch(None, [None, None])
 )
 def test_maps(model: str, edge: str, loss: float, grad: float) -> None:
     teacher, student = wave(2, 4, 4, 5, f=1.3), wave(2, 3, 4, 5, f=0.7, s=1)
-    found = run(student, teacher, MAPS, edge=edge, reference=model)
-    assert found == pytest.approx((loss, grad), rel=1e-9)
+    actual = run(student, teacher, MAPS, edge=edge, reference=model)
+    assert actual == pytest.approx((loss, grad), rel=1e-9)
     # Two levels are added.
     student = wave(2, 3, 4, 5, f=0.7, s=1)
     assert run(student, teacher, MAPS, levels=2, edge=edge, reference=model)[0] == pytest.approx(2 * loss, rel=1e-9)
@@ -109,8 +109,8 @@ def test_maps(model: str, edge: str, loss: float, grad: float) -> None:
 )
 def test_points(pool: bool, edge: str, loss: float, grad: float) -> None:
     teacher, student = wave(2, 4, 20, f=1.3), wave(2, 3, 20, f=0.7, s=1)
-    found = run(student, teacher, MAPS, points='point', edge=edge, pool=pool, reference='point_rcnn')
-    assert found == pytest.approx((loss, grad), rel=1e-9)
+    actual = run(student, teacher, MAPS, points='point', edge=edge, pool=pool, reference='point_rcnn')
+    assert actual == pytest.approx((loss, grad), rel=1e-9)
 
 
 def test_weights() -> None:

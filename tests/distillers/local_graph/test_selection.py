@@ -67,9 +67,9 @@ def test_samples_have_their_own_weights() -> None:
     importance = torch.rand(3, 8)
     assert torch.equal(top_points(importance, 2), torch.stack([top_points(row, 2) for row in importance]))
     for temperature in (None, 0.3):
-        found = reweighting(importance, temperature)
-        torch.testing.assert_close(found, torch.stack([reweighting(row, temperature) for row in importance]))
-        torch.testing.assert_close(effective_support(found), torch.stack([effective_support(row) for row in found]))
+        actual = reweighting(importance, temperature)
+        torch.testing.assert_close(actual, torch.stack([reweighting(row, temperature) for row in importance]))
+        torch.testing.assert_close(effective_support(actual), torch.stack([effective_support(row) for row in actual]))
 
 
 def test_no_points() -> None:

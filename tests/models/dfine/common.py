@@ -45,13 +45,13 @@ def predictions(layers: int = 3, images: int = 2, queries: int = 7, seed: int = 
 def truths(numbers: list[int], seed: int = 1) -> list[InstanceData]:
     """Return objects in pixels of images of :data:`SHAPE`."""
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    actual = []
     for number in numbers:
         center, size = boxes(number, generator=generator).split(2, dim=-1)
         corners = torch.cat([center - size / 2, center + size / 2], dim=-1).float()
         scale = torch.tensor([SHAPE[1], SHAPE[0]] * 2)
-        found.append(InstanceData(bboxes=corners * scale, labels=torch.arange(number) % CLASSES))
-    return found
+        actual.append(InstanceData(bboxes=corners * scale, labels=torch.arange(number) % CLASSES))
+    return actual
 
 
 def criterion(**options: Any) -> Criterion:

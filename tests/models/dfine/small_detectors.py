@@ -51,8 +51,8 @@ def losses(model: torch.nn.Module, numbers: list[int]) -> dict[str, torch.Tensor
 
 
 def run_decoder(model: torch.nn.Module, data: dict[str, Any]) -> Any:
-    found = []
-    handle = model.decoder.register_forward_hook(lambda module, args, output: found.append(output))
+    actual = []
+    handle = model.decoder.register_forward_hook(lambda module, args, output: actual.append(output))
     model(**data, mode='tensor')
     handle.remove()
-    return found[0]
+    return actual[0]

@@ -20,7 +20,7 @@ from tests.models.dfine.common import CLASSES, SHAPE, criterion, evaluate, gradi
 from tests.ranks import on_two_ranks
 
 
-def theirs(outputs: Predictions, objects: list[Any], layer: int) -> dict[str, torch.Tensor]:
+def reference_losses(outputs: Predictions, objects: list[Any], layer: int) -> dict[str, torch.Tensor]:
     """Return what transformers' D-FINE criterion says of one layer, on that layer's own matches."""
     transformers = pytest.importorskip('transformers')
     from transformers.loss.loss_d_fine import DFineLoss
@@ -56,18 +56,18 @@ def theirs(outputs: Predictions, objects: list[Any], layer: int) -> dict[str, to
 def test_each_layer_equals_transformers_on_its_own_matches(numbers: list[int]) -> None:
     outputs, objects = predictions(), truths(numbers)
     made = criterion(matching='own')
-    ours = evaluate(made, outputs, objects)
+    losses = evaluate(made, outputs, objects)
     names = {'loss_vfl': 'loss_cls', 'loss_bbox': 'loss_bbox', 'loss_giou': 'loss_iou', 'loss_fgl': 'loss_fgl'}
     for layer, prefix in enumerate(('d0.', 'd1.', '')):
-        expected = theirs(outputs, objects, layer)
+        expected = reference_losses(outputs, objects, layer)
         for key, name in {**names, **({'loss_ddf': 'loss_ddf'} if prefix else {})}.items():
-            torch.testing.assert_close(ours[prefix + name], expected[key], rtol=1e-5, atol=1e-6)
-            found = gradients({name: ours[prefix + name] + sum(x.sum() * 0 for x in outputs)}, outputs)
+            torch.testing.assert_close(losses[prefix + name], expected[key], rtol=1e-5, atol=1e-6)
+            actual = gradients({name: losses[prefix + name] + sum(x.sum() * 0 for x in outputs)}, outputs)
             wanted = gradients({name: expected[key] + sum(x.sum() * 0 for x in outputs)}, outputs)
-            for a, b in zip(found, wanted):
+            for a, b in zip(actual, wanted):
                 torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     # The last layer teaches and is not taught.
-    assert 'loss_ddf' not in ours
+    assert 'loss_ddf' not in losses
 
 
 def test_union_and_own_matching_agree_where_all_sets_agree() -> None:
@@ -108,7 +108,7 @@ def test_union_by_hand() -> None:
 def test_distillation_counts_matched_and_other_queries_apart() -> None:
     outputs, objects = predictions(seed=4), truths([3, 2], seed=5)
     made = criterion()
-    found = evaluate(made, outputs, objects)['d0.loss_ddf']
+    actual = evaluate(made, outputs, objects)['d0.loss_ddf']
     sets = (
         torch.cat([outputs.scores, outputs.initial_scores[None]]),
         torch.cat([outputs.boxes, outputs.initial_boxes[None]]),
@@ -128,7 +128,7 @@ def test_distillation_counts_matched_and_other_queries_apart() -> None:
     expected = decoupled_distillation(
         outputs.logits[:1].flatten(1, 2), outputs.logits[-1].flatten(0, 1), weight.flatten()[None], matched.flatten()
     )
-    torch.testing.assert_close(found, 1.5 * expected[0])
+    torch.testing.assert_close(actual, 1.5 * expected[0])
 
 
 def noise(images: int, number: int, groups: int = 2, seed: int = 9) -> Denoising:
@@ -223,7 +223,7 @@ def test_odd_boxes() -> None:
 def test_class_losses_of_mmdetection(loss_cls: torch.nn.Module) -> None:
     """The head's own class loss keeps working, as MMDetection's DETR heads apply it."""
     outputs, objects = predictions(), truths([3, 0])
-    found = evaluate(criterion(loss_cls=loss_cls, matching='own'), outputs, objects)['loss_cls']
+    actual = evaluate(criterion(loss_cls=loss_cls, matching='own'), outputs, objects)['loss_cls']
     pairs = assign(
         matching_costs(outputs.scores[-1:], outputs.boxes[-1:], objects, [SHAPE] * 2, criterion().match_costs)
     )
@@ -234,12 +234,12 @@ def test_class_losses_of_mmdetection(loss_cls: torch.nn.Module) -> None:
         from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 
         quality = torch.zeros(2, 7)
-        ours = bbox_cxcywh_to_xyxy(outputs.boxes[-1].detach())[pairs.images, pairs.queries]
+        matched = bbox_cxcywh_to_xyxy(outputs.boxes[-1].detach())[pairs.images, pairs.queries]
         corners = objects[0].bboxes[pairs.objects] / torch.tensor([SHAPE[1], SHAPE[0]] * 2)
-        quality[pairs.images, pairs.queries] = bbox_overlaps(ours, corners, is_aligned=True)
+        quality[pairs.images, pairs.queries] = bbox_overlaps(matched, corners, is_aligned=True)
         target = target, quality.flatten()
     expected = loss_cls(outputs.scores[-1].flatten(0, 1), target, avg_factor=3.0)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_diverged_predictions_stop_with_one_sentence() -> None:
@@ -264,13 +264,17 @@ def _step(images: slice) -> dict[str, Any]:
     """Return losses and gradients of some of four images."""
     outputs, objects = predictions(images=4, queries=9), truths([3, 0, 5, 2])
     queries = noise(4, 5)
-    ours = Predictions(*(x[:, images] for x in outputs[:3]), *(x[images] for x in outputs[3:]))
-    theirs = Predictions(
+    share = Predictions(*(x[:, images] for x in outputs[:3]), *(x[images] for x in outputs[3:]))
+    denoising_share = Predictions(
         *(x[:, images] for x in queries.predictions[:3]), *(x[images] for x in queries.predictions[3:])
     )
-    proposals = Proposals(ours.initial_scores * 0.5, ours.initial_boxes, False)
+    proposals = Proposals(share.initial_scores * 0.5, share.initial_boxes, False)
     losses = evaluate(
-        criterion(), ours, objects[images], proposals=proposals, denoising=Denoising(theirs, queries.num_groups)
+        criterion(),
+        share,
+        objects[images],
+        proposals=proposals,
+        denoising=Denoising(denoising_share, queries.num_groups),
     )
     total = torch.stack(list(losses.values())).sum()
     return {'gradients': torch.autograd.grad(total, [*outputs, *queries.predictions]), 'keys': list(losses)}

@@ -25,10 +25,10 @@ def model(family: str) -> torch.nn.Module:
 @pytest.mark.parametrize('numbers', [[3, 2], [0, 2], [0, 0], [1, 0], [12, 12], [15, 1]], ids=str)
 def test_every_parameter_learns_whatever_the_batch_holds(model: torch.nn.Module, numbers: list[int]) -> None:
     model.zero_grad(set_to_none=True)
-    found = losses(model, numbers)
-    assert found.keys() == losses(model, [2, 2]).keys()
-    assert all(value.shape == () and value.isfinite() for value in found.values())
-    torch.stack(list(found.values())).sum().backward()
+    actual = losses(model, numbers)
+    assert actual.keys() == losses(model, [2, 2]).keys()
+    assert all(value.shape == () and value.isfinite() for value in actual.values())
+    torch.stack(list(actual.values())).sum().backward()
     lacking = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
     assert not lacking
     assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
@@ -48,17 +48,17 @@ def test_plain_checkpoint_loads(family: str, model: torch.nn.Module) -> None:
 
 def test_starts_as_the_plain_detector(family: str) -> None:
     """With the plain detector's weights, the first layer's scores and boxes are those of its first layer."""
-    plain, ours = build(config(family, fdr=False)), build(config(family), seed=1)
+    plain, with_fdr = build(config(family, fdr=False)), build(config(family), seed=1)
     with torch.no_grad():
         for parameter in plain.bbox_head.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    ours.load_state_dict(plain.state_dict(), strict=False)
-    plain.eval(), ours.eval()
+    with_fdr.load_state_dict(plain.state_dict(), strict=False)
+    plain.eval(), with_fdr.eval()
     data = batch(plain, [2, 2])
     with torch.no_grad():
         scores, boxes = plain(**data, mode='tensor')[:2]
-        states, refinement = run_decoder(ours, data)
-        first = ours.bbox_head.class_branch(0)(states[0])
+        states, refinement = run_decoder(with_fdr, data)
+        first = with_fdr.bbox_head.class_branch(0)(states[0])
     torch.testing.assert_close(first, scores[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(refinement.boxes[0], boxes[0], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(refinement.boxes[-1], refinement.initial, rtol=1e-4, atol=1e-5)
@@ -70,17 +70,17 @@ def test_predicts_from_the_last_layer(model: torch.nn.Module) -> None:
         for parameter in made.bbox_head.fdr.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
         data = batch(made, [2, 2])
-        found = made.predict(data['inputs'], data['data_samples'], rescale=False)
+        actual = made.predict(data['inputs'], data['data_samples'], rescale=False)
         states, refinement = run_decoder(made, data)
         scores, boxes = made.bbox_head(states, refinement)
     best = scores[-1, 1].sigmoid().flatten().max()
-    torch.testing.assert_close(found[1].pred_instances.scores[0], best)
+    torch.testing.assert_close(actual[1].pred_instances.scores[0], best)
     query = scores[-1, 1].sigmoid().flatten().argmax() // 3
     x, y, w, h = boxes[-1, 1, query].tolist()
     height, width = data['data_samples'][1].img_shape[:2]
     corners = torch.tensor([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height])
     limit = torch.tensor([width, height] * 2, dtype=torch.float32)
-    torch.testing.assert_close(found[1].pred_instances.bboxes[0], corners.clamp(min=0).minimum(limit))
+    torch.testing.assert_close(actual[1].pred_instances.bboxes[0], corners.clamp(min=0).minimum(limit))
 
 
 def test_a_step_moves_the_distributions_and_distillation_wakes_up(family: str) -> None:
@@ -99,9 +99,9 @@ def test_a_step_moves_the_distributions_and_distillation_wakes_up(family: str) -
 def test_single_stage_and_without_box_refine() -> None:
     model_config = config('deformable', as_two_stage=False, with_box_refine=False)
     made = build(model_config).train()
-    found = losses(made, [3, 2])
-    assert not [key for key in found if key.startswith('enc_')]
-    torch.stack(list(found.values())).sum().backward()
+    actual = losses(made, [3, 2])
+    assert not [key for key in actual if key.startswith('enc_')]
+    torch.stack(list(actual.values())).sum().backward()
     assert not [name for name, value in made.named_parameters() if value.grad is None]
 
 

@@ -20,8 +20,8 @@ def family(request: pytest.FixtureRequest) -> str:
 
 def test_distillation_can_be_left_out(family: str) -> None:
     made = build(config(family, **{'bbox_head.loss_ddf': None, 'bbox_head.matching': 'own'})).train()
-    found = losses(made, [3, 2])
-    assert 'd0.loss_fgl' in found and not [key for key in found if 'ddf' in key]
+    actual = losses(made, [3, 2])
+    assert 'd0.loss_fgl' in actual and not [key for key in actual if 'ddf' in key]
 
 
 def test_class_loss_of_the_base_config_stays_possible(family: str) -> None:
@@ -89,10 +89,10 @@ def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
     """For equal weights, matching and class loss, what FDR does not change has the plain losses and gradients."""
     plain_config, model_config = config('dino', fdr=False), config('dino')
     model_config['bbox_head'].update(loss_cls=plain_config['bbox_head']['loss_cls'], matching='own')
-    plain, ours = build(plain_config).train(), build(model_config, seed=1).train()
-    ours.load_state_dict(plain.state_dict(), strict=False)
-    found = {}
-    for name, made in (('plain', plain), ('ours', ours)):
+    plain, with_fdr = build(plain_config).train(), build(model_config, seed=1).train()
+    with_fdr.load_state_dict(plain.state_dict(), strict=False)
+    actual = {}
+    for name, made in (('plain', plain), ('with_fdr', with_fdr)):
         made.backbone.eval()
         values = {key: value.reshape(()) for key, value in losses(made, [3, 2]).items()}
         kept = {key: value for key, value in values.items() if key.startswith('enc_')}
@@ -100,9 +100,9 @@ def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
         kept |= {key: value for key, value in values.items() if key.startswith('d0.') and name == 'plain'}
         weights = [made.bbox_head.cls_branches[-1].weight, made.memory_trans_fc.weight]
         total = torch.stack([value for key, value in kept.items() if key.startswith('enc_')]).sum()
-        found[name] = kept, torch.autograd.grad(total, weights)
-    assert found['plain'][0].keys() == found['ours'][0].keys() and len(found['plain'][0]) == 9
-    for key, value in found['plain'][0].items():
-        torch.testing.assert_close(found['ours'][0][key], value, msg=lambda text, key=key: f'{key}: {text}')
-    for first, second in zip(*(gradients for _, gradients in found.values())):
+        actual[name] = kept, torch.autograd.grad(total, weights)
+    assert actual['plain'][0].keys() == actual['with_fdr'][0].keys() and len(actual['plain'][0]) == 9
+    for key, value in actual['plain'][0].items():
+        torch.testing.assert_close(actual['with_fdr'][0][key], value, msg=lambda text, key=key: f'{key}: {text}')
+    for first, second in zip(*(gradients for _, gradients in actual.values())):
         torch.testing.assert_close(first, second)

@@ -67,27 +67,27 @@ def test_equals_the_decoder_of_transformers() -> None:
     decoder.class_embed = torch.nn.ModuleList(torch.nn.Linear(DIMS, 3).double() for _ in range(LAYERS))
     decoder.bbox_embed = torch.nn.ModuleList(DFineMLP(DIMS, DIMS, 4 * (REG_MAX + 1), 3).double() for _ in range(LAYERS))
     pairs = [*zip(decoder.bbox_embed, made.distributions), (decoder.pre_bbox_head, initial)]
-    pairs += [(lqe.reg_conf, ours.branch) for lqe, ours in zip(decoder.lqe_layers, made.qualities)]
+    pairs += [(lqe.reg_conf, quality.branch) for lqe, quality in zip(decoder.lqe_layers, made.qualities)]
     with torch.no_grad():
-        for theirs, ours in pairs:
-            for target, source in zip(theirs.parameters(), ours.parameters()):
+        for released_branch, branch in pairs:
+            for target, source in zip(released_branch.parameters(), branch.parameters()):
                 target.copy_(source)
-    theirs = decoder(
+    released = decoder(
         encoder_hidden_states=hidden[0],
         reference_points=reference.logit(),
         inputs_embeds=hidden[0],
         spatial_shapes=None,
     )
-    found = run(made, initial, hidden, reference).result()
+    actual = run(made, initial, hidden, reference).result()
     close = dict(rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(theirs.intermediate_reference_points[:, 0], found.initial, **close)
-    torch.testing.assert_close(theirs.intermediate_reference_points[:, 1:].transpose(0, 1), found.boxes, **close)
-    logits = theirs.intermediate_predicted_corners.transpose(0, 1).unflatten(-1, (4, -1))
-    torch.testing.assert_close(logits, found.logits, **close)
+    torch.testing.assert_close(released.intermediate_reference_points[:, 0], actual.initial, **close)
+    torch.testing.assert_close(released.intermediate_reference_points[:, 1:].transpose(0, 1), actual.boxes, **close)
+    logits = released.intermediate_predicted_corners.transpose(0, 1).unflatten(-1, (4, -1))
+    torch.testing.assert_close(logits, actual.logits, **close)
     for layer in range(LAYERS):
         scores = decoder.class_embed[layer](hidden[layer])
-        scores = scores + made.qualities[layer](found.logits[layer])
-        torch.testing.assert_close(theirs.intermediate_logits[:, layer + 1], scores, **close)
+        scores = scores + made.qualities[layer](actual.logits[layer])
+        torch.testing.assert_close(released.intermediate_logits[:, layer + 1], scores, **close)
 
 
 def test_starts_at_the_initial_box() -> None:
@@ -119,9 +119,9 @@ def test_where_gradients_go() -> None:
 
 def test_points_become_boxes() -> None:
     delta = torch.zeros(2, 4)
-    found = shift_in_logit_space(delta, torch.tensor([[0.25, 0.5], [0.0, 1.0]]))
-    torch.testing.assert_close(found[0], torch.tensor([0.25, 0.5, 0.5, 0.5]))
-    assert found.isfinite().all()
+    actual = shift_in_logit_space(delta, torch.tensor([[0.25, 0.5], [0.0, 1.0]]))
+    torch.testing.assert_close(actual[0], torch.tensor([0.25, 0.5, 0.5, 0.5]))
+    assert actual.isfinite().all()
 
 
 def test_reference_has_an_area_and_no_gradient() -> None:

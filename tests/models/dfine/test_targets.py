@@ -32,8 +32,8 @@ def test_boxes_of_mmdetections_own_type() -> None:
 
     (plain,) = truths([2])
     wrapped = InstanceData(bboxes=HorizontalBoxes(plain.bboxes), labels=plain.labels)
-    found, expected = (ground_truth([one], [SHAPE], torch.zeros(1)) for one in (wrapped, plain))
-    assert torch.equal(found.corners, expected.corners)
+    actual, expected = (ground_truth([one], [SHAPE], torch.zeros(1)) for one in (wrapped, plain))
+    assert torch.equal(actual.corners, expected.corners)
 
 
 def test_a_batch_without_objects() -> None:
@@ -78,9 +78,9 @@ def test_denoising_pairs_are_those_of_mmdetection() -> None:
     labels[queries] = torch.cat([item.labels for item in objects])[rows]
     assert torch.equal(labels, torch.cat(targets[0]))
     corners = torch.cat([item.bboxes for item in objects])[rows] / torch.tensor([SHAPE[1], SHAPE[0]] * 2)
-    found = torch.zeros(3 * amount, 4)
-    found[queries] = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
-    torch.testing.assert_close(found, torch.cat(targets[2]))
+    actual = torch.zeros(3 * amount, 4)
+    actual[queries] = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+    torch.testing.assert_close(actual, torch.cat(targets[2]))
 
 
 def test_without_groups_there_are_no_pairs() -> None:

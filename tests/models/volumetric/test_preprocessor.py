@@ -41,6 +41,6 @@ def test_crops_are_put_in_the_order_of_their_volumes() -> None:
     samples = [VolumeDataSample(metainfo=dict(img_path=str(value))) for value in range(4)]
     # Two volumes with two crops each, as pseudo_collate transposes them.
     data = {'inputs': [[crops[0], crops[2]], [crops[1], crops[3]]], 'data_samples': [samples[::2], samples[1::2]]}
-    found = VolumePreprocessor()(data, training=True)
-    assert found['inputs'][:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3]
-    assert [sample.img_path for sample in found['data_samples']] == ['0', '1', '2', '3']
+    actual = VolumePreprocessor()(data, training=True)
+    assert actual['inputs'][:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert [sample.img_path for sample in actual['data_samples']] == ['0', '1', '2', '3']

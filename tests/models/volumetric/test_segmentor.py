@@ -1,4 +1,4 @@
-"""The segmentor beside plain MONAI: losses, steps, predictions, checkpoints, and what it says of wrong configs."""
+"""Segmentor compared with plain MONAI: losses, steps, predictions, checkpoints, error sentences."""
 
 from __future__ import annotations
 
@@ -91,21 +91,21 @@ def test_loss_and_steps_equal_a_plain_monai_loop(loss: dict[str, Any] | None) ->
 
     kind = DiceCELoss if loss is None else GeneralizedDiceLoss
     model, network, criterion = make(loss=loss), plain(), kind(to_onehot_y=True, softmax=True)
-    for ours, theirs in zip(model.network.parameters(), network.parameters()):
-        assert torch.equal(ours, theirs)
+    for trained, expected in zip(model.network.parameters(), network.parameters()):
+        assert torch.equal(trained, expected)
     wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-2))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     batch = make_batch()
     inputs, labels = stacked(batch)
     for _ in range(3):
-        found = model.train_step(copy.deepcopy(batch), wrapper)['loss_seg']
+        actual = model.train_step(copy.deepcopy(batch), wrapper)['loss_seg']
         optimizer.zero_grad()
         expected = criterion(network(inputs), labels)
         expected.backward()
         optimizer.step()
-        assert torch.equal(found.detach(), expected.detach())
-    for ours, theirs in zip(model.network.parameters(), network.parameters()):
-        assert torch.equal(ours, theirs)
+        assert torch.equal(actual.detach(), expected.detach())
+    for trained, expected in zip(model.network.parameters(), network.parameters()):
+        assert torch.equal(trained, expected)
 
 
 @pytest.mark.parametrize(('weights', 'expected'), [(None, [1, 0.5, 0.25]), ({'weights': [1.0, 0.2, 0.0]}, [1, 0.2, 0])])
@@ -116,11 +116,11 @@ def test_deep_supervision_of_dynunet(weights: dict[str, Any] | None, expected: l
     network = {**DYNUNET, **deeper, 'filters': (4, 4, 8, 8), 'deep_supervision': True, 'deep_supr_num': 2}
     model, batch = make(network, deep_supervision=weights), make_batch()
     inputs, labels = stacked(batch)
-    found = model(inputs, batch['data_samples'], mode='loss')['loss_seg']
+    actual = model(inputs, batch['data_samples'], mode='loss')['loss_seg']
     maps = plain(network)(inputs).unbind(1)
     assert len(maps) == 3
     criterion = DiceCELoss(to_onehot_y=True, softmax=True)
-    torch.testing.assert_close(found, sum(w * criterion(level, labels) for w, level in zip(expected, maps)))
+    torch.testing.assert_close(actual, sum(w * criterion(level, labels) for w, level in zip(expected, maps)))
     # In training mode as well, the main map alone is predicted.
     model.network.train()
     prediction = model(inputs, batch['data_samples'], mode='predict')[0].pred_sem_seg.data

@@ -54,14 +54,14 @@ def batch(counts: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, list[I
 
 
 def image_by_image(cost: Any, scores: Tensor, boxes: Tensor, truths: list[InstanceData]) -> list[Tensor]:
-    found = []
+    actual = []
     for image, (truth, (height, width)) in enumerate(zip(truths, SHAPES)):
         low, high = (boxes[:, image, :, :2] + sign * boxes[:, image, :, 2:] / 2 for sign in (-1, 1))
         pixels = torch.cat([low, high], dim=-1) * torch.tensor([width, height, width, height])
         predictions = [InstanceData(scores=score, bboxes=box) for score, box in zip(scores[:, image], pixels)]
         meta = dict(img_shape=(height, width))
-        found.append(torch.stack([cost(pred_instances=p, gt_instances=truth, img_meta=meta) for p in predictions]))
-    return found
+        actual.append(torch.stack([cost(pred_instances=p, gt_instances=truth, img_meta=meta) for p in predictions]))
+    return actual
 
 
 @pytest.mark.parametrize('cost', KINDS, ids=lambda cost: type(cost).__name__)
@@ -74,8 +74,8 @@ def test_costs_are_those_of_mmdet(
     monkeypatch.setattr(costs, 'CHUNK', chunk)
     assert costs.is_batched(cost)
     inputs = batch(counts, classes)
-    found = matching_costs(*inputs, SHAPES, [cost])
-    for one, other in zip(found, image_by_image(cost, *inputs), strict=True):
+    actual = matching_costs(*inputs, SHAPES, [cost])
+    for one, other in zip(actual, image_by_image(cost, *inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
 
 
@@ -88,9 +88,9 @@ def test_other_costs_are_called_themselves(cost: Any) -> None:
 
 def test_both_kinds_add_up() -> None:
     inputs = batch((5, 0, 2), 3)
-    found = matching_costs(*inputs, SHAPES, [ReversedCost(weight=3.0), BBoxL1Cost(), ClassificationCost()])
+    actual = matching_costs(*inputs, SHAPES, [ReversedCost(weight=3.0), BBoxL1Cost(), ClassificationCost()])
     parts = [image_by_image(cost, *inputs) for cost in (ReversedCost(weight=3.0), BBoxL1Cost(), ClassificationCost())]
-    for one, terms in zip(found, zip(*parts), strict=True):
+    for one, terms in zip(actual, zip(*parts), strict=True):
         torch.testing.assert_close(one, sum(terms), rtol=2e-5, atol=2e-5)
 
 

@@ -54,7 +54,7 @@ def mmdet_pairs(assigner: Any, scores: Tensor, boxes: Tensor, truths: list[Insta
     """What MMDetection's `DETRHead` does for each layer and image."""
     from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 
-    found = []
+    actual = []
     for number in range(len(scores)):
         for image, objects in enumerate(truths):
             height, width = SHAPES[image]
@@ -64,8 +64,8 @@ def mmdet_pairs(assigner: Any, scores: Tensor, boxes: Tensor, truths: list[Insta
                 objects,
                 img_meta=dict(img_shape=(height, width)),
             )
-            found += [(number, image, q, int(o) - 1) for q, o in enumerate(result.gt_inds) if o > 0]
-    return sorted(found, key=lambda row: (row[0], row[1], row[3]))
+            actual += [(number, image, q, int(o) - 1) for q, o in enumerate(result.gt_inds) if o > 0]
+    return sorted(actual, key=lambda row: (row[0], row[1], row[3]))
 
 
 def rows(pairs: Pairs) -> list[tuple[int, ...]]:
@@ -95,9 +95,9 @@ def test_duplicates_of_an_object(queries: int, seed: int) -> None:
     truths = [truth(count, shape, duplicates=True) for count, shape in zip((6, 4, 2), SHAPES)]
     pairs = assign(matching_costs(scores, boxes, truths, SHAPES, assigner.match_costs))
 
-    def merged(found: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    def merged(actual: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         # Objects 2k and 2k + 1 are the same, and either may have either query.
-        return sorted((number, image, query, obj // 2) for number, image, query, obj in found)
+        return sorted((number, image, query, obj // 2) for number, image, query, obj in actual)
 
     assert merged(rows(pairs)) == merged(mmdet_pairs(assigner, scores, boxes, truths))
     slots = [(number, image, query) for number, image, query, _ in rows(pairs)]
@@ -137,9 +137,9 @@ def test_labels_override_those_of_the_truth() -> None:
     before = [objects.labels.clone() for objects in truths]
     zeros = [torch.zeros_like(labels) for labels in before]
     # A class-agnostic head has one class: no label of the truth but zero would be in range.
-    found = matching_costs(scores[..., :1], boxes, truths, SHAPES, assigner.match_costs, labels=zeros)
+    actual = matching_costs(scores[..., :1], boxes, truths, SHAPES, assigner.match_costs, labels=zeros)
     agnostic = [InstanceData(bboxes=objects.bboxes, labels=labels) for objects, labels in zip(truths, zeros)]
-    assert rows(assign(found)) == mmdet_pairs(assigner, scores[..., :1], boxes, agnostic)
+    assert rows(assign(actual)) == mmdet_pairs(assigner, scores[..., :1], boxes, agnostic)
     assert all((objects.labels == labels).all() for objects, labels in zip(truths, before))
 
 
@@ -203,9 +203,9 @@ def test_one_transfer_whatever_the_size(sets: int, counts: tuple[int, ...], grou
     inputs = [predictions(sets, len(counts), 11) for _ in range(groups)]
     truths = [truth(count, shape) for count, shape in zip(counts, SHAPES)]
     with HostTransfers() as transfers:
-        found = [matching_costs(scores, boxes, truths, SHAPES, costs) for scores, boxes in inputs]
+        actual = [matching_costs(scores, boxes, truths, SHAPES, costs) for scores, boxes in inputs]
         assert transfers.count == 0
-        pairs = assign(*found)
+        pairs = assign(*actual)
     assert transfers.count == 1
     assert len(pairs.sets) == groups * sets * sum(counts)
 

@@ -182,7 +182,7 @@ def test_images_do_not_see_each_other() -> None:
     images = [sets for sets in images if len(sets) == len(images[0])]
     assert len(images) > 3
     alone = [triples(union(batch_of([sets]), last=0)) for sets in images]
-    together = [(image, query, obj) for image, found in enumerate(alone) for _, query, obj in found]
+    together = [(image, query, obj) for image, actual in enumerate(alone) for _, query, obj in actual]
     assert triples(union(batch_of(images), last=0)) == together
 
 
@@ -208,9 +208,9 @@ def test_released_rule_drops_an_object_and_ours_does_not() -> None:
     released = union(pairs, last=2, keep_every_object=False)
     assert triples(released) == [(0, 0, 4), (0, 1, 1), (0, 2, 3), (0, 3, 4), (0, 4, 1), (0, 5, 3)]
     assert lost_objects(pairs, released) == 1
-    ours = union(pairs, last=2)
-    assert triples(ours) == [(0, 0, 2), (0, 1, 1), (0, 2, 3), (0, 3, 4), (0, 4, 1), (0, 5, 3)]
-    assert lost_objects(pairs, ours) == 0
+    kept = union(pairs, last=2)
+    assert triples(kept) == [(0, 0, 2), (0, 1, 1), (0, 2, 3), (0, 3, 4), (0, 4, 1), (0, 5, 3)]
+    assert lost_objects(pairs, kept) == 0
 
 
 def test_rescuing_one_object_may_call_for_another() -> None:
@@ -227,18 +227,18 @@ def test_keep_every_object() -> None:
     for _ in range(2000):
         pairs = batch_of(random_images(rng))
         last = int(pairs.sets.max(initial=0))
-        released, ours = union(pairs, last, keep_every_object=False), union(pairs, last)
+        released, kept = union(pairs, last, keep_every_object=False), union(pairs, last)
         wanted = {(i, o) for s, i, o in zip(pairs.sets, pairs.images, pairs.objects) if s == last}
-        assert wanted <= set(zip(ours.images, ours.objects))
-        assert len(set(zip(ours.images, ours.queries))) == len(ours.queries)
-        assert set(triples(ours)) <= set(triples(pairs))
+        assert wanted <= set(zip(kept.images, kept.objects))
+        assert len(set(zip(kept.images, kept.queries))) == len(kept.queries)
+        assert set(triples(kept)) <= set(triples(pairs))
         missing = wanted - set(zip(released.images, released.objects))
         assert lost_objects(pairs, released) == len(missing)
-        assert lost_objects(pairs, ours) == 0
+        assert lost_objects(pairs, kept) == 0
         if not missing:
-            assert triples(ours) == triples(released)
+            assert triples(kept) == triples(released)
         # Whatever differs from the votes is a pair of the last set.
-        changed = set(triples(ours)) - set(triples(released))
+        changed = set(triples(kept)) - set(triples(released))
         of_last = {(i, q, o) for s, i, q, o in zip(*pairs) if s == last}
         assert changed <= of_last
         assert len(changed) >= len(missing)
