@@ -46,6 +46,7 @@ class ToPILImage:
 """
 
 
+@pytest.mark.slow
 def test_mmpose_draws_simcc_whatever_torchvision_is(tmp_path):
     pytest.importorskip('mmpose')
     for name, content in TORCHVISIONS.items():

@@ -54,6 +54,7 @@ def test_runs_on_a_bare_python(tmp_path: Path) -> None:
     assert 'fix: make install' in done.stdout or 'Nothing that is installed is broken' in done.stdout
 
 
+@pytest.mark.slow
 def test_the_test_environment_itself_is_healthy() -> None:
     done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'doctor.py')], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -151,6 +151,7 @@ def start(tmp_path, *options, epochs=1, teacher='b'):
     )
 
 
+@pytest.mark.slow
 def test_train_from_the_command_line_then_resume(tmp_path):
     first = start(tmp_path)
     assert first.returncode == 0, first.stderr

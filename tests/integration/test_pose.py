@@ -136,6 +136,7 @@ def test_lspet_flips_left_and_right():
 
 
 @needs_lspet
+@pytest.mark.slow
 def test_a_distilled_run_on_photographs_leaves_a_plain_checkpoint(tmp_path):
     options = {
         'work_dir': str(tmp_path / 'run'),

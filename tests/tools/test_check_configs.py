@@ -30,6 +30,7 @@ def test_packages_of_bases_and_teachers_count():
     assert check_configs.needed_packages(CONFIGS / 'chains' / 'dwpose_s-t_lspet.py') == ['mmpose']
 
 
+@pytest.mark.slow
 def test_a_config_that_fails_is_named_and_the_status_says_so(tmp_path, monkeypatch, capsys):
     (tmp_path / 'configs').mkdir()
     (tmp_path / 'configs' / 'wrong.py').write_text("model = dict(type='NoSuchModel')\n")
@@ -40,5 +41,6 @@ def test_a_config_that_fails_is_named_and_the_status_says_so(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(find_spec('mmpose') is None, reason='MMPose is not installed')
+@pytest.mark.slow
 def test_a_second_stage_steps_without_the_first():
     assert check_configs.main(['dwpose_t-t_lspet_stage2.py']) == 0

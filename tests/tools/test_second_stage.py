@@ -18,6 +18,7 @@ NARROW = ['model.backbone.widen_factor=0.125', 'model.head.in_channels=128']
 benchmark = import_module('tools.benchmark.second_stage')
 
 
+@pytest.mark.slow
 def test_three_arms_are_measured(run: Any, tmp_path: Path) -> None:
     stage = tmp_path / 'stage2.py'
     stage.write_text(
