@@ -19,7 +19,7 @@ from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .observer import StepObserver, StepReport
-from .optimizer import OptimizerGroup
+from .optimizer import DistillOptimizer, check_settings
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession
@@ -40,6 +40,8 @@ class DistillHook(Hook):
         teacher: Config of the teacher; ``None`` where deeper layers of the student teach.
         restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
+        optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
+            :class:`~kd_plugins.hooks.optimizer.DistillOptimizer`; ``None`` takes type and settings of the student's.
         task_weight: Factor on the task losses. With 0 they are logged as ``task.*`` and train nothing.
         log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
@@ -55,6 +57,7 @@ class DistillHook(Hook):
         distillers: dict[str, dict[str, Any] | None],
         teacher: dict[str, Any] | None = None,
         restart: dict[str, Any] | None = None,
+        optimizer: dict[str, Any] | None = None,
         task_weight: float = 1.0,
         log_interval: int | None = None,
         atomic_checkpoints: bool = True,
@@ -85,11 +88,12 @@ class DistillHook(Hook):
                 raise ConfigError(f"{RESTART_KEY} is {restart!r}; give a dict, for example dict(parts=['head'])")
             check_arguments(Restart, restart, RESTART_KEY)
             self.restart = Restart(**{'parts': (), **restart})
+        self.optimizer_settings = check_settings(optimizer)
         self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
         self.log_interval = log_interval
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
-        self.group: OptimizerGroup | None = None
+        self.optimizer: DistillOptimizer | None = None
         self._observers: list[StepObserver | Callable[[StepReport], None]] = [self._on_step]
         self._log = TermLog()
         self._last: StepReport | None = None
@@ -131,9 +135,9 @@ class DistillHook(Hook):
         if self.session is not None:
             self.session.detach()
             self.session = None
-        if self.group is not None:
-            self.group.remove()
-            self.group = None
+        if self.optimizer is not None:
+            self.optimizer.remove()
+            self.optimizer = None
         if self.restart is not None:
             self.restart.release()
         self._last = None
@@ -174,11 +178,11 @@ class DistillHook(Hook):
             )
 
     def _on_initialized(self, runner: Any) -> None:
-        """Pass the new adapters to the optimizer, and restore their state in a resumed run."""
+        """Make the optimizer of the new adapters, and restore their state in a resumed run."""
         assert self.session is not None
         params = [param for param in self.session.distillers.parameters() if param.requires_grad]
         if params:
-            self.group = OptimizerGroup(runner, params)
+            self.optimizer = DistillOptimizer(runner, params, self.optimizer_settings)
         if self._resumed:
             try:
                 self.session.distillers.load_state_dict(self._resumed['distillers'])
@@ -187,8 +191,8 @@ class DistillHook(Hook):
                     f'distillers: the resumed checkpoint holds other adapters than this config makes ({error}); '
                     'resume with the config of that run, or start a new run with load_from'
                 ) from error
-            if self.group is not None and self._resumed.get('optimizer'):
-                self.group.load(self._resumed['optimizer'])
+            if self.optimizer is not None and self._resumed.get('optimizer'):
+                self.optimizer.load_state_dict(self._resumed['optimizer'])
             self._resumed = None
 
     # Every iteration.
@@ -212,6 +216,8 @@ class DistillHook(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop at a non-finite term before a checkpoint is saved, update the teacher, report the terms."""
         assert self.session is not None
+        if self.optimizer is not None:
+            self.optimizer.after_iteration()
         if self._last is not None:
             broken = non_finite(self._last.terms)
             if broken:
@@ -263,7 +269,7 @@ class DistillHook(Hook):
         checkpoint[CHECKPOINT_KEY] = {
             'teacher': self.teacher.state_dict() if self.teacher is not None else {},
             'distillers': self.session.distillers.state_dict(),
-            'optimizer': self.group.split_from(checkpoint) if self.group is not None else {},
+            'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

@@ -1,117 +1,211 @@
-"""Add the parameters of the distillers to an existing optimizer, as one more param group.
+"""Optimizer of the distillers' own parameters, stepped together with the student's optimizer.
 
-Parameters that are created after MMEngine has built its optimizer are in no optimizer and in no scheduler. The new
-group is the last one. It follows the learning rate of the first group, because the lists of every scheduler get one
-more entry. In checkpoints the group is stored separately, so that ``checkpoint['optimizer']`` and
-``checkpoint['param_schedulers']`` fit the plain run.
+Adapters are created at the first batch, when MMEngine has built its optimizer and schedulers. They get an optimizer of
+their own, so that the student's optimizer, gradient clipping and schedulers are those of a run without distillation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
-from mmengine.optim import OptimWrapperDict
+from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
+from ..utils.build import construct
 
-PER_GROUP = ('base_values', '_last_value', 'min_value')
-"""Attributes of MMEngine's schedulers that hold one entry per param group."""
-
-
-def _schedulers(runner: Any) -> list[Any]:
-    schedulers = runner.param_schedulers or []
-    if isinstance(schedulers, dict):
-        return [scheduler for members in schedulers.values() for scheduler in members]
-    return list(schedulers)
+KEY = 'default_hooks.distill.optimizer'
+SETTINGS = ('optimizer', 'clip_grad')
+CLIPS: dict[str, Callable[..., Any]] = {'norm': nn.utils.clip_grad_norm_, 'value': nn.utils.clip_grad_value_}
 
 
-class OptimizerGroup:
-    """Param group of the distillers in the optimizer of a runner.
+def check_settings(settings: Any) -> dict[str, Any]:
+    """Return the settings of the distillers' optimizer from the config.
+
+    Args:
+        settings: ``dict(optimizer=dict(...), clip_grad=dict(...))``, as in ``optim_wrapper``, or ``None``.
+
+    Raises:
+        ConfigError: If the settings have another form.
+
+    >>> check_settings({'optimizer': {'lr': 0.01}})
+    {'optimizer': {'lr': 0.01}}
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f'{KEY} is {settings!r}; give a dict, for example dict(optimizer=dict(lr=1e-3))')
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise ConfigError(
+                f"{KEY} has no argument '{name}'; {nearest(name, SETTINGS)}; "
+                'accumulation and loss scaling are those of optim_wrapper'
+            )
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(f'{KEY}.{name} is {value!r}; give a dict')
+    clip = settings.get('clip_grad') or {}
+    if clip.get('type', 'norm') not in CLIPS:
+        raise ConfigError(f'{KEY}.clip_grad.type is {clip["type"]!r}; {nearest(str(clip["type"]), CLIPS)}')
+    return dict(settings)
+
+
+def wrappers_of(optim_wrapper: Any) -> list[OptimWrapper]:
+    """Return the optimizer wrappers of a run: one, or the members of an ``OptimWrapperDict``."""
+    return list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+
+
+def loss_scaler(wrapper: Any) -> Any:
+    """Return the GradScaler of an optimizer wrapper with mixed precision, or ``None``."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    return scaler if scaler is not None and scaler.is_enabled() else None
+
+
+def batch_size_ratio(runner: Any) -> float:
+    """Return the factor by which ``auto_scale_lr`` of the runner multiplies the learning rate."""
+    settings = getattr(runner, 'auto_scale_lr', None) or getattr(runner, '_auto_scale_lr', None) or {}
+    if not settings.get('enable'):
+        return 1.0
+    loader = runner.train_dataloader
+    sampler = loader.batch_sampler if loader.batch_size is None else loader
+    return get_world_size() * float(sampler.batch_size) / float(settings['base_batch_size'])
+
+
+def schedule_factor(groups: Sequence[Mapping[str, Any]]) -> float:
+    """Return the current learning rate of a schedule, as a factor on the initial one.
+
+    Args:
+        groups: The param groups of the student's optimizer. The first one whose initial rate is not 0 counts, because
+            all groups follow the same schedule.
+
+    >>> schedule_factor([{'lr': 0.0, 'initial_lr': 0.0}, {'lr': 0.005, 'initial_lr': 0.01}])
+    0.5
+    """
+    for group in groups:
+        initial = float(group.get('initial_lr', group['lr']))
+        if initial > 0:
+            return float(group['lr']) / initial
+    return 1.0
+
+
+class DistillOptimizer:
+    """The distillers' optimizer, which steps whenever the student's optimizer steps.
+
+    The default has the type and the settings of ``optim_wrapper.optimizer``, base learning rate and weight decay
+    included, without ``paramwise_cfg``, layer decay and gradient clipping. Its learning rate is multiplied by the
+    student's schedule. Gradient accumulation and the loss scaler are those of the student's wrapper. With several
+    optimizers (``OptimWrapperDict``) it steps with the first one that steps after a backward pass.
 
     Args:
         runner: MMEngine's runner, after it has built its optimizer and schedulers.
         params: The parameters to optimize.
+        settings: Result of :func:`check_settings`: ``optimizer`` with a ``type`` replaces the student's optimizer,
+            without one it changes single settings; ``clip_grad`` is that of MMEngine's ``OptimWrapper``.
 
     Raises:
-        ConfigError: If the runner has several optimizers.
+        ConfigError: If the settings do not fit the optimizer, or the run uses ``ApexOptimWrapper``.
     """
 
-    def __init__(self, runner: Any, params: Iterable[nn.Parameter]) -> None:
-        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+    def __init__(self, runner: Any, params: Iterable[nn.Parameter], settings: Mapping[str, Any] | None = None) -> None:
+        settings = settings or {}
+        self._params = list(params)
+        self._wrappers = wrappers_of(runner.optim_wrapper)
+        if any(cls.__name__ == 'ApexOptimWrapper' for wrapper in self._wrappers for cls in type(wrapper).__mro__):
             raise ConfigError(
-                'optim_wrapper: found several optimizers (OptimWrapperDict), and it is unclear which one should train '
-                "the distillers' adapters; use one optimizer or distillers without adapters"
+                "optim_wrapper.type is 'ApexOptimWrapper', whose loss scale stays on the gradients of the distillers' "
+                "adapters; nearest: 'AmpOptimWrapper'"
             )
-        self._optimizer = runner.optim_wrapper.optimizer
-        self._schedulers = _schedulers(runner)
-        first = self._optimizer.param_groups[0]
-        group = {name: value for name, value in first.items() if name != 'params'}
-        self._optimizer.add_param_group({**group, 'params': list(params)})
-        self._resize(lambda values: [*values, values[0]])
+        clip = dict(settings.get('clip_grad') or {})
+        self._clip = CLIPS[clip.pop('type', 'norm')] if clip else None
+        self._clip_settings = clip
+        self.optimizer = self._build(runner, settings.get('optimizer') or {})
+        self._base_rates = [group['lr'] for group in self.optimizer.param_groups]
+        self._handles = [wrapper.optimizer.register_step_post_hook(self._follow(wrapper)) for wrapper in self._wrappers]
 
-    @property
-    def group(self) -> dict[str, Any]:
-        """The param group of the optimizer."""
-        group: dict[str, Any] = self._optimizer.param_groups[-1]
-        return group
+    def _build(self, runner: Any, changes: Mapping[str, Any]) -> Optimizer:
+        if 'type' in changes:
+            config = {name: value for name, value in changes.items() if name != 'type'}
+            cls = changes['type']
+            if isinstance(cls, str):
+                with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+                    cls = registry.get(cls)
+            if cls is None:
+                valid = nearest(str(changes['type']), OPTIMIZERS.module_dict)
+                raise ConfigError(f"{KEY}.optimizer.type is '{changes['type']}', which is not registered; {valid}")
+        else:
+            student = self._wrappers[0].optimizer
+            # ZeroRedundancyOptimizer shards another optimizer, which it keeps as `optim`.
+            student = getattr(student, 'optim', student)
+            cls = type(student)
+            accepted = signature(cls).parameters
+            config = {name: value for name, value in student.defaults.items() if name in accepted}
+            if isinstance(config.get('lr'), (int, float)):
+                config['lr'] = config['lr'] * batch_size_ratio(runner)
+            config.update(changes)
+        optimizer: Optimizer = construct(cls, {'params': self._params, **config}, f'{KEY}.optimizer')
+        return optimizer
 
-    def _resize(self, change: Any) -> None:
-        for scheduler in self._schedulers:
-            for name in PER_GROUP:
-                values = getattr(scheduler, name, None)
-                if isinstance(values, list) and values:
-                    setattr(scheduler, name, change(values))
+    def _follow(self, wrapper: OptimWrapper) -> Any:
+        def follow(*_: Any) -> None:
+            self.step(wrapper)
+
+        return follow
+
+    @torch.no_grad()
+    def step(self, wrapper: OptimWrapper) -> None:
+        """Update the parameters and drop their gradients.
+
+        Args:
+            wrapper: The student's optimizer wrapper, whose optimizer has just stepped.
+        """
+        learning = [param for param in self._params if param.grad is not None]
+        if not learning:
+            return
+        factor = schedule_factor(wrapper.optimizer.param_groups)
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            if isinstance(rate, (int, float)):
+                group['lr'] = rate * factor
+        scaler = loss_scaler(wrapper)
+        if self._clip is not None:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            self._clip(learning, **self._clip_settings)
+        if scaler is not None:
+            scaler.step(self.optimizer)
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def after_iteration(self) -> None:
+        """Drop the gradients of an update that the student's loss scaler has skipped."""
+        if any(wrapper.should_update() for wrapper in self._wrappers):
+            self.optimizer.zero_grad()
 
     def remove(self) -> None:
-        """Remove the group from the optimizer and the schedulers."""
-        for param in self.group['params']:
-            self._optimizer.state.pop(param, None)
-        self._optimizer.param_groups.pop()
-        self._resize(lambda values: values[:-1])
+        """Stop following the student's optimizer."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
-    def split_from(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """Move the group's state out of a checkpoint that MMEngine is about to write.
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the optimizer, as ``torch.optim`` does."""
+        return dict(self.optimizer.state_dict())
 
-        Args:
-            checkpoint: The checkpoint; its ``optimizer`` and ``param_schedulers`` are replaced by trimmed copies.
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of :meth:`state_dict`.
 
-        Returns:
-            Position of a parameter in the group to its state.
+        Raises:
+            ConfigError: If it is the state of other parameters.
         """
-        optimizer = dict(checkpoint['optimizer'])
-        *others, group = optimizer['param_groups']
-        group_state = {index: optimizer['state'][index] for index in group['params'] if index in optimizer['state']}
-        optimizer['param_groups'] = others
-        optimizer['state'] = {index: value for index, value in optimizer['state'].items() if index not in group_state}
-        checkpoint['optimizer'] = optimizer
-
-        def trimmed(state: dict[str, Any]) -> dict[str, Any]:
-            lists = {name: state[name][:-1] for name in PER_GROUP if isinstance(state.get(name), list)}
-            return {**state, **lists}
-
-        schedulers = checkpoint.get('param_schedulers')
-        if isinstance(schedulers, dict):
-            checkpoint['param_schedulers'] = {
-                name: [trimmed(state) for state in states] for name, states in schedulers.items()
-            }
-        elif schedulers:
-            checkpoint['param_schedulers'] = [trimmed(state) for state in schedulers]
-        first = group['params'][0] if group['params'] else 0
-        return {str(index - first): state for index, state in group_state.items()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Restore the state that :meth:`split_from` returned.
-
-        Args:
-            state: Position of a parameter in the group to its state.
-        """
-        for position, values in state.items():
-            param = self.group['params'][int(position)]
-            self._optimizer.state[param] = {
-                # As in torch.optim, counters keep their device and moments move to that of the parameter.
-                name: value.to(param.device) if isinstance(value, torch.Tensor) and value.dim() else value
-                for name, value in values.items()
-            }
+        try:
+            self.optimizer.load_state_dict(state)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(
+                f'{KEY}: the resumed checkpoint holds the state of another optimizer ({error}); resume with the config '
+                'of that run'
+            ) from error
