@@ -4,54 +4,69 @@ VENV ?= .venv
 STACK ?= upstream
 EXTRAS ?=
 RUN := $(VENV)/bin/python
+# Every target first adds what it needs to the environment. A finished environment is recognised in a tenth of a second.
+NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --extras
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format imports architecture types docs configs unit suite doctor clean
+.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete doctor clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-install: ## the environment; EXTRAS="pose seg det3d volume", STACK=onedl VENV=.venv-onedl
-	@$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --extras "$(EXTRAS)"
+install: ## detection; EXTRAS="pose seg det3d volume docs dev", STACK=onedl VENV=.venv-onedl
+	$(NEED) "$(EXTRAS)"
 
-demo: install ## train a small detector plain and self-distilled on handwritten digits, eight minutes on two cores
+demo: ## train a small detector plain and self-distilled on handwritten digits, under eight minutes from a fresh clone
+	$(NEED) "$(EXTRAS)" --then-demo
 	@$(RUN) tools/demo.py
 
-# The extras that the tests and the configs need; a variable of a target holds for what it depends on.
-test: EXTRAS := pose seg volume det3d
-test: lint imports types docs configs suite ## the whole quality gate
+# The extras that the tests and the configs need are installed together, before the first check.
+test: complete lint imports types docs configs suite ## the whole quality gate
 
-lint: install ## style and format
+complete:
+	$(NEED) "pose seg volume det3d docs dev"
+
+lint: ## style and format
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-format: install ## put style and format right
+format: ## put style and format right
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-imports: install ## directions of imports between packages
+imports: ## directions of imports between packages
+	$(NEED) "$(EXTRAS) dev"
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 
-architecture: install ## write the packages and their imports into docs/architecture.md
+architecture: ## write the packages and their imports into docs/architecture.md
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) tools/setup/architecture.py
 
-types: install ## static types
+types: ## static types
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) -m mypy
 
-docs: install ## HTML pages in docs/_build, warnings are errors
+docs: ## HTML pages in docs/_build, warnings are errors
+	$(NEED) "$(EXTRAS) docs"
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-configs: install ## build everything that each config names
+configs: ## build everything that each config names
+	$(NEED) "$(EXTRAS)"
 	$(RUN) tools/setup/check_configs.py
 
-unit: install ## fast tests and doctests, without slow ones and several processes
+unit: ## fast tests and doctests, without slow ones and several processes
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) -m pytest -q -m "not slow and not distributed"
 
-suite: install ## every test and doctest
+suite: ## every test and doctest
+	$(NEED) "$(EXTRAS) dev"
 	$(RUN) -m pytest -q
 
-doctor: install ## what is installed and what is missing
+doctor: ## what is installed and what is missing
+	$(NEED) "$(EXTRAS)"
 	@$(RUN) tools/doctor.py
 
 clean: ## remove what was made, except the environment and trained models

@@ -74,7 +74,7 @@ PARTS: list[Part] = [
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
     *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling', 'transformers'),
 ]
-ALWAYS_INSTALLED = ('det', 'demo', 'docs', 'dev')
+ALWAYS_INSTALLED = ('det', 'demo')
 """Extras that ``make install`` always installs."""
 
 # Prints one JSON line before and one after each import, so that after a crash the last line names the broken module.

@@ -1,18 +1,23 @@
-"""A virtual environment seen from outside, with the standard library alone."""
+"""A virtual environment, inspected and changed from outside it, with the standard library alone."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[2]
 HEARTBEAT = 30.0
+Status: TypeAlias = Callable[[float], str]
+"""Returns how far a command is, from the seconds since its start."""
 
 
 class InstallError(Exception):
@@ -27,6 +32,50 @@ def say(text: str) -> None:
 def last_line(text: str) -> str:
     """Return the last line of a traceback."""
     return text.strip().rpartition('\n')[2]
+
+
+def elapsed(seconds: float) -> str:
+    """Return a sign of life.
+
+    >>> elapsed(30.2)
+    'still at it after 30 s'
+    """
+    return f'still at it after {seconds:.0f} s'
+
+
+def wait(process: subprocess.Popen[bytes], status: Status) -> None:
+    """Wait for a process and show how far it is: one line that changes on a terminal, a line per half minute elsewhere.
+
+    Args:
+        process: A running process.
+        status: Returns the line, from the seconds since the start.
+    """
+    terminal = sys.stdout.isatty()
+    start = shown = time.monotonic()
+    while process.poll() is None:
+        time.sleep(0.2)
+        now = time.monotonic()
+        if now - shown < (1.0 if terminal else HEARTBEAT):
+            continue
+        shown = now
+        text = f'  {status(now - start)}'
+        if terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(f'\r{text[:width]}\x1b[K', end='', flush=True)
+        else:
+            say(text)
+    if terminal and shown > start:
+        print('\r\x1b[K', end='', flush=True)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a session of its own, with all compilers that it started."""
+    if os.name == 'posix':
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
+    process.wait()
 
 
 class Environment:
@@ -91,28 +140,35 @@ class Environment:
         lacking: list[str] = json.loads(answer.stdout)
         return lacking
 
-    def pip(self, *args: str) -> bool:
-        """Run ``pip install``, with a sign of life every half minute; the output goes to the log."""
-        command = [str(self.python), '-m', 'pip', 'install', '--disable-pip-version-check', *args]
+    def pip(self, *args: str, environ: Mapping[str, str] | None = None, status: Status = elapsed) -> bool:
+        """Run a command of pip and return whether it succeeded; the output goes to the log.
+
+        Args:
+            args: The command and its arguments, such as ``'install', 'numpy'``.
+            environ: Environment variables in addition to those of this process.
+            status: The line that is shown meanwhile, from the seconds since the start.
+        """
+        command = [str(self.python), '-m', 'pip', *args, '--disable-pip-version-check']
         if self.constraints.exists():
             command += ['--constraint', str(self.constraints)]
         # Ninja lies in the environment's folder of programs.
-        environ = {**os.environ, 'PATH': os.pathsep.join([str(self.python.parent), os.environ.get('PATH', '')])}
-        start = beat = time.monotonic()
+        path = os.pathsep.join([str(self.python.parent), os.environ.get('PATH', '')])
         with self.log.open('w', encoding='utf-8') as log:
             log.write(' '.join(command) + '\n')
             log.flush()
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environ, cwd=ROOT)
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environ or {}), 'PATH': path},
+                cwd=ROOT,
+                start_new_session=True,
+            )
             try:
-                while process.poll() is None:
-                    time.sleep(0.2)
-                    if time.monotonic() - beat >= HEARTBEAT:
-                        beat = time.monotonic()
-                        say(f'  still at it after {beat - start:.0f} s')
+                wait(process, status)
             finally:
                 if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+                    stop(process)
         return process.returncode == 0
 
     def tail(self, lines: int = 25) -> str:

@@ -16,8 +16,8 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,9 +27,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tools.setup import estimate
 from tools.setup.environment import Environment, InstallError, last_line, say
+from tools.setup.mmcv_build import install_mmcv, mmcv_wait
 
-EXTRAS = ('pose', 'seg', 'det3d', 'volume')
+EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'docs', 'dev')
 TORCH = 'torch==2.13.0'
 NO_DEPS = ('--no-deps',)
 NO_ISOLATION = ('--no-build-isolation', '--no-deps')
@@ -53,8 +55,23 @@ STACKS = {
 DOCS = ('sphinx>=8,<10', 'myst-parser>=4', 'furo')
 # The tools whose verdict depends on their version are pinned. Transformers has the D-FINE that ours is checked against.
 CHECKERS = ('ruff==0.17.5', 'mypy==2.4.1', 'import-linter==2.17', 'pre-commit>=4')
-DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'hatchling>=1.21', 'editables', 'transformers>=5,<6', *DOCS)
+DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'transformers>=5,<6')
+# What MMCV and this project are built with; MMCV wants numpy before it.
+BUILD = ('wheel', 'ninja', 'numpy', 'hatchling>=1.21', 'editables')
 DEMO = ('pycocotools', 'matplotlib', 'rich', 'scipy', 'scikit-learn', 'shapely')
+
+
+# CPU seconds on the reference machine (tools/setup/estimate.py) and megabytes of downloads.
+COSTS = {
+    'torch': (20.0, 200.0),
+    'packages': (18.0, 150.0),
+    'pose': (35.0, 5.0),
+    'seg': (4.0, 2.0),
+    'det3d': (35.0, 130.0),
+    'volume': (5.0, 5.0),
+    'docs': (6.0, 15.0),
+    'dev': (15.0, 45.0),
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
         source = ('--no-binary', 'xtcocotools', *NO_ISOLATION)
         return [
             Step('MMPose', ('mmpose==1.3.2',), NO_DEPS),
-            Step("MMPose's needs", needs),
+            Step("MMPose's needs", (*needs, 'cython')),
             Step('xtcocotools', ('xtcocotools==1.14.3',), source, 'compiles for the installed numpy; half a minute'),
         ]
     if extra == 'seg':
@@ -95,7 +112,9 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
             Step('MMDetection3D', ('mmdet3d==1.4.0', *devkits), NO_DEPS),
             Step("MMDetection3D's needs", (*libraries, *more)),
         ]
-    return [Step('volume', ('monai>=1.3', 'nibabel', 'einops', 'scipy'))]
+    if extra == 'volume':
+        return [Step('volume', ('monai>=1.3', 'nibabel', 'einops', 'scipy'))]
+    return [Step('documentation', DOCS)] if extra == 'docs' else [Step('tests and checks', DEV)]
 
 
 def carry_out(env: Environment, step: Step) -> None:
@@ -104,24 +123,32 @@ def carry_out(env: Environment, step: Step) -> None:
     if not lacking:
         return
     say(f'installing {step.title}: {", ".join(lacking)}' + (f' ({step.note})' if step.note else ''))
-    if not env.pip(*step.options, *lacking):
+    if not env.pip('install', *step.options, *lacking):
         raise InstallError(f'{step.title} could not be installed; the end of the output:\n{env.tail()}')
 
 
-def install_torch(env: Environment) -> None:
-    """Install torch alone, a CPU build on a machine without an NVIDIA driver where an index offers one."""
-    found = env.versions().get('torch')
-    if found:
+def install_torch(env: Environment, tools: Sequence[str]) -> None:
+    """Install torch, a CPU build on a machine without an NVIDIA driver where an index offers one, and the build tools.
+
+    Args:
+        env: A new environment, or one that holds a torch, which stays.
+        tools: Requirements of the tools that compile MMCV.
+    """
+    if 'torch' in env.versions():
+        carry_out(env, Step('build tools', tuple(tools)))
         return
     chosen = os.environ.get('KD_TORCH')
     candidates = [shlex.split(chosen)] if chosen else [[TORCH], ['torch']]
     if not chosen and not shutil.which('nvidia-smi'):
         candidates.insert(0, [f'{TORCH}+cpu'])
     for position, candidate in enumerate(candidates):
-        say(f'installing {candidate[0]} (the largest download; once)')
-        if env.pip(*candidate):
+        say(f'installing {candidate[0]} (the largest download; once) and build tools')
+        # With options, such as another index, torch is installed alone.
+        alone = len(candidate) > 1
+        if env.pip('install', *candidate, *(() if alone else tools)):
+            carry_out(env, Step('build tools', tuple(tools)))
             return
-        if 'No matching distribution' not in env.tail(200) or position + 1 == len(candidates):
+        if 'No matching distribution found for torch' not in env.tail(200) or position + 1 == len(candidates):
             break
         say(
             f'  no package index has {candidate[0]} for this Python, so {candidates[position + 1][0]} is taken; '
@@ -130,56 +157,13 @@ def install_torch(env: Environment) -> None:
     raise InstallError(f'torch could not be installed; the end of the output:\n{env.tail()}')
 
 
-def install_mmcv(env: Environment, requirement: str) -> None:
-    """Install MMCV with its compiled ops: given wheel, pip's cache, or compiled here.
-
-    A wheel in pip's cache was compiled against whatever torch was there then, so it is kept only if it imports.
-    """
-    works = 'import mmcv.ops'
-    if env.run(works).returncode == 0:
-        return
-    wheel = os.environ.get('KD_MMCV_WHEEL')
-    if wheel:
-        say(f'installing MMCV from {wheel}')
-        if not (env.pip('--force-reinstall', '--no-deps', wheel) and env.pip(wheel)):
-            raise InstallError(f'KD_MMCV_WHEEL={wheel} could not be installed: {last_line(env.tail())}')
-        answer = env.run(works)
-        if answer.returncode:
-            raise InstallError(f'KD_MMCV_WHEEL={wheel} does not fit the installed torch: {last_line(answer.stderr)}')
-        return
-    name = requirement.partition('=')[0]
-    say(
-        f"installing {requirement}: compiles MMCV's CPU ops against the installed torch, which takes 5 to 10 minutes "
-        "on two cores and happens once (pip's cache or KD_MMCV_WHEEL spare it)"
-    )
-    check_compiler()
-    for again in (False, True):
-        fresh = ('--force-reinstall', '--no-deps', '--no-cache-dir', '--no-binary', name) if again else ()
-        if again:
-            say('  it does not fit the installed torch (an older build from the cache), so it is compiled afresh')
-        if not env.pip('--no-build-isolation', *fresh, requirement):
-            raise InstallError(f'MMCV could not be compiled; the end of the output:\n{env.tail()}')
-        if env.run(works).returncode == 0:
-            return
-    raise InstallError(f'MMCV was installed but `import mmcv.ops` fails: {last_line(env.run(works).stderr)}')
-
-
-def check_compiler() -> None:
-    """Say what a compilation would miss, before it starts."""
-    compilers = (os.environ.get('CXX', ''), 'c++', 'g++', 'clang++', 'cl')
-    if not any(shutil.which(name.split()[0]) for name in compilers if name):
-        raise InstallError('no C++ compiler was found; on Debian and Ubuntu `apt install g++` provides one.')
-    if not (Path(sysconfig.get_paths()['include']) / 'Python.h').exists():
-        raise InstallError("Python's headers were not found; on Debian and Ubuntu `apt install python3-dev` has them.")
-
-
 def repair_opencv(env: Environment) -> None:
     """Take OpenCV without a GUI where the usual build misses the system's libGL."""
     answer = env.run('import cv2')
     if answer.returncode == 0 or 'opencv-python' not in env.versions():
         return
     say(f'OpenCV does not import here ({last_line(answer.stderr)}), so the build without a GUI is taken')
-    if not env.pip('--force-reinstall', '--no-deps', 'opencv-python-headless'):
+    if not env.pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless'):
         raise InstallError(f'opencv-python-headless could not be installed; the end of the output:\n{env.tail()}')
 
 
@@ -215,13 +199,52 @@ def install_project(env: Environment, stamp: dict[str, Any]) -> str:
     project = digest(str(ROOT), (ROOT / 'pyproject.toml').read_text(encoding='utf-8'))
     if stamp.get('project') != project or 'kd-plugins' not in env.versions():
         say('installing kd_plugins itself, editable')
-        if not env.pip('--no-build-isolation', '--no-deps', '--editable', str(ROOT)):
+        if not env.pip('install', '--no-build-isolation', '--no-deps', '--editable', str(ROOT)):
             raise InstallError(f'kd_plugins could not be installed; the end of the output:\n{env.tail()}')
     return project
 
 
-def install(env: Environment, stack_name: str, extras: Iterable[str]) -> None:
-    """Bring the environment to what is asked for; return at once where it is."""
+def announce(env: Environment, stack: dict[str, str], added: Iterable[str], then_demo: bool) -> None:
+    """Print what is about to happen and how long each part takes, from what is there already.
+
+    Args:
+        env: The environment, which need not exist.
+        stack: Names of OpenMMLab's distributions.
+        added: Extras that are new.
+        then_demo: Whether the demo follows.
+    """
+    cores, slowness = estimate.cores(), estimate.slowness()
+    present = {name.partition('-')[0].lower().replace('_', '-') for name in env.contents()}
+    lacking = [
+        (f'torch, {"" if env.python.exists() else "a new environment and "}build tools', 'torch', 'torch'),
+        ('MMEngine, MMDetection and what they need', 'packages', stack['det'].partition('=')[0]),
+        *((f'extra {name}', name, '') for name in added),
+    ]
+    parts = [
+        (title, slowness * COSTS[name][0] + COSTS[name][1] / estimate.MEGABYTES_PER_SECOND)
+        for title, name, distribution in lacking
+        if distribution not in present
+    ]
+    if stack['mmcv'].partition('=')[0] not in present and not os.environ.get('KD_MMCV_WHEEL'):
+        parts.append(mmcv_wait(stack['mmcv'], cores, slowness))
+    if then_demo:
+        parts.append(('the demo: two trainings side by side', estimate.demo_seconds(cores, slowness)))
+    if parts:
+        say(estimate.announcement(parts, cores))
+
+
+def install(env: Environment, stack_name: str, extras: Iterable[str], then_demo: bool = False) -> None:
+    """Bring the environment to what is asked for; return at once where it is.
+
+    Args:
+        env: The environment, which need not exist.
+        stack_name: A key of ``STACKS``.
+        extras: Names of optional parts, in addition to those that it has.
+        then_demo: Whether the announced time includes the demo.
+
+    Raises:
+        InstallError: If a step fails.
+    """
     stamp = read_stamp(env)
     if stamp.get('stack', stack_name) != stack_name:
         raise InstallError(
@@ -235,20 +258,20 @@ def install(env: Environment, stack_name: str, extras: Iterable[str]) -> None:
         return
     start = time.monotonic()
     stack = STACKS[stack_name]
+    announce(env, stack, sorted({*extras} - {*stamp.get('extras', [])}), then_demo)
     env.create()
     carry_out(env, Step('pip', ('pip>=23.1',)))
-    install_torch(env)
+    install_torch(env, (stack['setuptools'], *BUILD))
     constrain(env, stack)
-    carry_out(env, Step('build tools', (stack['setuptools'], 'wheel', 'ninja', 'psutil', 'numpy', 'cython')))
-    carry_out(env, Step('MMEngine', (stack['engine'],)))
+    steps = [Step('MMDetection', (stack['engine'], stack['det'], *DEMO))]
+    steps += [step for extra in wanted for step in extra_steps(extra, stack)]
+    together = dict.fromkeys(name for step in steps if not step.options for name in step.requirements)
+    carry_out(env, Step('packages', tuple(together)))
     repair_opencv(env)
     install_mmcv(env, stack['mmcv'])
-    carry_out(env, Step('MMDetection', (stack['det'],)))
-    for extra in wanted:
-        for step in extra_steps(extra, stack):
+    for step in steps:
+        if step.options:
             carry_out(env, step)
-    carry_out(env, Step('what the demo needs', DEMO))
-    carry_out(env, Step('what the tests need', DEV))
     project = install_project(env, stamp)
     state = {'key': key, 'stack': stack_name, 'extras': wanted, 'project': project, 'contents': env.contents()}
     write_stamp(env, state)
@@ -264,13 +287,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--venv', default='.venv', help='folder of the environment; an existing one is adopted')
     parser.add_argument('--stack', choices=sorted(STACKS), default='upstream', help='which OpenMMLab distributions')
     parser.add_argument('--extras', default='', help=f'any of: {" ".join(EXTRAS)}')
+    parser.add_argument('--then-demo', action='store_true', help='announce the time of the demo as well')
     args = parser.parse_args(argv)
     extras = args.extras.replace(',', ' ').split()
     unknown = [extra for extra in extras if extra not in EXTRAS]
+    # A terminated installation ends its compilers as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, 'SIGHUP'):
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         if unknown:
             raise InstallError(f"there is no extra '{unknown[0]}'; valid: {', '.join(EXTRAS)} (det is always there)")
-        install(Environment((ROOT / args.venv).absolute()), args.stack, extras)
+        install(Environment((ROOT / args.venv).absolute()), args.stack, extras, args.then_demo)
     except InstallError as error:
         print(f'make install: {error}', file=sys.stderr)
         return 1
