@@ -81,39 +81,80 @@ def test_quiet_sends_chatter_to_the_log(tmp_path: Path, capsys: pytest.CaptureFi
     assert 'loading' in (tmp_path / 'log').read_text()
 
 
-def test_remaining_time_counts_the_run_that_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[int, int, float | None]] = []
-    # The training goes on when the bar has shown what it logged, however busy the machine is.
-    script = f"""
-import pathlib, time
-for done in (10, 15):
+def test_both_runs_train_at_the_same_time_and_the_slower_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[dict[str, int], int, float | None]] = []
+
+    def script(run: Run, options: list[str]) -> list[str]:
+        # Each run waits for the other, and goes on when the bar has shown what both logged.
+        done = (10, 15) if run.name == 'plain' else (10, 12)
+        return [
+            '-c',
+            f"""
+import os, pathlib, time
+for number, done in enumerate({done}):
     print(f'Epoch(train)  [1][ {{done}}/20]  lr', flush=True)
-    while not pathlib.Path(r'{tmp_path}', f'shown_{{done}}').exists():
+    while not pathlib.Path(r'{tmp_path}', f'shown_{{number}}').exists():
         time.sleep(0.01)
-"""
-    monkeypatch.setattr(demo, 'trainer', lambda run, options: ['-c', script])
-    # By this clock, the five iterations between take 1.2 s.
-    clock = SimpleNamespace(monotonic=lambda: 1.2 * any(done == 10 for done, *_ in shown), sleep=time.sleep)
+pathlib.Path(r'{tmp_path}', '{run.name}_threads').write_text(os.environ['OMP_NUM_THREADS'])
+""",
+        ]
+
+    monkeypatch.setattr(demo, 'trainer', script)
+    monkeypatch.setattr(demo.estimate, 'cores', lambda: 6)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    # By this clock, the iterations between take 1.2 s.
+    first = {'plain': 10, 'distilled': 10}
+    clock = SimpleNamespace(
+        monotonic=lambda: 1.2 * (tmp_path / 'shown_0').exists(), sleep=lambda seconds: time.sleep(0.02)
+    )
     monkeypatch.setattr(demo, 'time', clock)
 
-    def bar(run: object, done: int, total: int, seconds: float | None) -> None:
-        shown.append((done, total, seconds))
-        (tmp_path / f'shown_{done}').touch()
+    def bar(done: dict[str, int], total: int, seconds: float | None) -> None:
+        shown.append((dict(done), total, seconds))
+        if done == first:
+            (tmp_path / 'shown_0').touch()
+        if done == {'plain': 15, 'distilled': 12}:
+            (tmp_path / 'shown_1').touch()
 
-    demo.train(make_run(tmp_path, 'plain', ''), 20, 20.0, bar, [])
-    assert shown[0] == (0, 20, None) and shown[1] == (10, 20, None) and shown[-1] == (20, 20, 0.0)
-    # 5 + 20 iterations are left.
-    measured = [seconds for done, _, seconds in shown if done == 15]
-    assert measured and measured == pytest.approx([6.0] * len(measured))
+    runs = [make_run(tmp_path, name, '') for name in first]
+    demo.train(runs, 20, bar, [])
+    assert shown[0] == ({'plain': 0, 'distilled': 0}, 20, None)
+    assert shown[-1][0] == {'plain': 20, 'distilled': 20}
+    # The distilled run has 8 iterations left, at 0.6 s each.
+    measured = [seconds for done, _, seconds in shown if done == {'plain': 15, 'distilled': 12}]
+    assert measured and measured == pytest.approx([4.8] * len(measured))
+    assert [(tmp_path / f'{name}_threads').read_text() for name in first] == ['3', '3']
+
+
+def test_bar_shows_both_runs_in_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter(range(0, 1000, 25))
+    monkeypatch.setattr(demo, 'time', SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    runs = [make_run(tmp_path, name) for name in ('plain', 'distilled')]
+    with demo.progress_bar(runs) as bar:
+        bar({'plain': 0, 'distilled': 0}, 20, None)
+        bar({'plain': 10, 'distilled': 5}, 20, 70.0)
+    assert capsys.readouterr().out.splitlines() == [
+        'plain 0, distilled 0 of 20 iterations, starting',
+        'plain 10, distilled 5 of 20 iterations, about 1 min 10 s left',
+    ]
 
 
 def test_a_failing_training_is_one_sentence_and_the_end_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, 'trainer', lambda run, options: ['-c', "raise SystemExit('no data')"])
-    run = make_run(tmp_path, 'plain', '')
+    def script(run: Run, options: list[str]) -> list[str]:
+        return ['-c', "raise SystemExit('no data')" if run.name == 'plain' else 'import time; time.sleep(60)']
+
+    monkeypatch.setattr(demo, 'trainer', script)
+    runs = [make_run(tmp_path, name, '') for name in ('plain', 'distilled')]
+    start = time.monotonic()
     with pytest.raises(demo.DemoError, match=r'training gfl_r18_digits\.py failed; the end of .*plain\.log:\nno data'):
-        demo.train(run, 20, 0.0, lambda *args: None, [])
+        demo.train(runs, 20, lambda *args: None, [])
+    assert time.monotonic() - start < 50.0  # the other one was stopped
 
 
 def test_both_configs_train_equally_long() -> None:
