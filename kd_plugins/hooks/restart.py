@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
 from torch import nn
 
 from ..errors import ConfigError, nearest
 from ..utils.rng import forked_rng
+from .building import model_builder
 
 KEY = 'default_hooks.distill.restart'
 OTHER_STREAM = 7919
@@ -83,13 +82,12 @@ class Restart:
         Raises:
             ConfigError: If the run has no ``model`` config to build from.
         """
-        config = runner.cfg.get('model')
-        if not isinstance(config, dict):
+        build_model = model_builder(runner)
+        if build_model is None:
             raise ConfigError(f'{KEY}: the run got a model object, which cannot be built again; give model as a config')
         with forked_rng():
             set_random_seed(runner.seed + OTHER_STREAM if self.seed is None else self.seed)
-            with DefaultScope.overwrite_default_scope(runner.default_scope.scope_name):
-                new_model = MMENGINE_MODELS.build(config)
+            new_model = build_model()
             for part in self.parts:
                 module = new_model.get_submodule(part)
                 initialise = getattr(module, 'init_weights', None)
