@@ -74,6 +74,19 @@ GAP: dict[str, Any] = {'type': 'kd_plugins.TinyGap'}
 ADAPTED: dict[str, Any] = {**GAP, 'adapter': True}
 EMA: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
 
+ITERATIONS: dict[str, Any] = dict(
+    train_cfg=dict(by_epoch=False, max_iters=10),
+    train_dataloader=dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+        dataset=Points(),
+    ),
+    param_scheduler=None,
+)
+"""Settings of a loop of 10 iterations, in which four make one pass over the data."""
+
 
 class Recorder(Hook):
     """Keep the losses of every iteration; stop at one like an interrupted run."""

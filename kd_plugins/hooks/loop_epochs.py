@@ -1,0 +1,59 @@
+"""Epochs of a training loop, also of a loop of iterations, and its optimizer steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import IterBasedTrainLoop
+
+
+def is_iteration_loop(runner: Any) -> bool:
+    """Return whether the loop counts iterations only; such a loop runs the hooks of one single epoch."""
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def epoch_length(runner: Any) -> int | None:
+    """Return the iterations of an epoch, ``None`` where the data loader has no length.
+
+    The sampler of a loop of iterations has the length of the whole data set, of which every rank takes its share.
+    """
+    loader = runner.train_dataloader
+    try:
+        length = len(loader)
+    except TypeError:
+        return None
+    if isinstance(getattr(loader, 'sampler', None), InfiniteSampler):
+        length = math.ceil(length / get_world_size())
+    return max(1, length)
+
+
+def current_epoch(runner: Any) -> int:
+    """Return the number of finished epochs."""
+    if not is_iteration_loop(runner):
+        return int(runner.epoch)
+    return int(runner.iter) // (epoch_length(runner) or 1)
+
+
+def finished_epoch(runner: Any) -> int | None:
+    """Return the 0-based epoch that ends with this iteration in a loop of iterations, else ``None``.
+
+    A loop of epochs calls ``after_train_epoch`` instead.
+    """
+    if not is_iteration_loop(runner):
+        return None
+    length = epoch_length(runner)
+    if length is None or (runner.iter + 1) % length:
+        return None
+    return int(runner.iter) // length
+
+
+def optimizer_stepped(runner: Any) -> bool:
+    """Return whether the optimizer has stepped in this iteration, which gradient accumulation postpones."""
+    wrapper = runner.optim_wrapper
+    members = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    known = [member for member in members if isinstance(member, OptimWrapper)]
+    return not known or any(member.should_update() for member in known)
