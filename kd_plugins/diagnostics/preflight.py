@@ -98,21 +98,24 @@ def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int,
 
 @torch.no_grad()
 def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bool:
-    """Add noise of 5 % to the weights of a teacher that is a copy of the student.
+    """Add noise of 5 % to the weights of each teacher that is a copy of the student.
 
     At the first step an average of the student equals the student, so the gradient of every distance is 0.
 
     Args:
-        hook: The hook with the teacher.
+        hook: The hook with the teachers.
         student: The student.
         seed: Seed of the noise.
 
     Returns:
-        Whether the teacher was a copy.
+        Whether a teacher was a copy.
     """
-    if hook.teacher is None:
-        return False
-    weights, originals = list(hook.teacher.model.parameters()), list(student.parameters())
+    separated = [_separate(teacher.model, student, seed) for teacher in hook.teachers.values()]
+    return any(separated)
+
+
+def _separate(model: nn.Module, student: nn.Module, seed: int) -> bool:
+    weights, originals = list(model.parameters()), list(student.parameters())
     if len(weights) != len(originals):
         return False
     if not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(weights, originals)):
@@ -168,30 +171,46 @@ def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tenso
 
 
 def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
-    teacher = hook.teacher
-    if teacher is None:
+    if not hook.teachers:
         result.teacher.append(('teacher', 'none: deeper layers of the student teach'))
-        return
-    result.teacher.append(('teacher', type(teacher).__name__))
-    report = getattr(teacher, 'report', None)
-    if report is None:
-        count = len(teacher.model.state_dict())
-        result.teacher.append(('keys', f'{count} copied from the student or initialised, no checkpoint'))
-        return
-    result.teacher.append(('loaded', str(len(report.loaded))))
-    for label, keys in (
-        ('missing', report.missing),
-        ('unexpected', report.unexpected),
-        ('other shape', list(report.mismatched)),
-    ):
-        shown = ', '.join(keys[:3]) + (', ...' if len(keys) > 3 else '')
-        result.teacher.append((label, f'{len(keys)}' + (f': {shown}' if keys else '')))
-    not_loaded = [*report.missing, *report.mismatched]
-    if not_loaded:
-        result.problems.append(
-            f'teacher.checkpoint: {len(not_loaded)} keys of the teacher stay at their random start '
-            f"(first: '{not_loaded[0]}')"
-        )
+    for teacher in hook.teachers.values():
+        result.teacher.append((teacher.key, type(teacher).__name__))
+        report = getattr(teacher, 'report', None)
+        if report is None:
+            count = len(teacher.model.state_dict())
+            result.teacher.append(('keys', f'{count} copied from the student or initialised, no checkpoint'))
+            continue
+        result.teacher.append(('loaded', str(len(report.loaded))))
+        for label, keys in (
+            ('missing', report.missing),
+            ('unexpected', report.unexpected),
+            ('other shape', list(report.mismatched)),
+        ):
+            shown = ', '.join(keys[:3]) + (', ...' if len(keys) > 3 else '')
+            result.teacher.append((label, f'{len(keys)}' + (f': {shown}' if keys else '')))
+        not_loaded = [*report.missing, *report.mismatched]
+        if not_loaded:
+            result.problems.append(
+                f'{teacher.key}.checkpoint: {len(not_loaded)} keys of the teacher stay at their random start '
+                f"(first: '{not_loaded[0]}')"
+            )
+
+
+def _tap_rows(report: StepReport, result: Preflight) -> None:
+    teachers = report.teacher_shapes
+    paths = [*report.student_shapes, *(path for shapes in teachers.values() for path in shapes)]
+    for path in dict.fromkeys(paths):
+        student = report.student_shapes.get(path, [])
+        taught = {name: shapes[path] for name, shapes in teachers.items() if shapes.get(path)}
+        texts = [
+            shapes_text(shapes) if len(teachers) == 1 else f'{name}: {shapes_text(shapes)}'
+            for name, shapes in taught.items()
+        ]
+        result.taps.append((path, shapes_text(student), '; '.join(texts) or shapes_text([])))
+        if not student and not taught:
+            result.problems.append(
+                f"tap '{path}' never fired; heads that call self.forward(...) need taps on their last layers"
+            )
 
 
 def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight) -> None:
@@ -212,13 +231,7 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
             'distillers need an OpenMMLab model'
         )
     parameters = [value for value in runner.model.parameters() if value.requires_grad]
-    student, teacher = report.student_shapes, report.teacher_shapes
-    for path in dict.fromkeys([*student, *teacher]):
-        result.taps.append((path, shapes_text(student.get(path, [])), shapes_text(teacher.get(path, []))))
-        if not student.get(path) and not teacher.get(path):
-            result.problems.append(
-                f"tap '{path}' never fired; heads that call self.forward(...) need taps on their last layers"
-            )
+    _tap_rows(report, result)
     task = float(report.task_loss)
     length = len(runner.train_dataloader)
     for term in report.terms:
@@ -236,7 +249,7 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
             continue
         elif not torch.isfinite(torch.tensor(gradient)):
             result.problems.append(f"'{name}' has a gradient that is not finite")
-        elif hook.teacher is None and abs(value) <= ZERO_LOSS:
+        elif not hook.teachers and abs(value) <= ZERO_LOSS:
             result.remarks.append(
                 f"'{name}' is 0 on the first batch, because the teaching layer and the learning layers give the same "
                 'output, as branches do that start at 0; check that it rises'

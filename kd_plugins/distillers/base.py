@@ -14,8 +14,6 @@ from ..schedules import build_schedule
 Taps = Mapping[str, Sequence[Tensor]]
 """Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
 
-SOURCES = ('auto', 'teacher', 'student')
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -47,8 +45,9 @@ class BaseDistiller(nn.Module):
 
     Args:
         weight: Number or weight schedule (:mod:`kd_plugins.schedules`), the factor on every loss of this distiller.
-        source: The network whose outputs teach: ``'teacher'``, or ``'student'`` for a deeper layer of the same network,
-            whose outputs are then detached. ``'auto'`` is ``'teacher'`` where the hook has a teacher.
+        source: The network whose outputs teach: the name of a teacher (``'teacher'`` where the hook has one
+            ``teacher=``), or ``'student'`` for a deeper layer of the same network, whose outputs are then detached.
+            ``'auto'`` is the only teacher, and the student where there is none.
         key: Config key of the distiller, for error sentences. The hook passes ``'distillers.NAME'``.
 
     Raises:
@@ -57,13 +56,15 @@ class BaseDistiller(nn.Module):
 
     loss_names: tuple[str, ...] = ()
     """Names of the losses that :meth:`forward` returns. It always returns all of them."""
+    compares_classes = False
+    """Whether class scores are compared, so that the teacher must know the classes of the data, in the same order."""
 
     def __init__(
         self, weight: float | dict[str, Any] = 1.0, source: str = 'auto', key: str = 'distillers.<name>'
     ) -> None:
         super().__init__()
-        if source not in SOURCES:
-            raise ConfigError(f"{key}.source is '{source}'; valid: 'auto', 'teacher', 'student'")
+        if not isinstance(source, str):
+            raise ConfigError(f"{key}.source is {source!r}; valid: 'auto', 'student', or the name of a teacher")
         self.key = key
         self.source = source
         self.schedule = build_schedule(weight, f'{key}.weight')

@@ -47,6 +47,7 @@ class LogitDistiller(PairedDistiller):
     """
 
     loss_names = ('loss_logit',)
+    compares_classes = True
 
     def __init__(
         self,

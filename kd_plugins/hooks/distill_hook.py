@@ -13,16 +13,18 @@ from torch import nn
 from ..checkpoints import ATOMIC_BACKEND
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, NonFiniteLossError
-from ..registry import HOOKS, MODELS, TASK_UTILS
-from ..teachers.base import BaseTeacher
+from ..registry import HOOKS, MODELS
+from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
+from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .observer import StepObserver, StepReport
 from .optimizer import DistillOptimizer, check_settings
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .session import DistillSession
+from .teaching import check_teacher_classes, prepare_teachers
 from .term_log import Monitors, TermLog, TermMeans, image_names, non_finite, read_monitors
 
 CHECKPOINT_KEY = 'distill'
@@ -37,7 +39,9 @@ class DistillHook(Hook):
 
     Args:
         distillers: Name to config of each distiller; ``None`` switches one off in an inheriting config.
-        teacher: Config of the teacher; ``None`` where deeper layers of the student teach.
+        teacher: Config of the only teacher; ``None`` where deeper layers of the student teach.
+        teachers: Name to config of several teachers, which the distillers name as ``source='big'``. ``teacher`` is the
+            short form of ``teachers=dict(teacher=...)``. A teacher that no distiller names is not built.
         restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
         optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
@@ -56,6 +60,7 @@ class DistillHook(Hook):
         self,
         distillers: dict[str, dict[str, Any] | None],
         teacher: dict[str, Any] | None = None,
+        teachers: dict[str, dict[str, Any] | None] | None = None,
         restart: dict[str, Any] | None = None,
         optimizer: dict[str, Any] | None = None,
         task_weight: float = 1.0,
@@ -73,15 +78,10 @@ class DistillHook(Hook):
         self.distillers: dict[str, BaseDistiller] = {
             name: build(MODELS, config, BaseDistiller, f'distillers.{name}') for name, config in configs.items()
         }
-        self.teacher: BaseTeacher | None = None
-        if teacher is not None:
-            self.teacher = build(TASK_UTILS, teacher, BaseTeacher, 'teacher')
-        elif any(distiller.source == 'teacher' for distiller in self.distillers.values()):
-            name = next(name for name, distiller in self.distillers.items() if distiller.source == 'teacher')
-            raise ConfigError(
-                f"distillers.{name}.source is 'teacher', but default_hooks.distill.teacher is None; "
-                "nearest: teacher=dict(type='kd_plugins.EMATeacher')"
-            )
+        every = build_teachers(teacher, teachers)
+        used = {resolve_source(one.source, one.key, every) for one in self.distillers.values()}
+        self.teachers = {name: one for name, one in every.items() if name in used}
+        self._unused = [one.key for name, one in every.items() if name not in used]
         self.restart: Restart | None = None
         if restart is not None:
             if not isinstance(restart, dict):
@@ -115,16 +115,14 @@ class DistillHook(Hook):
         student = self._student(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
-            if self.teacher is not None:
-                self.teacher.frozen = frozen
-                self.teacher.prepare(student, runner.iter, runner.epoch)
-                if self._resumed and self._resumed.get('teacher'):
-                    self.teacher.load_state_dict(self._resumed['teacher'])
-            self._check_classes(runner)
+            prepare_teachers(runner, student, self.teachers, frozen, self._resumed)
+            check_teacher_classes(runner, self.distillers.values(), self.teachers)
+            for key in self._unused:
+                runner.logger.info(f'{key} is not built: no distiller has it as its source.')
             if self.restart is not None:
                 self._restart(runner, student)
             self.session = DistillSession(
-                student, self.distillers, self.teacher, lambda: self._on_initialized(runner), self._observers
+                student, self.distillers, self.teachers, lambda: self._on_initialized(runner), self._observers
             )
         self.session.task_weight = self.task_weight
         if is_model_wrapper(runner.model):
@@ -166,17 +164,6 @@ class DistillHook(Hook):
             )
         return model.module
 
-    def _check_classes(self, runner: Any) -> None:
-        trained = getattr(self.teacher, 'classes', None)
-        dataset = getattr(runner.train_dataloader, 'dataset', None)
-        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        if trained and classes and tuple(trained) != tuple(classes):
-            raise ConfigError(
-                f'teacher.checkpoint: trained on {len(trained)} classes {tuple(trained)[:5]} where '
-                f'train_dataloader.dataset has {len(classes)} classes {tuple(classes)[:5]}; both must be the same, '
-                'in the same order'
-            )
-
     def _on_initialized(self, runner: Any) -> None:
         """Make the optimizer of the new adapters, and restore their state in a resumed run."""
         assert self.session is not None
@@ -201,7 +188,7 @@ class DistillHook(Hook):
         """Look up the weights of this iteration."""
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
-        length = _epoch_length(runner)
+        length = epoch_length(runner) or 1
         if self.restart is not None:
             self.restart.hold()
         for name, distiller in self.distillers.items():
@@ -227,8 +214,7 @@ class DistillHook(Hook):
                     'learning rate and resume'
                 )
             self._last = None
-        if self.teacher is not None:
-            self.teacher.after_iter(self.session.student, runner.iter)
+        self._update_teachers(runner, self.session.student)
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take()
             if means:
@@ -240,8 +226,17 @@ class DistillHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         """Update the teacher at the end of an epoch."""
-        if self.teacher is not None and self.session is not None:
-            self.teacher.after_epoch(self.session.student, runner.epoch)
+        if self.session is not None and not is_iteration_loop(runner):
+            for teacher in self.teachers.values():
+                teacher.after_epoch(self.session.student, runner.epoch)
+
+    def _update_teachers(self, runner: Any, student: nn.Module) -> None:
+        epoch = finished_epoch(runner)
+        for teacher in self.teachers.values():
+            if optimizer_stepped(runner):
+                teacher.after_step(student, runner.iter)
+            if epoch is not None:
+                teacher.after_epoch(student, epoch)
 
     def _interval(self, runner: Any) -> int:
         if self.log_interval is None:
@@ -267,7 +262,7 @@ class DistillHook(Hook):
         if self.session is None or 'optimizer' not in checkpoint:
             return
         checkpoint[CHECKPOINT_KEY] = {
-            'teacher': self.teacher.state_dict() if self.teacher is not None else {},
+            'teachers': teacher_states(self.teachers),
             'distillers': self.session.distillers.state_dict(),
             'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
         }
@@ -279,10 +274,3 @@ class DistillHook(Hook):
             self._resumed = checkpoint.get(CHECKPOINT_KEY)
             if self._resumed is None:
                 runner.logger.info('The checkpoint is from a run without distillation, which begins here.')
-
-
-def _epoch_length(runner: Any) -> int:
-    try:
-        return len(runner.train_dataloader)
-    except TypeError:
-        return 1

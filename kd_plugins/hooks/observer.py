@@ -23,14 +23,14 @@ class StepReport:
         task_loss: Sum of the task losses, detached, of shape ``()``.
         batch: The batch.
         student_shapes: Shapes of the student's taps; empty where no distiller ran.
-        teacher_shapes: Shapes of the teacher's taps; empty where no distiller ran.
+        teacher_shapes: Name of each teacher to the shapes of its taps; empty where no distiller ran.
     """
 
     terms: Sequence[Term]
     task_loss: Tensor
     batch: Batch
     student_shapes: Shapes
-    teacher_shapes: Shapes
+    teacher_shapes: Mapping[str, Shapes]
 
 
 class StepObserver:

@@ -13,8 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
+from ..errors import ConfigError
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
+from ..teachers.collection import resolve_source
 from ..utils.rng import forked_rng
 from .observer import StepObserver, StepReport
 
@@ -59,7 +61,7 @@ class DistillSession:
     Args:
         student: The unwrapped student; it has forward hooks until :meth:`detach`.
         distillers: Name to distiller.
-        teacher: The teacher, already prepared, or ``None``.
+        teachers: Name to teacher, already prepared; empty where deeper layers of the student teach.
         on_initialized: Called once, after the first batch, when the adapters exist.
         observers: Receive the report of every step.
 
@@ -71,13 +73,18 @@ class DistillSession:
         self,
         student: nn.Module,
         distillers: Mapping[str, BaseDistiller],
-        teacher: BaseTeacher | None,
+        teachers: Mapping[str, BaseTeacher],
         on_initialized: Callable[[], None],
         observers: Sequence[StepObserver | Callable[[StepReport], None]] = (),
     ) -> None:
         self.student = student
-        self.teacher = teacher
+        self.teachers = dict(teachers)
         self.distillers = DistillerCollection(distillers)
+        self.sources = {
+            name: resolve_source(distiller.source, distiller.key, self.teachers)
+            for name, distiller in distillers.items()
+        }
+        """Name of each distiller to that of its teacher, ``None`` where the student teaches itself."""
         self.module: nn.Module = self.distillers
         self.initialized = False
         self.observers = list(observers)
@@ -88,47 +95,58 @@ class DistillSession:
         self.sync_gradients: Callable[[], bool] = lambda: True
         self._on_initialized = on_initialized
         self._recorded = False
-        self._shapes: dict[str, dict[str, list[tuple[int, ...]]]] = {}
+        self._shapes: dict[str | None, dict[str, list[tuple[int, ...]]]] = {}
         for name, distiller in self.distillers.items():
-            distiller.check_models(student, teacher.model if self.uses_teacher(name) and teacher else student)
+            distiller.check_models(student, self._teaching_model(name))
         self.student_taps, self.teacher_taps = self._make_taps()
         self._handles = [
             student.register_forward_pre_hook(self._before_forward, with_kwargs=True),
             student.register_forward_hook(self._after_forward, with_kwargs=True),
         ]
 
-    def uses_teacher(self, name: str) -> bool:
-        """Return whether a distiller learns from the teacher, and not from the student itself."""
-        source = dict(self.distillers.items())[name].source
-        return source == 'teacher' or (source == 'auto' and self.teacher is not None)
+    def _teaching_model(self, name: str) -> nn.Module:
+        source = self.sources[name]
+        return self.student if source is None else self.teachers[source].model
 
-    def _make_taps(self) -> tuple[TapSet, TapSet | None]:
-        student_paths: dict[str, str] = {}
-        teacher_paths: dict[str, str] = {}
+    def _make_taps(self) -> tuple[TapSet, dict[str, TapSet]]:
+        paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *self.teachers)}
         for name, distiller in self.distillers.items():
             key = f'distillers.{name}'
-            student_paths.update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
-            paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
-            (teacher_paths if self.uses_teacher(name) else student_paths).update(paths)
-        teacher_taps = TapSet(self.teacher.model, teacher_paths, 'teacher') if self.teacher else None
-        return TapSet(self.student, student_paths, 'student'), teacher_taps
+            paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
+            teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
+            paths[self.sources[name]].update(teacher_paths)
+        taps: dict[str, TapSet] = {}
+        try:
+            for name, teacher in self.teachers.items():
+                role = 'teacher' if len(self.teachers) == 1 else f"teacher '{name}'"
+                taps[name] = TapSet(teacher.model, paths[name], role)
+            return TapSet(self.student, paths[None], 'student'), taps
+        except ConfigError:
+            for tap_set in taps.values():
+                tap_set.remove()
+            raise
 
     def active(self) -> list[str]:
         """Return the names of the distillers that run in this iteration."""
         if any(isinstance(observer, StepObserver) and observer.runs_all for observer in self.observers):
             return list(self.weights)
-        ready = self.teacher is None or self.teacher.ready
-        return [name for name, weight in self.weights.items() if weight > 0 and (ready or not self.uses_teacher(name))]
+        return [name for name, weight in self.weights.items() if weight > 0 and self._is_taught(name)]
+
+    def _is_taught(self, name: str) -> bool:
+        """Return whether a distiller's teacher is ready; the student itself always is."""
+        source = self.sources[name]
+        return source is None or self.teachers[source].ready
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         needed = not self.initialized or bool(self.active())
         self._recorded = _mode(args, kwargs) == 'loss' and module.training and needed
         if self._recorded:
-            if self.teacher is not None and self.teacher.after_student:
-                self.teacher.before_student()
-            else:
-                # The teacher runs first: its temporary tensors are freed before the student's activations are stored.
-                self._run_teacher(args, kwargs)
+            needed_teachers = self._needed_teachers()
+            for name in needed_teachers:
+                if self.teachers[name].after_student:
+                    self.teachers[name].before_student()
+            # The others run first: their temporary tensors are freed before the student's activations are stored.
+            self._run_teachers(needed_teachers, args, kwargs, after_student=False)
             self.student_taps.start()
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -140,25 +158,33 @@ class DistillSession:
         task = task_loss(output)
         self._shapes = {}
         if self._recorded:
-            if self.teacher is not None and self.teacher.after_student:
-                self._run_teacher(args, kwargs)
+            self._run_teachers(self._needed_teachers(), args, kwargs, after_student=True)
             losses = self._distill(batch, task)
         else:
             losses = self.distillers.zeros(task.device)
         terms = [Term(name, loss, raw, self.weights[name]) for (name, loss), raw in losses.items()]
-        report = StepReport(terms, task, batch, self._shapes.get('student', {}), self._shapes.get('teacher', {}))
+        student_shapes = self._shapes.pop(None, {})
+        teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
+        report = StepReport(terms, task, batch, student_shapes, teacher_shapes)
         for observer in self.observers:
             observer(report)
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
 
-    def _run_teacher(self, args: Any, kwargs: Any) -> None:
-        needed = not self.initialized or any(self.uses_teacher(name) for name in self.active())
-        if self.teacher is not None and self.teacher_taps is not None and needed:
-            self.teacher_taps.start()
+    def _needed_teachers(self) -> list[str]:
+        """Return the teachers of the active distillers; all of them in the first batch, which makes the adapters."""
+        sources = {self.sources[name] for name in (self.active() if self.initialized else self.weights)}
+        return [name for name in self.teachers if name in sources]
+
+    def _run_teachers(self, names: Sequence[str], args: Any, kwargs: Any, after_student: bool) -> None:
+        for name in names:
+            teacher, taps = self.teachers[name], self.teacher_taps[name]
+            if teacher.after_student != after_student:
+                continue
+            taps.start()
             # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
-                self.teacher.run(args, kwargs)
-            self.teacher_taps.stop()
+                teacher.run(args, kwargs)
+            taps.stop()
 
     def _distill(self, batch: Batch, task: Tensor) -> RawLosses:
         active = self.active()
@@ -173,14 +199,16 @@ class DistillSession:
                 losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, active)
             else:
                 losses = self.distillers.zeros(task.device)
-        for taps in self.all_taps():
-            self._shapes[taps.role] = taps.shapes()
+        for source, taps in self._all_taps().items():
+            self._shapes[source] = taps.shapes()
             taps.clear()
         return losses
 
-    def all_taps(self) -> list[TapSet]:
-        """Return the taps of the student and, where there is one, of the teacher."""
-        return [self.student_taps, *([self.teacher_taps] if self.teacher_taps is not None else [])]
+    def _all_taps(self) -> dict[str | None, TapSet]:
+        """Return the taps of each teacher by its name, and those of the student under ``None``."""
+        taps: dict[str | None, TapSet] = {None: self.student_taps}
+        taps.update(self.teacher_taps)
+        return taps
 
     def _read(self, names: list[str]) -> tuple[dict[str, Taps], dict[str, Taps]]:
         student_outputs: dict[str, Taps] = {}
@@ -192,7 +220,7 @@ class DistillSession:
                 alias: [as_float32(tensor) for tensor in self.student_taps.read(path)]
                 for alias, path in distiller.student_taps().items()
             }
-            taps = self.teacher_taps if self.uses_teacher(name) and self.teacher_taps is not None else self.student_taps
+            taps = self._all_taps()[self.sources[name]]
             teacher_outputs[name] = {
                 alias: [as_float32(tensor.detach()) for tensor in taps.read(path)]
                 for alias, path in distiller.teacher_taps().items()
@@ -212,11 +240,11 @@ class DistillSession:
 
     def detach(self) -> None:
         """Remove every hook from the student."""
-        if self.teacher is not None:
-            self.teacher.forget()
+        for teacher in self.teachers.values():
+            teacher.forget()
         for handle in self._handles:
             handle.remove()
-        for taps in self.all_taps():
+        for taps in self._all_taps().values():
             taps.remove()
 
 

@@ -84,8 +84,7 @@ def held_tensors(runner: Any) -> list[Tensor]:
     if hook is not None:
         if hook.session is not None:
             modules.append(hook.session.distillers)
-        if hook.teacher is not None:
-            modules.append(hook.teacher.model)
+        modules += [teacher.model for teacher in hook.teachers.values()]
     held = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]
     held += [tensor.grad for tensor in held if tensor.grad is not None]
     return [*held, *_tensors(list(runner.optim_wrapper.optimizer.state.values()))]

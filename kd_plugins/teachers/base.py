@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..utils.checks import check_choice
+from .student_copy import ModelBuilder, second_network
 
 MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 
@@ -31,6 +31,10 @@ class BaseTeacher:
 
     after_student = False
     """Whether the teacher runs after the student's forward pass, to reuse its results, instead of before it."""
+    counts_epochs = False
+    """Whether :meth:`after_epoch` decides when the teacher is ready."""
+    version: ClassVar[int] = 1
+    """Version of the entries of :meth:`state_dict`; a checkpoint with another one is refused."""
 
     def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
         self.key = key
@@ -38,6 +42,7 @@ class BaseTeacher:
         self.frozen: dict[str, nn.Module] = {}
         """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
         self._model: nn.Module | None = None
+        self._modules: list[nn.Module] = []
 
     @property
     def model(self) -> nn.Module:
@@ -51,13 +56,19 @@ class BaseTeacher:
         """Whether the teacher can teach yet. As long as it cannot, the weight of its distillers is 0."""
         return True
 
-    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+    def prepare(
+        self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
+    ) -> None:
         """Create the network; called once per run, when the student has loaded or resumed its weights.
+
+        The hook calls it with forked generators of random numbers, so that the run draws the same numbers as without a
+        teacher.
 
         Args:
             student: The student network.
             iteration: 0-based iteration at which training begins; greater than 0 in a resumed run.
             epoch: 0-based epoch at which training begins.
+            build_model: Builds the network of the run's config; ``None`` where the run got a model object.
         """
         raise ConfigError(f'{self.key}: {type(self).__name__} must define prepare(...)')
 
@@ -67,8 +78,23 @@ class BaseTeacher:
     def forget(self) -> None:
         """Drop everything that :meth:`before_student` has stored."""
 
-    def after_iter(self, student: nn.Module, iteration: int) -> None:
-        """Update the teacher after the optimizer step of ``iteration`` (0-based)."""
+    def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
+        """Refuse a run that ends before the teacher is ready; called after :meth:`load_state_dict`.
+
+        Args:
+            iteration: 0-based iteration at which training begins.
+            epoch_length: Iterations of an epoch.
+            max_iters: Iterations of the run.
+
+        Raises:
+            ConfigError: If the teacher would never teach.
+        """
+
+    def after_step(self, student: nn.Module, iteration: int) -> None:
+        """Update the teacher after an optimizer step, in ``iteration`` (0-based).
+
+        With ``accumulative_counts=4`` the optimizer steps in every fourth iteration.
+        """
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Update the teacher after ``epoch`` (0-based)."""
@@ -82,11 +108,10 @@ class BaseTeacher:
 
     def _adopt(self, model: nn.Module) -> None:
         self._model = model.eval().requires_grad_(False)
+        self._modules = list(model.modules())
 
-    def _copy_of(self, student: nn.Module) -> None:
-        self._adopt(copy.deepcopy(student))
-        # The copy includes the gradients of the student, which are not needed.
-        self.model.zero_grad(set_to_none=True)
+    def _copy_of(self, student: nn.Module, build_model: ModelBuilder | None) -> None:
+        self._adopt(second_network(student, build_model, self.key))
 
     @torch.no_grad()
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -96,15 +121,22 @@ class BaseTeacher:
             args: Positional arguments of the student's ``forward``.
             kwargs: Keyword arguments of the student's ``forward``.
         """
-        self.model.eval()
-        names = ('inputs', 'data_samples', 'mode')
-        call = {**dict(zip(names, args)), **kwargs}
-        call['inputs'] = copy_inputs(call.get('inputs'))
+        # ``eval()`` of all modules takes milliseconds, and reading their flags takes microseconds.
+        if any(module.training for module in self._modules):
+            self.model.eval()
+        # The first two arguments are inputs and data samples, whatever their names; the third is the mode.
+        positional = list(args[:2])
+        named = {name: value for name, value in kwargs.items() if name != 'mode'}
+        if positional:
+            positional[0] = copy_inputs(positional[0])
+        else:
+            name = 'inputs' if 'inputs' in named else next(iter(named), 'inputs')
+            named[name] = copy_inputs(named.get(name))
         if self.mode == 'extract_feat':
-            self.model.extract_feat(call['inputs'])  # type: ignore[operator]
+            inputs = positional[0] if positional else named[name]
+            self.model.extract_feat(inputs)  # type: ignore[operator]
             return
-        call['mode'] = self.mode
-        self.model(**call)
+        self.model(*positional, **named, mode=self.mode)
 
 
 def copy_inputs(inputs: Any) -> Any:
@@ -127,12 +159,3 @@ def _cloned(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_cloned(entry) for entry in value]
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return every parameter and persistent buffer by name, without copying them.
-
-    >>> sorted(tensors_of(nn.Linear(2, 1)))
-    ['bias', 'weight']
-    """
-    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}

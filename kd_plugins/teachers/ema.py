@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
-from .base import BaseTeacher, tensors_of
+from .base import BaseTeacher
+from .student_copy import ModelBuilder
+from .tensor_slots import NetworkPair
 
 
 @TASK_UTILS.register_module()
@@ -21,15 +22,16 @@ class EMATeacher(BaseTeacher):
     :math:`\theta_t \leftarrow (1 - m_k)\,\theta_t + m_k\,\theta_s` with
     :math:`m_k = m + (1 - m)\,e^{-(k + 1) / \text{warmup}}`, the form of MMDetection's ``ExpMomentumEMA``. The teacher
     follows the student closely at first and slowly later. Floating-point buffers (BatchNorm statistics) are averaged as
-    well; integer buffers are copied.
+    well; integer buffers are copied. An update follows an optimizer step, so ``accumulative_counts=4`` gives one update
+    in four iterations.
 
     Args:
         momentum: :math:`m`, the share of the student in each update.
         warmup: Time constant of the warm-up, in updates; 0 for a constant momentum.
         begin: Iteration (or epoch) at which the average begins, as a copy of the student. Before it, the teacher is not
             ready.
-        interval: Iterations between updates; ``momentum`` is that of one update.
-        by_epoch: Whether ``begin`` counts epochs.
+        interval: Optimizer steps between updates; ``momentum`` is that of one update.
+        by_epoch: Whether ``begin`` counts epochs. In a loop of iterations an epoch is one pass over the data loader.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
@@ -58,14 +60,16 @@ class EMATeacher(BaseTeacher):
         self.begin = begin
         self.interval = interval
         self.by_epoch = by_epoch
+        self.counts_epochs = by_epoch
         self.updates = 0
-        self._begun_at: int | None = None
-        self._iterations = 0
+        self._ready = False
+        self._steps = 0
+        self._pair: NetworkPair | None = None
 
     @property
     def ready(self) -> bool:
         """Whether the average has begun."""
-        return self._begun_at is not None
+        return self._ready
 
     def momentum_at(self, update: int) -> float:
         """Return :math:`m_k` of update ``k``.
@@ -79,52 +83,55 @@ class EMATeacher(BaseTeacher):
             return self.momentum
         return self.momentum + (1 - self.momentum) * math.exp(-(update + 1) / self.warmup)
 
-    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+    def prepare(
+        self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
+    ) -> None:
         """Copy the student, and begin the average if training begins at or after ``begin``."""
-        self._copy_of(student)
-        if (epoch if self.by_epoch else iteration) >= self.begin:
-            self._begun_at = iteration
+        self._copy_of(student, build_model)
+        self._pair = None
+        self._ready = (epoch if self.by_epoch else iteration) >= self.begin
 
-    def after_iter(self, student: nn.Module, iteration: int) -> None:
+    def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
+        """Refuse a run that ends before ``begin``."""
+        begin = self.begin * epoch_length if self.by_epoch else self.begin
+        if self.ready or begin < max_iters:
+            return
+        unit, length = ('epochs', max_iters // epoch_length) if self.by_epoch else ('iterations', max_iters)
+        raise ConfigError(
+            f'{self.key}.begin is {self.begin} {unit} and the run ends after {length}, so the average would never '
+            f'teach; nearest: begin={max(0, length - 1)}'
+        )
+
+    def after_step(self, student: nn.Module, iteration: int) -> None:
         """Update the average, or begin it with a copy of the student."""
-        done = iteration + 1
-        if self._begun_at is not None:
-            if (done - self._begun_at) % self.interval == 0:
+        if self._ready:
+            self._steps += 1
+            if self._steps % self.interval == 0:
                 self._update(student, self.momentum_at(self.updates))
                 self.updates += 1
-        elif not self.by_epoch and done == self.begin:
-            self._start(student, done)
-        self._iterations = done
+        elif not self.by_epoch and iteration + 1 >= self.begin:
+            self._start(student)
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Begin with a copy of the student where ``begin`` counts epochs."""
-        if self.by_epoch and self._begun_at is None and epoch + 1 == self.begin:
-            self._start(student, self._iterations)
+        if self.by_epoch and not self._ready and epoch + 1 >= self.begin:
+            self._start(student)
 
-    def _start(self, student: nn.Module, iterations: int) -> None:
+    def _start(self, student: nn.Module) -> None:
         self._update(student, 1.0)
-        self._begun_at = iterations
+        self._ready = True
 
-    @torch.no_grad()
     def _update(self, student: nn.Module, momentum: float) -> None:
-        current = tensors_of(student)
-        averages: list[Tensor] = []
-        targets: list[Tensor] = []
-        for name, average in tensors_of(self.model).items():
-            if momentum < 1 and average.is_floating_point():
-                averages.append(average.detach())
-                targets.append(current[name].detach())
-            else:
-                average.copy_(current[name])
-        if averages:
-            torch._foreach_lerp_(averages, targets, momentum)
+        if self._pair is None or self._pair.source is not student:
+            self._pair = NetworkPair(self.model, student)
+        self._pair.average(momentum)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averaged weights and the number of updates."""
-        return {'model': self.model.state_dict(), 'updates': self.updates, 'begun_at': self._begun_at}
+        """Return the averaged weights and the counts of optimizer steps and updates since the beginning."""
+        counts = {'ready': self._ready, 'steps': self._steps, 'updates': self.updates}
+        return {'model': self.model.state_dict(), **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the average."""
         self.model.load_state_dict(state['model'])
-        self.updates = state['updates']
-        self._begun_at = state['begun_at']
+        self._ready, self._steps, self.updates = bool(state['ready']), int(state['steps']), int(state['updates'])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..taps import flatten
 from .base import BaseTeacher
+from .student_copy import ModelBuilder, second_network
 
 
 @dataclass
@@ -54,15 +54,16 @@ class FinishedTeacher(BaseTeacher):
         self._handles: list[RemovableHandle] = []
         self._copied: list[str] = []
 
-    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+    def prepare(
+        self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
+    ) -> None:
         """Copy the parts that restart and share the rest."""
         if not self.frozen:
             raise ConfigError(
                 f"{self.key}.type is 'kd_plugins.FinishedTeacher', which teaches parts that restart, and "
                 "default_hooks.distill.restart is None; nearest: restart=dict(parts=['head']), or a FrozenTeacher"
             )
-        shared: dict[int, Any] = {id(module): module for module in self.frozen.values()}
-        self._adopt(copy.deepcopy(student, shared))
+        self._adopt(second_network(student, build_model, self.key, self.frozen))
         self._copied = [
             name for name in student.state_dict() if not any(name.startswith(f'{path}.') for path in self.frozen)
         ]

@@ -14,6 +14,8 @@ from ..checkpoints import LoadReport, load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from .base import BaseTeacher
+from .classes import class_names
+from .student_copy import ModelBuilder
 
 PREPROCESSING = {
     'mean': 'mean',
@@ -75,7 +77,9 @@ class FrozenTeacher(BaseTeacher):
             raise ConfigError(f"{self.key}.config: '{self.config}' holds no 'model'; valid: a config that trains")
         return config
 
-    def prepare(self, student: nn.Module, iteration: int = 0, epoch: int = 0) -> None:
+    def prepare(
+        self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
+    ) -> None:
         """Build the network, load its weights and compare its preprocessing with the student's."""
         config = self._load_config()
         # The hook calls this with forked generators, so the seed does not change the numbers of the run.
@@ -93,8 +97,7 @@ class FrozenTeacher(BaseTeacher):
             checkpoint = load_checkpoint(self.checkpoint, key=f'{self.key}.checkpoint')
             self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key=f'{self.key}.checkpoint')
             meta = checkpoint.get('meta') or {}
-            classes = (meta.get('dataset_meta') or {}).get('classes')
-            self.classes = tuple(classes) if classes else None
+            self.classes = class_names(meta.get('dataset_meta'))
         self._check_preprocessing(student, model)
         device = next((value.device for value in student.parameters()), None)
         self._adopt(model.to(device))

@@ -19,7 +19,8 @@ def inspect(value: float, teacher: Any) -> Preflight:
     """Report on one term without gradient on the student and a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
-    hook = SimpleNamespace(teacher=teacher, distillers={'stages': SimpleNamespace(schedule=Constant(1.0))})
+    teachers = {} if teacher is None else {'teacher': teacher}
+    hook = SimpleNamespace(teachers=teachers, distillers={'stages': SimpleNamespace(schedule=Constant(1.0))})
     report = StepReport([Term('stages', 'loss_stages', term, 1.0)], torch.tensor(1.0), Batch(None, []), {}, {})
     model = torch.nn.Module()
     model.weight = weight

@@ -40,7 +40,7 @@ def test_adapters_are_described() -> None:
 @pytest.mark.parametrize(
     ('call', 'sentence'),
     [
-        (lambda: BaseDistiller(source='teachr', key='distillers.a'), "distillers.a.source is 'teachr'; .*'teacher'"),
+        (lambda: BaseDistiller(source=None, key='distillers.a'), "distillers.a.source is None; valid: 'auto'"),
         (lambda: BaseDistiller(weight=-1.0, key='distillers.a'), "distillers.a.weight: 'Constant.value' is -1.0"),
         (lambda: BaseDistiller(key='distillers.a').student_taps(), 'distillers.a: .* must define student_taps'),
         (lambda: BaseDistiller(key='distillers.a')({}, {}, Batch(None, [])), 'distillers.a: .* must define forward'),

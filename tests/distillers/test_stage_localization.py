@@ -174,11 +174,11 @@ def test_a_two_stage_head_teaches_itself(with_teacher_for_others: bool) -> None:
         distillers=dict(stages=config, **(dict(other=other) if with_teacher_for_others else {})),
         teacher=dict(type='kd_plugins.EMATeacher') if with_teacher_for_others else None,
     )
-    if hook.teacher is not None:
-        hook.teacher.prepare(model, 0, 0)
-    session = DistillSession(model, hook.distillers, hook.teacher, lambda: None)
+    for teacher in hook.teachers.values():
+        teacher.prepare(model, 0, 0)
+    session = DistillSession(model, hook.distillers, hook.teachers, lambda: None)
     session.weights = dict.fromkeys(hook.distillers, 1.0)
-    assert not session.uses_teacher('stages')
+    assert session.sources['stages'] is None
     losses = model(torch.randn(2, 3, 8, 8), None, 'loss')
     actual = losses['distill.stages.loss_stages']
     assert actual > 0
@@ -214,7 +214,7 @@ def test_fdr_head_equals_the_divergence_of_ddf(fdr: Any, boxes: int) -> None:
     model, config = fdr
     config = {key: part for key, part in config.items() if key != 'type'}
     made = DistillHook(**config).distillers['stages']
-    session = DistillSession(model, {'stages': made}, None, lambda: None)
+    session = DistillSession(model, {'stages': made}, {}, lambda: None)
     session.weights = {'stages': 1.0}
     watched = TapSet(model, {'decoder': 'decoder', 'scores': 'bbox_head.cls_branches.2'})
     watched.start()

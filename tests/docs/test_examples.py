@@ -75,7 +75,7 @@ def test_from_config_to_gradient(example: ModuleType) -> None:
     with torch.no_grad():
         for param in teacher.model.parameters():
             param.add_(torch.randn_like(param))
-    session = DistillSession(student, hook.distillers, teacher, lambda: None)
+    session = DistillSession(student, hook.distillers, {'teacher': teacher}, lambda: None)
     session.weights = {'attention': 10.0}
     losses = student(torch.randn(2, 3, 8, 8), None, mode='loss')
     assert set(losses) == {'loss_task', 'distill.attention.loss_attention'}

@@ -83,17 +83,17 @@ def test_weights_follow_their_schedules(tmp_path: Path) -> None:
 def test_the_teacher_follows_after_each_iteration_and_epoch(tmp_path: Path) -> None:
     distill = hook()
     losses_of(tmp_path / 'run', [distill], epochs=1)
-    assert distill.teacher.updates == 4
+    assert distill.teachers['teacher'].updates == 4
     snapshot = hook(teacher={'type': 'kd_plugins.SnapshotTeacher'})
     losses_of(tmp_path / 'snapshot', [snapshot], epochs=2)
-    assert snapshot.teacher.finished == 2
+    assert snapshot.teachers['teacher'].finished == 2
 
 
 def test_checkpoints_hold_the_students_keys_and_what_a_resumed_run_needs(tmp_path: Path) -> None:
     whole = losses_of(tmp_path / 'whole', [EpochSeedHook(), hook()], epochs=3)
     checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)
     assert checkpoint['state_dict'].keys() == TinyStudent().state_dict().keys()
-    assert checkpoint['distill'].keys() == {'teacher', 'distillers', 'optimizer'}
+    assert checkpoint['distill'].keys() == {'teachers', 'distillers', 'optimizer'}
     assert len(checkpoint['optimizer']['param_groups']) == 1 and checkpoint['distill']['optimizer']
     losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], stop_at=6, epochs=3)
     resumed = losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], epochs=3, resume=True)
@@ -150,7 +150,8 @@ def test_a_term_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 
 def test_classes_of_the_teacher_must_be_those_of_the_data(tmp_path: Path) -> None:
     distill = hook()
-    distill.teacher.classes = ('right', 'left')
+    distill.distillers['gap'].compares_classes = True
+    distill.teachers['teacher'].classes = ('right', 'left')
     with pytest.raises(ConfigError, match=r"2 classes \('right', 'left'\) where train_dataloader"):
         losses_of(tmp_path / 'run', [distill])
 

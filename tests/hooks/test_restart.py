@@ -61,7 +61,7 @@ def test_everything_but_the_part_stays_bit_identical(tmp_path: Path, finished: s
 
     class Watch(Recorder):
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-            seen.append(weights(hook_of(runner).teacher.model))
+            seen.append(weights(hook_of(runner).teachers['teacher'].model))
 
     runner, losses = second_stage(tmp_path / 'run', finished, hooks=[Watch()])
     assert_same(rest(weights(runner.model)), rest(before))
@@ -70,7 +70,7 @@ def test_everything_but_the_part_stays_bit_identical(tmp_path: Path, finished: s
     saved = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
     MODELS.build(model_config()).load_state_dict(saved['state_dict'], strict=True)
     assert not any(torch.equal(v, before[k]) for k, v in head(saved['state_dict']).items() if k.endswith('conv.weight'))
-    assert saved['distill']['teacher'].keys() == head(before).keys(), 'only what restarted is kept'
+    assert saved['distill']['teachers']['teacher']['state'].keys() == head(before).keys(), 'only what restarted is kept'
     assert losses[-1]['distill.logits.loss_logit'] < losses[0]['distill.logits.loss_logit']
     assert losses[0]['task.cls'] > 0 and losses[0]['loss'] == pytest.approx(
         sum(value for key, value in losses[0].items() if key.startswith('distill'))
@@ -108,7 +108,7 @@ def test_backbone_runs_once_per_step(tmp_path: Path, finished: str) -> None:
             runner.model.backbone.conv1.register_forward_hook(lambda *args: calls.update(stem=calls['stem'] + 1))
 
         def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-            teacher = hook_of(runner).teacher.model
+            teacher = hook_of(runner).teachers['teacher'].model
             assert teacher.backbone is runner.model.backbone and teacher.bbox_head is not runner.model.bbox_head
             assert not runner.model.backbone.training and runner.model.bbox_head.training
             assert 'forward' not in vars(runner.model.backbone)

@@ -27,7 +27,7 @@ def attached(weight: float = 2.0, teacher: EMATeacher | None = None, **options: 
     with torch.no_grad():
         teacher.model.second.bias.add_(1)
     distillers = options.pop('distillers', {'gap': TinyGap()})
-    session = DistillSession(student, distillers, teacher, lambda: None, **options)
+    session = DistillSession(student, distillers, {'teacher': teacher}, lambda: None, **options)
     session.weights = dict.fromkeys(distillers, weight)
     student.dropout.p = 0.0
     return session
@@ -45,7 +45,7 @@ def test_the_weighted_loss_joins_the_dict() -> None:
     assert list(losses) == ['loss_task', 'accuracy', KEY]
     losses[KEY].backward()
     assert session.student.second.weight.grad is not None
-    assert all(param.grad is None for param in session.teacher.model.parameters())
+    assert all(param.grad is None for param in session.teachers['teacher'].model.parameters())
 
 
 def test_only_training_is_distilled() -> None:
@@ -57,7 +57,7 @@ def test_only_training_is_distilled() -> None:
 
 def test_a_weight_of_zero_costs_no_teacher_but_keeps_the_key() -> None:
     session, runs = attached(weight=0.0), []
-    session.teacher.model.second.register_forward_hook(lambda *call: runs.append('teacher'))
+    session.teachers['teacher'].model.second.register_forward_hook(lambda *call: runs.append('teacher'))
     losses_of(session)
     assert runs == ['teacher'], 'the first batch makes the adapters'
     losses = losses_of(session)
@@ -81,7 +81,7 @@ def test_an_observer_can_make_every_distiller_run() -> None:
     (term,) = observer.report.terms
     assert (term.key, term.weight) == (KEY, 0.0) and term.weighted == 0
     torch.testing.assert_close(term.raw.detach(), torch.tensor(1.0))
-    assert observer.report.student_shapes == observer.report.teacher_shapes == {'second': [(2, 3)]}
+    assert observer.report.student_shapes == observer.report.teacher_shapes['teacher'] == {'second': [(2, 3)]}
 
 
 def test_observers_see_every_step() -> None:
@@ -99,7 +99,7 @@ def test_a_layer_of_the_student_teaches_without_gradient() -> None:
             return {'tap': 'dropout'}
 
     session = attached(distillers={'gap': Deeper('first', source='student')})
-    assert not session.uses_teacher('gap')
+    assert session.sources == {'gap': None}
     seen: list[Any] = []
     session.distillers.members['gap'].register_forward_pre_hook(lambda module, args: seen.append(args))
     losses_of(session)
@@ -113,7 +113,7 @@ def test_the_adapters_are_announced_once() -> None:
     session = DistillSession(
         student,
         {'gap': TinyGap('first', adapter=True, source='student')},
-        None,
+        {},
         lambda: announced.append([name for name, _ in session.distillers.named_parameters()]),
     )
     losses_of(session)
@@ -153,7 +153,7 @@ def test_detaching_leaves_the_student_alone() -> None:
 def test_an_unknown_path_is_refused_before_any_hook_is_registered() -> None:
     student = TinyStudent()
     with pytest.raises(ConfigError, match="'secnd' names no module of the student; nearest: 'second'"):
-        DistillSession(student, {'gap': TinyGap('secnd')}, None, lambda: None)
+        DistillSession(student, {'gap': TinyGap('secnd')}, {}, lambda: None)
     assert not student._forward_hooks and not student._forward_pre_hooks
 
 

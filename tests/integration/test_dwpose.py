@@ -150,7 +150,7 @@ def test_a_step_of_the_first_stage(tmp_path: Path, batch: dict[str, Any]) -> Non
         projection.weight.data.copy_(align.weight[:, :, 0, 0])
         projection.bias.data.copy_(align.bias)
 
-    session = DistillSession(student, members, frozen, copy_adapter_weights)
+    session = DistillSession(student, members, {'teacher': frozen}, copy_adapter_weights)
     # The first iteration of epoch 3 of 12, where the released weight is 1 - 3 / 12.
     session.weights = {name: member.schedule(30, 120, 10) for name, member in members.items()}
     student.train()
@@ -181,7 +181,8 @@ def test_a_step_of_the_second_stage(tmp_path: Path, batch: dict[str, Any]) -> No
     teacher.frozen = restart.freeze(student)
     teacher.prepare(student)
     student.head.load_state_dict(fresh.head.state_dict())
-    session = DistillSession(student, {'simcc': SimCCDistiller(reduction='reference')}, teacher, lambda: None)
+    teachers = {'teacher': teacher}
+    session = DistillSession(student, {'simcc': SimCCDistiller(reduction='reference')}, teachers, lambda: None)
     session.weights['simcc'], session.task_weight = 1.0, 0.0
     student.train()
     restart.hold()
@@ -210,7 +211,7 @@ def test_the_teacher_of_the_release_changes_and_this_one_does_not(tmp_path: Path
     restart, teacher = Restart(['head']), FinishedTeacher()
     teacher.frozen = restart.freeze(finished)
     teacher.prepare(finished)
-    session = DistillSession(finished, {'simcc': SimCCDistiller()}, teacher, lambda: None)
+    session = DistillSession(finished, {'simcc': SimCCDistiller()}, {'teacher': teacher}, lambda: None)
     session.weights['simcc'] = 1.0
     finished.train()
     restart.hold()

@@ -79,7 +79,8 @@ def test_teachers_change_by_their_own_rule_only(tmp_path: Path) -> None:
     class Watch(Recorder):
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
             hook = distill_hook(runner)
-            snapshots.append((weights(hook.teacher.model), hook.teacher.model.training, weights(runner.model)))
+            model = hook.teachers['teacher'].model
+            snapshots.append((weights(model), model.training, weights(runner.model)))
 
     run(tmp_path / 'frozen', {'localization': LD}, frozen, hooks=[Watch()])
     for state, training, _ in snapshots:
@@ -133,7 +134,7 @@ def test_non_finite_term_stops_the_run(tmp_path: Path) -> None:
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
             if runner.iter == 2:
                 hook = distill_hook(runner)
-                next(hook.teacher.model.parameters()).fill_(float('nan'))
+                next(hook.teachers['teacher'].model.parameters()).fill_(float('nan'))
 
     with pytest.raises(
         NonFiniteLossError, match=r"'distill.localization.loss_ld\w*' became nan at iteration 3 .*square_\d+"

@@ -62,7 +62,7 @@ def run(config: Config, steps: int = 1) -> dict[str, Any]:
 def test_teacher_and_student_encode_the_same_voxels() -> None:
     result = run(small_config('pointpillars_x4_scenes_local'), steps=3)
     report = result['report']
-    student, teacher = report.student_shapes['voxel_encoder'], report.teacher_shapes['voxel_encoder']
+    student, teacher = report.student_shapes['voxel_encoder'], report.teacher_shapes['teacher']['voxel_encoder']
     assert [shape[0] for shape in student] == [shape[0] for shape in teacher] and student[0][0] > 900
     assert (student[0][1], teacher[0][1]) == (16, 32)
     values = [losses['distill.local.loss_local_graph'] for losses in result['losses']]

@@ -91,7 +91,7 @@ def test_the_new_decode_head_learns_from_the_old_one(model: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
     distiller = LogitDistiller('decode_head.conv_seg', activation='softmax', temperature=1.0)
-    session = DistillSession(model, {'logits': distiller}, teacher, lambda: None)
+    session = DistillSession(model, {'logits': distiller}, {'teacher': teacher}, lambda: None)
     session.weights['logits'], session.task_weight = 1.0, 0.0
     outputs: dict[str, Tensor] = {}
     model.decode_head.conv_seg.register_forward_hook(lambda module, args, out: outputs.update(student=out.detach()))

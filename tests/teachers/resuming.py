@@ -23,7 +23,7 @@ def check_resuming(make: Callable[[], BaseTeacher], folder: Path) -> None:
     teacher.prepare(student)
     for iteration in range(3):
         step(student)
-        teacher.after_iter(student, iteration)
+        teacher.after_step(student, iteration)
         teacher.after_epoch(student, iteration)
     torch.save(teacher.state_dict(), folder / 'teacher.pth')
     resumed = make()
@@ -32,6 +32,6 @@ def check_resuming(make: Callable[[], BaseTeacher], folder: Path) -> None:
     for iteration in range(3, 6):
         step(student)
         for one in (teacher, resumed):
-            one.after_iter(student, iteration)
+            one.after_step(student, iteration)
             one.after_epoch(student, iteration)
         assert same(teacher.model, resumed.model)

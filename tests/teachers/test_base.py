@@ -9,7 +9,7 @@ import torch
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.teachers import BaseTeacher, EMATeacher
-from kd_plugins.teachers.base import copy_inputs, tensors_of
+from kd_plugins.teachers.base import copy_inputs
 from tests.teachers.networks import TinyNet, same, step
 
 
@@ -72,12 +72,6 @@ def test_a_tensor_of_images_is_not_copied() -> None:
     points = [torch.zeros(3)]
     copied = copy_inputs({'points': points, 'name': 'a'})
     assert copied['name'] == 'a' and copied['points'][0] is not points[0]
-
-
-def test_live_tensors() -> None:
-    network = TinyNet()
-    tensors = tensors_of(network)
-    assert tensors['fc.weight'] is network.fc.weight and tensors['norm.running_mean'] is network.norm.running_mean
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_equals_mmengines_average() -> None:
     reference.update_parameters(student)  # MMEngine's first update copies
     for iteration in range(5):
         step(student)
-        teacher.after_iter(student, iteration)
+        teacher.after_step(student, iteration)
         reference.update_parameters(student)
     for name, value in reference.module.state_dict().items():
         if value.is_floating_point():
@@ -38,7 +38,7 @@ def test_warmup_begin_and_interval() -> None:
     ready = []
     for iteration in range(8):
         step(student)
-        teacher.after_iter(student, iteration)
+        teacher.after_step(student, iteration)
         ready.append((teacher.ready, teacher.updates))
     assert ready == [(False, 0)] * 2 + [(True, 0)] * 2 + [(True, 1)] * 2 + [(True, 2)] * 2
     late = EMATeacher(momentum=0.1, begin=3)
@@ -62,7 +62,7 @@ def test_integer_buffers_are_copied() -> None:
     teacher = EMATeacher(momentum=0.1)
     teacher.prepare(student)
     step(student)
-    teacher.after_iter(student, 0)
+    teacher.after_step(student, 0)
     assert teacher.model.norm.num_batches_tracked == student.norm.num_batches_tracked == 1
 
 

@@ -95,7 +95,7 @@ def test_no_rule_changes_it() -> None:
     before = TinyNet()
     before.load_state_dict(teacher.model.state_dict())
     step(student)
-    teacher.after_iter(student, 0)
+    teacher.after_step(student, 0)
     teacher.after_epoch(student, 0)
     assert same(teacher.model, before) and teacher.state_dict() == {} and teacher.ready
 

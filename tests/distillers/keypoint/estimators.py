@@ -85,7 +85,7 @@ def distilled(student: nn.Module, config: dict[str, Any]) -> dict[str, Tensor]:
     with torch.no_grad():
         for value in teacher.model.parameters():
             value.add_(0.1 * torch.randn(value.shape, generator=generator))
-    session = DistillSession(student, {'pose': distiller}, teacher, lambda: None)
+    session = DistillSession(student, {'pose': distiller}, {'teacher': teacher}, lambda: None)
     session.weights = {'pose': 1.0}
     try:
         losses = student(**samples(), mode='loss')

@@ -1,0 +1,69 @@
+"""Prepare the teachers of a run, restore them and compare them with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from ..distillers.base import BaseDistiller
+from ..errors import ConfigError
+from ..teachers.base import BaseTeacher
+from ..teachers.classes import check_classes
+from ..teachers.collection import load_teacher_states, resolve_source
+from .building import model_builder
+from .loop_epochs import current_epoch, epoch_length
+
+
+def prepare_teachers(
+    runner: Any,
+    student: nn.Module,
+    teachers: Mapping[str, BaseTeacher],
+    frozen: dict[str, nn.Module],
+    resumed: Mapping[str, Any] | None,
+) -> None:
+    """Create every teacher's network, restore its state, and check that it will be ready during the run.
+
+    Args:
+        runner: MMEngine's runner.
+        student: The unwrapped student, with its weights.
+        teachers: Name to teacher.
+        frozen: Modules of the student that do not change in this run, by name.
+        resumed: State of the hook in a resumed checkpoint, ``None`` in a new run.
+
+    Raises:
+        ConfigError: If a teacher does not fit the run or the checkpoint.
+        CheckpointError: If the state is damaged.
+    """
+    build_model = model_builder(runner)
+    for teacher in teachers.values():
+        teacher.frozen = frozen
+        teacher.prepare(student, runner.iter, current_epoch(runner), build_model)
+    if resumed is not None:
+        saved = resumed.get('teachers') if isinstance(resumed, Mapping) else None
+        for name in load_teacher_states(teachers, saved):
+            runner.logger.warning(f'The resumed checkpoint holds the teacher {name!r}, which this config does not use.')
+    length = epoch_length(runner)
+    for teacher in teachers.values():
+        if length is None and teacher.counts_epochs:
+            raise ConfigError(
+                f'{teacher.key}: {type(teacher).__name__} counts epochs, and train_dataloader has no length to count '
+                "them by; nearest: teacher=dict(type='kd_plugins.EMATeacher', begin=1000) with by_epoch=False"
+            )
+        teacher.check_schedule(runner.iter, length or 1, runner.max_iters)
+
+
+def check_teacher_classes(
+    runner: Any, distillers: Iterable[BaseDistiller], teachers: Mapping[str, BaseTeacher]
+) -> None:
+    """Compare the classes of the training data with those of the teachers whose class scores are distilled.
+
+    Raises:
+        ConfigError: If they differ.
+    """
+    metainfo = getattr(getattr(runner.train_dataloader, 'dataset', None), 'metainfo', None)
+    for distiller in distillers:
+        source = resolve_source(distiller.source, distiller.key, teachers)
+        if source is not None and distiller.compares_classes:
+            check_classes(teachers[source], distiller.key, metainfo)
