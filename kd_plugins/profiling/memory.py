@@ -87,7 +87,10 @@ def held_tensors(runner: Any) -> list[Tensor]:
         modules += [teacher.model for teacher in hook.teachers.values()]
     held = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]
     held += [tensor.grad for tensor in held if tensor.grad is not None]
-    return [*held, *_tensors(list(runner.optim_wrapper.optimizer.state.values()))]
+    optimizers = [runner.optim_wrapper.optimizer]
+    if hook is not None and hook.optimizer is not None:
+        optimizers.append(hook.optimizer.optimizer)
+    return [*held, *_tensors([list(optimizer.state.values()) for optimizer in optimizers])]
 
 
 def storage_bytes(tensors: list[Tensor]) -> int:
