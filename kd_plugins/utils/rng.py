@@ -11,16 +11,21 @@ import numpy as np
 import torch
 from mmengine.device import get_device
 
-from .device import has_accelerator
 
+def _accelerator_states() -> tuple[Any, list[tuple[Any, ...]]]:
+    """Return the setter of an accelerator's generators and its arguments: one state for each device.
 
-def _forked_devices() -> dict[str, Any]:
-    """Return the arguments of ``fork_rng`` for the accelerators of this machine."""
+    ``torch.random.fork_rng`` is not used: it needs an argument ``device_type`` that older versions of PyTorch lack, and
+    a device index, which MPS has not.
+    """
     device_type = get_device()
-    if device_type == 'cuda' or not has_accelerator():
-        return {'devices': range(torch.cuda.device_count())}
-    # Older versions of PyTorch lack ``device_type``, which CUDA does not need.
-    return {'devices': range(getattr(torch, device_type).device_count()), 'device_type': device_type}
+    if device_type == 'cpu':
+        return None, []
+    module = getattr(torch, device_type)
+    if device_type == 'mps':
+        return module.set_rng_state, [(module.get_rng_state(),)]
+    indices = range(module.device_count())
+    return module.set_rng_state, [(module.get_rng_state(index), index) for index in indices]
 
 
 @contextmanager
@@ -35,10 +40,13 @@ def forked_rng() -> Iterator[None]:
     >>> bool(torch.rand(1) == before)
     True
     """
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state, cpu_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    set_state, accelerator_states = _accelerator_states()
     try:
-        with torch.random.fork_rng(**_forked_devices()):
-            yield
+        yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+        torch.set_rng_state(cpu_state)
+        for arguments in accelerator_states:
+            set_state(*arguments)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kd_plugins.utils import rng
 from kd_plugins.utils.rng import forked_rng
 
 
@@ -39,3 +40,45 @@ def test_also_after_an_error() -> None:
         draw()
         raise KeyError
     assert draw() == expected
+
+
+class Accelerator:
+    """Generators of a device that this machine lacks, each with a number as its state."""
+
+    def __init__(self, *states: int) -> None:
+        self.states = list(states)
+
+    def device_count(self) -> int:
+        return len(self.states)
+
+    def get_rng_state(self, device: int) -> int:
+        return self.states[device]
+
+    def set_rng_state(self, state: int, device: int) -> None:
+        self.states[device] = state
+
+
+class AppleAccelerator(Accelerator):
+    """A device without an index, as ``torch.mps``."""
+
+    def get_rng_state(self) -> int:  # type: ignore[override]
+        return self.states[0]
+
+    def set_rng_state(self, state: int) -> None:  # type: ignore[override]
+        self.states[0] = state
+
+
+@pytest.mark.parametrize(
+    ('name', 'device'),
+    [('mps', AppleAccelerator(3)), ('npu', Accelerator(3, 4)), ('cuda', Accelerator(5, 6)), ('musa', Accelerator(7))],
+)
+def test_generators_of_every_accelerator_go_on_as_well(
+    monkeypatch: pytest.MonkeyPatch, name: str, device: Accelerator
+) -> None:
+    monkeypatch.setattr(rng, 'get_device', lambda: name)
+    monkeypatch.setattr(torch, name, device, raising=False)
+    before = list(device.states)
+    with pytest.raises(RuntimeError, match='stopped'), forked_rng():
+        device.states = [0] * len(before)
+        raise RuntimeError('stopped')
+    assert device.states == before
