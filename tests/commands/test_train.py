@@ -165,6 +165,7 @@ def test_train_from_the_command_line_then_resume(tmp_path):
     torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_wrong_path_is_one_sentence_without_a_traceback(tmp_path):
     found = start(tmp_path, teacher='bb')
     assert found.returncode == 2

@@ -30,6 +30,10 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 
+# All tests use a chain that is trained once, and most of them train a stage again.
+pytestmark = pytest.mark.slow
+
+
 @DATASETS.register_module()
 class StagesData(torch.utils.data.Dataset):
     metainfo = dict(classes=('one', 'two'))
@@ -201,7 +205,6 @@ def test_what_is_finished_is_kept_and_shown(home, copy, chain, monkeypatch):
     assert manifest(copy) == manifest(home / 'done')
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason='kills a POSIX process group')
 def test_killed_in_the_validation_of_the_best_epoch_and_run_again(home, copy, chain):
     # The chain as it was after its first stage, and after its second had been killed with the tool.

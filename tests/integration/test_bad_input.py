@@ -127,6 +127,7 @@ def test_distillers_must_be_a_dict_and_none_switches_off() -> None:
     assert list(DistillHook({'a': LD, 'b': None}, EMA).distillers) == ['a']
 
 
+@pytest.mark.slow
 def test_config_without_custom_imports_finds_everything() -> None:
     import subprocess
     import sys
