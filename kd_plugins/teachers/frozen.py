@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from ..checkpoints import LoadReport, load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
+from ..utils.node_ranks import first_on_node_first
 from .base import BaseTeacher
 from .classes import class_names
 from .student_copy import ModelBuilder
@@ -33,10 +37,12 @@ class FrozenTeacher(BaseTeacher):
 
     Args:
         config: A config file, ``package::path``, or the config itself; only its ``model`` is built.
-        checkpoint: Path of its weights, read with ``weights_only=True``; ``None`` keeps initial weights drawn from
-            ``seed``, the same on every rank and after a resume. This is the random-teacher control of an ablation.
+        checkpoint: Path or URL of its weights, read with ``weights_only=True``; one rank of each machine downloads.
+            ``None`` keeps initial weights drawn from ``seed``, the same on every rank and after a resume: the
+            random-teacher control of an ablation.
         cfg_options: Changes to ``config``, as in ``--cfg-options``.
-        strict: Whether all keys must match. ``False`` allows missing and unexpected keys and reports them.
+        strict: Whether all keys must match. ``False`` allows missing and unexpected keys and logs the first of them
+            as a warning.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
@@ -94,13 +100,31 @@ class FrozenTeacher(BaseTeacher):
         if self.checkpoint is None:
             model.init_weights()
         else:
-            checkpoint = load_checkpoint(self.checkpoint, key=f'{self.key}.checkpoint')
-            self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key=f'{self.key}.checkpoint')
+            key = f'{self.key}.checkpoint'
+            url = '://' in self.checkpoint
+            with first_on_node_first() if url else nullcontext():
+                checkpoint = load_checkpoint(self.checkpoint, key=key)
+            self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key=key)
+            self._warn()
             meta = checkpoint.get('meta') or {}
             self.classes = class_names(meta.get('dataset_meta'))
         self._check_preprocessing(student, model)
         device = next((value.device for value in student.parameters()), None)
         self._adopt(model.to(device))
+
+    def _warn(self) -> None:
+        """Log the keys that ``strict=False`` has let pass."""
+        assert self.report is not None
+        not_loaded = [*self.report.missing, *self.report.mismatched]
+        count = len(self.report.loaded) + len(not_loaded)
+        for names, text in (
+            (not_loaded, f'{len(not_loaded)} of {count} keys of the teacher stay at their random start'),
+            (self.report.unexpected, f'{len(self.report.unexpected)} keys of the file are not used'),
+        ):
+            if names:
+                first = ', '.join(repr(name) for name in names[:3]) + (', ...' if len(names) > 3 else '')
+                message = f"{self.key}.checkpoint: '{self.checkpoint}': {text} ({first})"
+                print_log(message, logger='current', level=logging.WARNING)
 
     def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
         # The teacher gets the preprocessed batch of the student, so another normalisation would silently corrupt its

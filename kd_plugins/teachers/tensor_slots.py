@@ -53,6 +53,8 @@ def tensor_slots(module: nn.Module, unique: bool = True) -> dict[str, TensorSlot
 class NetworkPair:
     """Tensors of two networks of equal structure, the second of which changes the first.
 
+    Parameters are listed once. Buffers are looked up at every use.
+
     Args:
         target: The network that changes.
         source: The network whose tensors it is averaged with, or copied from.
@@ -62,8 +64,11 @@ class NetworkPair:
         self.source = source
         others = tensor_slots(source, unique=False)
         pairs = [(slot, others[name]) for name, slot in tensor_slots(target).items()]
-        self._floating = [pair for pair in pairs if pair[0].tensor.is_floating_point()]
-        self._others = [pair for pair in pairs if not pair[0].tensor.is_floating_point()]
+        params = [pair for pair in pairs if isinstance(pair[0].tensor, nn.Parameter)]
+        self._params = [slot.tensor for slot, _ in params], [slot.tensor for _, slot in params]
+        buffers = [pair for pair in pairs if not isinstance(pair[0].tensor, nn.Parameter)]
+        self._floating = _slots([pair for pair in buffers if pair[0].tensor.is_floating_point()])
+        self._others = _slots([pair for pair in buffers if not pair[0].tensor.is_floating_point()])
 
     @torch.no_grad()
     def average(self, weight: float) -> None:
@@ -72,27 +77,29 @@ class NetworkPair:
         Args:
             weight: Share of the source, in (0, 1].
         """
-        _copy(self._others)
+        targets, sources = (
+            [*params, *[owner[name] for owner, name in slots]] for params, slots in zip(self._params, self._floating)
+        )
         if weight == 1:
-            _copy(self._floating)
-        elif self._floating:
-            targets, sources = _tensors(self._floating)
+            _copy(targets, sources)
+        elif targets:
             torch._foreach_lerp_(targets, sources, weight)
+        _copy(*([owner[name] for owner, name in slots] for slots in self._others))
 
     def copy(self) -> None:
         """Copy all tensors from the source."""
         self.average(1)
 
 
-def _tensors(pairs: list[tuple[TensorSlot, TensorSlot]]) -> tuple[list[Tensor], list[Tensor]]:
-    targets = [owner[name] for (owner, name), _ in pairs]
-    sources = [owner[name] for _, (owner, name) in pairs]
-    return targets, sources
+Slots = tuple[list[TensorSlot], list[TensorSlot]]
 
 
-def _copy(pairs: list[tuple[TensorSlot, TensorSlot]]) -> None:
-    targets, sources = _tensors(pairs)
-    if pairs and hasattr(torch, '_foreach_copy_'):
+def _slots(pairs: list[tuple[TensorSlot, TensorSlot]]) -> Slots:
+    return [target for target, _ in pairs], [source for _, source in pairs]
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    if targets and hasattr(torch, '_foreach_copy_'):
         torch._foreach_copy_(targets, sources)
     else:
         for target, source in zip(targets, sources):

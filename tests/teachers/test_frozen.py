@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,8 @@ from torch import nn
 
 from kd_plugins.errors import CheckpointError, ConfigError, KDPluginsError
 from kd_plugins.teachers import FrozenTeacher
+from kd_plugins.teachers import frozen as frozen_module
+from tests.ranks import on_two_ranks
 from tests.teachers.networks import TinyNet, same, step
 
 
@@ -62,6 +69,53 @@ def test_checkpoint_sentences(tmp_path: Path) -> None:
     lenient = FrozenTeacher({'model': {'type': 'kd_plugins.TinyNet'}}, str(tmp_path / 'extra.pth'), strict=False)
     lenient.prepare(TinyNet())
     assert lenient.report is not None and lenient.report.unexpected == ['old.bias']
+
+
+def test_keys_that_do_not_match_are_in_the_log_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[str, int]] = []
+    monkeypatch.setattr(frozen_module, 'print_log', lambda text, logger, level: logged.append((text, level)))
+    state = TinyNet(width=4).state_dict()
+    half = {'fc.weight': state['fc.weight'], 'norm.num_batches_tracked': torch.tensor(3), 'old.bias': torch.zeros(1)}
+    torch.save({'state_dict': half}, tmp_path / 'half.pth')
+    teacher = FrozenTeacher({'model': {'type': 'kd_plugins.TinyNet'}}, str(tmp_path / 'half.pth'), strict=False)
+    teacher.prepare(TinyNet())
+    (missing, unexpected), levels = zip(*logged)
+    assert "half.pth': 6 of 7 keys of the teacher stay at their random start ('fc.bias', 'norm.weight', " in missing
+    assert "half.pth': 1 keys of the file are not used ('old.bias')" in unexpected and levels == (logging.WARNING,) * 2
+    logged.clear()
+    torch.save({'state_dict': TinyNet().state_dict()}, tmp_path / 'whole.pth')
+    frozen(tmp_path / 'whole.pth').prepare(TinyNet())
+    assert not logged
+
+
+def fetched(url: str, home: str) -> int:
+    """Return the number of weights that a rank loads from a URL."""
+    os.environ['TORCH_HOME'] = home
+    teacher = FrozenTeacher({'model': {'type': 'kd_plugins.TinyNet'}}, url)
+    teacher.prepare(TinyNet())
+    assert teacher.report is not None
+    return len(teacher.report.loaded)
+
+
+def test_one_rank_of_a_machine_downloads(tmp_path: Path) -> None:
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    requests: list[str] = []
+    for folder in ('served', 'home', 'ranks'):
+        (tmp_path / folder).mkdir()
+    torch.save({'state_dict': TinyNet().state_dict()}, tmp_path / 'served' / 'x.pth')
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, directory=str(tmp_path / 'served'))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}/x.pth'
+        assert on_two_ranks(tmp_path / 'ranks', fetched, url, str(tmp_path / 'home')) == [7, 7]
+        server.shutdown()
+    assert requests == ['/x.pth']
 
 
 def test_other_preprocessing_is_refused(tmp_path: Path) -> None:

@@ -61,3 +61,15 @@ def test_a_replaced_buffer_is_followed() -> None:
     student.norm.running_mean = torch.full((3,), 5.0)
     pair.copy()
     assert same(average, student) and average.norm.running_mean is not student.norm.running_mean
+
+
+def test_an_update_reads_no_state_dict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AssertionError('the lists of tensors are made once')
+
+    student, average = TinyNet(), TinyNet()
+    pair = NetworkPair(average, student)
+    step(student)
+    for name in ('state_dict', 'named_parameters', 'named_buffers', 'named_modules', 'eval'):
+        monkeypatch.setattr(nn.Module, name, fail)
+    pair.average(0.5)
