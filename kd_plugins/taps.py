@@ -34,11 +34,15 @@ def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') 
         ConfigError: If nothing matches.
     """
     pattern = re.compile('[^.]*'.join(re.escape(part) for part in path.split('*')) + r'\Z')
-    matches = [(name, module) for name, module in model.named_modules() if name and pattern.match(name)]
+    # A module that is shared by several parents has several names, and a path may be any of them.
+    named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
+    matches: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in named:
+        if pattern.match(name):
+            matches.setdefault(id(module), (name, module))
     if not matches:
-        names = [name for name, _ in model.named_modules() if name]
-        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path, names)}")
-    return matches
+        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path, dict(named))}")
+    return list(matches.values())
 
 
 def flatten(output: Any) -> list[Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kd_plugins.errors import ConfigError, TapError
-from kd_plugins.taps import TapSet
+from kd_plugins.taps import TapSet, match_modules
 
 
 class Head(nn.Module):
@@ -95,3 +95,16 @@ def test_remove_restores_the_model() -> None:
     taps = TapSet(model, {'x': 'norm', 'y': 'head.scales.*'})
     taps.remove()
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_shared_module_has_several_names() -> None:
+    model = nn.Module()
+    model.first, model.second = nn.Linear(2, 2), nn.Linear(2, 2)
+    model.head = nn.ModuleList([model.second, model.first, model.second])
+    assert [name for name, _ in match_modules(model, 'head.2', 'key')] == ['head.2']
+    # One that a path names several times is tapped once, in the order of the first name.
+    assert [name for name, _ in match_modules(model, 'head.*', 'key')] == ['head.0', 'head.1']
+    taps = TapSet(model, {'key': 'head.2'})
+    taps.start()
+    model.head[0](torch.zeros(1, 2))
+    assert len(taps.read('head.2')) == 1

@@ -51,15 +51,44 @@ class Term:
         return self.raw * self.weight
 
 
+def check_names(distillers: Mapping[str, BaseDistiller]) -> None:
+    """Refuse names of distillers that a module cannot hold, and losses that MMEngine would log and not add.
+
+    Args:
+        distillers: Name to distiller.
+
+    Raises:
+        ConfigError: Naming the distiller or the loss.
+    """
+    reserved = set(dir(nn.ModuleDict()))
+    for name, distiller in distillers.items():
+        if '.' in name:
+            raise ConfigError(f"distillers: the name '{name}' contains a dot; use '{name.replace('.', '_')}'")
+        if name in reserved:
+            raise ConfigError(
+                f"distillers: the name '{name}' is that of an attribute of torch's ModuleDict; use '{name}_'"
+            )
+        silent = next((loss for loss in distiller.loss_names if 'loss' not in loss), None)
+        if silent is not None:
+            raise ConfigError(
+                f"{distiller.key}: {type(distiller).__name__} declares the loss '{silent}', which MMEngine would log "
+                f"and not add, because its name does not contain 'loss'; use 'loss_{silent}'"
+            )
+
+
 class DistillerCollection(nn.Module):
     """Several distillers, of which the active ones run.
 
     Args:
         distillers: Name to distiller.
+
+    Raises:
+        ConfigError: If a name of a distiller or of its losses does not fit.
     """
 
     def __init__(self, distillers: Mapping[str, BaseDistiller]) -> None:
         super().__init__()
+        check_names(distillers)
         self.members = nn.ModuleDict(distillers)
 
     def items(self) -> list[tuple[str, BaseDistiller]]:

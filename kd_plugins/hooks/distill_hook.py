@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
@@ -11,23 +10,26 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from ..checkpoints import ATOMIC_BACKEND
+from ..config.data_checks import check_classes
 from ..distillers.base import BaseDistiller
-from ..errors import ConfigError, NonFiniteLossError
+from ..distillers.collection import check_names
+from ..errors import ConfigError
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
+from .non_finite import NonFiniteGuard
 from .observer import StepObserver, StepReport
-from .optimizer import DistillOptimizer, check_settings
+from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
+from .run_checks import check_schedules, check_switches, student_of
+from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
 from .teaching import check_teacher_classes, prepare_teachers
-from .term_log import Monitors, TermLog, TermMeans, image_names, non_finite, read_monitors
-
-CHECKPOINT_KEY = 'distill'
+from .term_log import Monitors, TermLog, TermMeans, log_scalars, read_monitors
 
 
 @HOOKS.register_module()
@@ -49,6 +51,8 @@ class DistillHook(Hook):
         task_weight: Factor on the task losses. With 0 they are logged as ``task.*`` and train nothing.
         log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
+        checks: ``dict(classes=False)`` switches off that the classes of model, data and teacher are compared before
+            the first step.
 
     Raises:
         ConfigError: If a part is unknown or misconfigured.
@@ -66,18 +70,17 @@ class DistillHook(Hook):
         task_weight: float = 1.0,
         log_interval: int | None = None,
         atomic_checkpoints: bool = True,
+        checks: dict[str, bool] | None = None,
     ) -> None:
         if not isinstance(distillers, dict):
             raise ConfigError(
                 f'default_hooks.distill.distillers is {type(distillers).__name__}; give a dict of name to config'
             )
         configs = {name: config for name, config in distillers.items() if config is not None}
-        dotted = next((name for name in configs if '.' in name), None)
-        if dotted is not None:
-            raise ConfigError(f"distillers: the name '{dotted}' contains a dot; use '{dotted.replace('.', '_')}'")
         self.distillers: dict[str, BaseDistiller] = {
             name: build(MODELS, config, BaseDistiller, f'distillers.{name}') for name, config in configs.items()
         }
+        check_names(self.distillers)
         every = build_teachers(teacher, teachers)
         used = {resolve_source(one.source, one.key, every) for one in self.distillers.values()}
         self.teachers = {name: one for name, one in every.items() if name in used}
@@ -90,15 +93,15 @@ class DistillHook(Hook):
             self.restart = Restart(**{'parts': (), **restart})
         self.optimizer_settings = check_settings(optimizer)
         self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
+        self.checks = check_switches(checks)
         self.log_interval = log_interval
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
         self.optimizer: DistillOptimizer | None = None
         self._observers: list[StepObserver | Callable[[StepReport], None]] = [self._on_step]
         self._log = TermLog()
-        self._last: StepReport | None = None
-        self._resumed: dict[str, Any] | None = None
-        self._loaded = False
+        self._guard = NonFiniteGuard()
+        self._state = RunState()
 
     def subscribe(self, observer: StepObserver | Callable[[StepReport], None]) -> None:
         """Send the report of every training step to an observer; call this before training.
@@ -112,11 +115,20 @@ class DistillHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Attach to the student, after it has loaded or resumed its weights."""
-        student = self._student(runner)
+        student = student_of(runner)
+        if self.session is not None:
+            # A run that was interrupted goes on in the same process.
+            if self.session.initialized:
+                self._state.keep(self._state_dict())
+            self.after_train(runner)
+        self._state.begin(runner)
+        check_schedules(runner, self.distillers)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
-            prepare_teachers(runner, student, self.teachers, frozen, self._resumed)
-            check_teacher_classes(runner, self.distillers.values(), self.teachers)
+            prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed)
+            if self.checks['classes']:
+                check_classes(runner.cfg)
+                check_teacher_classes(runner, self.distillers.values(), self.teachers)
             for key in self._unused:
                 runner.logger.info(f'{key} is not built: no distiller has it as its source.')
             if self.restart is not None:
@@ -138,31 +150,19 @@ class DistillHook(Hook):
             self.optimizer = None
         if self.restart is not None:
             self.restart.release()
-        self._last = None
+        self._guard = NonFiniteGuard()
 
     def _restart(self, runner: Any, student: nn.Module) -> None:
         """Draw new weights for parts of a loaded model, or keep those of a resumed run."""
         assert self.restart is not None
-        if not self._loaded and self.restart.needs_trained_model:
+        if not self._state.loaded and self.restart.needs_trained_model:
             raise ConfigError(
                 f'{RESTART_KEY} restarts {self.restart.parts} of a trained model, but load_from is None; '
                 "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
             )
-        if self._resumed is None:
+        if self._state.begins:
             self.restart.renew(runner, student)
         self.restart.wrap(runner, student)
-
-    @staticmethod
-    def _student(runner: Any) -> nn.Module:
-        model = runner.model
-        if not is_model_wrapper(model):
-            return model
-        if not hasattr(model, 'module') or 'FullyShard' in type(model).__name__:
-            raise ConfigError(
-                f"model_wrapper_cfg.type is '{type(model).__name__}', which has no single inner module to tap; "
-                "nearest: 'MMDistributedDataParallel'"
-            )
-        return model.module
 
     def _on_initialized(self, runner: Any) -> None:
         """Make the optimizer of the new adapters, and restore their state in a resumed run."""
@@ -170,17 +170,18 @@ class DistillHook(Hook):
         params = [param for param in self.session.distillers.parameters() if param.requires_grad]
         if params:
             self.optimizer = DistillOptimizer(runner, params, self.optimizer_settings)
-        if self._resumed:
+        resumed = self._state.resumed
+        if resumed:
             try:
-                self.session.distillers.load_state_dict(self._resumed['distillers'])
+                self.session.distillers.load_state_dict(resumed['distillers'])
             except RuntimeError as error:
                 raise ConfigError(
                     f'distillers: the resumed checkpoint holds other adapters than this config makes ({error}); '
                     'resume with the config of that run, or start a new run with load_from'
                 ) from error
-            if self.optimizer is not None and self._resumed.get('optimizer'):
-                self.optimizer.load_state_dict(self._resumed['optimizer'])
-            self._resumed = None
+            if self.optimizer is not None and resumed.get('optimizer'):
+                self.optimizer.load_state_dict(resumed['optimizer'])
+        self._state.resumed = None
 
     # Every iteration.
 
@@ -196,31 +197,30 @@ class DistillHook(Hook):
 
     def _on_step(self, report: StepReport) -> None:
         self._log.add(report.terms, report.task_loss)
-        # The copy is detached, because the graph must not outlive the step.
-        terms = [replace(term, raw=term.raw.detach()) for term in report.terms]
-        self._last = replace(report, terms=terms)
+        self._guard.add(report)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop at a non-finite term before a checkpoint is saved, update the teacher, report the terms."""
         assert self.session is not None
+        if self.session.passes == 0:
+            raise ConfigError(
+                f"default_hooks.distill: train_step of '{type(self.session.student).__name__}' did not call the model "
+                "with mode='loss', or it returned no dict of losses, so nothing would be distilled; nearest: "
+                "mmengine.model.BaseModel.train_step, which calls self(..., mode='loss')"
+            )
         if self.optimizer is not None:
             self.optimizer.after_iteration()
-        if self._last is not None:
-            broken = non_finite(self._last.terms)
-            if broken:
-                raise NonFiniteLossError(
-                    f"'{broken[0].key}' became {float(broken[0].raw)} at iteration {runner.iter + 1} on the images "
-                    f'{image_names(self._last.batch)}; the newest checkpoint is untouched: lower its weight or the '
-                    'learning rate and resume'
-                )
-            self._last = None
+        scalers = [loss_scaler(wrapper) for wrapper in wrappers_of(runner.optim_wrapper)]
+        warning = self._guard.check(runner.iter, next((scaler for scaler in scalers if scaler is not None), None))
+        if warning:
+            runner.logger.warning(warning)
         self._update_teachers(runner, self.session.student)
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take()
             if means:
                 reports: list[TermMeans | Monitors] = [*means, *read_monitors(self.distillers)]
                 scalars = {name: value for report in reports for name, value in report.scalars().items()}
-                runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+                log_scalars(runner.visualizer, scalars, runner.iter + 1, self._logger_follows(runner, batch_idx))
                 for report in reports:
                     runner.logger.info(report.sentence())
 
@@ -244,10 +244,23 @@ class DistillHook(Hook):
             self.log_interval = int(next(intervals, 10))
         return self.log_interval
 
+    def _logger_follows(self, runner: Any, batch_idx: int) -> bool:
+        """Return whether a LoggerHook logs this iteration after this hook."""
+        later = runner.hooks[runner.hooks.index(self) + 1 :]
+        return any(
+            isinstance(hook, LoggerHook) and hook.every_n_inner_iters(batch_idx, hook.interval) for hook in later
+        )
+
     # Checkpoints.
 
     def before_run(self, runner: Any) -> None:
-        """Make local checkpoint files atomic."""
+        """Refuse a second DistillHook, and make local checkpoint files atomic."""
+        count = sum(isinstance(hook, DistillHook) for hook in runner.hooks)
+        if count > 1:
+            raise ConfigError(
+                f'default_hooks and custom_hooks hold {count} DistillHooks, and a checkpoint holds the state of one; '
+                'give all distillers to one hook, default_hooks.distill.distillers=dict(first=..., second=...)'
+            )
         for hook in runner.hooks:
             if self.atomic_checkpoints and isinstance(hook, CheckpointHook):
                 local = hook.backend_args is None and hook.file_client_args is None
@@ -261,16 +274,16 @@ class DistillHook(Hook):
         """
         if self.session is None or 'optimizer' not in checkpoint:
             return
-        checkpoint[CHECKPOINT_KEY] = {
+        checkpoint[CHECKPOINT_KEY] = {'version': VERSION, **self._state_dict()}
+
+    def _state_dict(self) -> dict[str, Any]:
+        assert self.session is not None
+        return {
             'teachers': teacher_states(self.teachers),
             'distillers': self.session.distillers.state_dict(),
             'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of teacher and distillers from a resumed checkpoint; ``load_from`` loads weights only."""
-        self._loaded = True
-        if getattr(runner, '_resume', False):
-            self._resumed = checkpoint.get(CHECKPOINT_KEY)
-            if self._resumed is None:
-                runner.logger.info('The checkpoint is from a run without distillation, which begins here.')
+        """Keep the state of teacher and distillers, for the case that the run resumes from this checkpoint."""
+        self._state.load(checkpoint)

@@ -10,6 +10,9 @@ from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
 
+ENDLESS = ('MultiSourceSampler', 'GroupMultiSourceSampler')
+"""Samplers of MMDetection without end, whose length is that of the whole data set on every rank."""
+
 
 def is_iteration_loop(runner: Any) -> bool:
     """Return whether the loop counts iterations only; such a loop runs the hooks of one single epoch."""
@@ -26,7 +29,10 @@ def epoch_length(runner: Any) -> int | None:
         length = len(loader)
     except TypeError:
         return None
-    if isinstance(getattr(loader, 'sampler', None), InfiniteSampler):
+    batch_sampler = getattr(loader, 'batch_sampler', None)
+    sampler = getattr(batch_sampler, 'sampler', getattr(loader, 'sampler', None))
+    # Besides the InfiniteSampler, MMDetection's samplers of several sources have no end.
+    if isinstance(sampler, InfiniteSampler) or type(sampler).__name__ in ENDLESS:
         length = math.ceil(length / get_world_size())
     return max(1, length)
 

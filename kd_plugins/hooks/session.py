@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import is_distributed
@@ -17,7 +18,9 @@ from ..errors import ConfigError
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
 from ..teachers.collection import resolve_source
+from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
+from .liveness import Liveness
 from .observer import StepObserver, StepReport
 
 
@@ -31,22 +34,28 @@ def task_loss(losses: Mapping[str, Any]) -> Tensor:
 def scale_task(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:
     """Return the task losses times ``weight``.
 
-    With the weight 0 they are only logged: without gradient, under keys that ``parse_losses`` does not add.
+    With the weight 0 they are only logged, without gradient, under keys that ``parse_losses`` does not add. Their graph
+    remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
 
     >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, 0.0)
-    {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000)}
+    {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}
     """
     scaled: dict[str, Any] = {}
+    untaught: list[Tensor] = []
     for key, value in losses.items():
         entries = value if isinstance(value, (list, tuple)) else [value]
         if 'loss' not in key or weight == 1.0:
             scaled[key] = value
         elif weight == 0.0:
-            values = [entry.detach().mean() for entry in entries if isinstance(entry, Tensor)]
+            values = [entry.mean() for entry in entries if isinstance(entry, Tensor)]
             if values:
-                scaled[f'task.{key.replace("loss_", "").replace("loss", "all")}'] = torch.stack(values).sum()
+                total = torch.stack(values).sum()
+                scaled[f'task.{key.replace("loss_", "").replace("loss", "all")}'] = total.detach()
+                untaught.append(total * 0)
         else:
             scaled[key] = [entry * weight for entry in entries] if isinstance(value, (list, tuple)) else value * weight
+    if untaught:
+        scaled['task.loss'] = torch.stack(untaught).sum()
     return scaled
 
 
@@ -95,13 +104,17 @@ class DistillSession:
         self.sync_gradients: Callable[[], bool] = lambda: True
         self._on_initialized = on_initialized
         self._recorded = False
+        self._calls: list[bool] = []
+        self.passes = 0
+        self.liveness = Liveness(student, distillers)
         self._shapes: dict[str | None, dict[str, list[tuple[int, ...]]]] = {}
         for name, distiller in self.distillers.items():
             distiller.check_models(student, self._teaching_model(name))
         self.student_taps, self.teacher_taps = self._make_taps()
+        # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [
-            student.register_forward_pre_hook(self._before_forward, with_kwargs=True),
-            student.register_forward_hook(self._after_forward, with_kwargs=True),
+            student.register_forward_pre_hook(uncompiled(self._before_forward), with_kwargs=True),
+            student.register_forward_hook(uncompiled(self._after_forward), with_kwargs=True, always_call=True),
         ]
 
     def _teaching_model(self, name: str) -> nn.Module:
@@ -126,9 +139,14 @@ class DistillSession:
                 tap_set.remove()
             raise
 
+    @property
+    def runs_all(self) -> bool:
+        """Whether an observer makes every distiller run, as commands that inspect a run do."""
+        return any(isinstance(observer, StepObserver) and observer.runs_all for observer in self.observers)
+
     def active(self) -> list[str]:
         """Return the names of the distillers that run in this iteration."""
-        if any(isinstance(observer, StepObserver) and observer.runs_all for observer in self.observers):
+        if self.runs_all:
             return list(self.weights)
         return [name for name, weight in self.weights.items() if weight > 0 and self._is_taught(name)]
 
@@ -138,8 +156,13 @@ class DistillSession:
         return source is None or self.teachers[source].ready
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        needed = not self.initialized or bool(self.active())
-        self._recorded = _mode(args, kwargs) == 'loss' and module.training and needed
+        # A model may call itself inside its loss, so only the outermost call with mode='loss' counts.
+        mode = ForwardCall(module.forward, args, kwargs).mode
+        is_loss = mode == 'loss' and module.training and not any(self._calls)
+        self._calls.append(is_loss)
+        if not is_loss:
+            return
+        self._recorded = not self.initialized or bool(self.active())
         if self._recorded:
             needed_teachers = self._needed_teachers()
             for name in needed_teachers:
@@ -150,11 +173,14 @@ class DistillSession:
             self.student_taps.start()
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        self.student_taps.stop()
-        if _mode(args, kwargs) != 'loss' or not module.training or not isinstance(output, dict):
+        if not self._calls or not self._calls.pop():
             return None
-        call = {**dict(zip(('inputs', 'data_samples'), args)), **kwargs}
-        batch = Batch(call.get('inputs'), call.get('data_samples'), self.iteration, self.epoch)
+        self.student_taps.stop()
+        if not isinstance(output, dict):
+            return None
+        self.passes += 1
+        call = ForwardCall(module.forward, args, kwargs)
+        batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
         task = task_loss(output)
         self._shapes = {}
         if self._recorded:
@@ -163,6 +189,9 @@ class DistillSession:
         else:
             losses = self.distillers.zeros(task.device)
         terms = [Term(name, loss, raw, self.weights[name]) for (name, loss), raw in losses.items()]
+        if not self.liveness.proven and not self.runs_all and torch.is_grad_enabled():
+            active = self.active()
+            self.liveness.check_terms([term for term in terms if term.distiller in active])
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
         report = StepReport(terms, task, batch, student_shapes, teacher_shapes)
@@ -191,7 +220,11 @@ class DistillSession:
         with torch.autocast(_device_type(self.student), enabled=False):
             student_outputs, teacher_outputs = self._read(active if self.initialized else list(self.weights))
             if not self.initialized:
+                if not self.runs_all and torch.is_grad_enabled():
+                    self.liveness.check_taps(student_outputs)
                 self._initialize(student_outputs, teacher_outputs)
+            self.liveness.check_counts('student', student_outputs)
+            self.liveness.check_counts('teacher', teacher_outputs)
             if isinstance(self.module, DistributedDataParallel):
                 # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
                 self.module.require_backward_grad_sync = self.sync_gradients()
@@ -248,8 +281,13 @@ class DistillSession:
             taps.remove()
 
 
-def _mode(args: Any, kwargs: Any) -> str:
-    return str(kwargs.get('mode', args[2] if len(args) > 2 else 'tensor'))
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that ``torch.compile`` runs as it is, where something in this process is compiled.
+
+    Importing the compiler takes seconds, so it is not imported here.
+    """
+    compiler = sys.modules.get('torch._dynamo')
+    return function if compiler is None else cast(Callable[..., Any], compiler.disable(function))
 
 
 def _device_type(model: nn.Module) -> str:

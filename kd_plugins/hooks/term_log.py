@@ -128,20 +128,37 @@ def read_monitors(distillers: Mapping[str, BaseDistiller]) -> list[Monitors]:
     return [Monitors(name, dict(zip(values, numbers))) for name, values in monitored.items() if values]
 
 
-def non_finite(terms: Sequence[Term]) -> list[Term]:
-    """Return the terms whose value is NaN or infinite, with one transfer to the host."""
-    if not terms:
-        return []
-    flags = torch.stack([term.raw.detach() for term in terms]).isfinite().tolist()
-    return [term for term, finite in zip(terms, flags) if not finite]
-
-
 def image_names(batch: Batch, limit: int = 8) -> str:
     """Return the paths or ids of the images of a batch, for an error sentence."""
-    samples: Sequence[Any] = batch.data_samples or []
+    # Data samples are a list in OpenMMLab; elsewhere they may be labels, or a dict of lists.
+    samples = batch.data_samples if isinstance(batch.data_samples, (list, tuple)) else []
     names = []
     for sample in samples[:limit]:
-        info = getattr(sample, 'metainfo', {})
+        info = getattr(sample, 'metainfo', None) or {}
         names.append(str(info.get('img_path') or info.get('img_id') or '?'))
     rest = f' and {len(samples) - limit} more' if len(samples) > limit else ''
     return (', '.join(names) or 'unknown images') + rest
+
+
+def log_scalars(visualizer: Any, scalars: Mapping[str, float], step: int, merge: bool) -> None:
+    """Write scalars to a visualizer, on request together with the scalars that it gets next.
+
+    Backends such as Weights & Biases count calls. One call per step keeps their axis that of a run without
+    distillation.
+
+    Args:
+        visualizer: MMEngine's visualizer.
+        scalars: Name to value.
+        step: Number of the iteration.
+        merge: Whether the LoggerHook writes its scalars later in this iteration.
+    """
+    if not merge:
+        visualizer.add_scalars(scalars, step=step)
+        return
+
+    def add_scalars(scalar_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        del visualizer.add_scalars
+        visualizer.add_scalars({**scalar_dict, **scalars}, *args, **kwargs)
+
+    # An attribute of the instance, which the call removes.
+    visualizer.add_scalars = add_scalars

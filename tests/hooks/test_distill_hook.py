@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.registry import MODEL_WRAPPERS
-from torch import nn
+from mmengine.visualization import Visualizer
 
 from kd_plugins.checkpoints import ATOMIC_BACKEND
-from kd_plugins.errors import ConfigError, NonFiniteLossError
+from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
 from kd_plugins.hooks.observer import StepReport
 from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, TinyStudent, losses_of, make_runner
@@ -39,6 +38,12 @@ def hook(distiller: dict[str, Any] = ADAPTED, teacher: dict[str, Any] | None = E
         ({'distillers': {}, 'teacher': GAP}, "teacher.type is 'kd_plugins.TinyGap', which is not a BaseTeacher"),
         ({'distillers': {}, 'restart': ['head']}, 'default_hooks.distill.restart is .*; give a dict'),
         ({'distillers': {}, 'task_weight': -1.0}, 'default_hooks.distill.task_weight is -1.0'),
+        (
+            {'distillers': {}, 'checks': {'clases': False}},
+            "a name in default_hooks.distill.checks is 'clases'",
+        ),
+        ({'distillers': {}, 'checks': {'classes': 0}}, 'default_hooks.distill.checks.classes is 0; valid: True, False'),
+        ({'distillers': {}, 'checks': False}, 'default_hooks.distill.checks is False; give a dict'),
     ],
 )
 def test_sentences(arguments: dict[str, Any], sentence: str) -> None:
@@ -93,7 +98,7 @@ def test_checkpoints_hold_the_students_keys_and_what_a_resumed_run_needs(tmp_pat
     whole = losses_of(tmp_path / 'whole', [EpochSeedHook(), hook()], epochs=3)
     checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)
     assert checkpoint['state_dict'].keys() == TinyStudent().state_dict().keys()
-    assert checkpoint['distill'].keys() == {'teachers', 'distillers', 'optimizer'}
+    assert checkpoint['distill'].keys() == {'version', 'teachers', 'distillers', 'optimizer'}
     assert len(checkpoint['optimizer']['param_groups']) == 1 and checkpoint['distill']['optimizer']
     losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], stop_at=6, epochs=3)
     resumed = losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], epochs=3, resume=True)
@@ -141,13 +146,6 @@ def test_local_checkpoints_become_atomic(
     assert saver.backend_args == expected
 
 
-def test_a_term_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    distill = hook({**GAP, 'factor': float('inf')})
-    with pytest.raises(NonFiniteLossError, match=rf"'{KEY}' became (nan|inf) at iteration 1 on the images"):
-        losses_of(tmp_path / 'run', [distill])
-    assert not list((tmp_path / 'run').glob('*.pth'))
-
-
 def test_classes_of_the_teacher_must_be_those_of_the_data(tmp_path: Path) -> None:
     distill = hook()
     distill.distillers['gap'].compares_classes = True
@@ -156,13 +154,49 @@ def test_classes_of_the_teacher_must_be_those_of_the_data(tmp_path: Path) -> Non
         losses_of(tmp_path / 'run', [distill])
 
 
-def test_a_wrapper_without_a_module_is_refused(tmp_path: Path) -> None:
-    @MODEL_WRAPPERS.register_module(force=True)
-    class Sharded(nn.Module):
+def test_classes_can_stay_unchecked(tmp_path: Path) -> None:
+    distill = hook(checks={'classes': False})
+    distill.distillers['gap'].compares_classes = True
+    distill.teachers['teacher'].classes = ('right', 'left')
+    assert losses_of(tmp_path / 'run', [distill], epochs=1)
+
+
+def test_the_classes_of_the_config_are_checked(tmp_path: Path) -> None:
+    """As the commands do, so that the tools of OpenMMLab find the mistake as well."""
+    config = dict(
+        default_scope='mmdet',
+        model=dict(bbox_head=dict(num_classes=3)),
+        train_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='a.json', metainfo=dict(classes=('a', 'b')))),
+    )
+    with pytest.raises(ConfigError, match='model.bbox_head.num_classes is 3, but .* has 2 classes'):
+        losses_of(tmp_path / 'run', [hook()], cfg=config)
+    assert losses_of(tmp_path / 'off', [hook(checks={'classes': False})], cfg=config, epochs=1)
+
+
+def test_one_call_of_the_visualizer_per_interval(tmp_path: Path) -> None:
+    class Count(Hook):
+        def before_run(self, runner: Any) -> None:
+            write = runner.visualizer.add_scalars
+
+            def add_scalars(scalars: dict[str, float], step: int = 0, **kwargs: Any) -> None:
+                steps.append((step, 'distill.gap.loss_gap/raw' in scalars, 'loss' in scalars))
+                write(scalars, step=step, **kwargs)
+
+            type(runner.visualizer).add_scalars, self.original = staticmethod(add_scalars), write
+
+        def after_run(self, runner: Any) -> None:
+            type(runner.visualizer).add_scalars = Visualizer.add_scalars
+
+    class Counted(Visualizer):
         pass
 
-    distill = hook()
-    runner = make_runner(tmp_path / 'run', [distill])
-    runner.model = Sharded()
-    with pytest.raises(ConfigError, match="model_wrapper_cfg.type is 'Sharded'.*nearest: 'MMDistributedDataParallel'"):
-        distill.before_train(runner)
+    steps: list[Any] = []
+    visualizer = Counted(name=f'{tmp_path.name}_counted')
+    hooks = dict(logger=dict(type='LoggerHook', interval=2), checkpoint=None)
+    losses_of(tmp_path / 'run', [hook(), Count()], default_hooks=hooks, visualizer=visualizer, epochs=1)
+    assert steps == [(2, True, True), (4, True, True)]
+
+
+def test_two_hooks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='default_hooks and custom_hooks hold 2 DistillHooks'):
+        losses_of(tmp_path / 'run', [hook(), hook()])

@@ -173,7 +173,58 @@ def test_task_weights() -> None:
     assert scale_task(losses, 1.0) == losses
     half = scale_task(losses, 0.5)
     assert half == {'loss_cls': [0.5, 1.5], 'loss': 1.0, 'acc': 9.0}
-    assert scale_task(losses, 0.0) == {'task.cls': 4.0, 'task.all': 2.0, 'acc': 9.0}
+    assert scale_task(losses, 0.0) == {'task.cls': 4.0, 'task.all': 2.0, 'acc': 9.0, 'task.loss': 0.0}
+
+
+def test_task_losses_with_weight_0_keep_their_graph() -> None:
+    value = torch.ones((), requires_grad=True)
+    scaled = scale_task({'loss_cls': [value * 3, value]}, 0.0)
+    assert not scaled['task.cls'].requires_grad
+    scaled['task.loss'].backward()
+    assert value.grad == 0
+
+
+def test_a_model_that_calls_itself_is_distilled_once() -> None:
+    class Nested(TinyStudent):
+        def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            if mode != 'loss':
+                return super().forward(inputs, data_samples, mode)
+            outputs = self(inputs, data_samples, mode='tensor')
+            return {'loss_task': outputs.square().mean(), **({} if inputs is IMAGES else self(IMAGES, mode='loss'))}
+
+    student = Nested()
+    teacher = EMATeacher()
+    teacher.prepare(student)
+    with torch.no_grad():
+        teacher.model.second.bias.add_(1)
+    session = DistillSession(student, {'gap': TinyGap()}, {'teacher': teacher}, lambda: None)
+    session.weights = {'gap': 1.0}
+    student.dropout.p = 0.0
+    torch.testing.assert_close(losses_of(session)[KEY], torch.tensor(1.0))
+    assert session.passes == 1
+
+
+def test_an_exception_in_the_forward_pass_ends_its_call() -> None:
+    session = attached()
+    with pytest.raises(RuntimeError):
+        session.student(torch.zeros(2, 7), None, mode='loss')
+    assert KEY in losses_of(session)
+
+
+def test_other_names_of_arguments() -> None:
+    class Classifier(TinyStudent):
+        def forward(self, imgs: Tensor, labels: Any, mode: str) -> Any:  # type: ignore[override]
+            return super().forward(imgs, labels, mode)
+
+    reports: list[StepReport] = []
+    student = Classifier()
+    gap = TinyGap('first', adapter=True, source='student')
+    session = DistillSession(student, {'gap': gap}, {}, lambda: None, [reports.append])
+    session.weights = {'gap': 1.0}
+    student(IMAGES, 'labels', 'loss')
+    student(labels='labels', imgs=IMAGES, mode='loss')
+    assert [report.batch.data_samples for report in reports] == ['labels', 'labels']
+    assert all(report.batch.inputs is IMAGES for report in reports)
 
 
 def test_half_precision_alone_is_converted() -> None:

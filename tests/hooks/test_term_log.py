@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from kd_plugins.distillers import BaseDistiller, Batch
 from kd_plugins.distillers.collection import Term
-from kd_plugins.hooks.term_log import TermLog, image_names, non_finite, read_monitors
+from kd_plugins.hooks.term_log import TermLog, image_names, log_scalars, read_monitors
 
 
 class Watching(BaseDistiller):
@@ -76,14 +77,26 @@ def test_the_log_keeps_no_graph() -> None:
     assert not any(value.requires_grad for value in log._sums)
 
 
-def test_terms_that_are_not_finite() -> None:
-    assert non_finite([]) == [] and non_finite(terms(1.0, 2.0)) == []
-    assert [term.name for term in non_finite(terms(float('nan'), 2.0))] == ['loss_x']
-    assert [term.name for term in non_finite(terms(float('-inf'), float('inf')))] == ['loss_x', 'loss_y']
-
-
 def test_names_of_images() -> None:
     samples = [SimpleNamespace(metainfo={'img_path': 'a.png', 'img_id': 1}), SimpleNamespace(metainfo={'img_id': 2}), 3]
     assert image_names(Batch(None, samples)) == 'a.png, 2, ?'
     assert image_names(Batch(None, samples), limit=1) == 'a.png and 2 more'
     assert image_names(Batch(None, None)) == 'unknown images'
+    # Labels, and the branches of a semi-supervised batch.
+    assert image_names(Batch(None, torch.zeros(3))) == image_names(Batch(None, {'sup': samples})) == 'unknown images'
+
+
+def test_scalars_join_those_of_the_logger() -> None:
+    class Visualizer:
+        def add_scalars(self, scalars: dict[str, float], step: int = 0, file_path: str | None = None) -> None:
+            written.append((scalars, step, file_path))
+
+    written: list[Any] = []
+    visualizer = Visualizer()
+    log_scalars(visualizer, {'a': 1.0}, 3, merge=False)
+    log_scalars(visualizer, {'a': 2.0}, 4, merge=True)
+    assert written == [({'a': 1.0}, 3, None)]
+    visualizer.add_scalars({'loss': 5.0}, step=4, file_path='log.json')
+    visualizer.add_scalars({'loss': 6.0}, step=5)
+    assert written[1:] == [({'loss': 5.0, 'a': 2.0}, 4, 'log.json'), ({'loss': 6.0}, 5, None)]
+    assert not vars(visualizer)
