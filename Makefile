@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 STACK ?= upstream
 EXTRAS ?=
+JOBS ?= 2
 RUN := $(VENV)/bin/python
+# Each file of tests runs in one of JOBS processes with one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist loadfile
 # Every target first adds what it needs to the environment. A finished environment is recognised in a tenth of a second.
 NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --extras
 
@@ -59,11 +62,11 @@ configs: ## build everything that each config names
 
 unit: ## fast tests and doctests, without slow ones and several processes
 	$(NEED) "$(EXTRAS) dev"
-	$(RUN) -m pytest -q -m "not slow and not distributed"
+	$(PYTEST) -m "not slow and not distributed"
 
 suite: ## every test and doctest
 	$(NEED) "$(EXTRAS) dev"
-	$(RUN) -m pytest -q
+	$(PYTEST)
 
 doctor: ## what is installed and what is missing
 	$(NEED) "$(EXTRAS)"

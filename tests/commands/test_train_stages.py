@@ -20,6 +20,9 @@ from kd_plugins.runner.processes import exclusive, subcommand
 from kd_plugins.stages import chain as chain_module
 from kd_plugins.stages.checkpoint_selection import file_hash
 
+# All tests use a chain that is trained once, and most of them train a stage again.
+pytestmark = pytest.mark.slow
+
 TOY = """
 import os, signal
 from pathlib import Path
@@ -29,10 +32,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
-
-# All tests use a chain that is trained once, and most of them train a stage again.
-pytestmark = pytest.mark.slow
-
 
 @DATASETS.register_module()
 class StagesData(torch.utils.data.Dataset):
