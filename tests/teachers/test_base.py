@@ -91,3 +91,48 @@ def test_a_teacher_without_a_network_says_so() -> None:
         EMATeacher().model
     with pytest.raises(ConfigError, match='teachers.mine: BaseTeacher must define prepare'):
         BaseTeacher(key='teachers.mine').prepare(TinyNet())
+
+
+@pytest.mark.parametrize('mode', ['tensor', 'extract_feat'])
+def test_arguments_may_have_any_names(mode: str) -> None:
+    class Classifier(TinyNet):
+        def forward(self, imgs: torch.Tensor, labels: Any = None, mode: str = 'tensor') -> Any:
+            calls.append((imgs, labels, mode))
+
+        def extract_feat(self, imgs: torch.Tensor) -> Any:
+            calls.append((imgs, 'labels', 'tensor'))
+
+    calls: list[Any] = []
+    teacher, images = EMATeacher(mode=mode), torch.zeros(2, 2)
+    teacher.prepare(Classifier())
+    teacher.run((images, 'labels', 'loss'), {})
+    teacher.run((images, 'labels'), {'mode': 'loss'})
+    teacher.run((), {'imgs': images, 'labels': 'labels', 'mode': 'loss'})
+    assert len(calls) == 3 and all(call[0] is images and call[1:] == ('labels', 'tensor') for call in calls)
+
+
+def test_only_a_network_in_train_mode_is_put_into_eval_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, walks = EMATeacher(), []
+    teacher.prepare(TinyNet())
+    monkeypatch.setattr(TinyNet, 'eval', lambda self: walks.append('eval') or self.train(False))
+    for _ in range(3):
+        teacher.run((torch.zeros(2, 2),), {})
+    assert not walks
+    teacher.model.norm.train()
+    teacher.run((torch.zeros(2, 2),), {})
+    assert walks == ['eval'] and not teacher.model.norm.training
+
+
+def test_outputs_are_constants_that_a_loss_can_keep() -> None:
+    """A tensor of ``torch.inference_mode`` could not be saved for the backward pass of the student's loss."""
+    outputs: list[torch.Tensor] = []
+    teacher = EMATeacher()
+    teacher.prepare(TinyNet())
+    teacher.model.fc.register_forward_hook(lambda module, args, output: outputs.append(output))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        teacher.run((torch.zeros(2, 2),), {})
+    teacher.run((torch.zeros(2, 2),), {})
+    assert [output.dtype for output in outputs] == [torch.bfloat16, torch.float32], 'autocast of the student holds'
+    student = torch.ones(2, 3, requires_grad=True)
+    (student * outputs[1]).sum().backward()
+    assert not outputs[1].requires_grad and not outputs[1].is_inference() and student.grad is not None

@@ -57,6 +57,19 @@ def test_warmup_begin_and_interval() -> None:
     )
 
 
+def test_a_beginning_between_two_optimizer_steps_is_that_of_the_next() -> None:
+    student = TinyNet()
+    teacher = EMATeacher(momentum=0.1, begin=3)
+    teacher.prepare(student)
+    ready = []
+    for iteration in range(8):
+        step(student)
+        if iteration % 4 == 3:  # accumulative_counts=4
+            teacher.after_step(student, iteration)
+        ready.append((teacher.ready, teacher.updates))
+    assert ready == [(False, 0)] * 3 + [(True, 0)] * 4 + [(True, 1)]
+
+
 def test_integer_buffers_are_copied() -> None:
     student = TinyNet()
     teacher = EMATeacher(momentum=0.1)

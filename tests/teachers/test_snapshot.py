@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.teachers import SnapshotTeacher
@@ -47,3 +50,33 @@ def test_state_continues_exactly(tmp_path: Path, epochs: int) -> None:
 def test_the_youngest_is_one_epoch_old() -> None:
     with pytest.raises(ConfigError, match='teacher.epochs is 0; the youngest snapshot is 1 epoch old'):
         SnapshotTeacher(epochs=0)
+
+
+def test_waiting_weights_go_back_to_the_cpu_after_a_resume() -> None:
+    class Elsewhere(torch.Tensor):
+        """A tensor of the device onto which MMEngine reads a checkpoint."""
+
+        def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            return self.as_subclass(torch.Tensor).clone()
+
+    teacher = SnapshotTeacher(epochs=3)
+    teacher.prepare(TinyNet())
+    teacher.after_epoch(TinyNet(), 0)
+    state = teacher.state_dict()
+    state['waiting'] = [{name: value.as_subclass(Elsewhere) for name, value in state['waiting'][0].items()}]
+    teacher.load_state_dict(state)
+    (waiting,) = teacher.state_dict()['waiting']
+    assert not any(isinstance(value, Elsewhere) for value in waiting.values())
+
+
+def test_shared_tensors_wait_once() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+            self.second.weight = self.first.weight
+
+    student, teacher = Tied(), SnapshotTeacher(epochs=2)
+    teacher.prepare(student)
+    teacher.after_epoch(student, 0)
+    assert list(teacher.state_dict()['waiting'][0]) == ['first.weight']
