@@ -58,8 +58,9 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
     try:
         checkpoint = torch.load(name, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(name):
-            class_name = re.search(r'GLOBAL (\S+)', str(error))
+        # The older format of PyTorch is no zip archive: only the name of a class tells it from a damaged file.
+        class_name = re.search(r'GLOBAL (\S+)', str(error))
+        if isinstance(error, pickle.UnpicklingError) and (class_name or zipfile.is_zipfile(name)):
             content = f"'{class_name.group(1)}'" if class_name else 'an object that is not a tensor'
             raise CheckpointError(
                 f"{key}: '{name}' holds {content}, which could run code when loaded; save it again as a dict of tensors"

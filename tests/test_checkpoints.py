@@ -9,7 +9,8 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint
+from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint, load_checkpoint
+from kd_plugins.errors import CheckpointError
 
 
 def test_latest_skips_damaged_checkpoints(tmp_path: Path) -> None:
@@ -58,3 +59,19 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
     AtomicBackend().put(b'1', tmp_path / 'a')
     (tmp_path / 'b').write_bytes(b'1')
     assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
+
+
+class Foreign:
+    """A class that a checkpoint from elsewhere may hold."""
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_a_foreign_class_is_named_in_both_formats(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / 'model.pth'
+    torch.save({'state_dict': {}, 'meta': Foreign()}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"holds '[\w.]*Foreign', which could run code when loaded"):
+        load_checkpoint(path)
+    if not zipped:
+        path.write_bytes(path.read_bytes()[:40])
+        with pytest.raises(CheckpointError, match='is truncated or not a PyTorch checkpoint'):
+            load_checkpoint(path)

@@ -111,6 +111,7 @@ class DistillSession:
         for name, distiller in self.distillers.items():
             distiller.check_models(student, self._teaching_model(name))
         self.student_taps, self.teacher_taps = self._make_taps()
+        forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [
             student.register_forward_pre_hook(uncompiled(self._before_forward), with_kwargs=True),
@@ -279,6 +280,14 @@ class DistillSession:
             handle.remove()
         for taps in self._all_taps().values():
             taps.remove()
+        forget_compiled()
+
+
+def forget_compiled() -> None:
+    """Drop what ``torch.compile`` has compiled, because it does not notice new hooks of a module."""
+    compiler = sys.modules.get('torch._dynamo')
+    if compiler is not None:
+        compiler.reset()
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
@@ -17,7 +17,7 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.optimizer import DistillOptimizer, check_settings, schedule_factor
 from kd_plugins.runner.steps import drive
-from tests.hooks.tiny_runs import ADAPTED, EMA, Recorder, TinyStudent, losses_of, make_runner
+from tests.hooks.tiny_runs import ADAPTED, EMA, CpuAmpOptimWrapper, Recorder, TinyStudent, losses_of, make_runner
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01)
 
@@ -147,16 +147,6 @@ def test_accumulation_has_the_students_rhythm(tmp_path: Path) -> None:
 
     settings = dict(optimizer=SGD, accumulative_counts=2)
     in_training(tmp_path / 'run', body, optim_wrapper=settings, param_scheduler=None, epochs=4)
-
-
-class CpuAmpOptimWrapper(AmpOptimWrapper):
-    """The wrapper for mixed precision with a scaler that works on the CPU."""
-
-    def __init__(self, init_scale: float = 2.0**10, **kwargs: Any) -> None:
-        OptimWrapper.__init__(self, **kwargs)
-        self._scale_update_param = None
-        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=init_scale)
-        self.cast_dtype = torch.bfloat16
 
 
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1000.0)])

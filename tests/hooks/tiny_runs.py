@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -28,6 +30,7 @@ class Points(Dataset[dict[str, Tensor]]):
         return {'inputs': torch.randn(2, generator=torch.Generator().manual_seed(index))}
 
 
+@MODELS.register_module(force=True)
 class TinyStudent(BaseModel):
     """A layer, dropout and a second layer."""
 
@@ -68,6 +71,17 @@ class TinyGap(BaseDistiller):
         (mine,), (theirs,) = student_outputs['tap'], teacher_outputs['tap']
         mine = self.adapter(mine) if self.with_adapter else mine
         return {'loss_gap': self.factor * (mine - theirs).square().mean()}
+
+
+@OPTIM_WRAPPERS.register_module(force=True)
+class CpuAmpOptimWrapper(AmpOptimWrapper):
+    """The wrapper for mixed precision with a scaler that works on the CPU."""
+
+    def __init__(self, init_scale: float = 2.0**10, **kwargs: Any) -> None:
+        OptimWrapper.__init__(self, **kwargs)
+        self._scale_update_param = None
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=init_scale)
+        self.cast_dtype = torch.bfloat16
 
 
 GAP: dict[str, Any] = {'type': 'kd_plugins.TinyGap'}
