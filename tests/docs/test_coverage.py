@@ -110,6 +110,8 @@ def test_doctests_and_links(path: Path) -> None:
     assert doctest.DocTestRunner().run(parsed).failed == 0
     for target in re.findall(r'\]\((?!http|#)([^)#]+)', text):
         assert (path.parent / target).exists(), f'{target} does not exist'
+    if path.name == 'CHANGELOG.md':
+        return  # it names files that are gone
     for named in re.findall(r'\b((?:tools|configs|tests)/[\w./-]+\.(?:py|sh))\b', text):
         if 'NAME' in named or 'METHOD' in named:
             continue

@@ -65,3 +65,13 @@ def test_issue_forms_are_complete(name: str) -> None:
 
 def test_changelog_has_a_place_for_the_next_change() -> None:
     assert (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8').startswith('# Changelog\n\n## Unreleased\n')
+
+
+def test_changelog_names_modules_that_exist() -> None:
+    text = (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
+    table = text.partition('| module before | module now |')[2].partition('\n\n')[0]
+    modules = re.findall(r'\| `([\w.]+?)(?:\.\*)?` \|$', table, re.MULTILINE)
+    assert len(modules) > 50
+    for module in modules:
+        path = ROOT / 'kd_plugins' / module.replace('.', '/')
+        assert path.is_dir() or path.with_suffix('.py').is_file(), module
