@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +144,30 @@ def needs_generated(configs: Iterable[Config], asked: bool) -> bool:
     return False
 
 
-def dataset_classes(config: Config) -> tuple[str, ...] | None:
-    """Return the class names of the training data, from the config's ``metainfo`` or else from the dataset's type.
+def read_class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
+    """Return class names as MMEngine reads ``metainfo.classes``: a list, or the name of a file with one name a line.
+
+    A text that names no file is returned as the only name.
+    """
+    if isinstance(classes, str):
+        return tuple(Path(classes).read_text(encoding='utf-8').splitlines()) if Path(classes).is_file() else (classes,)
+    return tuple(classes)
+
+
+def dataset_classes(config: Config, loader: str = 'train_dataloader') -> tuple[str, ...] | None:
+    """Return the class names of a loader's data, from the config's ``metainfo`` or else from the dataset's type.
 
     For a panoptic data set, return its thing classes, because detection heads predict these.
+
+    Args:
+        config: The resolved config.
+        loader: Config key of the data loader.
     """
     scope = config.get('default_scope') or 'mmengine'
-    for _, node in datasets_of(config, ('train_dataloader',)):
+    for _, node in datasets_of(config, (loader,)):
         metainfo = node.get('metainfo')
         if isinstance(metainfo, dict) and metainfo.get('classes'):
-            classes = metainfo['classes']
-            return (classes,) if isinstance(classes, str) else tuple(classes)
+            return read_class_names(metainfo['classes'])
         dataset_type = node['type']
         if isinstance(dataset_type, str):
             dataset_type = DATASETS.get(dataset_type) or DATASETS.get(f'{scope}.{dataset_type}')
@@ -177,8 +190,12 @@ def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
             yield f'{path}.num_classes', node['num_classes']
 
 
-def check_classes(config: Config) -> None:
-    """Refuse a model whose number of classes or keypoints differs from that of the training data.
+def check_classes(config: Config, loaders: tuple[str, ...] = ('train_dataloader',)) -> None:
+    """Refuse a model whose number of classes or keypoints differs from that of its data.
+
+    Args:
+        config: The resolved config.
+        loaders: Config keys of the data loaders that the run uses.
 
     Raises:
         ConfigError: Naming the key.
@@ -187,11 +204,12 @@ def check_classes(config: Config) -> None:
         return
     check_pose(config)
     predicted = list(_predicted_classes(config))
-    classes = dataset_classes(config) if predicted else None
-    for key, count in predicted:
-        if classes and count != len(classes):
-            shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
-            raise ConfigError(
-                f'{key} is {count}, but train_dataloader.dataset has {len(classes)} classes ({shown}); '
-                'make both equal (classes of a custom data set go into dataset.metainfo)'
-            )
+    for loader in loaders if predicted else ():
+        classes = dataset_classes(config, loader)
+        for key, count in predicted:
+            if classes and count != len(classes):
+                shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
+                raise ConfigError(
+                    f'{key} is {count}, but {loader}.dataset has {len(classes)} classes ({shown}); '
+                    'make both equal (classes of a custom data set go into dataset.metainfo)'
+                )

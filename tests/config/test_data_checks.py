@@ -164,3 +164,23 @@ def test_detection_heads_predict_the_things_of_a_panoptic_data_set(root):
     config = make_config(root, type='CocoPanopticDataset')
     config.default_scope = 'mmdet'
     assert len(dataset_classes(config) or ()) == 80
+
+
+def test_class_names_may_come_from_a_file(root, tmp_path):
+    names = tmp_path / 'classes.txt'
+    names.write_text('a\nb\n')
+    config = make_config(root, metainfo={'classes': str(names)})
+    assert dataset_classes(config) == ('a', 'b')
+    config.default_scope = 'mmdet'
+    config.model = {'bbox_head': {'num_classes': 2}}
+    check_classes(config)
+
+
+def test_the_classes_of_every_loader_that_is_used_are_compared(root):
+    config = make_config(root, metainfo={'classes': ('a', 'b')})
+    config.default_scope = 'mmdet'
+    config.model = {'bbox_head': {'num_classes': 2}}
+    config.test_dataloader = {'dataset': dict(type='mmdet.CocoDataset', data_root=f'{root}/')}
+    check_classes(config)
+    with pytest.raises(ConfigError, match=r'is 2, but test_dataloader\.dataset has 80 classes'):
+        check_classes(config, ('test_dataloader',))

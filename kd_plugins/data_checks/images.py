@@ -1,0 +1,201 @@
+"""Checks of image files: missing, unreadable, other size than annotated, orientation and bit depth."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import ConfigError, nearest
+from .image_header import ImageHeader, read_header
+from .sources import names_in
+
+Item = TypeVar('Item')
+SECONDS = 4.0
+"""Time for the headers of the images of one data set; the rest of a large set is not opened."""
+DECODED = 24
+"""Images that are decoded fully: half of them the smallest files, half of them evenly over the data set."""
+FIRST = 256
+"""Files that are read in any case, however slow they are."""
+
+
+def spread(items: Sequence[Item]) -> Iterator[Item]:
+    """Yield all items, the first ones evenly over the sequence.
+
+    >>> list(spread('abcdefgh'))
+    ['a', 'e', 'c', 'g', 'b', 'd', 'f', 'h']
+    """
+    step = 1 << max(len(items) - 1, 0).bit_length()
+    seen = range(0)
+    while step >= 1:
+        yield from (items[at] for at in range(0, len(items), step) if not len(seen) or at % seen.step)
+        seen = range(0, len(items), step)
+        step //= 2
+
+
+def within(items: Sequence[Item], seconds: float, first: int = FIRST) -> Iterator[Item]:
+    """Yield items evenly over the sequence until the time is over, but at least the ``first`` ones."""
+    end = time.monotonic() + seconds
+    for index, item in enumerate(spread(items)):
+        if index >= first and time.monotonic() > end:
+            return
+        yield item
+
+
+def check_exist(paths: Iterable[str], key: str) -> None:
+    """Refuse files that do not exist; each folder is listed once.
+
+    Args:
+        paths: Paths of files.
+        key: Config key of the data set, for the error sentence.
+
+    Raises:
+        ConfigError: Naming the first file and the nearest name in its folder.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    total = 0
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = names_in(folder)
+        total += 1
+        if name not in folders[folder]:
+            missing.append(path)
+    if not missing:
+        return
+    folder, name = os.path.split(missing[0])
+    if not Path(folder).is_dir():
+        raise ConfigError(f"{key}: '{missing[0]}' does not exist, nor does its folder; check data_root and data_prefix")
+    names = sorted(folders[folder])
+    same = [other for other in names if other.lower() == name.lower()]
+    raise ConfigError(
+        f"{key}: '{missing[0]}' does not exist ({len(missing)} of {total} files are missing); "
+        f'{(f"nearest: {same[0]!r}" if same else nearest(name, names[:2000], 1))}'
+    )
+
+
+def check_images(paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], key: str, file: str) -> list[str]:
+    """Check image files that OpenCV decodes in colour, as OpenMMLab's loaders do.
+
+    Args:
+        paths: Paths of the images.
+        sizes: Annotated width and height of each, None where the annotation has none.
+        key: Config key of the data set.
+        file: The annotation file, for error sentences.
+
+    Returns:
+        Remarks.
+
+    Raises:
+        ConfigError: Naming the first image that is missing, unreadable or of another size.
+    """
+    check_exist(paths, key)
+    size_of = dict(zip(paths, sizes))
+    unique = list(size_of)
+    empty = next((path for path in unique if os.path.getsize(path) == 0), None)
+    if empty is not None:
+        raise ConfigError(f"'{empty}' is empty; copy it again, or remove it from '{file}'")
+    headers: dict[str, ImageHeader] = {}
+    for path in within(unique, SECONDS):
+        header = read_header(path)
+        if header is None:
+            raise ConfigError(f"'{path}' is not a readable image; copy it again, or remove it from '{file}'")
+        headers[path] = header
+        if not header.complete:
+            _check_cut(path, file)
+        if size_of[path] is not None:
+            _check_size(path, header, size_of[path], file)  # type: ignore[arg-type]
+    notes = _orientation_note(headers) + _depth_notes(headers, key)
+    small = sorted(headers, key=os.path.getsize)[: DECODED // 2]
+    for path in dict.fromkeys([*small, *within(unique, 1.0, 0)][:DECODED]):
+        if decode(path) is None:
+            raise ConfigError(f"'{path}' is not a readable image; copy it again, or remove it from '{file}'")
+    if len(headers) < len(unique):
+        notes.append(f'{key}: {len(headers)} of {len(unique)} images were opened, evenly over the data set')
+    cut = [path for path, header in headers.items() if not header.complete]
+    if cut:
+        notes.append(f"{len(cut)} images have no end mark and may be cut off (first: '{min(cut)}')")
+    return notes
+
+
+def decode(path: str, flag: str = 'color') -> Any:
+    """Return the pixels of an image as OpenMMLab's loaders get them, None where they fail."""
+    try:
+        import cv2
+        import numpy as np
+    except ModuleNotFoundError:
+        return ()
+    flags = cv2.IMREAD_COLOR if flag == 'color' else cv2.IMREAD_UNCHANGED
+    try:
+        return cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _check_cut(path: str, file: str) -> None:
+    if decode(path) is None:
+        raise ConfigError(f"'{path}' is cut off and cannot be read; copy it again, or remove it from '{file}'")
+
+
+def _check_size(path: str, header: ImageHeader, size: tuple[int, int], file: str) -> None:
+    stored = (header.width, header.height)
+    shown = stored[::-1] if header.orientation >= 5 else stored
+    if tuple(size) == shown:
+        return
+    if header.orientation >= 5 and tuple(size) == stored:
+        raise ConfigError(
+            f"'{path}' has EXIF orientation {header.orientation}, so that it is loaded as {shown[0]}x{shown[1]}, and "
+            f"'{file}' annotates {size[0]}x{size[1]}; save it turned and without EXIF, or annotate it as it is shown"
+        )
+    raise ConfigError(
+        f"'{path}' is {shown[0]}x{shown[1]} pixels and '{file}' says {size[0]}x{size[1]} (width x height); write the "
+        'size of the file, and scale its annotations if the image was resized'
+    )
+
+
+def _orientation_note(headers: dict[str, ImageHeader]) -> list[str]:
+    turned = [
+        path
+        for path, header in headers.items()
+        if header.orientation in (2, 3, 4) or (header.orientation >= 5 and header.width == header.height)
+    ]
+    if not turned:
+        return []
+    first = min(turned)
+    return [
+        f"{len(turned)} images have an EXIF orientation that loaders obey (first: '{first}', orientation "
+        f'{headers[first].orientation}); check that their annotations are drawn on the turned image'
+    ]
+
+
+def _depth_notes(headers: dict[str, ImageHeader], key: str) -> list[str]:
+    deep = sorted(path for path, header in headers.items() if header.bits > 8)
+    notes = []
+    if deep:
+        top = max((int(pixels.max()) for pixels in map(_unchanged, deep[:8]) if pixels is not None), default=65535)
+        if top < 8192:
+            raise ConfigError(
+                f"'{deep[0]}' has {headers[deep[0]].bits} bits per channel and values up to {top} only, of which "
+                f'loaders keep the upper 8 bits ({top // 256 + 1} grey levels); scale its values to 8 bits'
+            )
+        notes.append(
+            f"{key}: {len(deep)} images have more than 8 bits per channel (first: '{deep[0]}'); loaders keep 8"
+        )
+    counts = Counter(header.channels for header in headers.values())
+    if len(counts) > 1:
+        rare = min(counts, key=lambda channels: counts[channels])
+        first = min(path for path, header in headers.items() if header.channels == rare)
+        if rare in (2, 4):
+            notes.append(
+                f"{key}: {counts[rare]} images have {rare} channels (first: '{first}'); loaders drop transparency"
+            )
+    return notes
+
+
+def _unchanged(path: str) -> Any:
+    pixels = decode(path, 'unchanged')
+    return None if pixels is None or len(pixels) == 0 else pixels

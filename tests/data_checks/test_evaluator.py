@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from kd_plugins.data_checks import check_data_files
+from kd_plugins.errors import ConfigError
+
+from .made import coco_config, content, write
+
+pytest.importorskip('mmdet')
+
+
+def evaluated(tmp_path, file):
+    config = coco_config(tmp_path)
+    config.val_evaluator.ann_file = write(tmp_path / 'other.json', file)
+    return config
+
+
+@pytest.mark.parametrize(
+    ('file', 'sentence'),
+    [
+        (
+            content(images=3, first=10),
+            r"val_evaluator\.ann_file: '.*other\.json' has no image 4 \('13\.jpg'\), .* nearest: ",
+        ),
+        (content(images=4, first=20), r"image 1 is '20\.jpg' in .* and '10\.jpg' in val_dataloader"),
+        (content(images=5, first=10), r'has 5 images and .* 4, so that objects of image 5 count as missed'),
+        (content(('dog', 'cat'), first=10), r"other\.json' lists categories in the order \('dog', 'cat'\)"),
+    ],
+)
+def test_the_file_of_the_evaluator_is_that_of_the_data_set(tmp_path, file, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_data_files(evaluated(tmp_path, file))
+
+
+def test_a_copy_of_the_file_is_accepted(tmp_path):
+    assert not check_data_files(evaluated(tmp_path, content(first=10)))
+
+
+def test_a_part_of_the_data_set_may_be_evaluated(tmp_path):
+    config = evaluated(tmp_path, content(images=5, first=10))
+    config.val_dataloader.dataset.indices = 2
+    assert not check_data_files(config)
+
+
+def test_images_of_training_and_validation_are_compared(tmp_path):
+    (note,) = check_data_files(coco_config(tmp_path, val=content(first=3)))
+    assert '1 of 4 images of val_dataloader are also images of train_dataloader' in note
+    assert '3.jpg' in note

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kd_plugins.data_checks.images import check_images, spread, within
+from kd_plugins.errors import ConfigError
+
+from .made import SIDE, image
+
+Image = pytest.importorskip('PIL.Image')
+pytest.importorskip('cv2')
+
+
+def check(paths, size=(SIDE, SIDE)):
+    return check_images([str(path) for path in paths], [size] * len(paths), 'train_dataloader.dataset', 'a.json')
+
+
+@pytest.fixture
+def paths(tmp_path):
+    made = [tmp_path / f'{index}.jpg' for index in range(3)]
+    for path in made:
+        image(path)
+    return made
+
+
+def test_readable_images_of_the_annotated_size_pass(paths):
+    assert check(paths) == []
+
+
+def test_a_missing_image_is_named_with_the_nearest(paths):
+    with pytest.raises(ConfigError, match=r"1\.JPG' does not exist \(1 of 1 files .* nearest: '1\.jpg'"):
+        check([paths[1].with_suffix('.JPG')])
+    with pytest.raises(ConfigError, match='nor does its folder'):
+        check([paths[1].parent / 'no' / '1.jpg'])
+
+
+@pytest.mark.parametrize(
+    ('keep', 'sentence'),
+    [(0, r"1\.jpg' is empty; copy it again"), (20, 'not a readable image'), (700, 'cut off|no end mark')],
+)
+def test_an_image_that_is_empty_or_cut_off(paths, keep, sentence):
+    paths[1].write_bytes(paths[1].read_bytes()[:keep])
+    try:
+        said = '; '.join(check(paths))  # some versions of OpenCV fill the rest with grey
+    except ConfigError as error:
+        said = str(error)
+    with pytest.raises(ConfigError, match=sentence):
+        raise ConfigError(said)
+
+
+def test_another_size_is_refused(paths):
+    image(paths[1], 40, 30)
+    with pytest.raises(ConfigError, match=r"1\.jpg' is 40x30 pixels and 'a\.json' says 64x64"):
+        check(paths)
+
+
+def test_images_that_exif_turns(paths):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image(paths[0], 40, 30, exif=exif)
+    assert check(paths[:1], (30, 40)) == []
+    with pytest.raises(ConfigError, match=r'EXIF orientation 6, so that it is loaded as 30x40, .* annotates 40x30'):
+        check(paths[:1], (40, 30))
+    exif[0x0112] = 3
+    image(paths[0], exif=exif)
+    assert 'orientation 3' in check(paths)[0]
+
+
+def test_images_of_twelve_bits_turn_black(tmp_path):
+    path = tmp_path / 'a.png'
+    values = np.random.RandomState(0).randint(0, 4096, (SIDE, SIDE)).astype(np.uint16)
+    Image.fromarray(values).save(path)
+    with pytest.raises(ConfigError, match=r'16 bits per channel and values up to 40\d\d only, .*\(16 grey levels\)'):
+        check([path])
+    Image.fromarray(values * 16).save(path)
+    assert 'more than 8 bits' in check([path])[0]
+
+
+def test_items_are_read_evenly_until_the_time_is_over():
+    assert sorted(spread(range(1000))) == list(range(1000))
+    assert (
+        sorted(within(list(range(100)), 0.0, 4)) == [0, 32, 64, 96] or len(list(within(list(range(100)), 0.0, 4))) == 4
+    )
+    assert list(spread([])) == []
