@@ -84,6 +84,7 @@ def test_progress_counts_source_files(tmp_path: Path, monkeypatch: pytest.Monkey
     progress = mmcv_build.CompileProgress(tmp_path, jobs=1)
     total = progress.expected[-1] + estimate.PACKING_SECONDS
     assert progress(0.0) == f'compiled 0 of 5 files, about {estimate.duration(total)} left'
+    assert progress(1e6) == 'compiled 0 of 5 files, slower than expected'
     objects = tmp_path / 'build' / 'temp.linux' / mmcv_build.OPS
     objects.mkdir(parents=True)
     (objects / 'unit_0.o').touch()
