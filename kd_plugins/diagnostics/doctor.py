@@ -72,7 +72,8 @@ PARTS: list[Part] = [
     *_plain('volume', 'monai', 'nibabel', 'einops', 'scipy'),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
-    *_plain('dev', 'pytest', 'ruff', 'mypy', 'hatchling', 'transformers'),
+    *_plain('dev', 'pytest', 'xdist=pytest-xdist', 'ruff', 'mypy', 'importlinter=import-linter'),
+    *_plain('dev', 'pre_commit=pre-commit', 'hatchling', 'transformers'),
 ]
 ALWAYS_INSTALLED = ('det', 'demo')
 """Extras that ``make install`` always installs."""
