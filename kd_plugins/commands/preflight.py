@@ -10,9 +10,13 @@ import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from ..config.data_checks import check_classes, needs_generated
+from mmengine.config import Config
+
+from ..config.data_checks import check_classes, check_data, needs_generated
 from ..config.loading import load_config
+from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
+from ..runner.processes import validates
 from ..runner.steps import temporary_runner
 from ..utils.cli import add_cfg_options, one_sentence, parse
 from ..utils.tables import print_table
@@ -55,21 +59,34 @@ def show(result: Preflight) -> None:
     print()
 
 
+def check_files(config: Config, loaders: tuple[str, ...]) -> list[str]:
+    """Check the files of the data sets that a training reads; return remarks.
+
+    Raises:
+        ConfigError: If a file is missing, or what it holds would stop a training or make its metrics wrong.
+    """
+    check_data(config, loaders)
+    return check_data_files(config, loaders)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check; return the exit status."""
     args = parse(parser(), arguments)
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
-        check_classes(config)
-        with temporary_runner(config, needs_generated([config], args.generated)) as (runner, remarks):
+        used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+        check_classes(config, used)
+        generated = needs_generated([config], args.generated)
+        file_remarks = [] if generated else check_files(config, used)
+        with temporary_runner(config, generated) as (runner, remarks):
             result = inspect(runner)
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
             kind = str(config.model.get('type'))
             ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.FDR') else ''
             result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
-        for remark in [*remarks, *result.remarks]:
+        for remark in [*file_remarks, *remarks, *result.remarks]:
             print(f'note: {remark}')
         for problem in result.problems:
             print(f'PROBLEM: {problem}')

@@ -10,7 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ..checkpoints import load_checkpoint
-from ..config.data_checks import check_data
+from ..config.data_checks import check_classes, check_data
+from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..runner.launch import build_runner
 from ..runner.weights import check_weights
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dump_predictions(config, args.out)
         checkpoint = load_checkpoint(args.checkpoint)
         check_data(config, ('test_dataloader',))
+        check_classes(config, ('test_dataloader',))
+        for remark in check_data_files(config, ('test_dataloader',)):
+            note(remark)
         config.load_from, config.resume = args.checkpoint, False
         runner = build_runner(config)
         for remark in check_weights(runner.model, checkpoint, args.checkpoint):

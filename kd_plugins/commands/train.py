@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, check_trainable
+from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..runner.launch import build_runner, set_resume, write_run_record
 from ..runner.processes import validates
@@ -64,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_trainable(config, args.config)
         used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
         check_data(config, used)
-        check_classes(config)
+        check_classes(config, used)
+        for remark in check_data_files(config, used):
+            note(remark)
         path = set_resume(config, args.resume)
         if args.resume and path is None:
             note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
