@@ -14,6 +14,7 @@ from .detection import check_coco_metric, check_detection
 from .evaluator import check_same_images, coco_metrics, overlap_note
 from .images import check_images
 from .metainfo import class_names
+from .pose import check_metainfo, check_pose, check_pose_metric
 from .sources import Source, sources_of
 
 
@@ -63,6 +64,21 @@ class _Checks:
     def check(self, source: Source) -> Iterator[str]:
         if source.inherits('mmdet.', 'CocoDataset', 'load_data_list', 'parse_data_info'):
             yield from self.detection(source)
+        methods = ('load_data_list', '_load_annotations', 'parse_data_info')
+        if source.inherits('mmpose.', 'BaseCocoStyleDataset', *methods):
+            yield from self.pose(source)
+
+    def pose(self, source: Source) -> Iterator[str]:
+        names, file = check_metainfo(source), self.file(source.ann_file)
+        yield from file_notes(file)
+        yield from check_pose(source, file, names)
+        yield from self.coco_images(source, file)
+        for key, evaluator in coco_metrics(self.config, source.loader):
+            path = evaluator.get('ann_file') or source.ann_file
+            if not source.trains and os.path.isfile(path):
+                evaluated = self.file(path)
+                check_pose_metric(evaluator, key, evaluated)
+                check_same_images(key, evaluated, source, file)
 
     def detection(self, source: Source) -> Iterator[str]:
         file, classes = self.file(source.ann_file), class_names(source)
