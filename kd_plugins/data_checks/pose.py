@@ -7,7 +7,6 @@ from typing import Any
 
 from ..errors import ConfigError, nearest
 from .coco_file import CocoFile, Entry, boxes, numbers, require
-from .metainfo import shown
 from .sources import Source
 
 KEYS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')
@@ -57,7 +56,7 @@ def _check_order(key: str, infos: Sequence[Mapping[str, Any]]) -> None:
     ids = [info.get('id') for info in infos]
     if ids != list(range(len(ids))):
         raise ConfigError(
-            f'{key}.keypoint_info has the ids {str(ids)[:60]}; they must be 0 to {len(ids) - 1} in the order of the file'
+            f"{key}.keypoint_info has the ids {str(ids)[:60]}; they must be 0 to {len(ids) - 1} in the file's order"
         )
 
 
@@ -103,8 +102,8 @@ def check_pose(source: Source, file: CocoFile, names: Sequence[str] | None) -> l
     seen = [entry for entry in entries if not entry.get('iscrowd') and entry.get('num_keypoints', 1)]
     if source.trains and not seen:
         raise ConfigError(
-            f"'{path}' has no annotation with a bbox and visible keypoints, so that nothing can be learnt; is it a file of "
-            'keypoints?'
+            f"'{path}' has no annotation with a bbox and visible keypoints, so that nothing can be learnt; is it a "
+            'file of keypoints?'
         )
     return []
 
@@ -130,7 +129,7 @@ def _check_category(file: CocoFile, names: Sequence[str], key: str) -> None:
             first = next(at for at, name in enumerate(names) if listed[at] != name)
             raise ConfigError(
                 f"'{file.path}': keypoint {first} of category '{category['name']}' is '{listed[first]}', and "
-                f"{key}.metainfo.keypoint_info names '{names[first]}' there; use the order of the file, {shown(listed, 3)}"
+                f"{key}.metainfo.keypoint_info names '{names[first]}' there; use the order of the file"
             )
 
 
