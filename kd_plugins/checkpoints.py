@@ -38,6 +38,11 @@ class LoadReport:
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
 
+def _starts_with(path: str, prefix: bytes) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(len(prefix)) == prefix
+
+
 def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> dict[str, Any]:
     """Read a checkpoint onto the CPU without executing anything that it contains.
 
@@ -57,10 +62,11 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
         raise CheckpointError(f"{key}: '{name}' does not exist; {nearest(name, siblings)}")
     try:
         checkpoint = torch.load(name, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
-        # The older format of PyTorch is no zip archive: only the name of a class tells it from a damaged file.
+    except Exception as error:  # damaged bytes are read as pickle instructions, which fail in any way
+        # A file in PyTorch's older format is a plain pickle, which starts with the byte of the pickle protocol.
+        intact = zipfile.is_zipfile(name) or _starts_with(name, pickle.PROTO)
         class_name = re.search(r'GLOBAL (\S+)', str(error))
-        if isinstance(error, pickle.UnpicklingError) and (class_name or zipfile.is_zipfile(name)):
+        if isinstance(error, pickle.UnpicklingError) and intact and (class_name or zipfile.is_zipfile(name)):
             content = f"'{class_name.group(1)}'" if class_name else 'an object that is not a tensor'
             raise CheckpointError(
                 f"{key}: '{name}' holds {content}, which could run code when loaded; save it again as a dict of tensors"

@@ -33,8 +33,10 @@ def test_auto_without_a_checkpoint_keeps_the_start_weights_of_the_config(tmp_pat
     assert not config.resume and config.load_from == start
 
 
-def test_a_named_checkpoint_must_be_readable(tmp_path):
-    (tmp_path / 'x.pth').write_bytes(b'cut off')
+@pytest.mark.parametrize('content', [b'cut off', b'broken', b'\x80\x02', b''], ids=repr)
+def test_a_named_checkpoint_must_be_readable(tmp_path, content):
+    # As pickle instructions, the bytes name a class, pop from an empty stack, or end early.
+    (tmp_path / 'x.pth').write_bytes(content)
     with pytest.raises(CheckpointError, match='--resume: .*truncated'):
         set_resume(make_config(tmp_path), str(tmp_path / 'x.pth'))
     with pytest.raises(CheckpointError, match='load_from: .*does not exist'):
