@@ -9,7 +9,7 @@ import torch
 from ..hooks.observer import StepObserver
 from ..runner.steps import batches, distill_hook, drive
 from .alignment import Alignment, Rows, alignments
-from .preflight import forward_losses, peak_weight, prepare_dry_run, separate_teacher
+from .preflight import forward_losses, peak_weight, separate_teacher
 
 
 def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
@@ -24,7 +24,7 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
     hook = distill_hook(runner)
     assert hook is not None
     observer = StepObserver(runs_all=True)
-    prepare_dry_run(hook, observer)
+    hook.subscribe(observer)
     if checkpoint is not None:
         runner._load_from, runner._resume = checkpoint, True
     result: dict[str, Rows] = {}

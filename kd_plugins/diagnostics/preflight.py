@@ -128,13 +128,6 @@ def _separate(model: nn.Module, student: nn.Module, seed: int) -> bool:
     return True
 
 
-def prepare_dry_run(hook: DistillHook, observer: StepObserver) -> None:
-    """Subscribe an observer of a few steps, and let a restart run without ``load_from``."""
-    hook.subscribe(observer)
-    if hook.restart is not None:
-        hook.restart.needs_trained_model = False
-
-
 def _finite(losses: dict[str, Tensor]) -> list[str]:
     return [
         f"'{name}' is {float(value)} on the first batch; check the labels and the input normalisation"
@@ -287,7 +280,7 @@ def inspect(runner: Any) -> Preflight:
     hook = distill_hook(runner)
     observer = StepObserver(runs_all=True)
     if hook is not None:
-        prepare_dry_run(hook, observer)
+        hook.subscribe(observer)
     names = list(runner.model.state_dict())
 
     def body() -> None:

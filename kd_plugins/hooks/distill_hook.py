@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
@@ -21,7 +20,7 @@ from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
-from .observer import StepObserver, StepReport
+from .observer import Observer, StepReport, is_dry_run
 from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
@@ -98,12 +97,12 @@ class DistillHook(Hook):
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
         self.optimizer: DistillOptimizer | None = None
-        self._observers: list[StepObserver | Callable[[StepReport], None]] = [self._on_step]
+        self._observers: list[Observer] = [self._on_step]
         self._log = TermLog()
         self._guard = NonFiniteGuard()
         self._state = RunState()
 
-    def subscribe(self, observer: StepObserver | Callable[[StepReport], None]) -> None:
+    def subscribe(self, observer: Observer) -> None:
         """Send the report of every training step to an observer; call this before training.
 
         Args:
@@ -155,7 +154,7 @@ class DistillHook(Hook):
     def _restart(self, runner: Any, student: nn.Module) -> None:
         """Draw new weights for parts of a loaded model, or keep those of a resumed run."""
         assert self.restart is not None
-        if not self._state.loaded and self.restart.needs_trained_model:
+        if not self._state.loaded and not is_dry_run(self._observers):
             raise ConfigError(
                 f'{RESTART_KEY} restarts {self.restart.parts} of a trained model, but load_from is None; '
                 "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"

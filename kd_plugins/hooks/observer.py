@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,7 +37,8 @@ class StepObserver:
     """Observer that keeps the latest report.
 
     Args:
-        runs_all: Whether every distiller must run in every step, whatever its weight and its teacher's readiness.
+        runs_all: Whether every distiller must run in every step, whatever its weight and its teacher's readiness. A
+            restart then needs no ``load_from``.
     """
 
     def __init__(self, runs_all: bool = False) -> None:
@@ -47,3 +48,16 @@ class StepObserver:
     def __call__(self, report: StepReport) -> None:
         """Receive the report of a step."""
         self.report = report
+
+
+Observer = StepObserver | Callable[[StepReport], None]
+"""Receiver of reports: a function of a report, or a :class:`StepObserver`."""
+
+
+def is_dry_run(observers: Iterable[Observer]) -> bool:
+    """Return whether an observer asks for every distiller, as commands do that run a few batches.
+
+    >>> is_dry_run([print, StepObserver(runs_all=True)]), is_dry_run([print, StepObserver()])
+    (True, False)
+    """
+    return any(isinstance(observer, StepObserver) and observer.runs_all for observer in observers)

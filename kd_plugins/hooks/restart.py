@@ -57,8 +57,6 @@ class Restart:
             raise ConfigError(f"{KEY}.parts is {parts!r}; give a list of module paths, for example ['head']")
         self.parts = list(parts)
         self.seed = seed
-        self.needs_trained_model = True
-        """Whether ``load_from`` is required. A dry run of a few batches sets it to False."""
         self._frozen: list[nn.Module] = []
         self._frozen_params: list[nn.Parameter] = []
 

@@ -21,7 +21,7 @@ from ..teachers.collection import resolve_source
 from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .liveness import Liveness
-from .observer import StepObserver, StepReport
+from .observer import Observer, StepReport, is_dry_run
 
 
 def task_loss(losses: Mapping[str, Any]) -> Tensor:
@@ -84,7 +84,7 @@ class DistillSession:
         distillers: Mapping[str, BaseDistiller],
         teachers: Mapping[str, BaseTeacher],
         on_initialized: Callable[[], None],
-        observers: Sequence[StepObserver | Callable[[StepReport], None]] = (),
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.student = student
         self.teachers = dict(teachers)
@@ -143,7 +143,7 @@ class DistillSession:
     @property
     def runs_all(self) -> bool:
         """Whether an observer makes every distiller run, as commands that inspect a run do."""
-        return any(isinstance(observer, StepObserver) and observer.runs_all for observer in self.observers)
+        return is_dry_run(self.observers)
 
     def active(self) -> list[str]:
         """Return the names of the distillers that run in this iteration."""

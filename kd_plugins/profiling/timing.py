@@ -66,8 +66,6 @@ def interleave(runners: Mapping[str, Any], steps: int, warmup: int) -> dict[str,
         hook = distill_hook(runner)
         if hook is not None:
             hook.subscribe(StepObserver(runs_all=True))
-            if hook.restart is not None:
-                hook.restart.needs_trained_model = False  # random weights take as long
 
     def body() -> None:
         shared = batches(next(iter(runners.values())), 4)
