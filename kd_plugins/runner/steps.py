@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..config.reading import read_config
 from ..hooks import DistillHook
+from ..teachers.collection import teacher_configs
 from ..testing import strip_pretrained, use_generated_data
 from .launch import build_runner
 
@@ -44,22 +45,21 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         config.train_dataloader.num_workers = 0
         config.train_dataloader.persistent_workers = False
         config.train_dataloader.pop('prefetch_factor', None)
-    removed = [*strip_pretrained(config.model), *_strip_teacher(config)]
+    removed = [*strip_pretrained(config.model), *_strip_teachers(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 
 
-def _strip_teacher(config: Config) -> list[str]:
-    """Remove pretrained weights from the config of a teacher without a checkpoint; return the removed keys."""
-    distill = (config.get('default_hooks') or {}).get('distill') or {}
-    teacher = distill.get('teacher') or {}
-    if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
-        return []
-    config_of_teacher = read_config(teacher['config'], key='teacher.config')
-    if 'model' not in config_of_teacher:
-        return []
-    model, scope = config_of_teacher.model, config_of_teacher.get('default_scope')
-    removed = list(strip_pretrained(model, 'teacher.config: model'))
-    teacher['config'] = ConfigDict(model=model, default_scope=scope)
+def _strip_teachers(config: Config) -> list[str]:
+    """Remove pretrained weights from the configs of teachers without a checkpoint; return the removed keys."""
+    removed: list[str] = []
+    for key, teacher in teacher_configs((config.get('default_hooks') or {}).get('distill') or {}).items():
+        if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
+            continue
+        config_of_teacher = read_config(teacher['config'], key=f'{key}.config')
+        if 'model' in config_of_teacher:
+            model, scope = config_of_teacher.model, config_of_teacher.get('default_scope')
+            removed += strip_pretrained(model, f'{key}.config: model')
+            teacher['config'] = ConfigDict(model=model, default_scope=scope)
     return removed
 
 

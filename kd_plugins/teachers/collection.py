@@ -17,6 +17,19 @@ RESERVED = ('auto', 'student')
 NEW_RUN = 'resume with the config of that run, or start a new run with load_from'
 
 
+def teacher_configs(distill: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configs of the teachers of a hook by their config key, which may be changed in place.
+
+    Args:
+        distill: Config of the hook.
+
+    >>> teacher_configs({'teacher': {'type': 'A'}}), teacher_configs({'teachers': {'big': {'type': 'B'}, 'off': None}})
+    ({'teacher': {'type': 'A'}}, {'teachers.big': {'type': 'B'}})
+    """
+    named = {f'teachers.{name}': config for name, config in (distill.get('teachers') or {}).items()}
+    return {key: config for key, config in {ONLY: distill.get('teacher'), **named}.items() if config}
+
+
 def build_teachers(teacher: Any, teachers: Any) -> dict[str, BaseTeacher]:
     """Return the teachers of a hook by name.
 

@@ -120,3 +120,17 @@ def test_nothing_is_evaluated_downloaded_or_loaded_by_workers(tmp_path: Path) ->
         'model.backbone.init_cfg (x.pth) is not loaded here: the network starts with random weights',
         'teacher.config: model.backbone.init_cfg (y.pth) is not loaded here: the network starts with random weights',
     ]
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_teachers_without_a_checkpoint_load_no_pretrained_weights(tmp_path: Path, several: bool) -> None:
+    backbone = {'type': 'ResNet', 'init_cfg': {'type': 'Pretrained', 'checkpoint': 'https://example.org/r50.pth'}}
+    (tmp_path / 'big.py').write_text(f'model = {{"type": "OneLayer", "backbone": {backbone!r}}}\n')
+    teacher = {'type': 'kd_plugins.FrozenTeacher', 'config': str(tmp_path / 'big.py'), 'checkpoint': None}
+    distill = {'teachers': {'big': teacher, 'off': None}} if several else {'teacher': teacher}
+    config = Config({'model': {}, 'train_dataloader': {}, 'default_hooks': {'distill': distill}})
+    remarks = prepare_config(config, str(tmp_path), generated=False)
+    changed = config.default_hooks.distill
+    changed = changed.teachers.big if several else changed.teacher
+    assert changed.config.model.backbone.init_cfg is None
+    assert [remark.split('.config')[0] for remark in remarks] == ['teachers.big' if several else 'teacher']

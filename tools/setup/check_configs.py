@@ -108,12 +108,13 @@ def preflight(path: Path, config: Config) -> None:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
     from kd_plugins.commands.preflight import main as run_preflight
+    from kd_plugins.teachers.collection import teacher_configs
 
     changes = []
     distill = config.default_hooks.get('distill') or {}
-    checkpoint = (distill.get('teacher') or {}).get('checkpoint')
-    if checkpoint and not Path(checkpoint).is_file():
-        changes.append('default_hooks.distill.teacher.checkpoint=None')
+    for key, teacher in teacher_configs(distill).items():
+        if teacher.get('checkpoint') and not Path(teacher['checkpoint']).is_file():
+            changes.append(f'default_hooks.distill.{key}.checkpoint=None')
     if config.get('load_from') and not Path(config.load_from).is_file():
         changes.append('load_from=None')
     arguments = [str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
