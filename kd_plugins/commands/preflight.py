@@ -16,7 +16,7 @@ from ..config.data_checks import check_classes, check_data, needs_generated
 from ..config.loading import load_config
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
-from ..runner.processes import validates
+from ..runner.processes import training_loaders
 from ..runner.steps import temporary_runner
 from ..utils.cli import add_cfg_options, one_sentence, parse
 from ..utils.tables import print_table
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
-        used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+        used = training_loaders(config)
         check_classes(config, used)
         generated = needs_generated([config], args.generated)
         file_remarks = [] if generated else check_files(config, used)

@@ -11,7 +11,7 @@ from ..config.data_checks import check_classes, check_data, check_trainable
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..runner.launch import build_runner, set_resume, write_run_record
-from ..runner.processes import validates
+from ..runner.processes import training_loaders
 from ..utils.cli import note, one_sentence, parse
 from ..utils.device import has_accelerator
 from .run_config import add_run_options, read_run_config
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_sentence('kd_plugins train CONFIG --resume goes on from the newest checkpoint'):
         config = resolve(args)
         check_trainable(config, args.config)
-        used = ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+        used = training_loaders(config)
         check_data(config, used)
         check_classes(config, used)
         for remark in check_data_files(config, used):

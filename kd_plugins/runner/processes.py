@@ -52,6 +52,15 @@ def validates(config: Config) -> bool:
     return config.get('val_cfg') is not None
 
 
+def training_loaders(config: Config) -> tuple[str, ...]:
+    """Return the config keys of the data loaders that a training uses.
+
+    >>> training_loaders(Config({'val_cfg': None}))
+    ('train_dataloader',)
+    """
+    return ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+
+
 def subcommand(name: str) -> list[str]:
     """Return the words that run a subcommand of ``kd_plugins`` in another process.
 

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from ..config.data_checks import check_classes, check_data, check_trainable
 from ..config.loading import load_config
 from ..errors import ConfigError, nearest
-from ..runner.processes import config_hash, validates
+from ..runner.processes import config_hash, training_loaders
 from ..utils.checks import check_choice
 from .checkpoint_selection import check_rule, file_hash
 
@@ -231,7 +231,7 @@ def make_plan(stage: Stage, options: Mapping[str, Any]) -> Plan:
             )
         return Plan(stage, None, {}, file_hash(Path(checkpoint)))
     config = stage_config(stage, options)
-    check_data(config, ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',))
+    check_data(config, training_loaders(config))
     return Plan(stage, config, dict(options), config_hash(config))
 
 
