@@ -46,7 +46,7 @@ then
 
 
 class DemoError(Exception):
-    """Why the demo stops, in one sentence."""
+    """A failure of the demo, described in one sentence."""
 
 
 class Bar(Protocol):
@@ -261,11 +261,6 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=ROOT / 'demo_output', help='folder for everything that is written')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='passed to both trainings')
     args = parser.parse_args()
-    if not args.cfg_options:
-        # Before the first import that takes seconds.
-        cores = estimate.cores()
-        seconds = estimate.demo_seconds(cores, estimate.slowness())
-        print(f'The demo takes about {estimate.duration(seconds)} on {cores} CPU cores.', flush=True)
     from kd_plugins.errors import KDPluginsError
 
     try:

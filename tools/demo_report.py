@@ -1,4 +1,4 @@
-"""What the demo reads from two finished runs and shows of them: summaries, curves, detections, the strict load."""
+"""Report of two finished demo runs: summaries, curves, detections and the strict load."""
 
 from __future__ import annotations
 

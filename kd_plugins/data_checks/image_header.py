@@ -17,7 +17,7 @@ TAIL = 64
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the first bytes of an image file say.
+    """Properties of an image file, read from its first bytes and its end.
 
     Attributes:
         width: Pixels per row, as stored.

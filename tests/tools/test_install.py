@@ -91,6 +91,17 @@ def test_announcement_comes_first(env: Environment, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith('This takes about ')
 
 
+def test_time_of_the_demo_is_announced_in_a_finished_environment(
+    env: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installer.install(env, 'upstream', [])
+    capsys.readouterr()
+    installer.install(env, 'upstream', [], then_demo=True)
+    assert 'the demo: two trainings side by side' in capsys.readouterr().out
+    installer.install(env, 'upstream', [])
+    assert capsys.readouterr().out == ''
+
+
 def test_torch_falls_back_to_the_next_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env = Environment(tmp_path)
     asked = []

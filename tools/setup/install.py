@@ -35,7 +35,7 @@ EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'docs', 'dev')
 TORCH = 'torch==2.13.0'
 NO_DEPS = ('--no-deps',)
 NO_ISOLATION = ('--no-build-isolation', '--no-deps')
-# What MMCV and mmdet still import from setuptools (pkg_resources) is gone from setuptools 81.
+# MMCV and mmdet import pkg_resources, which setuptools 81 has removed.
 STACKS = {
     'upstream': {
         'setuptools': 'setuptools<81',
@@ -56,7 +56,7 @@ DOCS = ('sphinx>=8,<10', 'myst-parser>=4', 'furo')
 # The tools whose verdict depends on their version are pinned. Transformers has the D-FINE that ours is checked against.
 CHECKERS = ('ruff==0.17.5', 'mypy==2.4.1', 'import-linter==2.17', 'pre-commit>=4')
 DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'transformers>=5,<6')
-# What MMCV and this project are built with; MMCV wants numpy before it.
+# Build tools of MMCV and of this project; numpy has to be there before MMCV is built.
 BUILD = ('wheel', 'ninja', 'numpy', 'hatchling>=1.21', 'editables')
 DEMO = ('pycocotools', 'matplotlib', 'rich', 'scipy', 'scikit-learn', 'shapely')
 
@@ -254,10 +254,12 @@ def install(env: Environment, stack_name: str, extras: Iterable[str], then_demo:
     wanted = sorted({*stamp.get('extras', []), *extras})
     pins = [Path(__file__).read_text(encoding='utf-8'), (ROOT / 'pyproject.toml').read_text(encoding='utf-8')]
     key = digest(pins, stack_name, wanted, str(ROOT))
+    stack = STACKS[stack_name]
     if stamp.get('key') == key and stamp.get('contents') == env.contents():
+        if then_demo:
+            announce(env, stack, (), then_demo)
         return
     start = time.monotonic()
-    stack = STACKS[stack_name]
     announce(env, stack, sorted({*extras} - {*stamp.get('extras', [])}), then_demo)
     env.create()
     carry_out(env, Step('pip', ('pip>=23.1',)))

@@ -219,7 +219,7 @@ def join_sources(folder: Path) -> None:
 
 
 class CompileProgress:
-    """How many of MMCV's source files are compiled, and how long the rest takes.
+    """Progress of a compilation: the finished source files of MMCV and the time that is left.
 
     Args:
         source: Root of MMCV's sources.
