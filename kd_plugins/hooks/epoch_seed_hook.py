@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -11,14 +12,39 @@ from mmengine.runner import IterBasedTrainLoop, set_random_seed
 from ..registry import HOOKS
 
 
+class SeededBatches:
+    """Endless iterator over batches that seeds the generators before it loads each batch.
+
+    A resumed loop of iterations loads the batches again that the interrupted run has used. With a seed for each batch,
+    the next one is augmented as in the uninterrupted run.
+
+    Args:
+        batches: The iterator of the loop.
+        reseed: Function of the number of batches before this one.
+    """
+
+    def __init__(self, batches: Iterator[Any], reseed: Callable[[int], None]) -> None:
+        self.batches = batches
+        self.reseed = reseed
+        self.count = 0
+
+    def __iter__(self) -> SeededBatches:
+        return self
+
+    def __next__(self) -> Any:
+        self.reseed(self.count)
+        self.count += 1
+        return next(self.batches)
+
+
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
     """Reseed Python, NumPy and PyTorch at the start of every epoch.
 
     The checkpoints of MMEngine hold no random state. After a resume, dropout, denoising queries, proposal sampling and
     augmentation in the main process therefore draw other numbers than in the uninterrupted run. This hook seeds the
-    generators from ``(seed, rank, epoch)`` at the start of an epoch (of an iteration, in iteration-based loops), so no
-    state has to be saved. Use it in the baseline and in the distilled config alike.
+    generators from ``(seed, rank, epoch)`` at the start of an epoch (in loops of iterations, before each batch is
+    loaded), so no state has to be saved. Use it in the baseline and in the distilled config alike.
 
     MMEngine seeds the workers of a data loader when they start. Keep ``persistent_workers=False`` for a bit-exact
     resume.
@@ -36,7 +62,11 @@ class EpochSeedHook(Hook):
         if not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._reseed(runner, runner.epoch)
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed for the coming iteration in a loop without epochs."""
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
-            self._reseed(runner, runner.iter)
+    def before_train(self, runner: Any) -> None:
+        """Seed before every batch in a loop without epochs, also before those that a resumed run skips."""
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            batches = loop.dataloader_iterator
+            if isinstance(batches, SeededBatches):  # training goes on in the same process
+                batches = batches.batches
+            loop.dataloader_iterator = SeededBatches(batches, lambda step: self._reseed(runner, step))

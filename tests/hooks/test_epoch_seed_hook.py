@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 
 from kd_plugins.hooks import EpochSeedHook
-from tests.hooks.tiny_runs import losses_of, make_runner
+from tests.hooks.tiny_runs import ITERATIONS, Points, losses_of, make_runner
 
 
 class Draws(Hook):
@@ -70,3 +70,19 @@ def test_loops_without_epochs_seed_every_iteration(tmp_path: Path) -> None:
     first, numbers = numbers, []
     make_runner(tmp_path / 'second', [EpochSeedHook(), Losses()], **settings).train()
     assert numbers == first and len(set(first)) == 3
+
+
+class NoisyPoints(Points):
+    """Points with noise of the main process's generators, as an augmentation without workers draws it."""
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {'inputs': super().__getitem__(index)['inputs'] + torch.randn(2) + random.random() + np.random.rand()}
+
+
+def test_a_resumed_loop_of_iterations_augments_its_first_batch_as_the_whole_one_did(tmp_path: Path) -> None:
+    loader = {**ITERATIONS['train_dataloader'], 'dataset': NoisyPoints()}
+    settings: dict[str, Any] = {**ITERATIONS, 'train_dataloader': loader}
+    settings['default_hooks'] = dict(checkpoint=dict(type='CheckpointHook', interval=3, by_epoch=False))
+    whole = losses_of(tmp_path / 'whole', [EpochSeedHook()], **settings)
+    losses_of(tmp_path / 'cut', [EpochSeedHook()], stop_at=8, **settings)
+    assert losses_of(tmp_path / 'cut', [EpochSeedHook()], resume=True, **settings) == whole[6:]
