@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ..checkpoints import ATOMIC_BACKEND
 from ..config.data_checks import check_classes
 from ..distillers.base import BaseDistiller
 from ..distillers.collection import check_names
@@ -18,6 +17,7 @@ from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
+from .checkpoint_files import clear_partial, make_atomic
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
 from .observer import Observer, StepReport, is_dry_run
@@ -115,12 +115,16 @@ class DistillHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Attach to the student, after it has loaded or resumed its weights."""
         student = student_of(runner)
+        if self.atomic_checkpoints and not is_dry_run(self._observers):
+            clear_partial(runner)
         if self.session is not None:
             # A run that was interrupted goes on in the same process.
             if self.session.initialized:
                 self._state.keep(self._state_dict())
             self.after_train(runner)
         self._state.begin(runner)
+        if self._state.resumed and 'log' in self._state.resumed:
+            self._log.load_state_dict(self._state.resumed['log'])
         check_schedules(runner, self.distillers)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
@@ -260,11 +264,8 @@ class DistillHook(Hook):
                 f'default_hooks and custom_hooks hold {count} DistillHooks, and a checkpoint holds the state of one; '
                 'give all distillers to one hook, default_hooks.distill.distillers=dict(first=..., second=...)'
             )
-        for hook in runner.hooks:
-            if self.atomic_checkpoints and isinstance(hook, CheckpointHook):
-                local = hook.backend_args is None and hook.file_client_args is None
-                if local and '://' not in str(hook.out_dir or runner.work_dir):
-                    hook.backend_args = {'backend': ATOMIC_BACKEND}
+        if self.atomic_checkpoints:
+            make_atomic(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Add the state of teacher and distillers to a checkpoint that can be resumed.
@@ -273,7 +274,9 @@ class DistillHook(Hook):
         """
         if self.session is None or 'optimizer' not in checkpoint:
             return
-        checkpoint[CHECKPOINT_KEY] = {'version': VERSION, **self._state_dict()}
+        # Before the first batch of a resumed run, the adapters do not have their state yet.
+        state = self._state.resumed or self._state_dict()
+        checkpoint[CHECKPOINT_KEY] = {**state, 'version': VERSION}
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.session is not None
@@ -281,6 +284,7 @@ class DistillHook(Hook):
             'teachers': teacher_states(self.teachers),
             'distillers': self.session.distillers.state_dict(),
             'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
+            'log': self._log.state_dict(),
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

@@ -68,6 +68,8 @@ class TermLog:
         """
         values = [task, *(term.raw for term in terms), *(term.weighted for term in terms)]
         values = [value.detach() for value in values]
+        if [key for key, _ in self._terms] != [term.key for term in terms]:
+            self._sums, self._count = [], 0  # the interrupted run had other terms
         self._sums = [total + value for total, value in zip(self._sums, values)] if self._count else values
         self._terms = [(term.key, term.weight) for term in terms]
         self._count += 1
@@ -84,6 +86,15 @@ class TermLog:
         ]
         self._sums, self._terms, self._count = [], [], 0
         return reports
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums since the last report, so that a resumed run reports the means of the whole one."""
+        return {'sums': [value.cpu() for value in self._sums], 'terms': self._terms, 'count': self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the sums."""
+        self._sums, self._count = list(state['sums']), int(state['count'])
+        self._terms = [(key, weight) for key, weight in state['terms']]
 
 
 @dataclass(frozen=True)

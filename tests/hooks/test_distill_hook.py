@@ -98,7 +98,7 @@ def test_checkpoints_hold_the_students_keys_and_what_a_resumed_run_needs(tmp_pat
     whole = losses_of(tmp_path / 'whole', [EpochSeedHook(), hook()], epochs=3)
     checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)
     assert checkpoint['state_dict'].keys() == TinyStudent().state_dict().keys()
-    assert checkpoint['distill'].keys() == {'version', 'teachers', 'distillers', 'optimizer'}
+    assert checkpoint['distill'].keys() == {'version', 'teachers', 'distillers', 'optimizer', 'log'}
     assert len(checkpoint['optimizer']['param_groups']) == 1 and checkpoint['distill']['optimizer']
     losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], stop_at=6, epochs=3)
     resumed = losses_of(tmp_path / 'cut', [EpochSeedHook(), hook()], epochs=3, resume=True)

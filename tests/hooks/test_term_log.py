@@ -50,6 +50,20 @@ def terms(*values: float, weight: float = 0.5) -> list[Term]:
     return [Term('a', f'loss_{name}', torch.tensor(value), weight) for name, value in zip('xy', values)]
 
 
+def test_a_resumed_run_reports_the_means_of_the_whole_one() -> None:
+    whole, cut, resumed = TermLog(), TermLog(), TermLog()
+    for log in (whole, cut):
+        log.add(terms(1.0, 4.0), torch.tensor(2.0))
+    resumed.load_state_dict(cut.state_dict())
+    for log in (whole, resumed):
+        log.add(terms(3.0, 8.0), torch.tensor(6.0))
+    assert resumed.take() == whole.take()
+    # Terms of another config are not mixed with those of the checkpoint.
+    resumed.load_state_dict(cut.state_dict())
+    resumed.add(terms(3.0), torch.tensor(6.0))
+    assert [report.raw for report in resumed.take()] == [3.0]
+
+
 def test_means_since_the_last_report() -> None:
     log = TermLog()
     log.add(terms(1.0, 4.0), torch.tensor(2.0))
