@@ -10,8 +10,11 @@ from mmengine.config import Config
 from ..config.data_checks import check_classes, check_data, check_trainable
 from ..data_checks import check_data_files
 from ..errors import ConfigError
+from ..hooks import DistillHook
+from ..hooks.checkpoint_files import AtomicCheckpointHook
 from ..runner.launch import build_runner, set_resume, write_run_record
 from ..runner.processes import training_loaders
+from ..runner.resume import CutOffValidation, lacks_validation
 from ..utils.cli import note, one_sentence, parse
 from ..utils.device import has_accelerator
 from .run_config import add_run_options, read_run_config
@@ -71,7 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = set_resume(config, args.resume)
         if args.resume and path is None:
             note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
+        cut_off = CutOffValidation(path) if path is not None and lacks_validation(config, path) else None
         runner = build_runner(config)
+        if not any(isinstance(hook, DistillHook) for hook in runner.hooks):
+            runner.register_hook(AtomicCheckpointHook())
+        if cut_off is not None:
+            runner.register_hook(cut_off)
         write_run_record(runner, path)
         runner.train()
     return 0

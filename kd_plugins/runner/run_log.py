@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,20 @@ def is_validation(row: dict[str, Any]) -> bool:
     return bool(names) and 'lr' not in row and not any('loss' in name for name in names)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of one log; a last line that is incomplete, because the run was killed, is skipped."""
-    rows = []
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file of JSON lines without a line that a killed process left incomplete."""
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(row, dict) and 'step' in row:
-            rows.append(row)
-    return rows
+        if isinstance(row, dict):
+            yield row
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of one log; a last line that is incomplete, because the run was killed, is skipped."""
+    return [row for row in _objects(path) if 'step' in row]
 
 
 def read_run(work_dir: str | Path) -> RunLog:
@@ -80,14 +83,22 @@ def read_run(work_dir: str | Path) -> RunLog:
     return log
 
 
+def metrics_at(log: RunLog, step: int) -> dict[str, float]:
+    """Return every metric of the validation after ``step`` epochs or iterations.
+
+    >>> metrics_at(RunLog(metrics={'coco/AP': {1: 0.2, 2: 0.3}}), 2)
+    {'coco/AP': 0.3}
+    """
+    return {name: series[step] for name, series in log.metrics.items() if step in series}
+
+
 def read_test(work_dir: str | Path) -> dict[str, float]:
     """Return the newest metrics that ``kd_plugins test`` wrote to ``WORK_DIR/TIMESTAMP/TIMESTAMP.json``."""
     metrics: dict[str, float] = {}
     for path in sorted(Path(work_dir).glob('*/*.json')):
         if path.stem != path.parent.name:
             continue
-        for line in path.read_text(encoding='utf-8').splitlines():
-            row = json.loads(line)
+        for row in _objects(path):
             metrics = {
                 key: float(value) for key, value in row.items() if key not in TIMING and isinstance(value, (int, float))
             }

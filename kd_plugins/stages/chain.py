@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import latest_checkpoint
 from ..errors import ConfigError, KDPluginsError
 from ..runner.processes import execute, subcommand, train_command
-from ..runner.run_log import read_run
-from ..utils.cli import note
-from .checkpoint_selection import best_metrics, resume_point
+from ..runner.resume import best_metrics
 from .manifest import UNITS, finish, first_entry, read_manifest, set_aside, state_of, write_config, write_manifest
 from .spec import Plan, dependents
 
@@ -129,24 +128,20 @@ class Chain:
         Raises:
             KDPluginsError: If the training fails.
         """
-        name, config = plan.stage.name, plan.config
-        assert config is not None
+        name = plan.stage.name
         folder, entry = self.work_dir / name, self.entries[name]
-        log, begin, point = folder / 'train.log', time.time(), None
+        log, begin = folder / 'train.log', time.time()
+        point = latest_checkpoint(folder) if resume else None
         # A killed process could not write how long it took.
         if 'started' in entry and log.is_file():
             entry['seconds'] += max(log.stat().st_mtime - entry['started'], 0.0)
-        if resume:
-            point, settled = resume_point(folder, config, read_run(folder))
-            if point is not None and not settled:
-                note(f"{name}: the validation after '{point.name}' was cut off and no older checkpoint is there")
         entry.update(status='running', started=begin)
         self.write()
-        print(f'{name}: {f"resumed from {point.name}" if point else "started"}, log in {log}', flush=True)
+        print(f'{name}: {f"resumed from {Path(point).name}" if point else "started"}, log in {log}', flush=True)
         launcher = ['--launcher', self.launcher] if self.launcher != 'none' else []
         start = start_words(self.launcher, self.processes)
         config_file = write_config(plan, self.work_dir)
-        command = train_command(start, config_file, folder, str(point) if point else False, launcher)
+        command = train_command(start, config_file, folder, point or False, launcher)
         entry['status'] = 'interrupted'
         try:
             execute(command, log, pass_fds=self.held)

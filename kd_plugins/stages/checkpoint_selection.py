@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from bisect import bisect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
-from mmengine.runner.utils import calc_dynamic_intervals
 from torch import Tensor
 
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
 from ..config.loading import walk
 from ..errors import CheckpointError, ConfigError, nearest
-from ..runner.processes import training_length, validates
-from ..runner.run_log import RunLog
+from ..runner.processes import validates
+from ..runner.resume import best_key, best_metrics, checkpoint_settings, runtime_info
 from ..utils.checks import check_choice
 
 KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed')
 """Keys of a checkpoint's ``meta`` that describe the weights. The others describe the run that wrote them: its time, its
 machine, and ``mmengine_version``, which ends with the commit of the repository in the current folder."""
-
-
-def checkpoint_settings(config: Config) -> dict[str, Any]:
-    """Return the settings of the config's CheckpointHook."""
-    return dict((config.get('default_hooks') or {}).get('checkpoint') or {})
-
-
-def best_metrics(config: Config) -> list[str]:
-    """Return the metrics whose best checkpoint is saved.
-
-    >>> best_metrics(Config({'default_hooks': {'checkpoint': {'save_best': 'coco/AP'}}}))
-    ['coco/AP']
-    """
-    named = checkpoint_settings(config).get('save_best') or []
-    return [named] if isinstance(named, str) else list(named)
 
 
 def averages(config: Config) -> bool:
@@ -90,16 +72,6 @@ def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
         raise ConfigError(f'{key}.ema is True, but no hook of the config is an EMAHook; valid: None, False')
 
 
-def best_key(prefix: str, config: Config, metric: str) -> str:
-    """Return the name under which CheckpointHook keeps a score or a path in the message hub."""
-    return prefix if len(best_metrics(config)) == 1 else f'{prefix}_{metric}'
-
-
-def runtime_info(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the runtime information that the hooks of a run saved in a checkpoint."""
-    return dict((checkpoint.get('message_hub') or {}).get('runtime_info') or {})
-
-
 def pick_checkpoint(folder: Path, config: Config, pick: str, key: str) -> Path:
     """Return the checkpoint of a finished run that a rule selects.
 
@@ -127,78 +99,6 @@ def pick_checkpoint(folder: Path, config: Config, pick: str, key: str) -> Path:
     if not is_readable(best):
         raise CheckpointError(f"{key}: '{best}', the best by '{metric}', is missing or damaged")
     return best
-
-
-def metrics_at(log: RunLog, step: int) -> dict[str, float]:
-    """Return every metric of the validation after ``step`` epochs or iterations.
-
-    >>> metrics_at(RunLog(metrics={'coco/AP': {1: 0.2, 2: 0.3}}), 2)
-    {'coco/AP': 0.3}
-    """
-    return {name: series[step] for name, series in log.metrics.items() if step in series}
-
-
-def is_validated(config: Config, step: int) -> bool:
-    """Return whether the run validates after ``step`` epochs or iterations.
-
-    >>> config = Config({'val_cfg': {'type': 'ValLoop'}, 'train_cfg': {'max_epochs': 5, 'val_interval': 2}})
-    >>> [step for step in range(1, 6) if is_validated(config, step)]
-    [2, 4, 5]
-    """
-    if not validates(config):
-        return False
-    unit, last = training_length(config)
-    loop = config.train_cfg
-    interval = loop.get('val_interval', 1 if unit == 'epoch' else 1000)
-    changes = [tuple(change) for change in loop.get('dynamic_intervals') or []]
-    starts, intervals = calc_dynamic_intervals(interval, changes or None)
-    interval = intervals[bisect(starts, step + 1) - 1]
-    return step >= loop.get('val_begin', 1) and (step % interval == 0 or step == last)
-
-
-def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: RunLog) -> bool:
-    """Return whether the validation after a checkpoint is complete, and its best checkpoint saved.
-
-    A checkpoint is saved before its validation. A run that is killed between both, and resumed from that checkpoint,
-    skips the validation, and with it possibly the best checkpoint.
-    """
-    if not is_validated(config, step):
-        return True
-    row = metrics_at(log, step)
-    known = best_metrics(config)
-    rules = checkpoint_settings(config).get('rule')
-    for index, name in enumerate(known):
-        metric = next(iter(row), '') if name == 'auto' else name
-        if metric not in row:
-            return False
-        rule = rules if rules is None or isinstance(rules, str) else rules[index % len(rules)]
-        limits = {key: checkpoint_settings(config).get(key) for key in ('greater_keys', 'less_keys')}
-        hook = CheckpointHook(save_best=metric, rule=rule, **limits)
-        best = runtime_info(checkpoint).get(best_key('best_score', config, name))
-        if best is None or hook.is_better_than[metric](row[metric], best):
-            return False
-    return bool(row)
-
-
-def resume_point(folder: Path, config: Config, log: RunLog) -> tuple[Path | None, bool]:
-    """Return the checkpoint from which a resumed run equals the uninterrupted one.
-
-    Args:
-        folder: The run's work_dir.
-        config: Its config.
-        log: Its log.
-
-    Returns:
-        The newest readable checkpoint for which :func:`is_settled` holds, and ``True``. Without such a checkpoint, the
-        newest readable one or ``None``, and ``False``.
-    """
-    newest = None
-    for step, path in numbered_checkpoints(folder):
-        if is_readable(path):
-            newest = newest or path
-            if is_settled(load_checkpoint(path), step, config, log):
-                return path, True
-    return newest, False
 
 
 def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tuple[dict[str, Tensor], str]:

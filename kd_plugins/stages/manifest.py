@@ -14,9 +14,9 @@ from ..checkpoints import AtomicBackend, load_checkpoint, numbered_checkpoints
 from ..errors import CheckpointError, ConfigError
 from ..runner.launch import versions
 from ..runner.processes import training_length
-from ..runner.run_log import read_run, without_nan
+from ..runner.run_log import metrics_at, read_run, without_nan
 from ..version import __version__
-from .checkpoint_selection import KEPT_META, chosen_weights, file_hash, metrics_at, packed, pick_checkpoint
+from .checkpoint_selection import KEPT_META, chosen_weights, file_hash, packed, pick_checkpoint
 from .spec import CONFIGS, REPLACED, Plan
 
 MANIFEST = 'stages.json'

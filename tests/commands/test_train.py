@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.commands import test, train
+from kd_plugins.comparison.plan import Arm, plan_runs
 from kd_plugins.runner.processes import subcommand
 from kd_plugins.utils.device import has_accelerator
+from tools.benchmark import kill_kinds, kill_parts
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,3 +175,26 @@ def test_a_wrong_path_is_one_sentence_without_a_traceback(tmp_path):
     assert 'Traceback' not in found.stderr
     last = found.stderr.strip().splitlines()[-1]
     assert last.startswith('error: distillers.f') and "'bb' names no module" in last and "nearest: 'b'" in last
+
+
+def test_a_run_killed_in_its_last_validation_resumes_with_it(run, tmp_path, monkeypatch):
+    """Otherwise no rerun would ever log the last metrics, and a comparison would wait for them for ever."""
+    path = kill_kinds.write(tmp_path, 'plain', kill_kinds.training(None, epochs=2, pause=0.0))
+    compute, calls = kill_parts.QuarterMetric.compute_metrics, []
+
+    def cut_off(self, results):
+        calls.append(len(results))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compute(self, results)
+
+    monkeypatch.setattr(kill_parts.QuarterMetric, 'compute_metrics', cut_off)
+    folder = tmp_path / 'arm' / 'seed_0'
+    assert run(train, path, '--work-dir', folder).status == 130
+    arms = [Arm('arm', str(path), 2)]
+    assert (folder / 'epoch_2.pth').is_file() and plan_runs(arms, [0], tmp_path)[0].state == 'resume'
+    assert run(train, path, '--work-dir', folder, '--resume').status == 0
+    assert plan_runs(arms, [0], tmp_path)[0].state == 'finished'
+    last = load_checkpoint(folder / 'epoch_2.pth')['message_hub']['runtime_info']
+    assert Path(last['best_ckpt']).is_file()
+    assert run(train, path, '--work-dir', folder, '--resume').status == 0 and len(calls) == 3, 'nothing is missing now'

@@ -221,8 +221,8 @@ def test_killed_in_the_validation_of_the_best_epoch_and_run_again(home, copy, ch
     assert not (copy / 'second' / 'best_toy_score_epoch_2.pth').is_file()
     outcome = chain(copy)
     assert outcome.status == 0
-    # Its second epoch had been saved, but not validated.
-    assert 'second: resumed from epoch_1.pth' in outcome.out
+    # Its second epoch had been saved, but not validated, so the resumed run validates it first.
+    assert 'second: resumed from epoch_2.pth' in outcome.out
     found = manifest(copy)['stages']['second']
     assert found['sha256'] == expected['sha256'] and found['metrics'] == expected['metrics']
     assert {key for key in found if found[key] != expected[key]} <= {'seconds'}

@@ -58,6 +58,12 @@ def test_the_newest_test_result_is_read(tmp_path):
     assert read_test(tmp_path) == {'coco/bbox_mAP': 0.2}
 
 
+def test_a_test_result_cut_off_by_a_kill_is_skipped(tmp_path):
+    (tmp_path / '20260101_000000').mkdir()
+    (tmp_path / '20260101_000000' / '20260101_000000.json').write_text('{"coco/bbox_mAP": 0.')
+    assert read_test(tmp_path) == {}
+
+
 def test_equal_lines_give_equal_bytes_at_any_time(tmp_path):
     lines = ['{"train": 10, "loss": 2.0}', '{"val": 1, "PCK": 0.5}']
     for name in ('a.jsonl.gz', 'b.jsonl.gz'):

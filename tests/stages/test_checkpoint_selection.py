@@ -1,4 +1,4 @@
-"""Rules on the files of runs: which checkpoint, which weights, which point to go on from."""
+"""Rules on the files of runs: which checkpoint, which weights."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,12 @@ from mmengine.config import Config
 
 from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.errors import CheckpointError
-from kd_plugins.runner.run_log import RunLog
 from kd_plugins.stages.checkpoint_selection import (
     averages,
     chosen_weights,
-    is_validated,
     packed,
     pick_checkpoint,
     plain,
-    resume_point,
 )
 
 
@@ -77,48 +74,6 @@ def test_averaged_and_raw_weights():
 def test_averaging_is_found_wherever_hooks_are():
     assert averages(Config({'default_hooks': {'ema': {'type': 'mmengine.EMAHook'}}}))
     assert not averages(Config({'custom_hooks': [{'type': 'NumClassCheckHook'}], 'model': {'type': 'EMAHook'}}))
-
-
-def test_validations_are_those_of_mmengine():
-    changing = settings(max_epochs=7, val_interval=3, val_begin=2, dynamic_intervals=[(6, 1)])
-    assert [step for step in range(1, 8) if is_validated(changing, step)] == [3, 5, 6, 7]
-    iterations = Config({'train_cfg': {'max_iters': 2500}, 'val_cfg': {'type': 'ValLoop'}})
-    assert [step for step in range(100, 2600, 100) if is_validated(iterations, step)] == [1000, 2000, 2500]
-    assert not is_validated(Config({'train_cfg': {'max_epochs': 1}}), 1)
-
-
-# What the log holds for epoch 2, what its checkpoint remembers, and whether the run may go on from there.
-CUT_OFF = {
-    'in the validation': ({1: 0.5}, 0.5, 'greater', 1),
-    'before the best was saved': ({1: 0.5, 2: 0.7}, 0.5, 'greater', 1),
-    'before the best was saved, less is better': ({1: 0.5, 2: 0.3}, 0.5, 'less', 1),
-    'after it, and it is the best': ({1: 0.5, 2: 0.7}, 0.7, 'greater', 2),
-    'after it, and it is not the best': ({1: 0.5, 2: 0.4}, 0.5, 'greater', 2),
-}
-
-
-@pytest.mark.parametrize('auto', [False, True])
-@pytest.mark.parametrize('when', CUT_OFF)
-def test_a_run_goes_on_from_where_nothing_is_missed(tmp_path, when, auto):
-    values, remembered, rule, expected = CUT_OFF[when]
-    save(tmp_path, 'epoch_1', best_score=0.5)
-    save(tmp_path, 'epoch_2', best_score=remembered)
-    config = settings('auto' if auto else 'AP', rule)
-    path, settled = resume_point(tmp_path, config, RunLog(metrics={'AP': values}))
-    assert settled and path.name == f'epoch_{expected}.pth'
-
-
-def test_where_nothing_older_is_kept_the_newest_has_to_do(tmp_path):
-    log = RunLog(metrics={'AP': {1: 0.5}})
-    assert resume_point(tmp_path, settings(), log) == (None, False)
-    save(tmp_path, 'epoch_2')
-    assert resume_point(tmp_path, settings(), log) == (tmp_path / 'epoch_2.pth', False)
-    # Without a best checkpoint to keep, a validation that is in the log is all that there is to miss.
-    save(tmp_path, 'epoch_1')
-    assert resume_point(tmp_path, settings(), log) == (tmp_path / 'epoch_1.pth', True)
-    # A run that does not validate misses none.
-    unvalidated = Config({'train_cfg': {'max_epochs': 4}})
-    assert resume_point(tmp_path, unvalidated, RunLog()) == (tmp_path / 'epoch_2.pth', True)
 
 
 def test_equal_content_gives_equal_bytes():

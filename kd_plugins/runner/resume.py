@@ -1,0 +1,129 @@
+"""Resume of a run: what its newest checkpoint lacks."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+
+from ..checkpoints import load_checkpoint
+from .processes import training_length, validates
+from .run_log import RunLog, metrics_at, read_run
+
+
+class CutOffValidation(Hook):
+    """Validate before the first step of a resumed run, because the run was stopped before this validation had ended.
+
+    MMEngine saves a checkpoint first and validates afterwards, and a resumed run begins with the next epoch. Without
+    this hook, the log and the choice of the best checkpoint would lack the validation.
+
+    Args:
+        path: The resumed checkpoint.
+    """
+
+    # The hooks that keep the best checkpoint and the averaged weights prepare themselves in before_train as well.
+    priority = 'LOWEST'
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def before_train(self, runner: Any) -> None:
+        """Validate."""
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                hook.last_ckpt = self.path  # after a new best one, it saves the last one again, which names the best
+        # While MMEngine validates, its information is that of the last step, which a metric may read.
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            runner.message_hub.update_info('epoch', runner.epoch - 1)
+        runner.message_hub.update_info('iter', runner.iter - 1)
+        runner.logger.info('The validation of the resumed checkpoint was cut off before, so the run begins with it.')
+        runner.val_loop.run()
+
+
+def lacks_validation(config: Config, path: str) -> bool:
+    """Return whether the validation of a checkpoint was cut off, in the run that is resumed from it.
+
+    Args:
+        config: The resolved config, with its ``work_dir``.
+        path: The checkpoint. One of another folder belongs to another run, which lacks nothing here.
+    """
+    folder = Path(config.work_dir)
+    if '://' in path or Path(path).resolve().parent != folder.resolve():
+        return False
+    checkpoint = load_checkpoint(path, '--resume')
+    unit, _ = training_length(config)
+    step = (checkpoint.get('meta') or {}).get(unit)
+    return step is not None and not is_settled(checkpoint, step, config, read_run(folder))
+
+
+def checkpoint_settings(config: Config) -> dict[str, Any]:
+    """Return the settings of the config's CheckpointHook."""
+    return dict((config.get('default_hooks') or {}).get('checkpoint') or {})
+
+
+def best_metrics(config: Config) -> list[str]:
+    """Return the metrics whose best checkpoint is saved.
+
+    >>> best_metrics(Config({'default_hooks': {'checkpoint': {'save_best': 'coco/AP'}}}))
+    ['coco/AP']
+    """
+    named = checkpoint_settings(config).get('save_best') or []
+    return [named] if isinstance(named, str) else list(named)
+
+
+def best_key(prefix: str, config: Config, metric: str) -> str:
+    """Return the name under which CheckpointHook keeps a score or a path in the message hub."""
+    return prefix if len(best_metrics(config)) == 1 else f'{prefix}_{metric}'
+
+
+def runtime_info(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the runtime information that the hooks of a run saved in a checkpoint."""
+    return dict((checkpoint.get('message_hub') or {}).get('runtime_info') or {})
+
+
+def is_validated(config: Config, step: int) -> bool:
+    """Return whether the run validates after ``step`` epochs or iterations.
+
+    >>> config = Config({'val_cfg': {'type': 'ValLoop'}, 'train_cfg': {'max_epochs': 5, 'val_interval': 2}})
+    >>> [step for step in range(1, 6) if is_validated(config, step)]
+    [2, 4, 5]
+    """
+    if not validates(config):
+        return False
+    unit, last = training_length(config)
+    loop = config.train_cfg
+    interval = loop.get('val_interval', 1 if unit == 'epoch' else 1000)
+    changes = [tuple(change) for change in loop.get('dynamic_intervals') or []]
+    starts, intervals = calc_dynamic_intervals(interval, changes or None)
+    interval = intervals[bisect(starts, step + 1) - 1]
+    return step >= loop.get('val_begin', 1) and (step % interval == 0 or step == last)
+
+
+def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: RunLog) -> bool:
+    """Return whether the validation after a checkpoint is complete, and its best checkpoint saved.
+
+    A checkpoint is saved before its validation. A run that is killed between both, and resumed from that checkpoint,
+    skips the validation, and with it possibly the best checkpoint.
+    """
+    if not is_validated(config, step):
+        return True
+    row = metrics_at(log, step)
+    known = best_metrics(config)
+    rules = checkpoint_settings(config).get('rule')
+    for index, name in enumerate(known):
+        metric = next(iter(row), '') if name == 'auto' else name
+        if metric not in row:
+            return False
+        rule = rules if rules is None or isinstance(rules, str) else rules[index % len(rules)]
+        limits = {key: checkpoint_settings(config).get(key) for key in ('greater_keys', 'less_keys')}
+        hook = CheckpointHook(save_best=metric, rule=rule, **limits)
+        best = runtime_info(checkpoint).get(best_key('best_score', config, name))
+        if best is None or hook.is_better_than[metric](row[metric], best):
+            return False
+    return bool(row)

@@ -1,0 +1,57 @@
+"""Validations that a resumed run lacks, because it was stopped between a checkpoint and its validation."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from kd_plugins.runner.resume import is_settled, is_validated, lacks_validation
+from kd_plugins.runner.run_log import RunLog
+
+
+def settings(save_best=None, rule=None, **loop):
+    checkpoint = {'save_best': save_best, 'rule': rule}
+    loop = {'max_epochs': 4, **loop}
+    return Config({'train_cfg': loop, 'val_cfg': {'type': 'ValLoop'}, 'default_hooks': {'checkpoint': checkpoint}})
+
+
+def test_validations_are_those_of_mmengine():
+    changing = settings(max_epochs=7, val_interval=3, val_begin=2, dynamic_intervals=[(6, 1)])
+    assert [step for step in range(1, 8) if is_validated(changing, step)] == [3, 5, 6, 7]
+    iterations = Config({'train_cfg': {'max_iters': 2500}, 'val_cfg': {'type': 'ValLoop'}})
+    assert [step for step in range(100, 2600, 100) if is_validated(iterations, step)] == [1000, 2000, 2500]
+    assert not is_validated(Config({'train_cfg': {'max_epochs': 1}}), 1)
+
+
+# The log of epoch 2, the best score in its checkpoint, and whether nothing is missing.
+CUT_OFF = {
+    'in the validation': ({1: 0.5}, 0.5, 'greater', False),
+    'before the best was saved': ({1: 0.5, 2: 0.7}, 0.5, 'greater', False),
+    'before the best was saved, less is better': ({1: 0.5, 2: 0.3}, 0.5, 'less', False),
+    'after it, and it is the best': ({1: 0.5, 2: 0.7}, 0.7, 'greater', True),
+    'after it, and it is not the best': ({1: 0.5, 2: 0.4}, 0.5, 'greater', True),
+}
+
+
+@pytest.mark.parametrize('auto', [False, True])
+@pytest.mark.parametrize('when', CUT_OFF)
+def test_a_validation_that_was_cut_off(when, auto):
+    values, best, rule, settled = CUT_OFF[when]
+    checkpoint = {'message_hub': {'runtime_info': {'best_score': best}}}
+    config = settings('auto' if auto else 'AP', rule)
+    assert is_settled(checkpoint, 2, config, RunLog(metrics={'AP': values})) is settled
+
+
+def test_without_a_best_checkpoint_the_log_decides():
+    log = RunLog(metrics={'AP': {1: 0.5}})
+    assert [is_settled({}, epoch, settings(), log) for epoch in (1, 2)] == [True, False]
+    assert is_settled({}, 2, Config({'train_cfg': {'max_epochs': 4}}), RunLog()), 'a run without validation'
+
+
+def test_only_checkpoints_of_the_run_itself_lack_one(tmp_path):
+    torch.save({'meta': {'epoch': 2, 'iter': 8}}, tmp_path / 'epoch_2.pth')
+    config = settings()
+    config.work_dir = str(tmp_path)
+    assert lacks_validation(config, str(tmp_path / 'epoch_2.pth'))
+    config.work_dir = str(tmp_path / 'other')
+    assert not lacks_validation(config, str(tmp_path / 'epoch_2.pth'))
+    assert not lacks_validation(config, 'https://host/epoch_2.pth')
