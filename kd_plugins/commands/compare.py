@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 check_data(config)
             arms.append(make_arm(path, config))
         runs = plan_runs(arms, args.seeds, args.work_dir)
+        for run in runs:
+            check_fingerprint(run.folder, run.arm)
         if not args.report_only:
-            for run in runs:
-                check_fingerprint(run.folder, run.arm)
             failures = perform_all(runs, args.cfg_options, args.jobs, args.test_last)
         for sentence in failures:
             print(f'error: {sentence}', file=sys.stderr)

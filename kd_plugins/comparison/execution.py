@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ..checkpoints import latest_checkpoint
 from ..errors import KDPluginsError
 from ..runner.processes import execute, subcommand
-from ..runner.run_log import read_test
-from .plan import Run, train_command
+from ..runner.run_log import read_run, read_test
+from .plan import Run, read_record, train_command, write_record
 
 
 def perform_all(runs: Sequence[Run], options: Sequence[str], jobs: int = 1, test_last: bool = False) -> list[str]:
@@ -51,8 +51,10 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
         jobs: How many processes run at once.
 
     Raises:
-        KDPluginsError: If the training fails.
+        KDPluginsError: If the training fails, or leaves no metrics.
     """
+    if not read_record(run.folder):
+        write_record(run.folder, run.arm)
     if run.state == 'finished':
         print(f'{name}: finished before', flush=True)
         return
@@ -60,6 +62,12 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
     print(f'{name}: {"resumed" if run.state == "resume" else "started"}, log in {log}', flush=True)
     start = time.monotonic()
     execute(train_command(run, options), log, jobs)
+    if read_run(run.folder).last_step is None:
+        raise KDPluginsError(
+            f"'{run.folder}' holds no log of a validation, so the run cannot be compared; the log needs "
+            "visualizer.vis_backends=[dict(type='LocalVisBackend')], which MMEngine uses by default"
+        )
+    write_record(run.folder, run.arm, ended=True)
     print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -14,6 +15,7 @@ from ..errors import ConfigError
 from ..runner import processes
 from ..runner.processes import config_hash, training_length, validates
 from ..runner.run_log import read_run
+from ..utils.files import write_atomically
 
 FINGERPRINT = 'comparison.json'
 
@@ -69,30 +71,50 @@ def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
     return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16])
 
 
-def check_fingerprint(run_folder: Path, arm: Arm) -> None:
-    """Refuse a folder with results of other settings; record the settings in a folder without a record.
+def read_record(run_folder: Path) -> dict[str, Any]:
+    """Return what is recorded about a run: its config, its fingerprint, and whether it ended; empty without a record.
 
     Raises:
-        ConfigError: If the folder holds a run of another config or of other settings.
+        ConfigError: If the file is damaged.
     """
     path = run_folder / FINGERPRINT
-    if path.is_file():
-        recorded = json.loads(path.read_text(encoding='utf-8'))
-        if recorded['fingerprint'] != arm.fingerprint:
-            raise ConfigError(
-                f"--work-dir: '{run_folder}' holds a run of '{recorded['config']}' with other settings; "
-                'choose another --work-dir or remove that folder'
-            )
-        return
-    run_folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'config': arm.path, 'fingerprint': arm.fingerprint}) + '\n', encoding='utf-8')
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        return {'config': record['config'], 'fingerprint': record['fingerprint'], 'ended': record.get('ended', False)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"--work-dir: '{path}' is damaged ({error}), so the settings of that run are unknown; choose another "
+            '--work-dir or remove that folder'
+        ) from error
+
+
+def check_fingerprint(run_folder: Path, arm: Arm) -> None:
+    """Refuse a folder with results of other settings.
+
+    Raises:
+        ConfigError: If the folder holds a run of another config or of other settings, or a damaged record.
+    """
+    record = read_record(run_folder)
+    if record and record['fingerprint'] != arm.fingerprint:
+        raise ConfigError(
+            f"--work-dir: '{run_folder}' holds a run of '{record['config']}' with other settings; "
+            'choose another --work-dir or remove that folder'
+        )
+
+
+def write_record(run_folder: Path, arm: Arm, ended: bool = False) -> None:
+    """Record the settings of a run, and whether it ended by itself."""
+    record = {'config': arm.path, 'fingerprint': arm.fingerprint, 'ended': ended}
+    write_atomically(run_folder / FINGERPRINT, f'{json.dumps(record)}\n'.encode())
 
 
 def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
     """Return all runs, seed by seed, so that an interrupted comparison has complete pairs.
 
-    A run is finished if its log holds the metrics of the last validation. An unfinished run is resumed if it has a
-    readable checkpoint.
+    A run is finished if its log holds the metrics of the last validation, or if it ended by itself before, for example
+    by an EarlyStoppingHook, and its log holds any. An unfinished run is resumed if it has a readable checkpoint.
 
     Args:
         arms: Baseline first.
@@ -100,7 +122,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
         root: Folder that holds ``ARM/seed_S``.
 
     Raises:
-        ConfigError: If two arms share a name or a seed is repeated.
+        ConfigError: If two arms share a name, a seed is repeated, or a record is damaged.
     """
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
@@ -112,7 +134,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
         for arm in arms:
             folder = Path(root) / arm.name / f'seed_{seed}'
             reached = read_run(folder).last_step
-            if reached is not None and reached >= arm.final_step:
+            if reached is not None and (reached >= arm.final_step or read_record(folder).get('ended')):
                 state = 'finished'
             else:
                 state = 'resume' if latest_checkpoint(folder) else 'new'

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kd_plugins.comparison import execution
-from kd_plugins.comparison.plan import Arm, Run
+from kd_plugins.comparison.plan import Arm, Run, read_record
 from kd_plugins.errors import KDPluginsError
 
 ARM = Arm('plain', 'plain.py', 3)
@@ -18,13 +18,17 @@ ARM = Arm('plain', 'plain.py', 3)
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands in place of processes; one that names ``seed_1`` fails."""
+    """The commands in place of processes; one that names ``seed_1`` fails, ``seed_9`` leaves no log."""
     executed: list[list[str]] = []
 
     def execute(command: Sequence[str], log: Path, jobs: int = 1) -> None:
         executed.append(list(command))
         if 'seed_1' in ' '.join(command):
             raise KDPluginsError(f"'{log}' ended with status 1: boom")
+        if 'seed_9' not in ' '.join(command):
+            scalars = log.parent / '20260101_000000' / 'vis_data' / 'scalars.json'
+            scalars.parent.mkdir(parents=True)
+            scalars.write_text('{"AP": 0.5, "step": 2}\n')
 
     monkeypatch.setattr(execution, 'execute', execute)
     return executed
@@ -52,6 +56,16 @@ def test_a_failure_does_not_stop_the_others(tmp_path: Path, commands: list[list[
     failures = execution.perform_all([run(tmp_path, 1), run(tmp_path, 2)], [])
     assert len(commands) == 2 and len(failures) == 1
     assert failures[0].startswith('[1/2] plain seed 1: ') and failures[0].endswith('status 1: boom')
+
+
+def test_a_training_that_ends_by_itself_is_recorded(tmp_path: Path, commands: list[list[str]]) -> None:
+    assert execution.perform_all([run(tmp_path), run(tmp_path, 1)], []) != []
+    assert read_record(tmp_path / 'seed_0')['ended'] and not read_record(tmp_path / 'seed_1')['ended']
+
+
+def test_a_training_without_a_log_is_said_to_have_none(tmp_path: Path, commands: list[list[str]]) -> None:
+    (failure,) = execution.perform_all([run(tmp_path, 9)], [])
+    assert 'holds no log of a validation' in failure and 'LocalVisBackend' in failure
 
 
 def test_the_last_checkpoint_is_tested_once(tmp_path: Path, commands: list[list[str]]) -> None:

@@ -5,7 +5,16 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from kd_plugins.comparison.plan import Arm, check_fingerprint, final_step, make_arm, plan_runs, train_command
+from kd_plugins.comparison.plan import (
+    FINGERPRINT,
+    Arm,
+    check_fingerprint,
+    final_step,
+    make_arm,
+    plan_runs,
+    train_command,
+    write_record,
+)
 from kd_plugins.errors import ConfigError
 
 ARMS = [Arm('plain', 'plain.py', 3), Arm('taught', 'taught.py', 3)]
@@ -63,10 +72,26 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
     config.val_cfg = {'type': 'ValLoop'}
     arm = make_arm('a.py', config)
     check_fingerprint(tmp_path, arm)
+    write_record(tmp_path, arm)
     check_fingerprint(tmp_path, arm)
     config.x = 2
     with pytest.raises(ConfigError, match='other settings'):
         check_fingerprint(tmp_path, make_arm('a.py', config))
+
+
+def test_a_record_cut_off_by_a_kill_is_one_sentence(tmp_path):
+    (tmp_path / FINGERPRINT).write_text('{"config": "a.p')
+    with pytest.raises(ConfigError, match=r"comparison\.json' is damaged .*remove that folder"):
+        check_fingerprint(tmp_path, ARMS[0])
+
+
+def test_a_run_that_stopped_early_is_finished_and_a_killed_one_is_not(tmp_path):
+    folder = tmp_path / 'plain' / 'seed_0'
+    validate(folder, 1, 2)
+    write_record(folder, ARMS[0])
+    assert states(tmp_path)['plain', 0] == 'new'
+    write_record(folder, ARMS[0], ended=True)
+    assert states(tmp_path)['plain', 0] == 'finished'
 
 
 def test_arms_and_seeds_must_differ():
