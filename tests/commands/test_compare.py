@@ -42,6 +42,14 @@ def test_finished_runs_are_not_trained_again_and_the_report_is_whole(arms, run, 
     assert [json.loads(line) for line in lines][0] == {'train': 10, 'loss': 2.0}
 
 
+def test_a_report_of_runs_with_other_settings_is_refused(arms, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, 'execute', lambda *args: pytest.fail('a finished run was trained'))
+    assert run(tool, *arms, '--work-dir', tmp_path / 'runs').status == 0
+    report = [*arms, '--work-dir', tmp_path / 'runs', '--report-only']
+    assert run(tool, *report).status == 0
+    assert 'with other settings' in run(tool, *report, '--cfg-options', 'level=3').error
+
+
 def test_a_new_seed_is_trained_and_a_failure_does_not_lose_the_others(arms, run, tmp_path, monkeypatch):
     started = []
 
