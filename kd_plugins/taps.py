@@ -9,7 +9,9 @@ output that is a tuple or a dict.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -61,8 +63,15 @@ def flatten(output: Any) -> list[Tensor]:
     return [tensor for member in output for tensor in flatten(member)]
 
 
+class _AllRecorded(BaseException):
+    """Every tap has recorded, so the rest of the forward pass is not needed.
+
+    It is not derived from ``Exception``, so that a network's own ``except Exception`` does not catch it.
+    """
+
+
 class TapSet:
-    """All taps of one model; they record between :meth:`start` and :meth:`stop` only.
+    """All taps of one model; they record between :meth:`start` and :meth:`stop`, or inside :meth:`forward_pass`.
 
     Args:
         model: The model to tap. Only forward hooks are added, which :meth:`remove` removes.
@@ -80,6 +89,9 @@ class TapSet:
         self._members = {path: match_modules(model, path, key, role) for path, key in self._keys.items()}
         self._outputs: dict[str, list[Tensor]] = {}
         self._versions: dict[str, list[int]] = {}
+        self._calls: Counter[str] = Counter()
+        self._full_pass: Counter[str] = Counter()
+        self._ends_early = False
         self._handles: list[RemovableHandle] = []
         modules = {name: module for members in self._members.values() for name, module in members}
         for name, module in modules.items():
@@ -91,8 +103,30 @@ class TapSet:
                 tensors = flatten(output)
                 self._outputs.setdefault(name, []).extend(tensors)
                 self._versions.setdefault(name, []).extend(tensor._version for tensor in tensors)
+                self._calls[name] += 1
+                if self._ends_early and self._calls == self._full_pass:
+                    raise _AllRecorded
 
         return record
+
+    @contextmanager
+    def forward_pass(self, ends_early: bool) -> Iterator[None]:
+        """Record one forward pass of a network whose output is not needed.
+
+        Args:
+            ends_early: Whether the pass ends when every tapped module has run as often as in the first pass, which
+                always runs to its end. What the network would compute after its last tap is saved.
+        """
+        self.start()
+        self._ends_early = ends_early and bool(self._full_pass)
+        try:
+            yield
+            self._full_pass = self._full_pass or self._calls
+        except _AllRecorded:
+            pass
+        finally:
+            self._ends_early = False
+            self.stop()
 
     def start(self) -> None:
         """Drop the recorded tensors and start recording."""
@@ -107,6 +141,11 @@ class TapSet:
         """Drop every recorded tensor, so that none outlives the step."""
         self._outputs = {}
         self._versions = {}
+        self._calls = Counter()
+
+    def recorded(self) -> list[Tensor]:
+        """Return all recorded tensors."""
+        return [tensor for outputs in self._outputs.values() for tensor in outputs]
 
     def read(self, path: str) -> list[Tensor]:
         """Return the outputs of the modules of ``path``, in module order, then call order.

@@ -108,3 +108,65 @@ def test_a_shared_module_has_several_names() -> None:
     taps.start()
     model.head[0](torch.zeros(1, 2))
     assert len(taps.read('head.2')) == 1
+
+
+class Stages(nn.Module):
+    """Three layers, of which the last writes down that it ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 2)
+        self.second = nn.Linear(2, 2)
+        self.third = nn.Linear(2, 2)
+        self.ran: list[str] = []
+        self.third.register_forward_hook(lambda *call: self.ran.append('third'))
+
+    def forward(self, x: torch.Tensor, calls: int = 2) -> torch.Tensor:
+        try:
+            for _ in range(calls):
+                x = self.second(self.first(x))
+        except Exception:
+            self.ran.append('caught')
+        return self.third(x)
+
+
+def test_a_pass_ends_after_its_last_tap() -> None:
+    model = Stages()
+    taps = TapSet(model, {'a': 'first', 'b': 'second'})
+    for expected in (['third'], ['third'], ['third']):
+        with taps.forward_pass(ends_early=True):
+            model(torch.ones(1, 2))
+        assert model.ran == expected and len(taps.read('first')) == len(taps.read('second')) == 2
+        assert not taps.recording
+    with taps.forward_pass(ends_early=False):
+        model(torch.ones(1, 2))
+    assert model.ran == ['third', 'third']
+
+
+def test_a_pass_with_fewer_calls_runs_to_its_end() -> None:
+    model = Stages()
+    taps = TapSet(model, {'a': 'second'})
+    for calls, ran in ((2, 1), (2, 1), (1, 2), (3, 2)):
+        with taps.forward_pass(ends_early=True):
+            model(torch.ones(1, 2), calls)
+        assert len(model.ran) == ran and len(taps.read('second')) == min(calls, 2)
+
+
+def test_a_set_without_taps_never_ends_a_pass() -> None:
+    model = Stages()
+    taps = TapSet(model, {})
+    for _ in range(2):
+        with taps.forward_pass(ends_early=True):
+            model(torch.ones(1, 2))
+    assert model.ran == ['third', 'third'] and taps.recorded() == []
+
+
+def test_an_error_of_the_network_passes() -> None:
+    model = Stages()
+    taps = TapSet(model, {'a': 'third'})
+    with pytest.raises(RuntimeError, match='shapes'), taps.forward_pass(ends_early=True):
+        model(torch.ones(1, 3), 0)
+    assert not taps.recording
+    with taps.forward_pass(ends_early=True):
+        model(torch.ones(1, 2))
+    assert len(taps.read('third')) == 1

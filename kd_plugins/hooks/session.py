@@ -210,11 +210,9 @@ class DistillSession:
             teacher, taps = self.teachers[name], self.teacher_taps[name]
             if teacher.after_student != after_student:
                 continue
-            taps.start()
             # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
-                teacher.run(args, kwargs)
-            taps.stop()
+                teacher.run(args, kwargs, taps)
 
     def _distill(self, batch: Batch, task: Tensor) -> RawLosses:
         active = self.active()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..taps import TapSet
 from ..utils.checks import check_choice
+from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
 MODES = ('tensor', 'loss', 'predict', 'extract_feat')
@@ -41,6 +44,8 @@ class BaseTeacher:
         self.mode = check_choice(f'{key}.mode', mode, MODES)
         self.frozen: dict[str, nn.Module] = {}
         """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
+        self.folding: BatchNormFolding | None = None
+        """Folding of BatchNorm layers in the first pass; ``None`` where the weights change."""
         self._model: nn.Module | None = None
         self._modules: list[nn.Module] = []
 
@@ -113,14 +118,31 @@ class BaseTeacher:
     def _copy_of(self, student: nn.Module, build_model: ModelBuilder | None) -> None:
         self._adopt(second_network(student, build_model, self.key))
 
-    @torch.no_grad()
-    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], taps: TapSet | None = None) -> None:
         """Run the network on the arguments of the student's forward call, while its taps record.
+
+        From the second pass on, the network stops after its last tap. With ``mode='predict'`` it always runs to its
+        end, because it writes its predictions into the data samples.
 
         Args:
             args: Positional arguments of the student's ``forward``.
             kwargs: Keyword arguments of the student's ``forward``.
+            taps: Taps on the network, ``None`` where it has none.
         """
+
+        def forward() -> None:
+            recording = nullcontext() if taps is None else taps.forward_pass(ends_early=self.mode != 'predict')
+            # Inference mode is no faster, its tensors cannot be saved for the backward pass of the student's loss, and
+            # they have no version, by which taps notice that an output was overwritten.
+            with recording, torch.no_grad():
+                self._forward(args, kwargs)
+
+        if self.folding is not None and not self.folding.done and taps is not None:
+            self.folding.fold(forward, taps)
+            self._modules = list(self.model.modules())
+        forward()
+
+    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # ``eval()`` of all modules takes milliseconds, and reading their flags takes microseconds.
         if any(module.training for module in self._modules):
             self.model.eval()

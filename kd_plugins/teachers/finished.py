@@ -12,8 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
-from ..taps import flatten
+from ..taps import TapSet, flatten
+from ..utils.checks import check_flag
 from .base import BaseTeacher
+from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
 
@@ -39,6 +41,8 @@ class FinishedTeacher(BaseTeacher):
     from those in the student's pass, for example a decoder without denoising queries.
 
     Args:
+        fold: Whether BatchNorm layers of the copied parts are folded, see
+            :class:`~kd_plugins.teachers.frozen.FrozenTeacher`.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
@@ -47,12 +51,14 @@ class FinishedTeacher(BaseTeacher):
     """
 
     after_student = True
+    version = 2
 
-    def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
+    def __init__(self, fold: bool = True, mode: str = 'tensor', key: str = 'teacher') -> None:
         super().__init__(mode, key)
+        self.fold = check_flag(f'{key}.fold', fold)
         self._calls: dict[nn.Module, list[Call]] = {}
         self._handles: list[RemovableHandle] = []
-        self._copied: list[str] = []
+        self._copied: dict[str, Tensor] = {}
 
     def prepare(
         self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
@@ -64,24 +70,30 @@ class FinishedTeacher(BaseTeacher):
                 "default_hooks.distill.restart is None; nearest: restart=dict(parts=['head']), or a FrozenTeacher"
             )
         self._adopt(second_network(student, build_model, self.key, self.frozen))
-        self._copied = [
-            name for name in student.state_dict() if not any(name.startswith(f'{path}.') for path in self.frozen)
-        ]
+        self.folding = BatchNormFolding(self.model, self.frozen.values(), self.key, self.fold)
+        # These tensors stay as they are when layers are folded.
+        self._copied = {
+            name: tensor
+            for name, tensor in self.model.state_dict().items()
+            if not any(name.startswith(f'{path}.') for path in self.frozen)
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights of the copied parts, which the student's checkpoint no longer holds."""
-        state = self.model.state_dict()
-        return {name: state[name] for name in self._copied}
+        folded = self.folding.state() if self.folding is not None else None
+        return {'model': dict(self._copied), 'folded': folded}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the weights of the copied parts."""
-        missing = [name for name in self._copied if name not in state]
+        missing = [name for name in self._copied if name not in state['model']]
         if missing:
             raise ConfigError(
                 f"default_hooks.distill.restart.parts: the resumed checkpoint holds no trained '{missing[0]}'; resume "
                 'with the parts of that run, or start a new run with load_from'
             )
-        self.model.load_state_dict(state, strict=False)
+        self.model.load_state_dict(state['model'], strict=False)
+        if self.folding is not None:
+            self.folding.load_state(state['folded'])
 
     def before_student(self) -> None:
         """Record the inputs and outputs of the frozen modules."""
@@ -100,12 +112,12 @@ class FinishedTeacher(BaseTeacher):
         self._handles.clear()
         self._calls.clear()
 
-    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], taps: TapSet | None = None) -> None:
         """Run the copied parts on the outputs of the student's frozen modules."""
         calls = dict(self._calls)
         self.forget()
         with _replayed(calls):
-            super().run(args, kwargs)
+            super().run(args, kwargs, taps)
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from ..checkpoints import LoadReport, load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
+from ..utils.checks import check_flag
 from ..utils.node_ranks import first_on_node_first
 from .base import BaseTeacher
 from .classes import class_names
+from .folding import BatchNormFolding
 from .student_copy import ModelBuilder
 
 PREPROCESSING = {
@@ -44,6 +46,8 @@ class FrozenTeacher(BaseTeacher):
         strict: Whether all keys must match. ``False`` allows missing and unexpected keys and logs the first of them
             as a warning.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
+        fold: Whether BatchNorm layers are folded into the convolutions before them, which changes the outputs by
+            rounding alone. A layer with a tap is left as it is.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
@@ -59,6 +63,7 @@ class FrozenTeacher(BaseTeacher):
         cfg_options: dict[str, Any] | None = None,
         strict: bool = True,
         seed: int = 0,
+        fold: bool = True,
         mode: str = 'tensor',
         key: str = 'teacher',
     ) -> None:
@@ -68,6 +73,7 @@ class FrozenTeacher(BaseTeacher):
         self.cfg_options = cfg_options or {}
         self.strict = strict
         self.seed = seed
+        self.fold = check_flag(f'{key}.fold', fold)
         self.classes: tuple[str, ...] | None = None
         self.report: LoadReport | None = None
 
@@ -111,6 +117,16 @@ class FrozenTeacher(BaseTeacher):
         self._check_preprocessing(student, model)
         device = next((value.device for value in student.parameters()), None)
         self._adopt(model.to(device))
+        self.folding = BatchNormFolding(self.model, key=self.key, enabled=self.fold)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which BatchNorm layers are folded; the weights are those of ``checkpoint``."""
+        return {'folded': self.folding.state() if self.folding is not None else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore which BatchNorm layers are folded; called after :meth:`prepare`."""
+        if self.folding is not None:
+            self.folding.load_state(state.get('folded'))
 
     def _warn(self) -> None:
         """Log the keys that ``strict=False`` has let pass."""

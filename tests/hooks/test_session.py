@@ -57,7 +57,7 @@ def test_only_training_is_distilled() -> None:
 
 def test_a_weight_of_zero_costs_no_teacher_but_keeps_the_key() -> None:
     session, runs = attached(weight=0.0), []
-    session.teachers['teacher'].model.second.register_forward_hook(lambda *call: runs.append('teacher'))
+    session.teachers['teacher'].model.second.register_forward_pre_hook(lambda *call: runs.append('teacher'))
     losses_of(session)
     assert runs == ['teacher'], 'the first batch makes the adapters'
     losses = losses_of(session)

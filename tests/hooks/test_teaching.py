@@ -35,7 +35,7 @@ def test_each_teacher_runs_once_and_only_if_it_is_needed(tmp_path: Path) -> None
         def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
             if not calls:
                 for name, teacher in distill.teachers.items():
-                    teacher.model.second.register_forward_hook(lambda *call, name=name: calls[-1].append(name))
+                    teacher.model.first.register_forward_pre_hook(lambda *call, name=name: calls[-1].append(name))
             calls.append([])
 
     calls: list[list[str]] = []

@@ -16,6 +16,12 @@ from kd_plugins.runner.steps import distill_hook
 
 from .runs import EMA, FEATURE, LD, Recorder, Squares, assert_same, make_runner, model_config, weights
 
+FROZEN: dict[str, Any] = {
+    'type': 'kd_plugins.FrozenTeacher',
+    'config': {'model': model_config()},
+    'checkpoint': None,
+}
+"""A random network, whose BatchNorm layers are folded."""
 DISTILLERS = {'localization': LD, 'feature': FEATURE}
 
 
@@ -73,7 +79,7 @@ def test_adapter_is_trained_by_its_own_optimizer(tmp_path: Path) -> None:
 def test_teachers_change_by_their_own_rule_only(tmp_path: Path) -> None:
     source, _ = run(tmp_path / 'source', epochs=1)
     checkpoint = str(tmp_path / 'source' / 'epoch_1.pth')
-    frozen = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model_config()}, 'checkpoint': checkpoint}
+    frozen = {**FROZEN, 'checkpoint': checkpoint, 'fold': False}
     snapshots: list[Any] = []
 
     class Watch(Recorder):
@@ -99,7 +105,9 @@ def test_teachers_change_by_their_own_rule_only(tmp_path: Path) -> None:
     assert_same(snapshots[8][0], snapshots[8][2])
 
 
-@pytest.mark.parametrize('teacher', [EMA, {'type': 'kd_plugins.SnapshotTeacher'}], ids=['ema', 'snapshot'])
+@pytest.mark.parametrize(
+    'teacher', [EMA, {'type': 'kd_plugins.SnapshotTeacher'}, FROZEN], ids=['ema', 'snapshot', 'frozen']
+)
 def test_interrupted_run_resumes_exactly(tmp_path: Path, teacher: dict[str, Any]) -> None:
     schedule = {'type': 'kd_plugins.LinearWarmup', 'value': 1.0, 'end': 9}
     distillers = {'localization': {**LD, 'weight': schedule}, 'feature': FEATURE}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kd_plugins.errors import ConfigError
+from kd_plugins.taps import TapSet
 from kd_plugins.teachers import BaseTeacher, EMATeacher
 from kd_plugins.teachers.base import copy_inputs
 from tests.teachers.networks import TinyNet, same, step
@@ -136,3 +137,16 @@ def test_outputs_are_constants_that_a_loss_can_keep() -> None:
     student = torch.ones(2, 3, requires_grad=True)
     (student * outputs[1]).sum().backward()
     assert not outputs[1].requires_grad and not outputs[1].is_inference() and student.grad is not None
+
+
+@pytest.mark.parametrize(('mode', 'calls'), [('tensor', 1), ('loss', 1), ('predict', 3)])
+def test_a_teacher_stops_after_its_last_tap(mode: str, calls: int) -> None:
+    """Predictions are written into the data samples, so only the other modes stop."""
+    teacher, ran = EMATeacher(mode=mode), []
+    teacher.prepare(TinyNet())
+    teacher.model.norm.register_forward_hook(lambda *call: ran.append('norm'))
+    taps = TapSet(teacher.model, {'key': 'fc'})
+    for _ in range(3):
+        teacher.run((torch.ones(2, 2),), {}, taps)
+        assert len(taps.read('fc')) == 1 and torch.is_grad_enabled()
+    assert len(ran) == calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.restart import frozen_modules
+from kd_plugins.taps import TapSet
 from kd_plugins.teachers import FinishedTeacher
 
 
@@ -41,7 +43,7 @@ def prepared(student: Student) -> FinishedTeacher:
 def test_parts_are_copied_and_the_rest_is_shared(student: Student) -> None:
     teacher = prepared(student)
     assert teacher.model.backbone is student.backbone and teacher.model.head is not student.head
-    assert teacher.state_dict().keys() == {'head.weight', 'head.bias'}
+    assert teacher.state_dict()['model'].keys() == {'head.weight', 'head.bias'}
 
 
 def test_the_backbone_runs_once_for_both(student: Student) -> None:
@@ -85,16 +87,52 @@ def test_forgetting_removes_hooks_and_tensors(student: Student) -> None:
 
 def test_state_of_a_resumed_run(student: Student) -> None:
     first = prepared(student)
-    state = {name: value.clone() for name, value in first.state_dict().items()}
+    state = copy.deepcopy(first.state_dict())
     with torch.no_grad():
         student.head.weight.add_(1)
     resumed = prepared(student)
     resumed.load_state_dict(state)
-    assert torch.equal(resumed.model.head.weight, state['head.weight'])
+    assert torch.equal(resumed.model.head.weight, state['model']['head.weight'])
     with pytest.raises(ConfigError, match="the resumed checkpoint holds no trained 'head.weight'"):
-        resumed.load_state_dict({'neck.weight': torch.zeros(1)})
+        resumed.load_state_dict({'model': {'neck.weight': torch.zeros(1)}, 'folded': None})
 
 
 def test_without_a_restart_there_is_nothing_to_teach(student: Student) -> None:
     with pytest.raises(ConfigError, match=r'default_hooks.distill.restart is None; nearest: restart=dict'):
         FinishedTeacher().prepare(student)
+
+
+class ConvStudent(Student):
+    """Convolutions with BatchNorm in the backbone and in the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+        self.head = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+        self.head[1].running_mean.fill_(0.5)
+
+
+def test_only_the_copied_parts_are_folded_and_their_weights_are_saved() -> None:
+    torch.manual_seed(0)
+    student = ConvStudent().eval()
+    images = torch.randn(2, 1, 3, 3)
+    expected, before = student(images), copy.deepcopy(student.state_dict())
+    teacher = prepared(student)
+    saved = copy.deepcopy(teacher.state_dict()['model'])
+    taps = TapSet(teacher.model, {'key': 'head'})
+    for _ in range(2):
+        teacher.before_student()
+        student(images)
+        teacher.run((images,), {}, taps)
+        torch.testing.assert_close(taps.read('head')[0], expected)
+    assert isinstance(teacher.model.head[1], nn.Identity) and isinstance(student.backbone[1], nn.BatchNorm2d)
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    state = teacher.state_dict()
+    assert state['folded'] == [['head.0', 'head.1']] and state['model'].keys() == saved.keys()
+    assert all(torch.equal(value, saved[name]) for name, value in state['model'].items())
+    resumed = prepared(student)
+    resumed.load_state_dict(state)
+    taps = TapSet(resumed.model, {'key': 'head'})
+    resumed.run((images,), {}, taps)
+    torch.testing.assert_close(taps.read('head')[0], expected)
+    assert resumed.state_dict()['folded'] == state['folded']

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.errors import CheckpointError, ConfigError, KDPluginsError
+from kd_plugins.registry import MODELS
+from kd_plugins.taps import TapSet
 from kd_plugins.teachers import FrozenTeacher
 from kd_plugins.teachers import frozen as frozen_module
 from tests.ranks import on_two_ranks
@@ -151,7 +154,7 @@ def test_no_rule_changes_it() -> None:
     step(student)
     teacher.after_step(student, 0)
     teacher.after_epoch(student, 0)
-    assert same(teacher.model, before) and teacher.state_dict() == {} and teacher.ready
+    assert same(teacher.model, before) and teacher.state_dict() == {'folded': None} and teacher.ready
 
 
 def test_options_change_its_config() -> None:
@@ -172,3 +175,50 @@ def test_options_change_its_config() -> None:
 def test_configs_without_a_model(config: Any, sentence: str) -> None:
     with pytest.raises(KDPluginsError, match=sentence):
         FrozenTeacher(config, None).prepare(TinyNet())
+
+
+def folding_config() -> dict[str, Any]:
+    return {'model': {'type': 'kd_plugins.ConvNet'}}
+
+
+@MODELS.register_module(force=True)
+class ConvNet(BaseModel):
+    """A convolution with BatchNorm, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.norm = nn.BatchNorm2d(2)
+        self.head = nn.Conv2d(2, 1, 1)
+
+    def forward(self, inputs: torch.Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        return self.head(self.norm(self.conv(inputs)))
+
+
+def outputs(teacher: FrozenTeacher, path: str = 'head') -> list[torch.Tensor]:
+    taps = TapSet(teacher.model, {'distillers.a.x': path})
+    teacher.run((torch.ones(1, 1, 5, 5),), {}, taps)
+    return taps.recorded()
+
+
+def test_layers_are_folded_in_the_first_pass_and_after_a_resume() -> None:
+    teacher, plain, resumed = (FrozenTeacher(folding_config(), None, fold=fold) for fold in (True, False, True))
+    for each in (teacher, plain, resumed):
+        each.prepare(ConvNet())
+        each.model.norm.running_mean.fill_(0.5)
+    (folded,), (expected,) = outputs(teacher), outputs(plain)
+    torch.testing.assert_close(folded, expected)
+    assert isinstance(teacher.model.norm, nn.Identity) and isinstance(plain.model.norm, nn.BatchNorm2d)
+    assert teacher.state_dict() == {'folded': [['conv', 'norm']]} and plain.state_dict() == {'folded': None}
+    resumed.load_state_dict(teacher.state_dict())
+    assert torch.equal(outputs(resumed)[0], folded) and resumed.state_dict() == teacher.state_dict()
+    older = FrozenTeacher(folding_config(), None)
+    older.prepare(ConvNet())
+    older.load_state_dict({})
+    outputs(older)
+    assert older.state_dict() == teacher.state_dict()
+
+
+def test_a_flag_switches_folding_off() -> None:
+    with pytest.raises(ConfigError, match=r"teacher.fold is 'no'; valid: True, False"):
+        FrozenTeacher(folding_config(), None, fold='no')  # type: ignore[arg-type]
