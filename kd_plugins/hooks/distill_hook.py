@@ -14,6 +14,7 @@ from ..distillers.collection import check_names
 from ..errors import ConfigError
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_source, teacher_states
+from ..teachers.finished import FinishedTeacher
 from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
@@ -165,6 +166,13 @@ class DistillHook(Hook):
             )
         if self._state.begins:
             self.restart.renew(runner, student)
+        elif self._state.resumed is None:
+            finished = next((one for one in self.teachers.values() if isinstance(one, FinishedTeacher)), None)
+            if finished is not None:
+                raise ConfigError(
+                    f'{finished.key}: the resumed checkpoint holds weights only, and not the finished model that '
+                    'teaches; resume from a checkpoint with its optimizer, or start a new run with load_from'
+                )
         self.restart.wrap(runner, student)
 
     def _on_initialized(self, runner: Any) -> None:
@@ -193,10 +201,14 @@ class DistillHook(Hook):
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
         length = epoch_length(runner) or 1
+        # After a resume with another batch size, the iterations so far are not those of epochs of this length.
+        position = runner.iter if is_iteration_loop(runner) else runner.epoch * length + batch_idx
         if self.restart is not None:
             self.restart.hold()
         for name, distiller in self.distillers.items():
-            self.session.weights[name] = distiller.schedule(runner.iter, runner.max_iters, length)
+            schedule = distiller.schedule
+            step = position if schedule.by_epoch else runner.iter
+            self.session.weights[name] = schedule(step, runner.max_iters, length)
 
     def _on_step(self, report: StepReport) -> None:
         self._log.add(report.terms, report.task_loss)

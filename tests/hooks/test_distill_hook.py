@@ -85,6 +85,20 @@ def test_weights_follow_their_schedules(tmp_path: Path) -> None:
         assert logged[KEY] == pytest.approx(float(report.terms[0].raw) * report.terms[0].weight)
 
 
+def test_epochs_of_a_schedule_survive_another_batch_size(tmp_path: Path) -> None:
+    step = {'type': 'kd_plugins.Step', 'value': 1.0, 'milestones': [2], 'gamma': 0.5, 'by_epoch': True}
+    hooks = [EpochSeedHook(), hook({**GAP, 'weight': step})]
+    losses_of(tmp_path / 'run', hooks, stop_at=5, epochs=3)
+    reports: list[StepReport] = []
+    distill = hook({**GAP, 'weight': step})
+    distill.subscribe(reports.append)
+    runner = make_runner(tmp_path / 'run', [EpochSeedHook(), distill], epochs=3, resume=True)
+    runner._train_dataloader['batch_size'] = 1
+    runner.train()
+    # The second and third epoch have 8 iterations, the first one had 4.
+    assert [report.terms[0].weight for report in reports] == [1.0] * 8 + [0.5] * 8
+
+
 def test_the_teacher_follows_after_each_iteration_and_epoch(tmp_path: Path) -> None:
     distill = hook()
     losses_of(tmp_path / 'run', [distill], epochs=1)

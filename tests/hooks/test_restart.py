@@ -127,6 +127,16 @@ def test_interrupted_second_stage_resumes_exactly(tmp_path: Path, finished: str)
     assert_same(weights(resumed.model), weights(whole.model))
 
 
+def test_weights_alone_do_not_hold_the_finished_model(tmp_path: Path, finished: str) -> None:
+    """Otherwise the student would teach itself."""
+    with pytest.raises(KeyboardInterrupt):
+        second_stage(tmp_path / 'cut', finished, epochs=3, kill_at=6)
+    weights_only = torch.load(tmp_path / 'cut' / 'epoch_1.pth', weights_only=True)
+    torch.save({key: weights_only[key] for key in ('meta', 'state_dict', 'message_hub')}, tmp_path / 'weights.pth')
+    with pytest.raises(ConfigError, match=r'teacher: the resumed checkpoint holds weights only, and not the finished'):
+        second_stage(tmp_path / 'cut', str(tmp_path / 'weights.pth'), epochs=3, resume=True)
+
+
 def test_average_starts_from_the_new_part(tmp_path: Path, finished: str) -> None:
     before = torch.load(finished, weights_only=True)['state_dict']
     average = EMAHook(momentum=1e-6)
