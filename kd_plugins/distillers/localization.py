@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigError, nearest
 from ..losses import softmax_kl
-from ..ops.boxes import centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+from ..ops.boxes import distances_to_boxes, expected_distances, overlap_of_containing_boxes
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
 from ..utils.checks import check_levels, check_number, check_same_size
@@ -223,10 +223,9 @@ class LocalizationDistiller(BaseDistiller):
         distances = expected_distances(self._edges(logits)) * strides.repeat(1, 2)
         boxes = distances_to_boxes(centers, distances)
         truth = ground_truth_boxes(batch, boxes)
-        inside = centers_inside(centers, truth)
-        overlap = (pairwise_iou(boxes, truth) * inside).amax(dim=-1)
+        overlap, contained = overlap_of_containing_boxes(centers, boxes, truth)
         confidence = torch.cat([level.flatten(2).amax(dim=1) for level in scores], dim=1).sigmoid()
-        confidence = confidence * ~inside.any(dim=-1)
+        confidence = confidence * ~contained
         valid = inside_images(batch, centers, boxes.shape[0])
         return overlap * valid, confidence * valid
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+PAIRS = 2**18
+"""Pairs of a location and a box that :func:`overlap_of_containing_boxes` computes at a time, about 7 MB."""
+
 
 def expected_distances(logits: Tensor) -> Tensor:
     """Return the mean of each discrete edge distribution, as decoded by GFL (arXiv 2006.04388, section 3, eq. 4).
@@ -117,3 +120,34 @@ def centers_inside(centers: Tensor, boxes: Tensor) -> Tensor:
     points = centers[..., :, None, :]
     corners = boxes[..., None, :, :]
     return ((points > corners[..., :2]) & (points < corners[..., 2:])).all(dim=-1)
+
+
+def overlap_of_containing_boxes(
+    centers: Tensor, predicted: Tensor, boxes: Tensor, pairs: int = PAIRS
+) -> tuple[Tensor, Tensor]:
+    """Return the highest IoU of each location's predicted box with the boxes that contain the location.
+
+    A matrix of all locations and boxes would take hundreds of megabytes in a crowded image, so it is computed for some
+    locations at a time. The values do not depend on how many.
+
+    Args:
+        centers: Locations (x, y), shape (L, 2).
+        predicted: Corners of the box that each location predicts, shape (N, L, 4).
+        boxes: Corners, shape (N, G, 4), G >= 1.
+        pairs: Pairs of a location and a box to compute at a time.
+
+    Returns:
+        IoUs, 0 for a location that no box contains, and booleans: whether a box contains the location; both of shape
+        (N, L).
+
+    >>> boxes = torch.tensor([[[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0]]])
+    >>> overlap_of_containing_boxes(torch.tensor([[1.0, 1.0], [3.0, 3.0]]), boxes, boxes)
+    (tensor([[1., 1.]]), tensor([[True, True]]))
+    """
+    rows = max(1, pairs // (boxes.shape[0] * boxes.shape[1]))
+    overlaps, contained = [], []
+    for some_centers, some_predicted in zip(centers.split(rows), predicted.split(rows, dim=1)):
+        inside = centers_inside(some_centers, boxes)
+        overlaps.append((pairwise_iou(some_predicted, boxes) * inside).amax(dim=-1))
+        contained.append(inside.any(dim=-1))
+    return torch.cat(overlaps, dim=1), torch.cat(contained, dim=1)

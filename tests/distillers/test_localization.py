@@ -12,6 +12,7 @@ from kd_plugins.distillers import Batch, LocalizationDistiller
 from kd_plugins.distillers.localization import level_grids
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import softmax_kl
+from kd_plugins.profiling.memory import LiveBytes
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
 from tests.distillers.common import cascade, check_step, make_batch
@@ -126,6 +127,25 @@ def test_unknown_image_shape_counts_everything() -> None:
     box = [[4.0, 4.0, 30.0, 40.0]]
     known = check_step(bound(), student, teacher, make_batch([box, box]))
     assert check_step(bound(), student, teacher, make_batch([box, box], img_shape=None)) == known
+
+
+def test_memory_does_not_grow_with_the_objects() -> None:
+    """A matrix of all locations and 500 objects of two images of 800 x 1333 would take 90 MB for each float."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(100, 167), (50, 84)]
+    teacher = {
+        name: [torch.randn(2, channels, *size, generator=generator) for size in sizes]
+        for name, channels in (('logits', 4 * (REG_MAX + 1)), ('scores', 1))
+    }
+    peaks = []
+    for objects in (1, 500):
+        corners = torch.rand(objects, 2, generator=generator) * 700
+        truth = torch.cat([corners, corners + 20], dim=1)
+        batch = make_batch([truth, truth], (800, 1333))
+        with LiveBytes([]) as live:
+            bound().weights(teacher, batch)
+        peaks.append(live.peak)
+    assert peaks[1] < peaks[0] + 2e7
 
 
 def test_padding_has_no_gradient() -> None:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.ops.boxes import aligned_iou, centers_inside, distances_to_boxes, expected_distances, pairwise_iou
+from kd_plugins.ops.boxes import (
+    aligned_iou,
+    centers_inside,
+    distances_to_boxes,
+    expected_distances,
+    overlap_of_containing_boxes,
+    pairwise_iou,
+)
+from kd_plugins.profiling.memory import LiveBytes
 
 
 def random_boxes(*shape: int) -> Tensor:
@@ -59,3 +67,34 @@ def test_centers_inside_is_strict() -> None:
     points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
     assert centers_inside(points, boxes).tolist() == [[False, False], [True, False], [False, False], [False, False]]
+
+
+def dense(locations: int, objects: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return locations, a box of each, and boxes without area for the half of two images."""
+    torch.manual_seed(0)
+    boxes = random_boxes(2, objects)
+    boxes[1, objects // 2 :] = 0
+    return torch.rand(locations, 2) * 60, random_boxes(2, locations), boxes
+
+
+@pytest.mark.parametrize('pairs', [1, 17, 100, 10**6])
+@pytest.mark.parametrize('objects', [2, 9])
+def test_parts_give_the_values_of_the_whole(pairs: int, objects: int) -> None:
+    centers, predicted, boxes = dense(50, objects)
+    inside = centers_inside(centers, boxes)
+    expected = (pairwise_iou(predicted, boxes) * inside).amax(dim=-1)
+    overlap, contained = overlap_of_containing_boxes(centers, predicted, boxes, pairs)
+    assert torch.equal(overlap, expected) and torch.equal(contained, inside.any(dim=-1))
+    assert 0 < contained.sum() < contained.numel()
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs() -> None:
+    peaks = []
+    for objects in (100, 400):
+        tensors = dense(2000, objects)
+        with LiveBytes(list(tensors)) as live:
+            before = live.now
+            overlap_of_containing_boxes(*tensors, pairs=2**14)
+        peaks.append(live.peak - before)
+    # A matrix of floats with one entry for each pair would take 6.4 MB.
+    assert peaks[1] < 1.1 * peaks[0] < 1e6
