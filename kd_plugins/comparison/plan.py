@@ -113,8 +113,8 @@ def write_record(run_folder: Path, arm: Arm, ended: bool = False) -> None:
 def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
     """Return all runs, seed by seed, so that an interrupted comparison has complete pairs.
 
-    A run is finished if its log holds the metrics of the last validation, or if it ended by itself before, for example
-    by an EarlyStoppingHook, and its log holds any. An unfinished run is resumed if it has a readable checkpoint.
+    A run is finished if its log holds the metrics of the last validation, or any metrics where it ended by itself
+    before, for example by an EarlyStoppingHook. An unfinished run is resumed if it has a readable checkpoint or a log.
 
     Args:
         arms: Baseline first.
@@ -137,7 +137,9 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
             if reached is not None and (reached >= arm.final_step or read_record(folder).get('ended')):
                 state = 'finished'
             else:
-                state = 'resume' if latest_checkpoint(folder) else 'new'
+                # A CheckpointHook with out_dir or filename_tmpl saves elsewhere, so the log counts as well.
+                begun = latest_checkpoint(folder) is not None or any(folder.glob('*/vis_data'))
+                state = 'resume' if begun else 'new'
             runs.append(Run(arm, seed, folder, state))
     return runs
 

@@ -15,10 +15,11 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
-from ..checkpoints import latest_checkpoint, load_checkpoint
+from ..checkpoints import load_checkpoint
 from ..errors import ConfigError
 from ..utils.device import has_accelerator
 from ..version import __version__
+from .resume import newest_checkpoint
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmentation', 'mmdet3d', 'pycocotools')
 
@@ -88,7 +89,7 @@ def set_resume(config: Config, resume: str | None) -> str | None:
     """
     if resume is None and config.get('resume') and not config.get('load_from'):
         resume = 'auto'
-    path = latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    path = newest_checkpoint(config) if resume == 'auto' else resume
     if resume is not None:
         config.resume = path is not None
     if path is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
-from ..checkpoints import load_checkpoint
+from ..checkpoints import is_readable, latest_checkpoint, load_checkpoint
 from .processes import training_length, validates
 from .run_log import RunLog, metrics_at, read_run
 
@@ -53,18 +54,55 @@ def lacks_validation(config: Config, path: str) -> bool:
         config: The resolved config, with its ``work_dir``.
         path: The checkpoint. One of another folder belongs to another run, which lacks nothing here.
     """
-    folder = Path(config.work_dir)
-    if '://' in path or Path(path).resolve().parent != folder.resolve():
+    folder = checkpoint_folder(config)
+    if '://' in path or folder is None or Path(path).resolve().parent != folder.resolve():
         return False
     checkpoint = load_checkpoint(path, '--resume')
     unit, _ = training_length(config)
     step = (checkpoint.get('meta') or {}).get(unit)
-    return step is not None and not is_settled(checkpoint, step, config, read_run(folder))
+    return step is not None and not is_settled(checkpoint, step, config, read_run(config.work_dir))
 
 
 def checkpoint_settings(config: Config) -> dict[str, Any]:
     """Return the settings of the config's CheckpointHook."""
     return dict((config.get('default_hooks') or {}).get('checkpoint') or {})
+
+
+def checkpoint_folder(config: Config) -> Path | None:
+    """Return the folder of a run's checkpoints, ``None`` for remote storage.
+
+    Args:
+        config: The resolved config, with its ``work_dir``.
+
+    >>> checkpoint_folder(Config({'work_dir': 'runs/a', 'default_hooks': {'checkpoint': {'out_dir': 'big_disk'}}}))
+    PosixPath('big_disk/a')
+    """
+    work_dir, out_dir = Path(config.work_dir), checkpoint_settings(config).get('out_dir')
+    if out_dir is None or out_dir == config.work_dir:
+        return work_dir
+    # MMEngine appends the last part of the work_dir.
+    return None if '://' in str(out_dir) else Path(out_dir) / work_dir.name
+
+
+def newest_checkpoint(config: Config) -> str | None:
+    """Return the newest readable checkpoint of a run, wherever and under whichever name its CheckpointHook saves.
+
+    For remote storage this is the path in MMEngine's file ``last_checkpoint``.
+
+    Args:
+        config: The resolved config, with its ``work_dir``.
+    """
+    folder, template = checkpoint_folder(config), checkpoint_settings(config).get('filename_tmpl')
+    if folder is None:
+        named = Path(config.work_dir) / 'last_checkpoint'
+        return (named.read_text(encoding='utf-8').strip() if named.is_file() else '') or None
+    if template is None:
+        return latest_checkpoint(folder)
+    # The number is the only field, with any format: '{}', '{:03d}'.
+    before, after = re.split(r'\{.*?\}', str(template), maxsplit=1)
+    numbers = {path: path.name.removeprefix(before).removesuffix(after) for path in folder.glob(f'{before}*{after}')}
+    paths = sorted((path for path, number in numbers.items() if number.isdigit()), key=lambda path: int(numbers[path]))
+    return next((str(path) for path in reversed(paths) if is_readable(path)), None)
 
 
 def best_metrics(config: Config) -> list[str]:

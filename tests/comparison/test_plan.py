@@ -89,7 +89,7 @@ def test_a_run_that_stopped_early_is_finished_and_a_killed_one_is_not(tmp_path):
     folder = tmp_path / 'plain' / 'seed_0'
     validate(folder, 1, 2)
     write_record(folder, ARMS[0])
-    assert states(tmp_path)['plain', 0] == 'new'
+    assert states(tmp_path)['plain', 0] == 'resume'
     write_record(folder, ARMS[0], ended=True)
     assert states(tmp_path)['plain', 0] == 'finished'
 

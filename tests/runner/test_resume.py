@@ -4,7 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from kd_plugins.runner.resume import is_settled, is_validated, lacks_validation
+from kd_plugins.runner.resume import (
+    checkpoint_folder,
+    is_settled,
+    is_validated,
+    lacks_validation,
+    newest_checkpoint,
+)
 from kd_plugins.runner.run_log import RunLog
 
 
@@ -55,3 +61,37 @@ def test_only_checkpoints_of_the_run_itself_lack_one(tmp_path):
     config.work_dir = str(tmp_path / 'other')
     assert not lacks_validation(config, str(tmp_path / 'epoch_2.pth'))
     assert not lacks_validation(config, 'https://host/epoch_2.pth')
+
+
+@pytest.mark.parametrize(
+    ('hook', 'names', 'newest'),
+    [
+        ({}, ['epoch_2.pth', 'epoch_10.pth'], 'runs/a/epoch_10.pth'),
+        ({'out_dir': 'OUT'}, ['epoch_2.pth', 'epoch_10.pth'], 'out/a/epoch_10.pth'),
+        ({'filename_tmpl': 'step_{:03d}.pth'}, ['step_009.pth', 'step_010.pth', 'epoch_11.pth'], 'runs/a/step_010.pth'),
+        ({'filename_tmpl': 'x{}.pth'}, ['x_best.pth'], None),
+    ],
+    ids=['default', 'out_dir', 'filename_tmpl', 'another name'],
+)
+def test_the_newest_checkpoint_is_where_the_hook_saves(tmp_path, hook, names, newest):
+    config = settings()
+    config.work_dir = str(tmp_path / 'runs' / 'a')
+    config.default_hooks.checkpoint = {key: value.replace('OUT', str(tmp_path / 'out')) for key, value in hook.items()}
+    folder = checkpoint_folder(config)
+    folder.mkdir(parents=True)
+    for name in names:
+        torch.save({'meta': {'epoch': 4}}, folder / name)
+    (folder / 'step_012.pth').write_bytes(b'cut off')
+    found = newest_checkpoint(config)
+    assert found == (None if newest is None else str(tmp_path / newest))
+    assert found is None or lacks_validation(config, found)
+
+
+def test_remote_checkpoints_are_those_that_mmengine_noted(tmp_path):
+    config = settings()
+    config.work_dir = str(tmp_path)
+    config.default_hooks.checkpoint = {'out_dir': 's3://bucket'}
+    assert newest_checkpoint(config) is None
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/a/epoch_2.pth')
+    assert newest_checkpoint(config) == 's3://bucket/a/epoch_2.pth'
+    assert not lacks_validation(config, 's3://bucket/a/epoch_2.pth')
