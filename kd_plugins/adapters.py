@@ -54,8 +54,8 @@ def infer_adapter(student_shape: Sequence[int], teacher_shape: Sequence[int], ch
     """Return an adapter from the student's to the teacher's number of channels.
 
     Args:
-        student_shape: Shape of the student's feature in the first batch.
-        teacher_shape: Shape of the teacher's feature in the first batch.
+        student_shape: Shape of the student's feature.
+        teacher_shape: Shape of the teacher's feature.
         channel_dim: Dimension of the channels.
 
     Returns:

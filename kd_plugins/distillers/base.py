@@ -40,8 +40,7 @@ class Batch:
 class BaseDistiller(nn.Module):
     """One distillation method.
 
-    The hook calls :meth:`check_models` once before training, :meth:`initialize` once at the first batch, and
-    :meth:`forward` at every batch.
+    The hook calls :meth:`check_models` and :meth:`initialize` once before training, and :meth:`forward` at every batch.
 
     Args:
         weight: Number or weight schedule (:mod:`kd_plugins.schedules`), the factor on every loss of this distiller.
@@ -89,7 +88,10 @@ class BaseDistiller(nn.Module):
         """
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
-        """Check the shapes of the first batch and create adapters that fit them.
+        """Check the shapes of a small batch and create adapters that fit them.
+
+        The batch has two images of the training data, or one where the run has one in a batch, so check and keep
+        channels and levels, not the number of images. The pass has no gradient.
 
         Args:
             student_outputs: Outputs of the student's taps.

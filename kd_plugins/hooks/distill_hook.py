@@ -11,7 +11,7 @@ from torch import nn
 from ..config.data_checks import check_classes
 from ..distillers.base import BaseDistiller
 from ..distillers.collection import check_names
-from ..errors import ConfigError
+from ..errors import ConfigError, KDPluginsError
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
@@ -19,6 +19,7 @@ from ..utils.build import build, check_arguments
 from ..utils.checks import check_number
 from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
+from .dry_pass import dry_pass
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
 from .observer import Observer, StepReport, is_dry_run
@@ -143,6 +144,11 @@ class DistillHook(Hook):
         self.session.task_weight = self.task_weight
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
+        try:
+            dry_pass(runner, self.session)
+        except KDPluginsError:
+            self.after_train(runner)
+            raise
 
     def after_train(self, runner: Any) -> None:
         """Detach; no hook and no attribute of this package stays on the model."""

@@ -59,6 +59,8 @@ class Liveness:
         self._distillers = dict(distillers)
         self._waiting = dict.fromkeys(distillers, PATIENCE)
         self._counts: dict[tuple[str, str, str], int] = {}
+        self.taps_checked = False
+        """Whether the first batch of the run has been checked."""
 
     @property
     def proven(self) -> bool:
@@ -74,6 +76,7 @@ class Liveness:
         Raises:
             ConfigError: Naming the taps and the usual causes.
         """
+        self.taps_checked = True
         for name, taps in outputs.items():
             distiller = self._distillers[name]
             tensors = [tensor for members in taps.values() for tensor in members]
@@ -86,7 +89,7 @@ class Liveness:
                 )
 
     def check_counts(self, role: str, outputs: Mapping[str, Taps]) -> None:
-        """Refuse a tap that gives another number of tensors than in the first batch.
+        """Refuse a tap that gives another number of tensors than in the first pass, from which the adapters are made.
 
         Args:
             role: ``'student'`` or ``'teacher'``.
@@ -100,8 +103,8 @@ class Liveness:
                 first = self._counts.setdefault((role, name, alias), len(tensors))
                 if len(tensors) != first:
                     raise ConfigError(
-                        f'{self._distillers[name].key}.{alias}: the {role} gave {len(tensors)} tensors, and {first} at '
-                        'the first batch; tap layers that run equally often in every forward pass'
+                        f'{self._distillers[name].key}.{alias}: the {role} gave {len(tensors)} tensors, and {first} in '
+                        'the first pass; tap layers that run equally often in every forward pass'
                     )
 
     def check_terms(self, terms: Iterable[Term]) -> None:

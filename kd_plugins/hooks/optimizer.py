@@ -1,6 +1,6 @@
 """Optimizer of the distillers' own parameters, stepped together with the student's optimizer.
 
-Adapters are created at the first batch, when MMEngine has built its optimizer and schedulers. They get an optimizer of
+Adapters are created before training, when MMEngine has built its optimizer and schedulers. They get an optimizer of
 their own, so that the student's optimizer, gradient clipping and schedulers are those of a run without distillation.
 """
 

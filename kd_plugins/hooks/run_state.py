@@ -12,7 +12,7 @@ VERSION = 2
 
 
 class RunState:
-    """State of teacher and distillers, from loading a checkpoint to the first batch.
+    """State of teacher and distillers, from loading a checkpoint until the adapters exist.
 
     MMEngine calls hooks in the same way for ``load_from`` and for a resumed run. Only the iteration at which training
     begins tells them apart.

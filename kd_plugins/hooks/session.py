@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -67,11 +67,14 @@ def as_float32(tensor: Tensor) -> Tensor:
 class DistillSession:
     """Taps, teacher and distillers attached to one student.
 
+    Before training, :meth:`create_adapters` makes the adapters from a pass inside :meth:`recording`. A session without
+    such a pass makes them in the first forward pass of the student.
+
     Args:
         student: The unwrapped student; it has forward hooks until :meth:`detach`.
         distillers: Name to distiller.
         teachers: Name to teacher, already prepared; empty where deeper layers of the student teach.
-        on_initialized: Called once, after the first batch, when the adapters exist.
+        on_initialized: Called once, when the adapters exist.
         observers: Receive the report of every step.
 
     Raises:
@@ -103,7 +106,9 @@ class DistillSession:
         self.task_weight = 1.0
         self.sync_gradients: Callable[[], bool] = lambda: True
         self._on_initialized = on_initialized
-        self._recorded = False
+        self._dry = False
+        self._outputs: tuple[dict[str, Taps], dict[str, Taps]] | None = None if distillers else ({}, {})
+        self._taps_record = False
         self._calls: list[bool] = []
         self.passes = 0
         self.liveness = Liveness(student, distillers)
@@ -163,8 +168,8 @@ class DistillSession:
         self._calls.append(is_loss)
         if not is_loss:
             return
-        self._recorded = not self.initialized or bool(self.active())
-        if self._recorded:
+        self._taps_record = not self.initialized or not self.liveness.taps_checked or bool(self.active())
+        if self._taps_record:
             needed_teachers = self._needed_teachers()
             for name in needed_teachers:
                 if self.teachers[name].after_student:
@@ -179,12 +184,16 @@ class DistillSession:
         self.student_taps.stop()
         if not isinstance(output, dict):
             return None
+        if self._dry:
+            self._run_teachers(self._needed_teachers(), args, kwargs, after_student=True)
+            self._outputs = self._read_student(list(self.weights)), self._read_teachers(list(self.weights))
+            return None
         self.passes += 1
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
         task = task_loss(output)
         self._shapes = {}
-        if self._recorded:
+        if self._taps_record:
             self._run_teachers(self._needed_teachers(), args, kwargs, after_student=True)
             losses = self._distill(batch, task)
         else:
@@ -201,7 +210,7 @@ class DistillSession:
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
 
     def _needed_teachers(self) -> list[str]:
-        """Return the teachers of the active distillers; all of them in the first batch, which makes the adapters."""
+        """Return the teachers of the active distillers; all of them in the pass that makes the adapters."""
         sources = {self.sources[name] for name in (self.active() if self.initialized else self.weights)}
         return [name for name in self.teachers if name in sources]
 
@@ -217,11 +226,12 @@ class DistillSession:
     def _distill(self, batch: Batch, task: Tensor) -> RawLosses:
         active = self.active()
         with torch.autocast(_device_type(self.student), enabled=False):
-            student_outputs, teacher_outputs = self._read(active if self.initialized else list(self.weights))
+            if not self.liveness.taps_checked and not self.runs_all and torch.is_grad_enabled():
+                self.liveness.check_taps(self._read_student(list(self.weights)))
             if not self.initialized:
-                if not self.runs_all and torch.is_grad_enabled():
-                    self.liveness.check_taps(student_outputs)
-                self._initialize(student_outputs, teacher_outputs)
+                self._outputs = self._read_student(list(self.weights)), self._read_teachers(list(self.weights))
+                self.create_adapters()
+            student_outputs, teacher_outputs = self._read_student(active), self._read_teachers(active)
             self.liveness.check_counts('student', student_outputs)
             self.liveness.check_counts('teacher', teacher_outputs)
             if isinstance(self.module, DistributedDataParallel):
@@ -242,24 +252,52 @@ class DistillSession:
         taps.update(self.teacher_taps)
         return taps
 
-    def _read(self, names: list[str]) -> tuple[dict[str, Taps], dict[str, Taps]]:
-        student_outputs: dict[str, Taps] = {}
-        teacher_outputs: dict[str, Taps] = {}
-        for name, distiller in self.distillers.items():
-            if name not in names:
-                continue
-            student_outputs[name] = {
+    def _read_student(self, names: list[str]) -> dict[str, Taps]:
+        """Return the outputs of the student's taps of some distillers."""
+        return {
+            name: {
                 alias: [as_float32(tensor) for tensor in self.student_taps.read(path)]
                 for alias, path in distiller.student_taps().items()
             }
-            taps = self._all_taps()[self.sources[name]]
-            teacher_outputs[name] = {
-                alias: [as_float32(tensor.detach()) for tensor in taps.read(path)]
+            for name, distiller in self.distillers.items()
+            if name in names
+        }
+
+    def _read_teachers(self, names: list[str]) -> dict[str, Taps]:
+        """Return the outputs of the taps on the teachers of some distillers, without gradient."""
+        taps = self._all_taps()
+        return {
+            name: {
+                alias: [as_float32(tensor.detach()) for tensor in taps[self.sources[name]].read(path)]
                 for alias, path in distiller.teacher_taps().items()
             }
-        return student_outputs, teacher_outputs
+            for name, distiller in self.distillers.items()
+            if name in names
+        }
 
-    def _initialize(self, student_outputs: dict[str, Taps], teacher_outputs: dict[str, Taps]) -> None:
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep the outputs of the taps of one forward pass for :meth:`create_adapters`, and add no loss to it."""
+        self._dry = True
+        try:
+            yield
+        finally:
+            self._dry = False
+            self._clear()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the shapes of all distillers are known."""
+        return self._outputs is not None
+
+    def create_adapters(self) -> None:
+        """Check the shapes of the recorded pass and make the adapters.
+
+        Raises:
+            ConfigError: If the shapes do not fit together.
+        """
+        assert self._outputs is not None
+        (student_outputs, teacher_outputs), self._outputs = self._outputs, None
         with forked_rng():
             for name, distiller in self.distillers.items():
                 distiller.initialize(student_outputs[name], teacher_outputs[name])
@@ -267,13 +305,22 @@ class DistillSession:
             has_params = any(param.requires_grad for param in self.distillers.parameters())
             if has_params and is_distributed():
                 self.module = DistributedDataParallel(self.distillers, broadcast_buffers=False)
+        self.liveness.check_counts('student', student_outputs)
+        self.liveness.check_counts('teacher', teacher_outputs)
         self.initialized = True
         self._on_initialized()
 
-    def detach(self) -> None:
-        """Remove every hook from the student."""
+    def _clear(self) -> None:
+        """Drop everything that is kept from a forward pass."""
         for teacher in self.teachers.values():
             teacher.forget()
+        for taps in self._all_taps().values():
+            taps.stop()
+            taps.clear()
+
+    def detach(self) -> None:
+        """Remove every hook from the student."""
+        self._clear()
         for handle in self._handles:
             handle.remove()
         for taps in self._all_taps().values():

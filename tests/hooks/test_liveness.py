@@ -158,7 +158,7 @@ def test_a_tap_that_gives_more_tensors_later(tmp_path: Path) -> None:
                 self.second(self.first(inputs))
             return super().forward(inputs, data_samples, mode)
 
-    with pytest.raises(ConfigError, match='distillers.gap.tap: the student gave 2 tensors, and 1 at the first batch'):
+    with pytest.raises(ConfigError, match='distillers.gap.tap: the student gave 2 tensors, and 1 in the first pass'):
         losses_of(tmp_path / 'run', [hook(GAP)], model=Growing())
 
 
