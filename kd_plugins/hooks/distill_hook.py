@@ -26,7 +26,7 @@ from .observer import Observer, StepReport, is_dry_run
 from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
-from .run_checks import check_schedules, check_switches, student_of
+from .run_checks import check_begins, check_switches, student_of
 from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
 from .teaching import check_teacher_classes, prepare_teachers
@@ -103,6 +103,7 @@ class DistillHook(Hook):
         self._log = TermLog()
         self._guard = NonFiniteGuard()
         self._state = RunState()
+        self._epoch_length: int | None = None
 
     def subscribe(self, observer: Observer) -> None:
         """Send the report of every training step to an observer; call this before training.
@@ -127,10 +128,11 @@ class DistillHook(Hook):
         self._state.begin(runner)
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
-        check_schedules(runner, self.distillers)
+        self._epoch_length = epoch_length(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
-            prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed)
+            prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length)
+            check_begins(runner, self.distillers, self.teachers, self._epoch_length)
             if self.checks['classes']:
                 check_classes(runner.cfg)
                 check_teacher_classes(runner, self.distillers.values(), self.teachers)
@@ -206,7 +208,7 @@ class DistillHook(Hook):
         """Look up the weights of this iteration."""
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
-        length = epoch_length(runner) or 1
+        length = self._epoch_length or 1
         # After a resume with another batch size, the iterations so far are not those of epochs of this length.
         position = runner.iter if is_iteration_loop(runner) else runner.epoch * length + batch_idx
         if self.restart is not None:
@@ -252,7 +254,7 @@ class DistillHook(Hook):
                 teacher.after_epoch(self.session.student, runner.epoch)
 
     def _update_teachers(self, runner: Any, student: nn.Module) -> None:
-        epoch = finished_epoch(runner)
+        epoch = finished_epoch(runner, self._epoch_length)
         for teacher in self.teachers.values():
             if optimizer_stepped(runner):
                 teacher.after_step(student, runner.iter)

@@ -37,21 +37,29 @@ def epoch_length(runner: Any) -> int | None:
     return max(1, length)
 
 
-def current_epoch(runner: Any) -> int:
-    """Return the number of finished epochs."""
+def current_epoch(runner: Any, length: int | None) -> int:
+    """Return the number of finished epochs.
+
+    Args:
+        runner: The runner.
+        length: Result of :func:`epoch_length`.
+    """
     if not is_iteration_loop(runner):
         return int(runner.epoch)
-    return int(runner.iter) // (epoch_length(runner) or 1)
+    return int(runner.iter) // (length or 1)
 
 
-def finished_epoch(runner: Any) -> int | None:
+def finished_epoch(runner: Any, length: int | None) -> int | None:
     """Return the 0-based epoch that ends with this iteration in a loop of iterations, else ``None``.
 
     A loop of epochs calls ``after_train_epoch`` instead.
+
+    Args:
+        runner: The runner.
+        length: Result of :func:`epoch_length`.
     """
     if not is_iteration_loop(runner):
         return None
-    length = epoch_length(runner)
     if length is None or (runner.iter + 1) % length:
         return None
     return int(runner.iter) // length

@@ -1,4 +1,4 @@
-"""Checks of a runner before its first iteration: its model, its data loader and its schedules."""
+"""Checks of a runner before its first iteration: its model, its switches and the begin of teaching."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from ..config.reading import read_config
 from ..distillers.base import BaseDistiller
-from ..errors import ConfigError
+from ..errors import ConfigError, KDPluginsError
+from ..teachers.base import BaseTeacher
+from ..teachers.collection import resolve_source
 from ..utils.checks import check_choice, check_flag
-from .loop_epochs import epoch_length
 
 SHARDING = ('FullyShard', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
 """Parts of the names of wrappers that divide the parameters of a model between ranks."""
 CHECKS = ('classes',)
 """Checks of the config that the hook runs and ``checks=dict(NAME=False)`` switches off."""
 SAMPLES = 1000
-"""Number of iterations at which :func:`check_schedules` looks."""
+"""Number of iterations at which :func:`check_begins` reads a schedule."""
 
 
 def student_of(runner: Any) -> nn.Module:
@@ -68,29 +70,77 @@ def check_switches(checks: Any) -> dict[str, bool]:
     return {**dict.fromkeys(CHECKS, True), **(checks or {})}
 
 
-def check_schedules(runner: Any, distillers: Mapping[str, BaseDistiller]) -> None:
-    """Warn of a distiller whose weight never rises above 0 in this run, although its value is above 0.
+def check_begins(
+    runner: Any, distillers: Mapping[str, BaseDistiller], teachers: Mapping[str, BaseTeacher], length: int | None
+) -> None:
+    """Refuse a run in which nothing would be taught, because schedules or teachers begin after its end.
+
+    It is a warning where another distiller teaches, or where the config file trains for long enough and this run was
+    shortened, as ``--cfg-options train_cfg.max_iters=10`` does for a trial.
 
     Args:
         runner: The runner.
         distillers: Name to distiller.
+        teachers: Name to teacher, prepared and restored.
+        length: Iterations of an epoch, ``None`` where the loader has no length.
 
     Raises:
-        ConfigError: If a schedule counts epochs and the loader has no length.
+        ConfigError: If nothing is taught, or if a schedule counts epochs and the loader has no length.
     """
-    length = epoch_length(runner)
     by_epoch = next((name for name, distiller in distillers.items() if distiller.schedule.by_epoch), None)
     if length is None and by_epoch is not None:
         raise ConfigError(
             f'distillers.{by_epoch}.weight.by_epoch is True, but train_dataloader has no length; use by_epoch=False'
         )
-    length = length or 1
-    steps = range(0, runner.max_iters, max(1, runner.max_iters // SAMPLES))
+    wanted = {name: distiller for name, distiller in distillers.items() if distiller.schedule.value > 0}
+    idle = _idle(runner.iter, wanted, teachers, length or 1, runner.max_iters)
+    if not idle:
+        return
+    sentences = list(dict.fromkeys(idle.values()))
+    if len(idle) == len(wanted):
+        planned = _planned_iterations(runner, length or 1)
+        if planned is None or len(_idle(runner.iter, wanted, teachers, length or 1, planned)) == len(wanted):
+            raise ConfigError(sentences[0])
+    for sentence in sentences:
+        runner.logger.warning(f'{sentence}.')
+
+
+def _idle(
+    start: int,
+    distillers: Mapping[str, BaseDistiller],
+    teachers: Mapping[str, BaseTeacher],
+    length: int,
+    max_iters: int,
+) -> dict[str, str]:
+    """Return a sentence for each distiller that teaches nothing in a run of ``max_iters`` iterations."""
+    steps = range(0, max_iters, max(1, max_iters // SAMPLES))
+    sentences: dict[str, str] = {}
     for name, distiller in distillers.items():
         schedule = distiller.schedule
-        if schedule.value > 0 and not any(schedule(step, runner.max_iters, length) > 0 for step in steps):
+        if not any(schedule(step, max_iters, length) > 0 for step in steps):
             unit = 'epoch' if schedule.by_epoch else 'iteration'
-            runner.logger.warning(
-                f'distillers.{name}.weight begins at {unit} {schedule.begin}, and the run has {runner.max_iters} '
-                f'iterations ({length} in an epoch), so this distiller teaches nothing.'
+            sentences[name] = (
+                f'distillers.{name}.weight begins at {unit} {schedule.begin}, and the run has {max_iters} iterations '
+                f'({length} in an epoch), so this distiller teaches nothing; nearest: begin=0'
             )
+            continue
+        source = resolve_source(distiller.source, distiller.key, teachers)
+        try:
+            if source is not None:
+                teachers[source].check_schedule(start, length, max_iters)
+        except ConfigError as error:
+            sentences[name] = str(error)
+    return sentences
+
+
+def _planned_iterations(runner: Any, length: int) -> int | None:
+    """Return the iterations that the run's config file asks for, ``None`` where they are unknown."""
+    if not getattr(runner.cfg, 'filename', None):
+        return None
+    try:
+        train_cfg = read_config(runner.cfg.filename).get('train_cfg') or {}
+    except KDPluginsError:
+        return None
+    if train_cfg.get('max_iters'):
+        return int(train_cfg['max_iters'])
+    return int(train_cfg['max_epochs']) * length if train_cfg.get('max_epochs') else None

@@ -13,7 +13,7 @@ from ..teachers.base import BaseTeacher
 from ..teachers.classes import check_classes
 from ..teachers.collection import load_teacher_states, resolve_source
 from .building import model_builder
-from .loop_epochs import current_epoch, epoch_length
+from .loop_epochs import current_epoch
 
 
 def prepare_teachers(
@@ -22,8 +22,9 @@ def prepare_teachers(
     teachers: Mapping[str, BaseTeacher],
     frozen: dict[str, nn.Module],
     resumed: Mapping[str, Any] | None,
+    length: int | None,
 ) -> None:
-    """Create every teacher's network, restore its state, and check that it will be ready during the run.
+    """Create every teacher's network and restore its state.
 
     Args:
         runner: MMEngine's runner.
@@ -31,6 +32,7 @@ def prepare_teachers(
         teachers: Name to teacher.
         frozen: Modules of the student that do not change in this run, by name.
         resumed: State of the hook in a resumed checkpoint, ``None`` in a new run.
+        length: Iterations of an epoch, ``None`` where the loader has no length.
 
     Raises:
         ConfigError: If a teacher does not fit the run or the checkpoint.
@@ -39,19 +41,17 @@ def prepare_teachers(
     build_model = model_builder(runner)
     for teacher in teachers.values():
         teacher.frozen = frozen
-        teacher.prepare(student, runner.iter, current_epoch(runner), build_model)
+        teacher.prepare(student, runner.iter, current_epoch(runner, length), build_model)
     if resumed is not None:
         saved = resumed.get('teachers') if isinstance(resumed, Mapping) else None
         for name in load_teacher_states(teachers, saved):
             runner.logger.warning(f'The resumed checkpoint holds the teacher {name!r}, which this config does not use.')
-    length = epoch_length(runner)
     for teacher in teachers.values():
         if length is None and teacher.counts_epochs:
             raise ConfigError(
                 f'{teacher.key}: {type(teacher).__name__} counts epochs, and train_dataloader has no length to count '
                 "them by; nearest: teacher=dict(type='kd_plugins.EMATeacher', begin=1000) with by_epoch=False"
             )
-        teacher.check_schedule(runner.iter, length or 1, runner.max_iters)
 
 
 def check_teacher_classes(

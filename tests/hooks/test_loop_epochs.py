@@ -20,7 +20,8 @@ class Watch(Hook):
         self.seen: list[tuple[int, int | None, bool]] = []
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        self.seen.append((current_epoch(runner), finished_epoch(runner), optimizer_stepped(runner)))
+        length = epoch_length(runner)
+        self.seen.append((current_epoch(runner, length), finished_epoch(runner, length), optimizer_stepped(runner)))
 
 
 def watched(tmp_path: Path, **settings: Any) -> list[tuple[int, int | None, bool]]:
