@@ -11,6 +11,7 @@ from ..config.data_checks import LOADERS
 from .coco_sources import coco_detection, coco_pose
 from .context import Context
 from .evaluator import overlap_note
+from .segmentation import segmentation
 from .sources import Source, sources_of
 
 
@@ -26,6 +27,8 @@ class Kind(NamedTuple):
 KINDS = (
     Kind('mmdet.', 'CocoDataset', ('load_data_list', 'parse_data_info'), coco_detection),
     Kind('mmpose.', 'BaseCocoStyleDataset', ('load_data_list', '_load_annotations', 'parse_data_info'), coco_pose),
+    Kind('mmseg.', 'BaseSegDataset', (), segmentation),
+    Kind('kd_plugins.', 'ISBIMembraneDataset', (), segmentation),
 )
 
 
