@@ -216,11 +216,20 @@ class LocalizationDistiller(BaseDistiller):
         return torch.cat(centers), torch.cat(strides)
 
     @torch.no_grad()
-    def weights(self, teacher_outputs: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the weights of all locations in ``loss_ld`` and in ``loss_ld_neg``, each of shape (N, L)."""
+    def weights(
+        self, teacher_outputs: Taps, batch: Batch, teacher_edges: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weights of all locations in ``loss_ld`` and in ``loss_ld_neg``, each of shape (N, L).
+
+        Args:
+            teacher_outputs: Outputs of the teacher's taps.
+            batch: The batch.
+            teacher_edges: The logits of ``teacher_outputs`` of all levels, where the caller has them already.
+        """
         logits, scores = teacher_outputs['logits'], teacher_outputs['scores']
         centers, strides = self.locations(logits)
-        distances = expected_distances(self._edges(logits)) * strides.repeat(1, 2)
+        edges = self._edges(logits) if teacher_edges is None else teacher_edges
+        distances = expected_distances(edges) * strides.repeat(1, 2)
         boxes = distances_to_boxes(centers, distances)
         truth = ground_truth_boxes(batch, boxes)
         overlap, contained = overlap_of_containing_boxes(centers, boxes, truth)
@@ -231,8 +240,8 @@ class LocalizationDistiller(BaseDistiller):
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_ld`` and ``loss_ld_neg``."""
-        positive, negative = self.weights(teacher_outputs, batch)
         edges, teacher_edges = self._edges(student_outputs['logits']), self._edges(teacher_outputs['logits'])
+        positive, negative = self.weights(teacher_outputs, batch, teacher_edges)
         # One divergence serves both terms, as in `localization_loss` with two weights.
         divergence = softmax_kl(edges, teacher_edges, self.temperature, dim=-1).mean(dim=-1)
         return {
