@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class _Layout(NamedTuple):
+    """Names of a function's positional parameters, and its default mode."""
+
+    names: tuple[str, ...]
+    mode: str
+
+
+_LAYOUTS: WeakKeyDictionary[Callable[..., Any], _Layout] = WeakKeyDictionary()
+"""Layout of each function that was called. Reading a signature takes longer than the rest of a call's bookkeeping."""
+
+
+def _layout(forward: Callable[..., Any]) -> _Layout:
+    """Return the layout of a function, or of the function of a bound method without its first parameter."""
+    function = getattr(forward, '__func__', forward)
+    layout = _LAYOUTS.get(function)
+    if layout is None:
+        parameters = signature(function).parameters
+        names = tuple(name for name, parameter in parameters.items() if parameter.kind in POSITIONAL)
+        mode = parameters['mode'].default if 'mode' in parameters else Parameter.empty
+        layout = _LAYOUTS[function] = _Layout(names, 'tensor' if mode is Parameter.empty else str(mode))
+    return layout if function is forward else layout._replace(names=layout.names[1:])
 
 
 class ForwardCall:
@@ -27,18 +51,14 @@ class ForwardCall:
     """
 
     def __init__(self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        parameters = signature(forward).parameters.values()
-        names = [parameter.name for parameter in parameters if parameter.kind in POSITIONAL]
-        data = [name for name in names if name != 'mode']
+        layout = _layout(forward)
+        data = [name for name in layout.names if name != 'mode']
         self._names = {
             role: role if role in data or role in kwargs or len(data) <= position else data[position]
             for position, role in enumerate(('inputs', 'data_samples'))
         }
-        defaults = {
-            parameter.name: parameter.default for parameter in parameters if parameter.default is not Parameter.empty
-        }
-        self._mode = str(defaults.get('mode', 'tensor'))
-        self._values = {**dict(zip(names, args)), **kwargs}
+        self._mode = layout.mode
+        self._values = {**dict(zip(layout.names, args)), **kwargs}
 
     @property
     def inputs(self) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kd_plugins.utils import calls
 from kd_plugins.utils.calls import ForwardCall
 
 
@@ -42,3 +43,19 @@ def test_calling_again_with_changes() -> None:
     call = ForwardCall(classifier, (1, 2), {'mode': 'loss'})
     assert call.arguments(inputs=3, mode='tensor') == {'imgs': 3, 'labels': 2, 'mode': 'tensor'}
     assert ForwardCall(openmmlab, (1,), {}).arguments(mode='tensor') == {'inputs': 1, 'mode': 'tensor'}
+
+
+class Model:
+    """A model with a forward method."""
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> None: ...
+
+
+def test_a_signature_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bound or not, for every object of a class."""
+    bound = ForwardCall(Model().forward, (1, 2), {})
+    monkeypatch.setattr(calls, 'signature', lambda function: pytest.fail('the signature was read again'))
+    again = ForwardCall(Model().forward, (3,), {'mode': 'loss'})
+    unbound = ForwardCall(Model.forward, (None, 1, 2), {})
+    assert (bound.inputs, bound.data_samples, again.inputs, again.mode) == (1, 2, 3, 'loss')
+    assert unbound.arguments()['inputs'] == 1
