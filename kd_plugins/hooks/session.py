@@ -22,41 +22,7 @@ from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .liveness import Liveness
 from .observer import Observer, StepReport, is_dry_run
-
-
-def task_loss(losses: Mapping[str, Any]) -> Tensor:
-    """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, detached."""
-    values = [value if isinstance(value, (list, tuple)) else [value] for key, value in losses.items() if 'loss' in key]
-    tensors = [entry.detach().float().mean() for entries in values for entry in entries if isinstance(entry, Tensor)]
-    return torch.stack(tensors).sum() if tensors else torch.zeros(())
-
-
-def scale_task(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:
-    """Return the task losses times ``weight``.
-
-    With the weight 0 they are only logged, without gradient, under keys that ``parse_losses`` does not add. Their graph
-    remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
-
-    >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, 0.0)
-    {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}
-    """
-    scaled: dict[str, Any] = {}
-    untaught: list[Tensor] = []
-    for key, value in losses.items():
-        entries = value if isinstance(value, (list, tuple)) else [value]
-        if 'loss' not in key or weight == 1.0:
-            scaled[key] = value
-        elif weight == 0.0:
-            values = [entry.mean() for entry in entries if isinstance(entry, Tensor)]
-            if values:
-                total = torch.stack(values).sum()
-                scaled[f'task.{key.replace("loss_", "").replace("loss", "all")}'] = total.detach()
-                untaught.append(total * 0)
-        else:
-            scaled[key] = [entry * weight for entry in entries] if isinstance(value, (list, tuple)) else value * weight
-    if untaught:
-        scaled['task.loss'] = torch.stack(untaught).sum()
-    return scaled
+from .task_losses import scale_task, task_loss
 
 
 def as_float32(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.observer import StepObserver, StepReport
-from kd_plugins.hooks.session import DistillSession, as_float32, scale_task, task_loss
+from kd_plugins.hooks.session import DistillSession, as_float32
 from kd_plugins.teachers import EMATeacher
 from tests.hooks.tiny_runs import TinyGap, TinyStudent
 
@@ -155,33 +155,6 @@ def test_an_unknown_path_is_refused_before_any_hook_is_registered() -> None:
     with pytest.raises(ConfigError, match="'secnd' names no module of the student; nearest: 'second'"):
         DistillSession(student, {'gap': TinyGap('secnd')}, {}, lambda: None)
     assert not student._forward_hooks and not student._forward_pre_hooks
-
-
-def test_task_loss_is_the_sum_of_mmengine() -> None:
-    losses = {
-        'loss_cls': [torch.tensor([1.0, 3.0]), torch.tensor(0.5)],
-        'loss_box': torch.tensor([2.0, 4.0], requires_grad=True),
-        'acc': torch.tensor(90.0),
-    }
-    expected, _ = TinyStudent().parse_losses(losses)
-    assert task_loss(losses) == expected == 5.5 and not task_loss(losses).requires_grad
-    assert task_loss({'acc': torch.tensor(1.0)}) == 0
-
-
-def test_task_weights() -> None:
-    losses = {'loss_cls': [torch.tensor(1.0), torch.tensor(3.0)], 'loss': torch.tensor(2.0), 'acc': torch.tensor(9.0)}
-    assert scale_task(losses, 1.0) == losses
-    half = scale_task(losses, 0.5)
-    assert half == {'loss_cls': [0.5, 1.5], 'loss': 1.0, 'acc': 9.0}
-    assert scale_task(losses, 0.0) == {'task.cls': 4.0, 'task.all': 2.0, 'acc': 9.0, 'task.loss': 0.0}
-
-
-def test_task_losses_with_weight_0_keep_their_graph() -> None:
-    value = torch.ones((), requires_grad=True)
-    scaled = scale_task({'loss_cls': [value * 3, value]}, 0.0)
-    assert not scaled['task.cls'].requires_grad
-    scaled['task.loss'].backward()
-    assert value.grad == 0
 
 
 def test_a_model_that_calls_itself_is_distilled_once() -> None:

@@ -1,0 +1,63 @@
+"""Task losses of a student: their sum, and their weight beside the distillation losses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ADDED = 'loss'
+"""Part of a key by which MMEngine's ``parse_losses`` recognises the values that it adds."""
+TASK = 'task'
+"""First part of the keys of task losses that train nothing."""
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """Return the tensors of one entry of a loss dict, which is a tensor or a list of them."""
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    return [entry for entry in entries if isinstance(entry, Tensor)]
+
+
+def task_loss(losses: Mapping[str, Any]) -> Tensor:
+    """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, detached."""
+    means = [entry.detach().float().mean() for key in losses if ADDED in key for entry in tensors_of(losses[key])]
+    return torch.stack(means).sum() if means else torch.zeros(())
+
+
+def logged_key(key: str) -> str:
+    """Return the key under which a task loss is logged and not added.
+
+    >>> [logged_key(key) for key in ('loss_cls', 'd0.loss_bbox', 'loss')]
+    ['task.cls', 'task.d0.bbox', 'task.all']
+    """
+    return f'{TASK}.{re.sub(f"{ADDED}_|_?{ADDED}", "", key) or "all"}'
+
+
+def scale_task(losses: Mapping[str, Any], weight: float) -> Mapping[str, Any]:
+    """Return the task losses times ``weight``.
+
+    With the weight 0 they are only logged, without gradient, under keys that ``parse_losses`` does not add. Their graph
+    remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
+
+    >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, 0.0)
+    {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}
+    """
+    if weight == 1.0:
+        return losses
+    scaled: dict[str, Any] = {}
+    untaught: list[Tensor] = []
+    for key, value in losses.items():
+        if ADDED not in key:
+            scaled[key] = value
+        elif weight:
+            scaled[key] = [entry * weight for entry in value] if isinstance(value, (list, tuple)) else value * weight
+        elif entries := tensors_of(value):
+            total = torch.stack([entry.mean() for entry in entries]).sum()
+            scaled[logged_key(key)] = total.detach()
+            untaught.append(total * 0)
+    if untaught:
+        scaled[f'{TASK}.{ADDED}'] = torch.stack(untaught).sum()
+    return scaled
