@@ -30,7 +30,7 @@ class MissingDependencyError(KDPluginsError, ImportError):
     """An optional dependency that the config needs and the environment lacks."""
 
 
-def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:
+def nearest(name: object, choices: Iterable[object], limit: int = 3) -> str:
     """Return the valid names that are nearest to ``name``, as the last words of an error sentence.
 
     Args:
@@ -46,8 +46,8 @@ def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:
     >>> nearest('x', ['backbone', 'neck'])
     "valid: 'backbone', 'neck'"
     """
-    valid = list(choices)
-    close = get_close_matches(name, valid, n=limit, cutoff=0.5)
+    valid = [str(choice) for choice in choices]
+    close = get_close_matches(str(name), valid, n=limit, cutoff=0.5)
     label = 'nearest' if close else 'valid'
     shown = close or valid[:limit]
     listed = ', '.join(repr(choice) for choice in shown) if shown else 'none'

@@ -35,3 +35,7 @@ def test_every_error_is_ours_and_one_of_pythons(name: str, builtin: type) -> Non
 )
 def test_nearest_names(name: str, choices: list[str], words: str) -> None:
     assert nearest(name, choices) == words
+
+
+def test_names_that_are_no_strings() -> None:
+    assert nearest(3, [1, 'three']) == "valid: '1', 'three'"

@@ -12,7 +12,8 @@ from mmengine.structures import BaseDataElement
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
 from ..structures import VolumeDataSample
-from ..utils.monai import build_part, first_line, monai_class
+from ..utils.build import first_line
+from ..utils.monai import build_part, monai_class
 from .nifti import read_labels, read_volume, spacing_of
 
 META = ('img_path', 'seg_path', 'ori_shape', 'ori_affine', 'spacing', 'orientation')

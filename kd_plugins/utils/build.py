@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from mmengine.registry import Registry
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, KDPluginsError, nearest
+from .argument_types import check_types, shown
 
 Part = TypeVar('Part')
 
@@ -38,26 +39,63 @@ def build(registry: Registry, config: Any, base: type[Part], key: str, **argumen
     if isinstance(config, base):
         return config
     if not isinstance(config, Mapping) or 'type' not in config:
-        raise ConfigError(f"{key} is {config!r}; give a dict with 'type', for example {registry.scope}.{base.__name__}")
-    settings = {**arguments, **config}
-    name = settings.pop('type')
-    cls = registry.get(name) if isinstance(name, str) else name
-    if not (isinstance(cls, type) and issubclass(cls, base)):
         valid = [f'{registry.scope}.{known}' for known in subclasses_in(registry, base)]
-        raise ConfigError(f"{key}.type is '{name}', which is not a {base.__name__}; {nearest(str(name), valid, 6)}")
-    check_arguments(cls, settings, key)
-    if takes_key(cls, base):
+        example = next(iter(valid), f'{registry.scope}.{base.__name__}')
+        raise ConfigError(f"{key} is {shown(config)}; give a dict with 'type', for example dict(type='{example}')")
+    settings = {**arguments, **config}
+    cls = find_class(registry, settings.pop('type'), base, f'{key}.type')
+    has_key = takes_key(cls, base)
+    check_arguments(cls, settings, key, ('key',) if has_key else ())
+    check_types(cls, settings, key)
+    if has_key:
         settings['key'] = key
     return construct(cls, settings, key)
 
 
-def check_arguments(cls: type, arguments: Iterable[str], key: str) -> None:
+def find_class(registry: Registry, name: Any, base: type[Part], key: str) -> type[Part]:
+    """Return the subclass of ``base`` that a config names.
+
+    Args:
+        registry: Where the name is looked up.
+        name: Value of ``type`` in the config: a name, or a class.
+        base: The class that the part must derive from.
+        key: Config key of ``type``.
+
+    Raises:
+        ConfigError: If there is no such subclass, naming the nearest.
+
+    >>> from torch import nn
+    >>> from kd_plugins.registry import MODELS
+    >>> find_class(MODELS, 'kd_plugins.PointwiseAdapter', nn.Module, 'adapter.type').__name__
+    'PointwiseAdapter'
+    """
+    cls: Any = name
+    if isinstance(name, str):
+        try:
+            cls = registry.get(name)
+            if cls is None:
+                with registry.switch_scope_and_registry(None) as scoped:
+                    cls = scoped.get(name)
+        except (ImportError, AttributeError, RuntimeError, TypeError, ValueError):  # MMEngine imports dotted names
+            cls = None
+    if isinstance(cls, type) and issubclass(cls, base):
+        return cls
+    valid = [f'{registry.scope}.{known}' for known in subclasses_in(registry, base)]
+    kind = f'a {base.__name__}' if isinstance(name, (str, type)) else 'a name'
+    raise ConfigError(f'{key} is {shown(name)}, which is not {kind}; {nearest(str(name), valid, 6)}')
+
+
+def check_arguments(
+    cls: type, arguments: Iterable[Any], key: str, reserved: Collection[str] = (), inherited: bool = False
+) -> None:
     """Refuse arguments that a class does not take.
 
     Args:
         cls: The class that is going to be built.
         arguments: Names of the arguments in the config.
         key: Config key for the error sentence.
+        reserved: Names of arguments that a config cannot give.
+        inherited: Whether the class passes its ``**kwargs`` on to its base class, so that the names are known.
 
     Raises:
         ConfigError: Naming the first unknown argument and the nearest valid ones.
@@ -68,12 +106,53 @@ def check_arguments(cls: type, arguments: Iterable[str], key: str) -> None:
         parameters = signature(cls).parameters.values()
     except ValueError:  # built-in classes have no signature
         return
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    valid = [parameter.name for parameter in parameters]
-    unknown = next((name for name in arguments if name not in valid), None)
-    if unknown is not None:
-        raise ConfigError(f"{key}: {cls.__name__} has no argument '{unknown}'; {nearest(unknown, valid, 6)}")
+    variadic = not inherited and any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+    valid = inherited_arguments(cls) if inherited else [parameter.name for parameter in parameters]
+    valid = [name for name in valid if name not in reserved]
+    for name in arguments:
+        if name in reserved or not isinstance(name, str) or (name not in valid and not variadic):
+            raise ConfigError(f'{key}: {cls.__name__} has no argument {shown(name)}; {nearest(str(name), valid, 6)}')
+
+
+def inherited_arguments(cls: type) -> list[str]:
+    """Return the names of the arguments of a constructor and of those that it passes on as ``**kwargs``.
+
+    >>> class Base:
+    ...     def __init__(self, size): ...
+    >>> class Part(Base):
+    ...     def __init__(self, name, **kwargs): ...
+    >>> inherited_arguments(Part)
+    ['name', 'size']
+    """
+    names: list[str] = []
+    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    for base in cls.__mro__[:-1]:
+        if '__init__' in vars(base):
+            parameters = list(signature(vars(base)['__init__']).parameters.values())[1:]
+            names += [one.name for one in parameters if one.kind not in variadic and one.name not in names]
+            if not any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
+                break
+    return names
+
+
+def missing_arguments(cls: type, arguments: Collection[Any]) -> list[str]:
+    """Return the arguments that a class requires and a config does not give.
+
+    Args:
+        cls: The class.
+        arguments: Names of the arguments in the config.
+
+    >>> from kd_plugins.schedules import Constant
+    >>> missing_arguments(Constant, ['begin'])
+    ['value']
+    """
+    try:
+        parameters = signature(cls).parameters.values()
+    except ValueError:  # built-in classes have no signature
+        return []
+    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    required = [one.name for one in parameters if one.default is Parameter.empty and one.kind not in variadic]
+    return [name for name in required if name not in arguments]
 
 
 def subclasses_in(registry: Registry, base: type) -> list[str]:
@@ -111,10 +190,24 @@ def construct(cls: Callable[..., Part], settings: Mapping[str, Any], key: str) -
     Raises:
         ConfigError: If the constructor refuses the arguments.
     """
+    name = getattr(cls, '__name__', str(cls))
     try:
         return cls(**settings)
+    except KDPluginsError:
+        raise
     except TypeError as error:
-        name = getattr(cls, '__name__', str(cls))
         # An inherited constructor names the base class.
-        message = re.sub(r'[\w.]*__init__\(\)', name, str(error))
-        raise ConfigError(f'{key}: {message}') from error
+        raise ConfigError(f'{key}: {re.sub(r"[a-zA-Z_.]*__init__[(][)]", name, first_line(error))}') from error
+    except (ValueError, OverflowError, RuntimeError) as error:
+        raise ConfigError(f'{key}: {name} cannot be built: {first_line(error)}') from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error message, or the name of its class where the message is empty.
+
+    >>> first_line(ValueError('no such shape\\nTraceback ...'))
+    'no such shape'
+    >>> first_line(AssertionError())
+    'AssertionError'
+    """
+    return str(error).strip().partition('\n')[0].rstrip('.')[:200] or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from torch import Tensor
 
 from ..errors import ConfigError, nearest
+from .argument_types import shown
 
 
 def check_choice(key: str, value: str, choices: Sequence[str]) -> str:
@@ -26,7 +27,7 @@ def check_choice(key: str, value: str, choices: Sequence[str]) -> str:
     'mean'
     """
     if value not in choices:
-        raise ConfigError(f'{key} is {value!r}; {nearest(str(value), choices, 6)}')
+        raise ConfigError(f'{key} is {shown(value)}; {nearest(str(value), choices, 6)}')
     return value
 
 
@@ -40,7 +41,7 @@ def check_flag(key: str, value: bool) -> bool:
     True
     """
     if not isinstance(value, bool):
-        raise ConfigError(f'{key} is {value!r}; valid: True, False')
+        raise ConfigError(f'{key} is {shown(value)}; valid: True, False')
     return value
 
 
@@ -53,14 +54,15 @@ def is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_integer(key: str, value: Any, minimum: int, advice: str) -> int:
-    """Return an integer of at least ``minimum``.
+def check_integer(key: str, value: Any, minimum: int, advice: str, maximum: int = 2**31) -> int:
+    """Return an integer from ``minimum`` to ``maximum``.
 
     Args:
         key: Config key for the error sentence.
         value: Value in the config.
         minimum: Smallest valid value.
         advice: End of the error sentence: the valid values.
+        maximum: Largest valid value; a mistyped size must not ask for more memory than a machine has.
 
     Raises:
         ConfigError: If it is not such an integer.
@@ -68,8 +70,8 @@ def check_integer(key: str, value: Any, minimum: int, advice: str) -> int:
     >>> check_integer('distillers.x.chunk', 8, 1, 'valid: None, 16384')
     8
     """
-    if not is_integer(value) or value < minimum:
-        raise ConfigError(f'{key} is {value!r}; {advice}')
+    if not is_integer(value) or not minimum <= value <= maximum:
+        raise ConfigError(f'{key} is {shown(value)}; {advice}')
     return value
 
 
@@ -91,7 +93,7 @@ def check_number(key: str, value: float, positive: bool, example: float = 1.0) -
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < 0 or (positive and value == 0):
         bound = '> 0' if positive else '>= 0'
-        raise ConfigError(f'{key} is {value!r}; it must be a finite number {bound}, such as {example}')
+        raise ConfigError(f'{key} is {shown(value)}; it must be a finite number {bound}, such as {example}')
     return float(value)
 
 
@@ -105,7 +107,7 @@ def check_channel_dim(key: str, value: int) -> int:
     -1
     """
     if not is_integer(value) or value == 0:
-        raise ConfigError(f'{key} is {value!r}; valid: 1 for (N, C, ...), -1 for (N, L, C)')
+        raise ConfigError(f'{key} is {shown(value)}; valid: 1 for (N, C, ...), -1 for (N, L, C)')
     return value
 
 
@@ -136,7 +138,7 @@ def check_adapter(key: str, value: str | dict[str, Any] | None) -> str | dict[st
     'auto'
     """
     if not (value in (None, 'auto') or (isinstance(value, dict) and 'type' in value)):
-        raise ConfigError(f"{key} is {value!r}; valid: 'auto', None, dict(type='kd_plugins.PointwiseAdapter')")
+        raise ConfigError(f"{key} is {shown(value)}; valid: 'auto', None, dict(type='kd_plugins.PointwiseAdapter')")
     return value
 
 

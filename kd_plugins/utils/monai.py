@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import ConfigError, MissingDependencyError, nearest
-from .build import check_arguments, construct
+from .build import check_arguments, construct, first_line
 
 MODULES = {
     'network': 'monai.networks.nets',
@@ -78,14 +78,3 @@ def build_part(kind: str, config: Any, key: str, **more: Any) -> Any:
         ) from error
     except Exception as error:
         raise ConfigError(f'{key}: {cls.__name__} cannot be built: {first_line(error)}') from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of its class where the message is empty.
-
-    >>> first_line(ValueError('no such shape\\nTraceback ...'))
-    'no such shape'
-    >>> first_line(AssertionError())
-    'AssertionError'
-    """
-    return str(error).strip().partition('\n')[0].rstrip('.') or type(error).__name__

@@ -53,7 +53,7 @@ class TinyGap(BaseDistiller):
 
     loss_names = ('loss_gap',)
 
-    def __init__(self, tap: str = 'second', adapter: bool = False, factor: float = 1.0, **common: Any) -> None:
+    def __init__(self, tap: str = 'second', adapter: bool = False, factor: Any = 1.0, **common: Any) -> None:
         super().__init__(**common)
         self.tap = tap
         self.with_adapter = adapter

@@ -62,11 +62,16 @@ def test_the_registry_lists_subclasses_without_their_base() -> None:
 @pytest.mark.parametrize(
     ('config', 'sentence'),
     [
-        (3, "parts.a is 3; give a dict with 'type', for example kd_plugins.Part"),
+        (3, r"parts.a is 3; give a dict with 'type', for example dict\(type='kd_plugins.NamedPart'\)"),
         ({'size': 3}, "parts.a is .* give a dict with 'type'"),
         ({'type': 'NamdPart'}, "parts.a.type is 'NamdPart', which is not a Part; nearest: 'kd_plugins.NamedPart'"),
         ({'type': 'OtherClass'}, "parts.a.type is 'OtherClass', which is not a Part"),
         ({'type': 'Part', 'sise': 3}, "parts.a: Part has no argument 'sise'; nearest: 'size'"),
+        ({'type': '.'}, "parts.a.type is '.', which is not a Part; valid: "),
+        ({'type': ['Part']}, r"parts.a.type is \['Part'\], which is not a name; "),
+        ({'type': 'Part', 'size': '3'}, "parts.a.size is '3'; valid: an integer"),
+        ({'type': 'Part', 3: 3}, 'parts.a: Part has no argument 3; '),
+        ({'type': 'NamedPart', 'size': 1, 'key': 'b'}, "parts.a: NamedPart has no argument 'key'; "),
         ({'type': 'Part'}, "parts.a: Part missing 1 required positional argument: 'size'"),
         ({'type': 'NamedPart', 'sise': 1}, "parts.a: NamedPart got an unexpected keyword argument 'sise'"),
     ],

@@ -38,6 +38,7 @@ def test_valid_values_are_returned(check: Callable[[], Any], value: Any) -> None
     ('check', 'sentence'),
     [
         (lambda: checks.check_choice('k', 'men', ['mean', 'sum']), "^k is 'men'; nearest: 'mean'$"),
+        (lambda: checks.check_integer('k', 10**30, 1, 'valid: 3'), '^k is 10+; valid: 3$'),
         (lambda: checks.check_choice('k', None, ['mean']), "^k is None; valid: 'mean'$"),
         (lambda: checks.check_flag('k', 1), '^k is 1; valid: True, False$'),
         (lambda: checks.check_integer('k', 2, 3, 'valid: 3 or more'), '^k is 2; valid: 3 or more$'),

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...registry import MODELS
 from ...structures import VolumeDataSample
+from ...utils.argument_types import check_types
+from ...utils.build import first_line
 from ...utils.checks import check_choice
-from ...utils.monai import build_part, first_line
+from ...utils.monai import build_part
 
 MODES = ('tensor', 'loss', 'predict')
 PREFIX = 'network.'
@@ -94,6 +96,8 @@ class VolumetricSegmentor(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
+        others = dict(deep_supervision=deep_supervision, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        check_types(VolumetricSegmentor, others, 'model')
         super().__init__(data_preprocessor or {'type': 'kd_plugins.VolumePreprocessor'}, init_cfg)
         self.network: nn.Module = build_part('network', network, 'model.network')
         loss = loss or {'type': 'DiceCELoss', 'to_onehot_y': True, 'softmax': True}
@@ -103,6 +107,7 @@ class VolumetricSegmentor(BaseModel):
         )
         self.inferer = build_part('inferer', inferer or {'type': 'SimpleInferer'}, 'model.inferer')
         self.in_channels: int | None = network.get('in_channels')
+        self.num_classes: int | None = network.get('out_channels', network.get('num_classes'))
         self._key = f'model.network ({network["type"]})'
 
     def forward(
