@@ -17,6 +17,7 @@ from mmengine.config import DictAction
 from mmengine.registry import Registry
 
 from ..errors import KDPluginsError, nearest
+from .build import inherited_arguments
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -93,6 +94,20 @@ def _registered(name: str) -> list[str]:
     return names
 
 
+def _nearest_argument(owner: str, text: str) -> str:
+    """Return the arguments of a registered class that are nearest to an unexpected one, as the end of a sentence."""
+    from mmengine import registry
+
+    unexpected = re.search(r"unexpected keyword argument '(\w*)'", text)
+    roots = [root for root in vars(registry).values() if isinstance(root, Registry)]
+    nodes = [node for root in roots for node in (root, *root.children.values())]
+    cls = next((node.module_dict[owner] for node in nodes if owner in node.module_dict), None)
+    if unexpected is None or not isinstance(cls, type):
+        return ''
+    advice = nearest(unexpected.group(1), inherited_arguments(cls))
+    return f'; {advice}' if advice.startswith('nearest') else ''
+
+
 def _message(error: BaseException) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'Original Traceback' in text:  # from a data-loading worker
@@ -122,6 +137,9 @@ def sentence_of(error: BaseException) -> str | None:
         name, scope, registry = unregistered.groups()
         where = f' of {scope}' if scope else ''
         return f"type='{name}' is not in the registry '{registry}'{where}; {nearest(name, _registered(registry))}"
+    failed = re.fullmatch(r'Failed to get (.*)', text)  # of a registry, about a name that cannot be one
+    if isinstance(error, RuntimeError) and failed:
+        return f"type='{failed.group(1)}' is not in a registry; give the name of a class"
     if isinstance(error, ModuleNotFoundError):
         return f"the package '{error.name}' is not installed; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
@@ -133,7 +151,7 @@ def sentence_of(error: BaseException) -> str | None:
     constructor = re.search(r'(?:([\w.]+)\.)?__init__\(\) (got an unexpected|missing|got multiple).*', text)
     if isinstance(error, TypeError) and constructor:
         owner = (_BUILDING.findall(text) or [constructor.group(1) or 'a type of the config'])[-1]
-        return f'{owner}: {text[constructor.start() :].partition("__init__() ")[2]}'
+        return f'{owner}: {text[constructor.start() :].partition("__init__() ")[2]}{_nearest_argument(owner, text)}'
     return None
 
 

@@ -72,7 +72,9 @@ def test_an_unknown_argument_names_its_type():
 
     with pytest.raises(TypeError) as caught:
         HOOKS.build({'type': 'LoggerHook', 'interal': 3})
-    assert sentence_of(caught.value) == "LoggerHook: got an unexpected keyword argument 'interal'"
+    assert sentence_of(caught.value) == (
+        "LoggerHook: got an unexpected keyword argument 'interal'; nearest: 'interval', 'interval_exp_name'"
+    )
 
 
 def test_a_sentence_from_a_data_loading_worker_is_its_last_line():
