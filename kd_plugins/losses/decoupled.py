@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..ops.reduction import global_mean
 from ..registry import MODELS
-from ..utils.checks import check_choice, check_number
+from ..utils.checks import check_choice, check_flag, check_number
 from .logit import softmax_kl
 
 REDUCTIONS = ('means', 'sums')
@@ -121,15 +121,12 @@ class DDFLoss(nn.Module):
         denoising_counts: str = 'own',
     ) -> None:
         super().__init__()
-        check_choice('reduction', reduction, REDUCTIONS)
-        check_choice('normalizer', normalizer, NORMALIZERS)
-        check_choice('denoising_counts', denoising_counts, DENOISING_COUNTS)
-        self.loss_weight = loss_weight
-        self.temperature = check_number('temperature', temperature, positive=True, example=5.0)
-        self.reduction = reduction
-        self.normalizer = normalizer
-        self.detach_teacher = detach_teacher
-        self.denoising_counts = denoising_counts
+        self.loss_weight = check_number('DDFLoss.loss_weight', loss_weight, positive=False, example=1.5)
+        self.temperature = check_number('DDFLoss.temperature', temperature, positive=True, example=5.0)
+        self.reduction = check_choice('DDFLoss.reduction', reduction, REDUCTIONS)
+        self.normalizer = check_choice('DDFLoss.normalizer', normalizer, NORMALIZERS)
+        self.detach_teacher = check_flag('DDFLoss.detach_teacher', detach_teacher)
+        self.denoising_counts = check_choice('DDFLoss.denoising_counts', denoising_counts, DENOISING_COUNTS)
 
     def forward(
         self,

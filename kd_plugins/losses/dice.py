@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..ops.reduction import global_normalizer, to_float
 from ..registry import MODELS
+from ..utils.checks import check_number
 
 
 class SegmentationSums(NamedTuple):
@@ -119,10 +120,10 @@ class DiceCELoss(nn.Module):
         self, dice_weight: float = 1.0, ce_weight: float = 1.0, ignore_index: int = 255, smooth: float = 1e-5
     ) -> None:
         super().__init__()
-        self.dice_weight = dice_weight
-        self.ce_weight = ce_weight
+        self.dice_weight = check_number('DiceCELoss.dice_weight', dice_weight, positive=False)
+        self.ce_weight = check_number('DiceCELoss.ce_weight', ce_weight, positive=False)
         self.ignore_index = ignore_index
-        self.smooth = smooth
+        self.smooth = check_number('DiceCELoss.smooth', smooth, positive=True, example=1e-5)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss, shape (), of logits (N, C, *spatial) and labels (N, *spatial)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..ops.reduction import to_float
 from ..registry import MODELS
+from ..utils.checks import check_number
 
 
 def fine_grained_localization(logits: Tensor, index: Tensor, right: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class FGLLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 0.15) -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('FGLLoss.loss_weight', loss_weight, positive=False, example=0.15)
 
     def forward(
         self, logits: Tensor, index: Tensor, right: Tensor, quality: Tensor, normalizer: Tensor | float

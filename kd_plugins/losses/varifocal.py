@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..ops.reduction import to_float
 from ..registry import MODELS
-from ..utils.checks import check_choice
+from ..utils.checks import check_choice, check_number
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -69,14 +69,15 @@ class VFLLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not use_sigmoid:
-            raise ConfigError(f'use_sigmoid is {use_sigmoid!r}, and VFLLoss has one sigmoid per class; valid: True')
-        check_choice('reduction', reduction, REDUCTIONS)
+        if use_sigmoid is not True:
+            raise ConfigError(
+                f'VFLLoss.use_sigmoid is {use_sigmoid!r}, and VFLLoss has one sigmoid per class; valid: True'
+            )
         self.use_sigmoid = use_sigmoid
-        self.alpha = alpha
-        self.gamma = gamma
-        self.reduction = reduction
-        self.loss_weight = loss_weight
+        self.alpha = check_number('VFLLoss.alpha', alpha, positive=False, example=0.75)
+        self.gamma = check_number('VFLLoss.gamma', gamma, positive=False, example=2.0)
+        self.reduction = check_choice('VFLLoss.reduction', reduction, REDUCTIONS)
+        self.loss_weight = check_number('VFLLoss.loss_weight', loss_weight, positive=False)
 
     def forward(
         self,

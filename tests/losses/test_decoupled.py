@@ -263,7 +263,7 @@ def test_module() -> None:
 def test_invalid_arguments(key: str, value: Any, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         DDFLoss(**{key: value})
-    assert str(caught.value) == words
+    assert str(caught.value) == f'DDFLoss.{words}'
 
 
 CASES: dict[str, dict[str, Any]] = {
