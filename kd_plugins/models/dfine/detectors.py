@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ...registry import MODELS
+from ...utils.argument_types import shown
+from ...utils.build import check_arguments, find_class
 from .decoders import FDRDABDecoder, FDRDeformableDecoder, FDRDinoDecoder
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead
 
@@ -30,11 +32,17 @@ class FDRDetector:
         Raises:
             ConfigError: If the head has no FDR, or the decoder does not return all layers.
         """
+        key, near = 'model.bbox_head', f'kd_plugins.{self.fdr_head.__name__}'
+        if not isinstance(bbox_head, dict):
+            raise ConfigError(f"{key} is {shown(bbox_head)}; give a dict with type='{near}'")
         name = bbox_head.get('type')
-        head = MODELS.get(name) if isinstance(name, str) else name
-        if not (isinstance(head, type) and issubclass(head, self.fdr_head)):
-            near = f'kd_plugins.{self.fdr_head.__name__}'
-            raise ConfigError(f"model.bbox_head.type is '{name}', which is not a head with FDR; nearest: '{near}'")
+        try:
+            head: type = find_class(MODELS, name, self.fdr_head, f'{key}.type')
+        except ConfigError as error:
+            sentence = f"{key}.type is {shown(name)}, which is not a head with FDR; nearest: '{near}'"
+            raise ConfigError(sentence) from error
+        settings = [argument for argument in bbox_head if argument not in ('type', '_scope_')]
+        check_arguments(head, settings, key, inherited=True)
         if not decoder.get('return_intermediate', True):
             raise ConfigError(
                 'model.decoder.return_intermediate is False, and FDR refines the boxes of every layer; set True'

@@ -14,11 +14,15 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...losses import DDFLoss, FGLLoss
 from ...registry import MODELS
-from ...utils.checks import check_choice
+from ...utils.argument_types import check_types
+from ...utils.build import build, check_arguments
+from ...utils.checks import check_choice, check_integer, check_number
 from .criterion import Criterion, Denoising, Predictions, Proposals
 from .refinement import BoxRefiner, FDRBranches, Refinement
 
+KEY = 'model.bbox_head'
 MATCHING = ('union', 'own')
 FGL: dict[str, Any] = dict(type='kd_plugins.FGLLoss')
 DDF: dict[str, Any] = dict(type='kd_plugins.DDFLoss')
@@ -68,21 +72,42 @@ class FDRHead:
         keep_every_object: bool = True,
         **kwargs: Any,
     ) -> None:
-        self.matching = check_choice('bbox_head.matching', matching, MATCHING)
+        settings: dict[str, Any] = dict(num_decoder_layers=num_decoder_layers, reg_max=reg_max, reg_scale=reg_scale)
+        settings |= dict(loss_proposal_cls=loss_proposal_cls, loss_fgl=loss_fgl, loss_ddf=loss_ddf, matching=matching)
+        settings |= dict(up=up, keep_every_object=keep_every_object)
+        check_types(FDRHead, settings, KEY)
+        check_arguments(type(self), kwargs, KEY, inherited=True)
+        if kwargs.get('loss_cls') is None:
+            raise ConfigError(f"{KEY}.loss_cls is not given; nearest: loss_cls=dict(type='kd_plugins.VFLLoss')")
+        self._loss('loss_cls', kwargs['loss_cls'])  # MMDetection's head builds it again
+        self.matching = check_choice(f'{KEY}.matching', matching, MATCHING)
+        check_integer(f'{KEY}.reg_max', reg_max, 2, 'valid: an even integer of at least 2, such as 32', 1024)
+        check_number(f'{KEY}.reg_scale', reg_scale, positive=True, example=4.0)
+        check_number(f'{KEY}.up', up, positive=True, example=0.5)
         # MMDetection's heads build their layers inside their __init__, so these must exist before.
         self.num_decoder_layers = num_decoder_layers
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
-        self.loss_proposal_cls = None if loss_proposal_cls is None else MODELS.build(loss_proposal_cls)
+        self.loss_proposal_cls = self._loss('loss_proposal_cls', loss_proposal_cls)
         for name, loss in (('loss_cls', self.loss_cls), ('loss_proposal_cls', self.loss_proposal_cls)):
-            if loss is not None and not loss.use_sigmoid:
+            if loss is not None and not getattr(loss, 'use_sigmoid', False):
                 raise ConfigError(
-                    f'bbox_head.{name}: {type(loss).__name__} uses softmax, and FDR scores boxes with sigmoid; '
+                    f'{KEY}.{name}: {type(loss).__name__} uses no sigmoid, and FDR scores boxes with sigmoid; '
                     "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
                 )
-        self.loss_fgl = MODELS.build(loss_fgl)
-        self.loss_ddf = None if loss_ddf is None else MODELS.build(loss_ddf)
+        self.loss_fgl = self._loss('loss_fgl', loss_fgl)
+        self.loss_ddf = self._loss('loss_ddf', loss_ddf)
+        for name, loss, cls in (('loss_fgl', self.loss_fgl, FGLLoss), ('loss_ddf', self.loss_ddf, DDFLoss)):
+            if loss is not None and not isinstance(loss, cls):
+                raise ConfigError(
+                    f"{KEY}.{name}.type is '{type(loss).__name__}', whose arguments are not those of a loss on edge "
+                    f"distributions; nearest: 'kd_plugins.{cls.__name__}'"
+                )
         self.keep_every_object = keep_every_object
+
+    @staticmethod
+    def _loss(name: str, config: dict[str, Any] | None) -> Any:
+        return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
 
     def _init_layers(self) -> None:
         """Create the layers of the plain head and the FDR branches."""

@@ -68,15 +68,30 @@ def test_training_needs_an_assigner() -> None:
         ({'matching': 'unoin'}, r"bbox_head\.matching is 'unoin'; nearest: 'union'"),
         ({'reg_max': 15}, r'reg_max is 15; .* even number'),
         (
+            {'reg_max': 10**9},
+            r'^model\.bbox_head\.reg_max is 1000000000; valid: an even integer of at least 2, such as 32$',
+        ),
+        ({'reg_max': '32'}, r"^model\.bbox_head\.reg_max is '32'; valid: an integer, such as 32$"),
+        ({'reg_mx': 32}, r"^model\.bbox_head: FDRDINOHead has no argument 'reg_mx'; nearest: 'reg_max'"),
+        ({'up': -1}, r'^model\.bbox_head\.up is -1; it must be a finite number > 0, such as 0\.5$'),
+        (
+            {'loss_cls': None},
+            r"^model\.bbox_head\.loss_cls is not given; nearest: loss_cls=dict\(type='kd_plugins\.VFLLoss'",
+        ),
+        ({'loss_fgl': dict(type='kd_plugins.DDFLoss')}, r"^model\.bbox_head\.loss_fgl\.type is 'DDFLoss', .*FGLLoss'$"),
+        (
+            {'loss_ddf': dict(type='kd_plugins.DDFLoss', temperature='hot')},
+            r"^model\.bbox_head\.loss_ddf\.temperature is 'hot'; valid: a finite number, such as 5\.0$",
+        ),
+        (
             {'loss_cls': dict(type='CrossEntropyLoss', use_sigmoid=False)},
-            r'bbox_head\.loss_cls: CrossEntropyLoss uses softmax',
+            r'bbox_head\.loss_cls: CrossEntropyLoss uses no sigmoid',
         ),
         (
             {'loss_proposal_cls': dict(type='CrossEntropyLoss', use_sigmoid=False)},
-            r'bbox_head\.loss_proposal_cls: CrossEntropyLoss uses softmax',
+            r'bbox_head\.loss_proposal_cls: CrossEntropyLoss uses no sigmoid',
         ),
     ],
-    ids=['matching', 'reg_max', 'softmax', 'softmax of proposals'],
 )
 def test_wrong_settings_are_refused(changes: dict[str, Any], sentence: str) -> None:
     model_config = config('dino')
