@@ -62,6 +62,8 @@ def check_names(distillers: Mapping[str, BaseDistiller]) -> None:
     """
     reserved = set(dir(nn.ModuleDict()))
     for name, distiller in distillers.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"distillers: the name {name!r} is not a valid one; use a word such as 'features'")
         if '.' in name:
             raise ConfigError(f"distillers: the name '{name}' contains a dot; use '{name.replace('.', '_')}'")
         if name in reserved:

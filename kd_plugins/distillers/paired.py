@@ -30,7 +30,7 @@ class TapPair(NamedTuple):
     @classmethod
     def of(cls, key: str, path: str, teacher_key: str, teacher_path: str | None) -> TapPair:
         """Return a pair whose teacher path is that of the student where it is not given."""
-        return cls(key, path, teacher_key, teacher_path or path)
+        return cls(key, path, teacher_key, path if teacher_path is None else teacher_path)
 
     def outputs(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the outputs of both taps."""

@@ -106,7 +106,8 @@ class LocalGraphDistiller(PairedDistiller):
         self.points = check_choice(f'{key}.points', points, tuple(READERS))
         self.reference = None if reference is None else check_choice(f'{key}.reference', reference, tuple(RELEASED))
         self.released = None if reference is None else RELEASED[reference]
-        self.importance = importance or (self.released.importance if self.released else 'max')
+        default = self.released.importance if self.released else 'max'
+        self.importance = default if importance is None else importance
         self.scores = scores
         sizes = {'num_points': (num_points, 256), 'num_neighbours': (num_neighbours, 32), 'channels': (channels, 32)}
         for name, (value, usual) in sizes.items():
