@@ -118,6 +118,23 @@ def drop_hooks_switched_off(config: Config) -> None:
         del hooks[name]
 
 
+def check_keys(config: Any) -> None:
+    """Refuse keys that cannot be names of arguments, in dicts with a ``type``.
+
+    Args:
+        config: A config or a part of one.
+
+    Raises:
+        ConfigError: Naming the first such key.
+
+    >>> check_keys({'model': {'type': 'GFL', 'backbone': {}}, 'labels': {0: 'cell'}})
+    """
+    for path, node in walk(config):
+        wrong = [key for key in node if not isinstance(key, str) or not key] if 'type' in node else []
+        if wrong:
+            raise ConfigError(f"{path}: the key {wrong[0]!r} is not the name of an argument of '{node['type']}'")
+
+
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config, apply ``--cfg-options`` and register the package of its ``default_scope``.
 
@@ -142,6 +159,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             raise ConfigError(
                 f'--cfg-options: {key}={value} does not fit the config: {" ".join(str(error).split())}'
             ) from error
+    check_keys(config._cfg_dict)
     order_keypoints(config)
     drop_hooks_switched_off(config)
     register_scope(config.get('default_scope') or 'mmengine')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ def read_config(path: str, key: str = 'config') -> Config:
         MissingDependencyError: If a package that it names is not installed.
     """
     package, colons, _ = path.partition('::')
-    if colons and find_spec(package) is None:
+    if colons and not _is_installed(package):
         raise _missing_package(key, path, package)  # MMEngine would try to install it
     try:
         if colons:
@@ -39,10 +40,36 @@ def read_config(path: str, key: str = 'config') -> Config:
         raise _missing_package(key, path, error.name or (sentence.group(1) if sentence else package)) from error
     except FileNotFoundError as error:
         raise _missing_file(key, path, error) from error
-    except (SyntaxError, KeyError, TypeError, AttributeError, NameError, AssertionError, ValueError) as error:
-        raise ConfigError(f"{key}: '{path}' cannot be read: {type(error).__name__}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{key}: '{path}' cannot be read: a file of its _base_ inherits from itself") from error
+    except Exception as error:  # a config file is a program
+        raise ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}") from error
     drop_scope(config._cfg_dict)
     return config
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # no name, or a part of a package that is not there
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    """Return type, place and text of an error in a config file, in one line."""
+    if isinstance(error, SyntaxError):
+        return f'{type(error).__name__} in line {error.lineno}: {error.msg}'
+    file, line, trace = None, '', error.__traceback__
+    while trace is not None:
+        # MMEngine runs a copy of each file, in a call that knows the name of the file.
+        name = trace.tb_frame.f_code.co_name
+        if name == '_file2dict':
+            file = trace.tb_frame.f_locals.get('filename')
+        elif name == '<module>' and trace.tb_frame.f_code.co_filename.startswith(tempfile.gettempdir()):
+            line = f" in line {trace.tb_lineno} of '{file}'"
+        trace = trace.tb_next
+    text = ' '.join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split()).rstrip('.')
+    return f'{type(error).__name__}{line}' + (f': {text[:300]}' if text else '')
 
 
 def drop_scope(node: Any) -> None:

@@ -68,3 +68,10 @@ def test_a_package_that_is_not_installed_names_its_extra():
         register_scope('mmnothing')
     with pytest.raises(ConfigError, match="nearest: 'mmdet'"):
         register_scope('mdet')
+
+
+@pytest.mark.parametrize('key', [1, '', None], ids=repr)
+def test_a_key_that_is_no_name_of_an_argument_is_refused(tmp_path, key):
+    (tmp_path / 'a.py').write_text(f"model = dict(neck={{'type': 'FPN', {key!r}: 2}}, labels={{0: 'cell'}})")
+    with pytest.raises(ConfigError, match=rf"^model.neck: the key {key!r} is not the name of an argument of 'FPN'$"):
+        load_config(str(tmp_path / 'a.py'))

@@ -24,8 +24,14 @@ def test_a_config_of_an_installed_package() -> None:
 @pytest.mark.parametrize(
     ('text', 'sentence'),
     [
-        ('a = dict(x=1\n', "teacher.config: '.*broken.py' cannot be read: SyntaxError"),
-        ('a = b\n', 'cannot be read: NameError'),
+        (
+            '\na = dict(x=1\n',
+            "teacher.config: '.*broken.py' cannot be read: SyntaxError in line 2: '.' was never closed",
+        ),
+        ('c = 1\na = b\n', "cannot be read: NameError in line 2 of '.*broken.py': name 'b' is not defined$"),
+        ('a = 1 / 0\n', 'cannot be read: ZeroDivisionError in line 1 of .*broken.py.: division by zero$'),
+        ('raise RuntimeError\n', 'cannot be read: RuntimeError in line 1 of .*broken.py.$'),
+        ("_base_ = './broken.py'\n", 'cannot be read: a file of its _base_ inherits from itself$'),
         ("_base_ = './nowhere.py'\n", "cannot be read because '.*nowhere.py' does not exist; nearest: '.*broken.py'"),
         ("_base_ = 'no_such_package::x/a.py'\n", 'cannot be read: .*no_such_package'),
     ],
@@ -92,3 +98,9 @@ def test_the_package_of_a_base_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / 'mine.py').write_text("_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'\n")
     with pytest.raises(MissingDependencyError, match="mine.py' needs the package 'mmdet', which is not installed"):
         read_config(str(tmp_path / 'mine.py'))
+
+
+@pytest.mark.parametrize('path', ['::', '::a.py', 'mm det::a.py', 'no.such::a.py'])
+def test_what_is_no_package(path: str) -> None:
+    with pytest.raises(KDPluginsError, match=f"^teacher.config: '{path}' needs the package"):
+        read_config(path, key='teacher.config')
