@@ -12,7 +12,7 @@ from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.checkpoint_files import AtomicCheckpointHook
-from ..runner.launch import build_runner, set_resume, write_run_record
+from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
 from ..runner.processes import training_loaders
 from ..runner.resume import CutOffValidation, lacks_validation
 from ..utils.cli import note, one_sentence, parse
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
         cut_off = CutOffValidation(path) if path is not None and lacks_validation(config, path) else None
         runner = build_runner(config)
+        if path is not None:
+            check_resumed_weights(runner, path)
         if not any(isinstance(hook, DistillHook) for hook in runner.hooks):
             runner.register_hook(AtomicCheckpointHook())
         if cut_off is not None:

@@ -15,11 +15,14 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
-from ..checkpoints import load_checkpoint
-from ..errors import ConfigError
+from ..checkpoints import load_checkpoint, weights_of
+from ..errors import CheckpointError, ConfigError
+from ..hooks.entries import check_entries
+from ..utils.checkpoint_content import resume_faults
 from ..utils.device import has_accelerator
 from ..version import __version__
 from .resume import newest_checkpoint
+from .weights import check_weights
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmentation', 'mmdet3d', 'pycocotools')
 
@@ -69,6 +72,7 @@ def build_runner(config: Config) -> Runner:
     if torch.distributed.is_available():
         init_gloo(config)
     init_default_scope(config.get('default_scope') or 'mmengine')
+    check_entries(config)
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
 
 
@@ -96,8 +100,29 @@ def set_resume(config: Config, resume: str | None) -> str | None:
         config.load_from = path
     start = config.get('load_from')
     if start and '://' not in str(start) and resume != 'auto':
-        load_checkpoint(start, key='--resume' if resume else 'load_from')
+        key = '--resume' if path is not None else 'load_from'
+        checkpoint = load_checkpoint(start, key=key)
+        if not weights_of(checkpoint):
+            raise CheckpointError(f"{key}: '{start}' holds no weights; expected a dict with 'state_dict'")
+        fault = next(resume_faults(checkpoint), None) if path is not None else None
+        if fault is not None:
+            raise CheckpointError(
+                f"{key}: '{start}' holds {fault}, so no run can go on from it; start a new run with load_from='{start}'"
+            )
     return path
+
+
+def check_resumed_weights(runner: Any, path: str) -> None:
+    """Refuse to go on from a checkpoint that leaves parameters of the model at their random start.
+
+    Args:
+        runner: The built runner.
+        path: The checkpoint.
+
+    Raises:
+        CheckpointError: Naming the first such parameter.
+    """
+    check_weights(runner.model, load_checkpoint(path, key='--resume'), path, key='--resume')
 
 
 def versions() -> dict[str, str]:

@@ -10,8 +10,11 @@ from torch import nn
 from ..checkpoints import load_checkpoint, load_weights, weights_of
 from ..errors import CheckpointError, ConfigError, nearest
 
+STATISTICS = ('.running_mean', '.running_var')
+"""Ends of the names of BatchNorm's statistics, which are no parameters and decide on predictions as well."""
 
-def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> list[str]:
+
+def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str, key: str = 'checkpoint') -> list[str]:
     """Refuse a checkpoint that leaves parameters of the model at their random start.
 
     MMEngine only logs a warning, and the evaluation then reports an accuracy near zero.
@@ -20,6 +23,7 @@ def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> li
         model: The model, with or without its distributed wrapper.
         checkpoint: Result of :func:`~kd_plugins.checkpoints.load_checkpoint`.
         path: Its path, for error sentences.
+        key: Config key for error sentences.
 
     Returns:
         Remarks on keys that the model does not use.
@@ -33,14 +37,15 @@ def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str) -> li
     for name, value in saved.items():
         if name in current and current[name].shape != value.shape:
             raise CheckpointError(
-                f"checkpoint: '{path}' has shape {tuple(value.shape)} for '{name}' where the model has "
+                f"{key}: '{path}' has shape {tuple(value.shape)} for '{name}' where the model has "
                 f'{tuple(current[name].shape)}; another class or channel count is the usual cause'
             )
-    missing = [name for name, _ in model.named_parameters() if name not in saved]
+    statistics = [name for name in current if name.endswith(STATISTICS)]
+    missing = [name for name in [*dict(model.named_parameters()), *statistics] if name not in saved]
     if missing:
         raise CheckpointError(
-            f"checkpoint: '{path}' lacks {len(missing)} of the model's parameters (first: '{missing[0]}'), which "
-            f'would be evaluated at their random start; in the checkpoint, {nearest(missing[0], saved)}'
+            f"{key}: '{path}' lacks {len(missing)} of the model's parameters (first: '{missing[0]}'), which "
+            f'would stay at their random start; in the checkpoint, {nearest(missing[0], saved)}'
         )
     unused = [name for name in saved if name not in current]
     return (

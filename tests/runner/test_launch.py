@@ -1,11 +1,13 @@
 """Launch without an accelerator, the choice of a checkpoint to resume from, versions."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
 
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.runner.launch import init_gloo, set_resume, versions
+from kd_plugins.runner.launch import build_runner, check_resumed_weights, init_gloo, set_resume, versions
 from kd_plugins.utils.device import has_accelerator
 
 
@@ -41,6 +43,36 @@ def test_a_named_checkpoint_must_be_readable(tmp_path, content):
         set_resume(make_config(tmp_path), str(tmp_path / 'x.pth'))
     with pytest.raises(CheckpointError, match='load_from: .*does not exist'):
         set_resume(make_config(tmp_path, load_from=str(tmp_path / 'y.pth')), None)
+
+
+@pytest.mark.parametrize('content', [{}, {'a': None}], ids=repr)
+def test_a_start_without_weights_is_refused(tmp_path, content):
+    path = save(tmp_path / 'x.pth', content)
+    with pytest.raises(CheckpointError, match=f"^load_from: '{path}' holds no weights; expected a dict"):
+        set_resume(make_config(tmp_path, load_from=path), None)
+
+
+def test_a_run_goes_on_from_complete_checkpoints_only(tmp_path):
+    path = save(tmp_path / 'x.pth')
+    with pytest.raises(
+        CheckpointError, match=f"^--resume: '{path}' holds no 'meta.epoch', .* with load_from='{path}'$"
+    ):
+        set_resume(make_config(tmp_path), path)
+
+
+def test_a_resumed_checkpoint_must_hold_every_weight(tmp_path):
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1))
+    with pytest.raises(CheckpointError, match="^--resume: .* lacks 1 of the model's parameters .first: 'bias'"):
+        check_resumed_weights(runner, save(tmp_path / 'x.pth', {'weight': torch.zeros(1, 1)}))
+    check_resumed_weights(runner, save(tmp_path / 'y.pth', runner.model.state_dict()))
+
+
+def test_hooks_are_checked_before_the_runner_is_built(tmp_path):
+    entry = {'type': 'kd_plugins.DistillHook', 'distillers': {}, 'techer': {}}
+    with pytest.raises(
+        ConfigError, match="^default_hooks.distill: DistillHook has no argument 'techer'; nearest: 'teacher'"
+    ):
+        build_runner(make_config(tmp_path, default_hooks={'distill': entry}))
 
 
 def test_resume_in_the_config_takes_the_newest_checkpoint(tmp_path):

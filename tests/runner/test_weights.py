@@ -17,6 +17,15 @@ def test_a_checkpoint_that_leaves_parameters_random_is_refused():
         check_weights(model, {'state_dict': {**whole['state_dict'], 'weight': torch.zeros(2, 2)}}, 'x.pth')
 
 
+def test_missing_statistics_of_batchnorm_are_refused():
+    model = torch.nn.BatchNorm1d(2)
+    state = {name: value for name, value in model.state_dict().items() if name != 'running_var'}
+    wrapped = torch.nn.Sequential(model)
+    saved = {'state_dict': {f'0.{name}': value for name, value in state.items()}}
+    with pytest.raises(CheckpointError, match="lacks 1 of .* .first: '0.running_var'"):
+        check_weights(wrapped, saved, 'a.pth')
+
+
 def test_weights_that_the_model_does_not_use_are_a_remark():
     model = torch.nn.Linear(2, 1)
     remarks = check_weights(model, {'state_dict': {**model.state_dict(), 'x': torch.zeros(1)}}, 'x.pth')
