@@ -52,7 +52,7 @@ def clear_partial(runner: Any) -> None:
 
 
 class AtomicCheckpointHook(Hook):
-    """The same for a run without DistillHook."""
+    """Write checkpoints atomically in a run without DistillHook, and remove temporary files of a killed process."""
 
     # Before the CheckpointHook opens its folder.
     priority = 'NORMAL'

@@ -57,6 +57,8 @@ def lacks_validation(config: Config, path: str) -> bool:
     folder = checkpoint_folder(config)
     if '://' in path or folder is None or Path(path).resolve().parent != folder.resolve():
         return False
+    if not (config.train_cfg.get('max_epochs') or config.train_cfg.get('max_iters')):
+        return False  # a loop of another package, whose validations are unknown
     checkpoint = load_checkpoint(path, '--resume')
     unit, _ = training_length(config)
     step = (checkpoint.get('meta') or {}).get(unit)

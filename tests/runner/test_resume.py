@@ -63,6 +63,12 @@ def test_only_checkpoints_of_the_run_itself_lack_one(tmp_path):
     assert not lacks_validation(config, 'https://host/epoch_2.pth')
 
 
+def test_a_loop_without_a_known_length_lacks_none(tmp_path):
+    torch.save({'meta': {'epoch': 2, 'iter': 8}}, tmp_path / 'epoch_2.pth')
+    config = Config({'train_cfg': {'type': 'OtherLoop'}, 'val_cfg': {}, 'work_dir': str(tmp_path)})
+    assert not lacks_validation(config, str(tmp_path / 'epoch_2.pth'))
+
+
 @pytest.mark.parametrize(
     ('hook', 'names', 'newest'),
     [

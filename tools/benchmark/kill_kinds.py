@@ -142,9 +142,11 @@ def adapted(out: Path) -> dict[str, Any]:
 
 
 def several(out: Path) -> dict[str, Any]:
-    """Return a run with two teachers."""
+    """Return a run with two teachers, whose images a worker loads."""
     distillers = {'feature': {**FEATURE, 'source': 'big'}, 'logit': {**LOGIT, 'source': 'average'}}
-    return training({'teachers': {'big': frozen(out), 'average': EMA}, 'distillers': distillers})
+    config = training({'teachers': {'big': frozen(out), 'average': EMA}, 'distillers': distillers})
+    config['train_dataloader'].update(num_workers=1, persistent_workers=False)
+    return config
 
 
 def iterations(out: Path) -> dict[str, Any]:
