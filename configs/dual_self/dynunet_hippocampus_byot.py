@@ -12,7 +12,6 @@ default_hooks = dict(
                     'network.downsamples.2',
                     'network.bottleneck',
                 ],
-                num_classes=3,
                 logits='network.output_block',
                 **_base_.byot,
             ),

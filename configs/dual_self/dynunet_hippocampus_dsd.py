@@ -13,7 +13,6 @@ default_hooks = dict(
                     'network.downsamples.2',
                 ],
                 decoder=['network.bottleneck', 'network.upsamples.0', 'network.upsamples.1', 'network.upsamples.2'],
-                num_classes=3,
                 **_base_.dsd,
             )
         ),

@@ -8,7 +8,6 @@ default_hooks = dict(
             dsd=dict(
                 encoder=['network.encoder1', 'network.encoder2', 'network.encoder3', 'network.encoder4'],
                 decoder=['network.decoder5', 'network.decoder4', 'network.decoder3'],
-                num_classes=3,
                 **_base_.dsd,
             )
         ),

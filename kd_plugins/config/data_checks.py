@@ -190,6 +190,13 @@ def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
             yield f'{path}.num_classes', node['num_classes']
 
 
+def _is_binary(config: Config, key: str, count: int, classes: int) -> bool:
+    """Return whether one sigmoid output of an MMSegmentation head tells two classes apart."""
+    if count != 1 or classes != 2 or config.get('default_scope') != 'mmseg':
+        return False
+    return any(key == f'{path}.num_classes' and 'loss_decode' in node for path, node in walk(config.model, 'model'))
+
+
 def check_classes(config: Config, loaders: tuple[str, ...] = ('train_dataloader',)) -> None:
     """Refuse a model whose number of classes or keypoints differs from that of its data.
 
@@ -207,7 +214,7 @@ def check_classes(config: Config, loaders: tuple[str, ...] = ('train_dataloader'
     for loader in loaders if predicted else ():
         classes = dataset_classes(config, loader)
         for key, count in predicted:
-            if classes and count != len(classes):
+            if classes and count != len(classes) and not _is_binary(config, key, count, len(classes)):
                 shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
                 raise ConfigError(
                     f'{key} is {count}, but {loader}.dataset has {len(classes)} classes ({shown}); '

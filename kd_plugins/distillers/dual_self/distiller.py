@@ -15,12 +15,23 @@ from ...registry import MODELS
 from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from ..base import BaseDistiller, Batch, Taps
 from .level_head import LevelHeads, LevelHints
-from .level_taps import branch_taps, check_labels, depth_order, head_attribute, paths_of, read_levels, semantic_labels
+from .level_taps import (
+    branch_taps,
+    check_labels,
+    depth_order,
+    head_attribute,
+    label_count,
+    paths_of,
+    read_levels,
+    semantic_labels,
+)
 from .level_terms import OUTPUT, Branch, LevelTerms
 
 BRANCHES = ('encoder', 'decoder')
 SUPERVISION = ('all', 'deepest', 'none')
 UPSAMPLE = ('deconv', 'interpolate')
+LABEL_INTERVAL = 50
+"""Batches from one reading of the labels to the next on a device other than the CPU."""
 
 
 @MODELS.register_module()
@@ -40,7 +51,8 @@ class DualSelfDistiller(BaseDistiller):
         encoder: Taps of the encoder's levels: a list of paths in the order of computation, sizes shrinking; or one
             path, with ``*`` or of a module that returns all levels, which are then ordered by size. None: no encoder.
         decoder: Taps of the decoder's levels, likewise, sizes growing, from the bottleneck on.
-        num_classes: Number of channels of the heads; None takes that of the student's ``decode_head``.
+        num_classes: Number of channels of the heads, one for each label; None takes that of the student: of its
+            ``decode_head``, where one sigmoid output means two labels, or of a volumetric network's ``out_channels``.
         ignore_index: Label of positions that are left out of all terms; None takes that of the student's
             ``decode_head``, or 255 where it has none.
         encoder_supervision: Encoder heads that learn from the labels: ``'deepest'``, ``'all'`` or ``'none'``.
@@ -157,7 +169,7 @@ class DualSelfDistiller(BaseDistiller):
         self.heads: LevelHeads | None = None
         self.hints = nn.ModuleDict()
         self.log_variances = nn.ParameterDict()
-        self._labels_checked = False
+        self._batches = 0
 
     def student_taps(self) -> dict[str, str]:
         """Return the taps of all levels and, where it teaches, of the network's own logits."""
@@ -170,19 +182,18 @@ class DualSelfDistiller(BaseDistiller):
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read the number of classes and the ignored label from the student's head."""
-        head_classes = head_attribute(student, 'num_classes')
+        counted = label_count(student)
         if self.num_classes is None:
-            if head_classes is None:
+            if counted is None:
                 raise ConfigError(
                     f"{self.key}.num_classes is None, and '{type(student).__name__}' has no decode_head with "
-                    'num_classes; set it here'
+                    'num_classes and no network with out_channels; set it here'
                 )
-            advice = "set num_classes; the heads' softmax needs at least 2"
-            self.num_classes = check_integer(f'{self.key}.num_classes', head_classes, 2, advice)
-        elif head_classes is not None and head_classes != self.num_classes:
+            self.num_classes = counted[1]
+        elif counted is not None and counted[1] != self.num_classes:
             raise ConfigError(
-                f"{self.key}.num_classes is {self.num_classes} and the student's head has {head_classes}; use "
-                f'num_classes={head_classes}, or leave it out'
+                f'{self.key}.num_classes is {self.num_classes} and {counted[0]} gives {counted[1]} labels; use '
+                f'num_classes={counted[1]}, or leave it out'
             )
         if not self.options['include_background'] and self.num_classes < 3:
             raise ConfigError(
@@ -313,12 +324,15 @@ class DualSelfDistiller(BaseDistiller):
                     '(in MMDetection, LoadAnnotations with with_seg=True)'
                 )
             return None
-        if not self._labels_checked:
-            # Only once, since reading the labels waits for the device.
-            self._labels_checked = True
-            assert self.num_classes is not None and self.ignore_index is not None
-            check_labels(self.key, labels, self.num_classes, self.ignore_index)
+        self._check_labels(labels)
         return labels.to(level.device)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        """Refuse foreign labels: at once on a CPU, else in every 50th batch, since reading waits for the device."""
+        assert self.num_classes is not None and self.ignore_index is not None
+        if labels.device.type == 'cpu' or self._batches % LABEL_INTERVAL == 0:
+            check_labels(self.key, labels, self.num_classes, self.ignore_index)
+        self._batches += 1
 
     def _head_terms(self, levels: list[Tensor], student_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return every loss of the heads, with one value per level."""

@@ -156,6 +156,23 @@ def check_labels(key: str, labels: Tensor, num_classes: int, ignore_index: int) 
         )
 
 
+def label_count(model: nn.Module) -> tuple[str, int] | None:
+    """Return the config key of a segmentor's number of classes, and how many labels its data has.
+
+    A head with one output, whose sigmoid tells two classes apart, has the labels 0 and 1.
+
+    >>> head, model = nn.Module(), nn.Module()
+    >>> head.num_classes, model.decode_head = 1, head
+    >>> label_count(model)
+    ('model.decode_head.num_classes', 2)
+    """
+    count = head_attribute(model, 'num_classes')
+    if count is None:
+        return None
+    is_network = not hasattr(model, 'decode_head') and hasattr(model, 'network')
+    return 'model.network.out_channels' if is_network else 'model.decode_head.num_classes', max(count, 2)
+
+
 def head_attribute(model: nn.Module, name: str) -> int | None:
     """Return an integer attribute, such as ``num_classes``, of the model's segmentation head or of the model itself.
 

@@ -126,14 +126,35 @@ def test_classes_of_the_student() -> None:
     distiller = DualSelfDistiller(encoder=ENCODER)
     distiller.check_models(model, model)
     assert (distiller.num_classes, distiller.ignore_index) == (5, 0)
-    with pytest.raises(ConfigError, match=r"num_classes is 4 and the student's head has 5; use num_classes=5"):
+    with pytest.raises(
+        ConfigError, match=r'num_classes is 4 and model\.decode_head\.num_classes gives 5 labels; use n'
+    ):
         DualSelfDistiller(encoder=ENCODER, num_classes=4).check_models(model, model)
     model.decode_head = head(2)
     with pytest.raises(ConfigError, match='include_background is False, which leaves one of 2 classes'):
         DualSelfDistiller(encoder=ENCODER, include_background=False).check_models(model, model)
-    with pytest.raises(ConfigError, match='num_classes is 1; set num_classes'):
-        model.decode_head = head(1)
-        DualSelfDistiller(encoder=ENCODER).check_models(model, model)
+
+
+@pytest.mark.parametrize('given', [None, 2])
+def test_one_sigmoid_output_has_two_labels(given: int | None) -> None:
+    model = nn.Module()
+    model.decode_head = head(1)
+    distiller = DualSelfDistiller(encoder=ENCODER, num_classes=given)
+    distiller.check_models(model, model)
+    assert distiller.num_classes == 2
+    with pytest.raises(ConfigError, match=r'num_classes is 3 and .* gives 2 labels; use num_classes=2, or leave it'):
+        DualSelfDistiller(encoder=ENCODER, num_classes=3).check_models(model, model)
+
+
+def test_classes_of_a_volumetric_network() -> None:
+    pytest.importorskip('monai')
+    network = dict(type='BasicUNet', spatial_dims=2, in_channels=1, out_channels=3, features=[2] * 6)
+    model = MODELS.build(dict(type='kd_plugins.VolumetricSegmentor', network=network))
+    distiller = DualSelfDistiller(encoder=ENCODER)
+    distiller.check_models(model, model)
+    assert distiller.num_classes == 3
+    with pytest.raises(ConfigError, match=r'num_classes is 5 and model\.network\.out_channels gives 3 labels; use num'):
+        DualSelfDistiller(encoder=ENCODER, num_classes=5).check_models(model, model)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +181,12 @@ def test_label_sentences(change: Any, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as raised:
         made(taps)(taps, {}, batch)
     assert str(raised.value).startswith('distillers.dsd') and '\n' not in str(raised.value)
+
+
+def test_labels_of_later_batches_are_read_as_well() -> None:
+    taps, batch = make_taps(2), make_batch(2)
+    distiller = made(taps)
+    distiller(taps, {}, batch)
+    batch.data_samples[0].gt_sem_seg.data.fill_(7)
+    with pytest.raises(ConfigError, match=r'the labels hold 7'):
+        distiller(taps, {}, batch)
