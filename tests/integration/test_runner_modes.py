@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.hooks import EMAHook
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import FlexibleRunner
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
+from kd_plugins.registry import MODELS
 from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, ITERATIONS, CpuAmpOptimWrapper, Recorder, TinyStudent, make_runner
 from tests.integration import runs
 from tests.ranks import on_two_ranks
@@ -120,6 +122,39 @@ def test_an_average_of_mmengine(tmp_path: Path) -> None:
 def test_compile(tmp_path: Path, backend: str) -> None:
     """The hooks of the student interrupt the graph; the compiler leaves them as they are."""
     check_mode(tmp_path, cfg=dict(compile=dict(backend=backend)))
+
+
+@MODELS.register_module(force=True)
+class ConvStudent(BaseModel):
+    """A convolution with BatchNorm, and a second layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 1)
+        self.norm = nn.BatchNorm1d(4)
+        self.second = nn.Conv1d(4, 3, 1)
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        outputs = self.second(self.norm(self.conv(inputs[:, None])).relu())
+        return {'loss_task': outputs.square().mean()} if mode == 'loss' else outputs
+
+
+@pytest.mark.slow
+def test_compile_with_a_folded_teacher(tmp_path: Path) -> None:
+    """The teacher is built from its config, so it is not compiled, and the compiled student is left alone."""
+    teacher = dict(
+        type='kd_plugins.FrozenTeacher', config=dict(model=dict(type='kd_plugins.ConvStudent')), checkpoint=None
+    )
+    losses = {}
+    for name, compiled in (('plain', {}), ('compiled', {'compile': dict(backend='eager')})):
+        hook = DistillHook({'gap': GAP}, teacher)
+        torch.manual_seed(0)
+        losses[name], _ = train(tmp_path / name, hook, model=lambda: ConvStudent(), cfg=compiled)
+        assert hook.teachers['teacher'].state_dict() == {'folded': [['conv', 'norm']]}
+    assert [step.keys() for step in losses['compiled']] == [step.keys() for step in losses['plain']]
+    for mine, expected in zip(losses['compiled'], losses['plain']):
+        assert mine == pytest.approx(expected, rel=1e-5)
+    assert losses['plain'][-1]['distill.gap.loss_gap'] > 0
 
 
 def test_several_optimizers(tmp_path: Path) -> None:
