@@ -13,6 +13,7 @@ from .context import Context
 from .evaluator import overlap_note
 from .segmentation import segmentation
 from .sources import Source, sources_of
+from .volumes import volumes
 
 
 class Kind(NamedTuple):
@@ -29,6 +30,7 @@ KINDS = (
     Kind('mmpose.', 'BaseCocoStyleDataset', ('load_data_list', '_load_annotations', 'parse_data_info'), coco_pose),
     Kind('mmseg.', 'BaseSegDataset', (), segmentation),
     Kind('kd_plugins.', 'ISBIMembraneDataset', (), segmentation),
+    Kind('kd_plugins.', 'NiftiDataset', (), volumes),
 )
 
 

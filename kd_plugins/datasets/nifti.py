@@ -20,6 +20,8 @@ from ..utils.checks import check_choice
 SUFFIXES = ('.nii.gz', '.nii')
 AFFINE_TOLERANCE = 1e-3
 """Largest difference, in millimetres, between the affines of an image and its label."""
+ROUNDING = (0.01, 0.25)
+"""Distance from a whole number at which a label is rounded: at least, and at most where the file is scaled."""
 
 
 def load_header(path: str) -> Any:
@@ -74,19 +76,15 @@ def read_volume(path: str) -> Any:
     return volume
 
 
-def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
-    """Read the labels of an image.
+def check_grid(path: str, image_path: str) -> None:
+    """Refuse labels on another grid than that of their image.
 
     Args:
-        path: NIfTI file with class indices, of any number type.
+        path: NIfTI file of the labels.
         image_path: NIfTI file of the image.
-        classes: Class names, the background first.
-
-    Returns:
-        A float32 ``MetaTensor`` of shape (1, X, Y, Z).
 
     Raises:
-        ConfigError: If shape or affine differ from those of the image, or a value is not the index of a class.
+        ConfigError: If shape or affine differ.
     """
     image, header = load_header(image_path), load_header(path)
     if header.shape[:3] != image.shape[:3] or header.shape[3:] not in ((), (1,)):
@@ -100,20 +98,63 @@ def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
             f'{np.round(header.affine[axis], 4).tolist()} and {np.round(image.affine[axis], 4).tolist()}); '
             "save the labels with the image's affine"
         )
-    labels = read_volume(path)
-    values = np.unique(labels.numpy())
-    fractional = values[values != np.round(values)]
+
+
+def label_values(path: str, voxels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the labels that occur in a volume, ascending.
+
+    A file that stores floats as scaled integers gives 1.00002 for 1. Labels are therefore rounded, if they are nearer
+    to a whole number than half a step of the stored integers, or than 0.01 (:data:`ROUNDING`).
+
+    Args:
+        path: NIfTI file of the labels.
+        voxels: Its voxels.
+        classes: Class names, the background first.
+
+    Raises:
+        ConfigError: If a value is not the index of a class.
+    """
+    values = np.unique(voxels)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"'{path}' holds NaN or infinite voxels; write class indices")
+    slope = abs(float(getattr(load_header(path).dataobj, 'slope', 1.0)))
+    scaled = slope not in (0.0, 1.0)
+    tolerance = min(max(ROUNDING[0], slope / 2), ROUNDING[1]) if scaled else ROUNDING[0]
+    fractional = values[np.abs(values - np.round(values)) > tolerance]
     if len(fractional):
+        reason = f'is scaled (scl_slope {slope:g}) and ' if scaled else ''
         raise ConfigError(
-            f"'{path}' holds the label {fractional[0]:g}; labels are whole numbers, the indices of the classes"
+            f"'{path}' {reason}holds the label {fractional[0]:g}; labels are whole numbers, the indices of the "
+            'classes; save np.round(labels).astype(np.uint8), and resample labels with nearest neighbours'
         )
-    outside = values[(values < 0) | (values >= len(classes))]
+    whole: NDArray[np.int64] = np.unique(np.round(values).astype(np.int64))
+    outside = whole[(whole < 0) | (whole >= len(classes))]
     if len(outside):
         raise ConfigError(
-            f"'{path}' holds the label {outside[0]:g}, but dataset.metainfo.classes has {len(classes)} entries, "
+            f"'{path}' holds the label {outside[0]}, but dataset.metainfo.classes has {len(classes)} entries, "
             f'{tuple(classes)}: 0 to {len(classes) - 1}'
         )
-    return labels
+    return whole
+
+
+def read_labels(path: str, image_path: str, classes: Sequence[str]) -> Any:
+    """Read the labels of an image.
+
+    Args:
+        path: NIfTI file with class indices, of any number type, also of floats stored as scaled integers.
+        image_path: NIfTI file of the image.
+        classes: Class names, the background first.
+
+    Returns:
+        A float32 ``MetaTensor`` of whole numbers, of shape (1, X, Y, Z).
+
+    Raises:
+        ConfigError: If shape or affine differ from those of the image, or a value is not the index of a class.
+    """
+    check_grid(path, image_path)
+    labels = read_volume(path)
+    label_values(path, labels.numpy(), classes)
+    return labels.round()
 
 
 def split_names(names: Sequence[str], sizes: Mapping[str, int], seed: int = 0) -> dict[str, list[str]]:
@@ -263,4 +304,4 @@ class NiftiDataset(BaseDataset):
         return pairs
 
 
-__all__ = ['NiftiDataset', 'read_labels', 'read_volume', 'split_names']
+__all__ = ['NiftiDataset', 'check_grid', 'label_values', 'load_header', 'read_labels', 'read_volume', 'split_names']
