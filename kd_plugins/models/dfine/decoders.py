@@ -33,7 +33,6 @@ class FDRDinoDecoder(DinoTransformerDecoder):
     def forward(
         self,
         query: Tensor,
-        value: Tensor,
         reference_points: Tensor,
         valid_ratios: Tensor,
         refiner: BoxRefiner,
@@ -43,11 +42,11 @@ class FDRDinoDecoder(DinoTransformerDecoder):
 
         Args:
             query: (N, Q, C).
-            value: Encoder memory, (N, points, C).
             reference_points: Boxes that the queries start from, (N, Q, 4).
             valid_ratios: (N, levels, 2).
             refiner: A new refiner of the head.
-            kwargs: Arguments of every layer: masks, shapes and start indices of the levels.
+            kwargs: Arguments of every layer: ``value``, the encoder memory (N, points, C), and masks, shapes and start
+                indices of its levels.
 
         Returns:
             Normalised hidden states, (L, N, Q, C), and the refinement of the boxes.
@@ -56,9 +55,7 @@ class FDRDinoDecoder(DinoTransformerDecoder):
         for layer in self.layers:
             boxes = on_levels(reference_points, valid_ratios)
             position = self.ref_point_head(coordinate_to_encoding(boxes[:, :, 0]))
-            query = layer(
-                query, query_pos=position, value=value, valid_ratios=valid_ratios, reference_points=boxes, **kwargs
-            )
+            query = layer(query, query_pos=position, valid_ratios=valid_ratios, reference_points=boxes, **kwargs)
             states.append(self.norm(query))
             reference_points = refiner(states[-1], reference_points)
         return torch.stack(states), refiner.result()
@@ -83,30 +80,20 @@ class FDRDeformableDecoder(DeformableDetrTransformerDecoder):
         self,
         query: Tensor,
         query_pos: Tensor,
-        value: Tensor,
         reference_points: Tensor,
         valid_ratios: Tensor,
         refiner: BoxRefiner,
         **kwargs: Any,
     ) -> tuple[Tensor, Refinement]:
-        """Run all layers; see :meth:`FDRDinoDecoder.forward`.
+        """Run all layers, as :meth:`FDRDinoDecoder.forward` does.
 
-        Args:
-            query: (N, Q, C).
-            query_pos: (N, Q, C).
-            value: Encoder memory, (N, points, C).
-            reference_points: Points (N, Q, 2), or boxes (N, Q, 4) of two-stage detectors.
-            valid_ratios: (N, levels, 2).
-            refiner: A new refiner of the head.
-            kwargs: Arguments of every layer.
+        ``query_pos`` is (N, Q, C); ``reference_points`` are points (N, Q, 2), or boxes in two-stage detectors.
         """
         states: list[Tensor] = []
         for layer in self.layers:
             position = query_pos + self.query_position(reference_points) if states else query_pos
             boxes = on_levels(reference_points, valid_ratios)
-            query = layer(
-                query, query_pos=position, value=value, valid_ratios=valid_ratios, reference_points=boxes, **kwargs
-            )
+            query = layer(query, query_pos=position, valid_ratios=valid_ratios, reference_points=boxes, **kwargs)
             states.append(query)
             reference_points = refiner(query, reference_points)
         return torch.stack(states), refiner.result()
