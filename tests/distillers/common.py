@@ -10,6 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller, Batch
+from kd_plugins.errors import ConfigError
+
+
+def sentence(match: str) -> Any:
+    """Expect a ConfigError whose message matches a pattern."""
+    return pytest.raises(ConfigError, match=match)
 
 
 def make_batch(boxes: list[Any], img_shape: tuple[int, int] | None = (64, 64), size: int = 64) -> Batch:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,10 +7,9 @@ from torch import nn
 
 from kd_plugins.adapters import PointwiseAdapter
 from kd_plugins.distillers import FeatureDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step, make_batch
+from tests.distillers.common import check_step, make_batch, sentence
 
 KINDS = ['mse', 'cosine', 'channel_wise']
 BATCH = make_batch([None, None])
@@ -147,10 +144,6 @@ def test_deeper_layer_teaches() -> None:
     assert distiller.teacher_taps() == {'teacher_tap': 'backbone.layer2'}
     model = nn.Identity()
     distiller.check_models(model, model)
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

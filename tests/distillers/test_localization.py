@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LocalizationDistiller
 from kd_plugins.distillers.localization import level_grids
-from kd_plugins.errors import ConfigError
 from kd_plugins.losses import softmax_kl
 from kd_plugins.profiling.memory import LiveBytes
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
-from tests.distillers.common import cascade, check_step, make_batch
+from tests.distillers.common import cascade, check_step, make_batch, sentence
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 REG_MAX = 7
@@ -285,10 +284,6 @@ def test_decoded_boxes_are_those_that_gfl_head_predicts() -> None:
         expected = bbox_overlaps(boxes, truth)[:, 0] * inside
         torch.testing.assert_close(positive[0, row : row + len(boxes)], expected)
         row += len(boxes)
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

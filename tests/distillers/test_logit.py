@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
 
 from kd_plugins.distillers import LogitDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.losses import quality_focal_kd_loss, softmax_kl_loss
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step, make_batch
+from tests.distillers.common import check_step, make_batch, sentence
 
 SHAPES = {'N,C': (2, 5), 'N,C,H,W': (2, 5, 3, 4), 'N,C,D,H,W': (2, 5, 2, 3, 4)}
 
@@ -76,10 +73,6 @@ def test_deeper_layer_teaches() -> None:
     student, teacher = taps((2, 5))
     distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, make_batch([None, None]))
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

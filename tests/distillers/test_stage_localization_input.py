@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import StageLocalizationDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
-from tests.distillers.common import cascade
+from tests.distillers.common import cascade, sentence
 from tests.distillers.stages import BATCH, BINS, TwoStages, distiller, images, outputs, value
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_stages_of_a_cascade_do_not_correspond() -> None:

@@ -17,7 +17,18 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from kd_plugins.errors import ConfigError, TapError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
-from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, ITERATIONS, Points, Recorder, TinyStudent, losses_of, make_runner
+from tests.hooks.tiny_runs import (
+    ADAPTED,
+    EMA,
+    GAP,
+    ITERATIONS,
+    Points,
+    Recorder,
+    TinyStudent,
+    loader_of,
+    losses_of,
+    make_runner,
+)
 from tests.ranks import on_two_ranks
 
 OFF = {'gap': {**ADAPTED, 'weight': 0.0}}
@@ -121,15 +132,8 @@ class Generators(Hook):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_run_with_state_everywhere_stays_bit_identical(tmp_path: Path, loop: str, workers: int) -> None:
     def train(name: str, hooks: list[Any]) -> Any:
-        sampler = dict(type='InfiniteSampler' if loop == 'iterations' else 'DefaultSampler', shuffle=True)
-        loader = dict(
-            batch_size=2,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            sampler=sampler,
-            collate_fn=dict(type='default_collate'),
-            dataset=Cached(),
-        )
+        sampler = 'InfiniteSampler' if loop == 'iterations' else 'DefaultSampler'
+        loader = loader_of(Cached(), sampler, num_workers=workers, persistent_workers=workers > 0)
         settings = {**(ITERATIONS if loop == 'iterations' else {}), 'train_dataloader': loader}
         torch.manual_seed(0)
         recorder, generators, model = Recorder(), Generators(), Restless()
@@ -274,13 +278,7 @@ def train_on_a_rank(work_dir: Path, failing: int) -> Any:
         epochs=1,
         launcher='pytorch',
         cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)),
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-            dataset=data,
-        ),
+        train_dataloader=loader_of(data),
     )
     wrapped = [kind is DistributedDataParallel for _, _, kind in before.seen]
     return [seen[0] for seen in before.seen], wrapped, adapters, len(losses)

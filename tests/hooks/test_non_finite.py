@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,21 @@ def test_no_checkpoint_is_written(tmp_path: Path) -> None:
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
+def outcome_of(job: Callable[[], Any]) -> str:
+    """Return the sentence with which a job stops."""
+    try:
+        job()
+    except NonFiniteLossError as error:
+        return str(error)
+    return 'went on'
+
+
 def one_rank_breaks() -> str:
     guard = NonFiniteGuard()
     add(guard, 1.0)
     guard.check(0)
     add(guard, float('nan') if dist.get_rank() else 1.0)
-    try:
-        guard.check(1)
-    except NonFiniteLossError as error:
-        return str(error)
-    return 'went on'
+    return outcome_of(lambda: guard.check(1))
 
 
 @pytest.mark.distributed
@@ -93,12 +99,8 @@ def test_every_rank_stops(tmp_path: Path) -> None:
 
 def train_with_one_broken_rank(work_dir: Path) -> Any:
     distill = DistillHook({'gap': {**GAP, 'factor': float('nan') if dist.get_rank() else 1.0}}, EMA)
-    wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
-    try:
-        losses_of(work_dir, [distill], launcher='pytorch', cfg=dict(model_wrapper_cfg=wrapper))
-    except NonFiniteLossError as error:
-        return str(error)
-    return 'went on'
+    settings = dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))
+    return outcome_of(lambda: losses_of(work_dir, [distill], launcher='pytorch', cfg=settings))
 
 
 @pytest.mark.distributed

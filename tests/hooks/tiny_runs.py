@@ -88,15 +88,17 @@ GAP: dict[str, Any] = {'type': 'kd_plugins.TinyGap'}
 ADAPTED: dict[str, Any] = {**GAP, 'adapter': True}
 EMA: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
 
+
+def loader_of(dataset: Any, sampler: str = 'DefaultSampler', **changes: Any) -> dict[str, Any]:
+    """Return the config of a loader that gives batches of two in random order."""
+    collate_fn = dict(type='default_collate')
+    loader = dict(batch_size=2, num_workers=0, sampler=dict(type=sampler, shuffle=True), collate_fn=collate_fn)
+    return {**loader, 'dataset': dataset, **changes}
+
+
 ITERATIONS: dict[str, Any] = dict(
     train_cfg=dict(by_epoch=False, max_iters=10),
-    train_dataloader=dict(
-        batch_size=2,
-        num_workers=0,
-        sampler=dict(type='InfiniteSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-        dataset=Points(),
-    ),
+    train_dataloader=loader_of(Points(), 'InfiniteSampler'),
     param_scheduler=None,
 )
 """Settings of a loop of 10 iterations, in which four make one pass over the data."""
@@ -129,13 +131,7 @@ def make_runner(work_dir: Path, hooks: list[Any], epochs: int = 2, **settings: A
     torch.manual_seed(0)
     usual: dict[str, Any] = dict(
         model=TinyStudent(),
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-            dataset=Points(),
-        ),
+        train_dataloader=loader_of(Points()),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         param_scheduler=[

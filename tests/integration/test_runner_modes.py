@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.registry import MODELS
-from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, ITERATIONS, CpuAmpOptimWrapper, Recorder, TinyStudent, make_runner
+from tests.hooks.tiny_runs import (
+    ADAPTED,
+    EMA,
+    GAP,
+    ITERATIONS,
+    CpuAmpOptimWrapper,
+    Recorder,
+    TinyStudent,
+    loader_of,
+    make_runner,
+)
 from tests.integration import runs
 from tests.ranks import on_two_ranks
 
@@ -231,13 +241,7 @@ WRAPPERS = {
 
 @pytest.mark.parametrize('name', WRAPPERS)
 def test_wrapped_data_sets(tmp_path: Path, name: str) -> None:
-    loader = dict(
-        batch_size=2,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-    )
-    check_mode(tmp_path, train_dataloader=lambda: {**loader, 'dataset': WRAPPERS[name]()})
+    check_mode(tmp_path, train_dataloader=lambda: loader_of(WRAPPERS[name]()))
 
 
 @pytest.mark.slow

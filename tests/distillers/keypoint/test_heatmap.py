@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from kd_plugins.distillers import HeatmapDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.losses import keypoint_kl
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step
+from tests.distillers.common import check_step, sentence
 from tests.distillers.keypoint.estimators import JOINTS, WEIGHT, distilled, estimator, labelled
 
 HEAD = {'type': 'HeatmapHead', 'out_channels': JOINTS, 'deconv_out_channels': (8,), 'deconv_kernel_sizes': (4,)}
@@ -143,10 +140,6 @@ def test_peak_of_the_codec() -> None:
     flat = [student_outputs['heatmap'][0].detach().flatten(2), teacher_outputs['teacher_heatmap'][0].flatten(2)]
     expected = keypoint_kl([flat[0] / 255], [flat[1]], 10.0, reduction='mean') * 255**2 / 12
     torch.testing.assert_close(actual, expected)
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch.distributions import Laplace, kl_divergence
 
 from kd_plugins.distillers import RLEDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step
+from tests.distillers.common import check_step, sentence
 from tests.distillers.keypoint.estimators import JOINTS, WEIGHT, distilled, estimator, labelled
 
 HEAD = {'type': 'RLEHead', 'num_joints': JOINTS, 'loss': {'type': 'RLELoss', 'use_target_weight': True}}
@@ -79,10 +76,6 @@ def test_head_of_mmpose() -> None:
     assert losses['distill.pose.loss_kpt'] > 0
     # Rows of the layer: x, y and their spreads, joint after joint; all of them learn.
     assert (student.head.fc.weight.grad.abs().sum(dim=1) > 0).all()
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from kd_plugins.distillers import SimCCDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.losses import keypoint_kl
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step
+from tests.distillers.common import check_step, sentence
 from tests.distillers.keypoint.estimators import JOINTS, WEIGHT, distilled, estimator, labelled, samples, simcc_head
 
 HEADS = [('RTMCCHead', 'head.cls_', 10.0), ('SimCCHead', 'head.mlp_head_', 1.0)]
@@ -121,10 +118,6 @@ def test_another_layer_teaches() -> None:
     student, teacher = taps()
     distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, labelled(None))
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 def test_config_sentences() -> None:

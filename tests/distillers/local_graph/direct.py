@@ -12,6 +12,10 @@ from kd_plugins.distillers.local_graph.edge_adapter import EdgeAdapter
 from kd_plugins.distillers.local_graph.graphs import LocalGraph
 from kd_plugins.distillers.local_graph.loss import local_graph_loss, normalize_edges
 
+Graphs = Sequence[LocalGraph]
+Adapters = tuple[EdgeAdapter, EdgeAdapter]
+"""Edge functions of student and teacher."""
+
 
 def edge_features(rows: Tensor, centers: Tensor, neighbours: Tensor, edge: str = 'concat') -> Tensor:
     """Return the edges of one sample, (N, K, 2 C), row by row."""
@@ -30,8 +34,8 @@ def edge_features(rows: Tensor, centers: Tensor, neighbours: Tensor, edge: str =
 def direct_loss(
     student: Tensor,
     teacher: Tensor,
-    graphs: Sequence[LocalGraph],
-    pair: tuple[EdgeAdapter, EdgeAdapter],
+    graphs: Graphs,
+    pair: Adapters,
     pool: bool = False,
 ) -> Tensor:
     """Return the loss of each sample, with PyTorch's BatchNorm over all edges of all samples."""
@@ -52,9 +56,7 @@ def direct_loss(
     return torch.stack(losses)
 
 
-def terms_of(
-    student: Tensor, teacher: Tensor, graphs: Sequence[LocalGraph], pair: tuple[EdgeAdapter, EdgeAdapter]
-) -> tuple[Tensor, Tensor]:
+def terms_of(student: Tensor, teacher: Tensor, graphs: Graphs, pair: Adapters) -> tuple[Tensor, Tensor]:
     """Return neighbour and centre terms, the student's first."""
     selected = torch.cat([graph.centers.flatten() for graph in graphs])
     values, centers = zip(*(adapter(x, selected) for adapter, x in zip(pair, (student, teacher))))
@@ -64,8 +66,8 @@ def terms_of(
 def our_loss(
     student: Tensor,
     teacher: Tensor,
-    graphs: Sequence[LocalGraph],
-    pair: tuple[EdgeAdapter, EdgeAdapter],
+    graphs: Graphs,
+    pair: Adapters,
     pool: bool = False,
     chunk: int = 64,
 ) -> Tensor:

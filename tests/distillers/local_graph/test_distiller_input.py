@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LocalGraphDistiller
-from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
+from tests.distillers.common import sentence
 from tests.distillers.local_graph.samples import BATCH, Shapes, built, only_graph, taps, voxel_batch
 
 
 def wrong(features: Tensor) -> Tensor:
     return features
-
-
-def sentence(match: str) -> Any:
-    return pytest.raises(ConfigError, match=match)
 
 
 @pytest.mark.parametrize(
