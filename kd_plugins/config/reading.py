@@ -58,7 +58,9 @@ def _is_installed(package: str) -> bool:
 def _reason(error: BaseException) -> str:
     """Return type, place and text of an error in a config file, in one line."""
     if isinstance(error, SyntaxError):
-        return f'{type(error).__name__} in line {error.lineno}: {error.msg}'
+        return f'{type(error).__name__} in line {error.lineno}: {error.msg}'.replace('. Perhaps', ', perhaps').rstrip(
+            '.?'
+        )
     file, line, trace = None, '', error.__traceback__
     while trace is not None:
         # MMEngine runs a copy of each file, in a call that knows the name of the file.

@@ -16,6 +16,7 @@ from ..config.data_checks import check_classes, check_data, check_trainable
 from ..config.loading import load_config
 from ..errors import ConfigError, nearest
 from ..runner.processes import config_hash, training_loaders
+from ..utils.argument_types import check_types, shown
 from ..utils.checks import check_choice
 from .checkpoint_selection import check_rule, file_hash
 
@@ -76,7 +77,9 @@ def read_stages(config: Config, path: str) -> list[Stage]:
         ConfigError: If an entry is not a valid stage.
     """
     entries = config.get('stages')
-    if not isinstance(entries, Mapping) or not entries:
+    if entries is not None and not isinstance(entries, Mapping):
+        raise ConfigError(f"config: '{path}' has stages = {shown(entries)}; valid: a dict of name to stage")
+    if not entries:
         folder = Path(config.filename or path).parent
         others = [str(file) for file in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', file.read_text())]
         raise ConfigError(
@@ -102,6 +105,7 @@ def _read_stage(name: str, entry: Any, folder: Path) -> Stage:
     unknown = next((name for name in given if name not in fields), None)
     if unknown is not None:
         raise ConfigError(f"{key} has no argument '{unknown}'; {nearest(unknown, fields, 6)}")
+    check_types(Stage, {'name': name, **given}, key)
     if ('config' in given) == ('checkpoint' in given):
         raise ConfigError(f"{key} needs either 'config', to be trained, or 'checkpoint', a trained model")
     surplus = [name for name in given if name in ('takes', 'pick', 'cfg_options')]
@@ -115,9 +119,6 @@ def _read_stage(name: str, entry: Any, folder: Path) -> Stage:
                 f"{key}.config: '{given['config']}' does not exist; {nearest(given['config'], there)}; a path is "
                 "relative to the stages file, and '{{fileDirname}}/x.py' to the file that holds it"
             )
-    for argument in ('takes', 'cfg_options'):
-        if not isinstance(given.get(argument, {}), Mapping):
-            raise ConfigError(f'{key}.{argument} is {given[argument]!r}; valid: a dict of config key to value')
     takes = {str(target): source for target, source in given.pop('takes', {}).items() if source is not None}
     options = {str(target): value for target, value in given.pop('cfg_options', {}).items()}
     return Stage(name, takes=takes, cfg_options=options, **given)

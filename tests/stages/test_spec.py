@@ -73,6 +73,10 @@ def test_a_stage_that_a_child_adds_runs_before_the_one_that_takes_from_it(folder
 
 REFUSED = {
     'x = 1': r"has no 'stages'.*kd_plugins train trains a single config; nearest: '.*stages\.py'|valid: none",
+    'stages = [1]': r'^config: .* has stages = \[1\]; valid: a dict of name to stage$',
+    'stages = dict(a=dict(config=3))': r'^stages\.a\.config is 3; valid: a non-empty string or None$',
+    'stages = dict(a=dict(config={1}))': r'^stages\.a\.config is \{1\}; valid: a non-empty string or None$',
+    "stages = dict(a=dict(config='./base.py', ema=1))": r'^stages\.a\.ema is 1; valid: True or False or None$',
     'stages = dict(a=3)': r'stages\.a is 3; valid: dict\(config',
     'stages = dict(a=dict())': r"stages\.a needs either 'config'",
     "stages = dict(a=dict(config='./base.py', checkpoint='x.pth'))": r"needs either 'config'",
@@ -104,7 +108,7 @@ UNFIT = {
     "config='./several.py', pick='best:AQ'": r"save_best does not name 'AQ'; nearest: 'A",
     "config='./validated.py', pick='best', cfg_options={'val_cfg': None}": r"pick is 'best', but val_cfg is missing",
     "config='./base.py', ema=True, cfg_options=dict(custom_hooks=[])": r'ema is True, but no hook .* is an EMAHook',
-    "config='./base.py', ema=1": r'stages\.b\.ema is 1; valid: True, False, None',
+    "config='./base.py', ema=1": r'stages\.b\.ema is 1; valid: True or False or None',
     "config='./base.py', cfg_options={'default_hooks.checkpoint.out_dir': 'x'}": r'out_dir is set',
     "config='./base.py', cfg_options={'default_hooks.checkpoint': None}": r'saves no checkpoint to pick',
     "config='./base.py', cfg_options=dict(model=None)": r"base\.py' has no 'model', so it cannot be trained",
