@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller, Batch
-from kd_plugins.distillers.collection import DistillerCollection, Term
+from kd_plugins.distillers.collection import DistillerCollection, Term, check_names
 from kd_plugins.errors import ConfigError
 
 BATCH = Batch(torch.zeros(2, 3), ['a', 'b'])
@@ -81,3 +81,11 @@ def test_any_kind_of_inputs_tells_the_device(inputs: Any) -> None:
     collection = DistillerCollection({'one': Scaled()})
     losses = collection({}, {}, Batch(inputs, ['a']), [])
     assert all(value.device.type == 'cpu' and value == 0 for value in losses.values())
+
+
+@pytest.mark.parametrize('name', ['', 1, None, ('a',)], ids=repr)
+def test_names_that_no_module_can_have_are_refused(name: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^distillers: the name .* is not a valid one; use a word such as 'features'$"
+    ):
+        check_names({name: Scaled()})

@@ -29,6 +29,10 @@ def test_taps_are_named_after_their_arguments() -> None:
     assert outputs == (scores, teacher_scores)
 
 
+def test_an_empty_path_of_the_teacher_is_not_that_of_the_student() -> None:
+    assert TapPair.of('student_tap', 'neck.0', 'teacher_tap', '').teacher_path == ''
+
+
 def test_a_layer_does_not_teach_itself() -> None:
     student, teacher = nn.ReLU(), nn.ReLU()
     made().check_models(student, teacher)
