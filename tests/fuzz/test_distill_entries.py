@@ -1,0 +1,51 @@
+"""Every change of a shipped distill entry ends in a valid run or in one sentence that names the key."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .judging import cases, judge
+from .mutations import Mutation, mutations
+from .worlds import NOT_STEPPED, distilling, entry_of, shipped_config, take_first_step, world_of
+
+pytestmark = pytest.mark.slow
+
+
+def run(name: str, entry: Any) -> None:
+    """Take the first steps of a shipped config with another distill entry."""
+    steps = not any(fnmatch(name, pattern) for pattern in NOT_STEPPED)
+    take_first_step(entry, world_of(name), bool(shipped_config(name).get('load_from')), steps)
+
+
+@pytest.mark.parametrize('name', distilling())
+def test_shipped_entry_is_valid(name: str) -> None:
+    """The starting point of every change: the small student takes its steps."""
+    run(name, entry_of(name))
+
+
+@st.composite
+def changed_entries(draw: st.DrawFn) -> tuple[str, Any, list[Mutation]]:
+    """Return a shipped config, its entry with one or two changes, and the changes."""
+    name = draw(st.sampled_from(distilling()))
+    entry = entry_of(name)
+    changes = [draw(mutations(entry))]
+    if draw(st.integers(0, 4)) == 0:
+        changes.append(draw(mutations(entry)))
+    return name, entry, changes
+
+
+@cases(320)
+@given(changed_entries())
+def test_changed_entry(case: tuple[str, Any, list[Mutation]]) -> None:
+    name, entry, changes = case
+    error: BaseException | None = None
+    try:
+        run(name, entry)
+    except Exception as raised:
+        error = raised
+    judge('distill entries', name, error, changes)
