@@ -85,6 +85,8 @@ class TapSet:
     def __init__(self, model: nn.Module, paths: Mapping[str, str], role: str = 'student') -> None:
         self.role = role
         self.recording = False
+        self.contiguous = False
+        """Whether :meth:`read` returns contiguous copies of tensors in another memory format."""
         self._keys = {path: key for key, path in paths.items()}
         self._members = {path: match_modules(model, path, key, role) for path, key in self._keys.items()}
         self._outputs: dict[str, list[Tensor]] = {}
@@ -168,7 +170,7 @@ class TapSet:
                     'inplace=True does to the layer before it; tap the overwriting module or set inplace=False'
                 )
             outputs.extend(self._outputs[name])
-        return outputs
+        return [tensor.contiguous() for tensor in outputs] if self.contiguous else outputs
 
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
         """Return path to the shapes of the recorded tensors, for reports."""

@@ -170,3 +170,14 @@ def test_an_error_of_the_network_passes() -> None:
     with taps.forward_pass(ends_early=True):
         model(torch.ones(1, 2))
     assert len(taps.read('third')) == 1
+
+
+def test_copies_in_the_usual_memory_format() -> None:
+    model = nn.Sequential(nn.Identity())
+    taps = TapSet(model, {'a': '0'})
+    images = torch.randn(1, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+    with taps.forward_pass(ends_early=True):
+        model(images)
+    assert taps.read('0')[0] is images
+    taps.contiguous = True
+    assert taps.read('0')[0].is_contiguous() and torch.equal(taps.read('0')[0], images)

@@ -45,7 +45,7 @@ class BaseTeacher:
         self.frozen: dict[str, nn.Module] = {}
         """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
         self.folding: BatchNormFolding | None = None
-        """Folding of BatchNorm layers in the first pass; ``None`` where the weights change."""
+        """Faster form of the network, applied in the first pass; ``None`` where the weights change."""
         self._model: nn.Module | None = None
         self._modules: list[nn.Module] = []
 
@@ -138,7 +138,7 @@ class BaseTeacher:
                 self._forward(args, kwargs)
 
         if self.folding is not None and not self.folding.done and taps is not None:
-            self.folding.fold(forward, taps)
+            self.folding.apply(forward, taps)
             self._modules = list(self.model.modules())
         forward()
 

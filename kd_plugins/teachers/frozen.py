@@ -46,8 +46,8 @@ class FrozenTeacher(BaseTeacher):
         strict: Whether all keys must match. ``False`` allows missing and unexpected keys and logs the first of them
             as a warning.
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
-        fold: Whether BatchNorm layers are folded into the convolutions before them, which changes the outputs by
-            rounding alone. A layer with a tap is left as it is.
+        fold: Whether BatchNorm layers are folded into the convolutions before them, and convolutions on a CPU compute
+            with channels last. Both change the outputs by rounding alone. A layer with a tap is not folded.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
@@ -120,11 +120,11 @@ class FrozenTeacher(BaseTeacher):
         self.folding = BatchNormFolding(self.model, key=self.key, enabled=self.fold)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which BatchNorm layers are folded; the weights are those of ``checkpoint``."""
+        """Return the form of the network (``fold``); the weights are those of ``checkpoint``."""
         return {'folded': self.folding.state() if self.folding is not None else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore which BatchNorm layers are folded; called after :meth:`prepare`."""
+        """Restore the form of the network."""
         if self.folding is not None:
             self.folding.load_state(state.get('folded'))
 

@@ -128,7 +128,10 @@ def test_only_the_copied_parts_are_folded_and_their_weights_are_saved() -> None:
     assert isinstance(teacher.model.head[1], nn.Identity) and isinstance(student.backbone[1], nn.BatchNorm2d)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
     state = teacher.state_dict()
-    assert state['folded'] == [['head.0', 'head.1']] and state['model'].keys() == saved.keys()
+    assert (
+        state['folded'] == {'pairs': [['head.0', 'head.1']], 'channels_last': False}
+        and state['model'].keys() == saved.keys()
+    )
     assert all(torch.equal(value, saved[name]) for name, value in state['model'].items())
     resumed = prepared(student)
     resumed.load_state_dict(state)

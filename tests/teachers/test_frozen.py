@@ -177,6 +177,9 @@ def test_configs_without_a_model(config: Any, sentence: str) -> None:
         FrozenTeacher(config, None).prepare(TinyNet())
 
 
+FOLDED = {'pairs': [['conv', 'norm']], 'channels_last': True}
+
+
 def folding_config() -> dict[str, Any]:
     return {'model': {'type': 'kd_plugins.ConvNet'}}
 
@@ -209,7 +212,7 @@ def test_layers_are_folded_in_the_first_pass_and_after_a_resume() -> None:
     (folded,), (expected,) = outputs(teacher), outputs(plain)
     torch.testing.assert_close(folded, expected)
     assert isinstance(teacher.model.norm, nn.Identity) and isinstance(plain.model.norm, nn.BatchNorm2d)
-    assert teacher.state_dict() == {'folded': [['conv', 'norm']]} and plain.state_dict() == {'folded': None}
+    assert teacher.state_dict() == {'folded': FOLDED} and plain.state_dict() == {'folded': None}
     resumed.load_state_dict(teacher.state_dict())
     assert torch.equal(outputs(resumed)[0], folded) and resumed.state_dict() == teacher.state_dict()
     older = FrozenTeacher(folding_config(), None)
