@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
-from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from ..registry import HOOKS
-
-_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+from ..utils.memory_format import set_channels_last
 
 
 @HOOKS.register_module()
@@ -29,13 +25,6 @@ class ChannelsLastHook(Hook):
     Source: PyTorch's documentation, "Channels Last Memory Format in PyTorch".
     """
 
-    @staticmethod
-    def _reorder(model: nn.Module) -> None:
-        for module in model.modules():
-            if isinstance(module, _ConvNd) and module.weight.dim() in _FORMATS:
-                weight = module.weight
-                weight.data = weight.data.contiguous(memory_format=_FORMATS[weight.dim()])
-
     def before_run(self, runner: Any) -> None:
         """Reorder the weights in place; optimizers keep them, because the parameters stay the same objects."""
-        self._reorder(runner.model)
+        set_channels_last(runner.model)

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..taps import TapSet
+from ..utils.memory_format import set_channels_last
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -148,7 +149,7 @@ class Folded:
                 self._fold(conv, norm)
         self._replace(self._replaced)
         if form.channels_last:
-            self._set_format(torch.channels_last)
+            set_channels_last(model)
 
     def __len__(self) -> int:
         return len(self._replaced)
@@ -175,20 +176,13 @@ class Folded:
                 if child in replacements:
                     module._modules[name] = replacements[child]
 
-    def _set_format(self, memory_format: torch.memory_format) -> None:
-        """Set the memory format of the weights of convolutions, whose outputs get it as well."""
-        for layer in self._model.modules():
-            weight = layer._parameters.get('weight')
-            if type(layer) in (nn.Conv2d, nn.ConvTranspose2d) and weight is not None:
-                weight.data = weight.data.contiguous(memory_format=memory_format)
-
     def undo(self) -> None:
         """Restore the network."""
         for conv, weight, bias in self._weights:
             conv.weight, conv.bias = weight, bias
         self._replace({identity: norm for norm, identity in self._replaced.items()})
         if self._channels_last:
-            self._set_format(torch.contiguous_format)
+            set_channels_last(self._model, enabled=False)
         self._weights, self._replaced = [], {}
 
 
