@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ..errors import ConfigError
+from .keypoint_metainfo import keypoint_names
 from .loading import walk
 
 COUNT_ARGUMENTS = {
@@ -22,8 +23,8 @@ COUNT_ARGUMENTS = {
 """Heads of MMPose to the argument that is the number of keypoints."""
 
 
-def pose_metainfo(config: Config) -> dict[str, Any] | None:
-    """Return the keypoint metadata of the training data: the config's ``metainfo``, else that of the dataset's type.
+def pose_metainfo(config: Config) -> tuple[str, dict[str, Any]] | None:
+    """Return key and keypoint metadata of the training data, from the config's ``metainfo`` or the dataset's type.
 
     In a wrapper (``RepeatDataset``), the first data set counts.
     """
@@ -36,7 +37,7 @@ def pose_metainfo(config: Config) -> dict[str, Any] | None:
                 dataset_type = registry.get(dataset_type)
         metainfo = node.get('metainfo') or getattr(dataset_type, 'METAINFO', None)
         if metainfo:
-            return dict(metainfo)
+            return f'train_dataloader.dataset{path and "." + path}.metainfo', dict(metainfo)
     return None
 
 
@@ -68,16 +69,15 @@ def check_pose(config: Config) -> None:
         return
     _check_sizes(head, dataset)
     metainfo = pose_metainfo(config)
+    names = keypoint_names(metainfo[1], metainfo[0]) if metainfo is not None else []
     # A converter changes the number of keypoints; only a CombinedDataset states the resulting metainfo.
     converted = dataset.get('type') != 'CombinedDataset' and any(
         node.get('type') == 'KeypointConverter' for _, node in walk(dataset)
     )
     predicted = None if metainfo is None or converted else _predicted(head)
     if predicted is not None:
-        from mmpose.datasets.datasets.utils import parse_pose_metainfo
-
         name, predicted_count = predicted
-        count = parse_pose_metainfo(metainfo)['num_keypoints']
+        count = len(names)
         if predicted_count != count:
             raise ConfigError(
                 f'model.head.{name} is {predicted_count}, but train_dataloader.dataset has {count} keypoints; make '

@@ -49,6 +49,10 @@ def read_json(path: str) -> Any:
         ConfigError: If it starts with a byte order mark, is not UTF-8, or is not json.
     """
     content = Path(path).read_bytes()
+    if not content.strip():
+        raise ConfigError(f"'{path}' is empty; write it again")
+    if content.startswith((b'\x1f\x8b', b'PK\x03\x04')):
+        raise ConfigError(f"'{path}' is compressed, and annotation files are read as plain json; unpack it")
     if content.startswith((b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff')):
         raise ConfigError(
             f"'{path}' starts with a byte order mark (BOM), which json readers refuse; save it as UTF-8 without BOM"
@@ -64,8 +68,9 @@ def read_json(path: str) -> Any:
 
 def _list(content: Any, name: str, path: str) -> list[Entry]:
     if not isinstance(content, dict):
+        kind = 'null' if content is None else f'a {type(content).__name__}'
         raise ConfigError(
-            f"'{path}' holds a {type(content).__name__} where COCO's format has an object with images, annotations and "
+            f"'{path}' holds {kind} where COCO's format has an object with images, annotations and "
             'categories; is it a file of detections?'
         )
     if name not in content:
@@ -97,9 +102,15 @@ def require(path: str, entries: Sequence[Entry], kind: str, field: str, reason: 
 def _check_ids(path: str, entries: Sequence[Entry], kind: str) -> None:
     require(path, entries, kind, 'id', 'give each entry an id of its own')
     ids = [entry['id'] for entry in entries]
-    bad = next((value for value in ids if not (is_integer(value) or isinstance(value, str))), None)
+    bad = next((value for value in ids if not (_is_whole(value) or isinstance(value, str))), None)
     if bad is not None or None in ids:
         raise ConfigError(f"'{path}': {kind} has the id {bad!r}; valid: whole numbers")
+    texts = [value for value in ids if isinstance(value, str)]
+    if texts and len(texts) < len(ids):
+        raise ConfigError(
+            f"'{path}': {kind} has the id {texts[0]!r}, a text, and {len(ids) - len(texts)} others are numbers, which "
+            'cannot be sorted together; write numbers'
+        )
     if len(set(ids)) == len(ids):
         return
     seen: set[Any] = set()
@@ -108,6 +119,10 @@ def _check_ids(path: str, entries: Sequence[Entry], kind: str) -> None:
         f"'{path}': the {kind} id {first!r} occurs {ids.count(first)} times ({len(ids) - len(set(ids))} ids are not "
         'unique); give each entry an id of its own'
     )
+
+
+def _is_whole(value: Any) -> bool:
+    return is_integer(value) or (isinstance(value, float) and value.is_integer())
 
 
 def numbers(path: str, entries: Sequence[Entry], kind: str, field: str) -> NDArray[np.float64]:
@@ -138,7 +153,7 @@ def boxes(path: str, entries: Sequence[Entry]) -> NDArray[np.float64]:
     rows = [entry['bbox'] for entry in entries]
     try:
         array = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
-        if np.isfinite(array).all() and not any(isinstance(row[0], str) for row in rows):
+        if np.isfinite(array).all() and not any(isinstance(value, str) for row in rows for value in row):
             return array
     except (TypeError, ValueError, IndexError):
         pass
@@ -165,9 +180,17 @@ def read_coco(path: str) -> CocoFile:
     content = read_json(path)
     images, categories = _list(content, 'images', path), _list(content, 'categories', path)
     annotations = _list(content, 'annotations', path) if 'annotations' in content else []
+    for name, entries in (('images', images), ('categories', categories)):
+        if not entries:
+            raise ConfigError(
+                f"'{path}': the list '{name}' is empty, so that there is nothing to read; write the file again"
+            )
     for entries, kind in ((images, 'image'), (annotations, 'annotation'), (categories, 'category')):
         _check_ids(path, entries, kind)
     require(path, categories, 'category', 'name', 'name it')
+    nameless = next((category for category in categories if not isinstance(category['name'], str)), None)
+    if nameless is not None:
+        raise ConfigError(f"'{path}': category {nameless['id']!r} has the name {nameless['name']!r}; it must be a text")
     for field in ('file_name', 'width', 'height'):
         require(path, images, 'image', field, f'add the {field.replace("_", " ")}')
     bad_name = next((image for image in images if not isinstance(image['file_name'], str)), None)
@@ -210,6 +233,21 @@ def _check_references(file: CocoFile) -> None:
 
 def _missing(value: Any, known: Any) -> bool:
     return isinstance(value, (list, dict)) or value not in known
+
+
+def id_notes(file: CocoFile, key: str) -> list[str]:
+    """Return a remark on an annotation id of 0, which pycocotools takes for "not matched".
+
+    Args:
+        file: The evaluator's annotation file.
+        key: Config key of the evaluator.
+    """
+    if any(entry['id'] == 0 for entry in file.annotations):
+        return [
+            f"'{file.path}': an annotation has the id 0, so that {key} counts its object as missed even where it is "
+            'detected; number annotations from 1'
+        ]
+    return []
 
 
 def file_notes(file: CocoFile) -> list[str]:

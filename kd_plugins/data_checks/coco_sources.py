@@ -39,7 +39,7 @@ def coco_pose(context: Context, source: Source) -> Iterator[str]:
         path = evaluator.get('ann_file') or source.ann_file
         if not source.trains and os.path.isfile(path):
             evaluated = context.coco_file(path)
-            check_pose_metric(evaluator, key, evaluated)
+            yield from check_pose_metric(evaluator, key, evaluated)
             check_same_images(key, evaluated, source, file)
 
 

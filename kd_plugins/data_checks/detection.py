@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .coco_file import CocoFile, Entry, boxes, numbers, require
+from .coco_file import CocoFile, Entry, boxes, id_notes, numbers, require
+from .masks import check_masks
 from .metainfo import check_names
 from .sources import Source
 
 BEYOND = 0.1
 """Part of the image's side by which a box may reach beyond the image before it looks like another box format."""
 READS_MASKS = ('LoadAnnotations', 'LoadPanopticAnnotations')
+AREA_ABOVE = 1.5
+"""Area of an object in areas of its box from which it is wrong; boxes in whole pixels are smaller than their mask."""
+AREA_BELOW = 0.01
+"""Area of an object in areas of its box below which it is suspicious; lines have such masks."""
+SMALL_SHARE = 0.05
+"""Share of such small areas from which they are no exception."""
 
 
 def check_detection(source: Source, file: CocoFile, classes: Sequence[str] | None) -> list[str]:
@@ -39,42 +46,17 @@ def check_detection(source: Source, file: CocoFile, classes: Sequence[str] | Non
     reader = "MMDetection's CocoDataset reads it"
     require(file.path, read, 'annotation', 'bbox', f'{reader}; add x, y, width, height')
     require(file.path, read, 'annotation', 'area', f'{reader}; add it, for example width times height of the bbox')
+    _check_crowds(file.path, read)
     notes, kept = _kept(source, file, read, classes)
     masks = source.step(*READS_MASKS)
     if source.trains and masks is not None and masks.get('with_mask'):
-        check_masks(file.path, kept, f'{source.key}.pipeline has with_mask=True')
+        notes += check_masks(file, kept, f'{source.key}.pipeline has with_mask=True')
     return notes
 
 
-def check_masks(path: str, entries: Sequence[Entry], reason: str) -> None:
-    """Refuse annotations without a mask, and masks that are neither polygons nor run lengths.
-
-    Args:
-        path: The annotation file.
-        entries: Annotations whose masks are read.
-        reason: Setting that needs the masks.
-
-    Raises:
-        ConfigError: Naming the first annotation.
-    """
-    require(path, entries, 'annotation', 'segmentation', f'{reason}; add masks, or use a model of boxes')
-    for entry in entries:
-        mask = entry['segmentation']
-        if not mask:
-            raise ConfigError(
-                f"'{path}': annotation {entry['id']!r} has an empty segmentation; {reason}; add a polygon"
-            )
-        if isinstance(mask, dict):
-            valid = isinstance(mask.get('counts'), (list, str)) and len(mask.get('size') or ()) == 2
-        else:
-            valid = isinstance(mask, list) and any(
-                isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in mask
-            )
-        if not valid:
-            raise ConfigError(
-                f"'{path}': annotation {entry['id']!r} has the segmentation {str(mask)[:40]}; valid: polygons "
-                '[[x, y, x, y, x, y, ...]] of at least three points, or run lengths with counts and size'
-            )
+def _check_crowds(path: str, entries: Sequence[Entry]) -> None:
+    """Refuse values of ``iscrowd`` that are no numbers: a text is a crowd for MMDetection, also the text '0'."""
+    numbers(path, [entry for entry in entries if entry.get('iscrowd') is not None], 'annotation', 'iscrowd')
 
 
 def _kept(
@@ -96,6 +78,12 @@ def _kept(
     counted = {category['id'] for category in file.categories if classes is None or category['name'] in classes}
     known = np.array([entry['category_id'] in counted for entry in read])
     kept = inside & large & (area > 0) & known
+    crowd = np.array([bool(entry.get('iscrowd')) for entry in read])
+    if kept.any() and crowd[kept].all() and source.trains:
+        raise ConfigError(
+            f"'{path}': all {int(kept.sum())} annotations have iscrowd 1, which MMDetection ignores, so that nothing "
+            'can be learnt; write 0 for single objects'
+        )
     if not kept.any():
         if source.trains or known.any():
             _refuse_empty(source, file, read, box, known)
@@ -123,8 +111,28 @@ def _kept(
         for text, mask in reasons.items()
         if mask.any()
     ]
+    notes += _area_notes(path, [entry for entry, stays in zip(read, kept & ~crowd) if stays])
     notes += _class_notes(file, read, kept, known, classes)
     return notes, [entry for entry, stays in zip(read, kept) if stays]
+
+
+def _area_notes(path: str, entries: Sequence[Entry]) -> list[str]:
+    """Return remarks on areas that do not fit their boxes, because COCO's AP by object size depends on them."""
+    if not entries:
+        return []
+    box, area = boxes(path, entries), numbers(path, entries, 'annotation', 'area')
+    whole = box[:, 2] * box[:, 3]
+    large, small = area > AREA_ABOVE * whole, area < AREA_BELOW * whole
+    notes = []
+    for wrong, text in ((large, 'larger than'), (small & (small.mean() > SMALL_SHARE), 'less than a hundredth of')):
+        if wrong.any():
+            first = entries[int(wrong.argmax())]
+            notes.append(
+                f"'{path}': {int(wrong.sum())} of {len(entries)} annotations have an area {text} width times height of "
+                f'the bbox (first: annotation {first["id"]!r}, area {first["area"]:g}, bbox {first["bbox"]}), which '
+                'makes AP of small, medium and large objects wrong'
+            )
+    return notes
 
 
 def _refuse_empty(source: Source, file: CocoFile, read: list[Entry], box: Any, known: Any) -> None:
@@ -194,13 +202,14 @@ def check_coco_metric(
     numbers(path, entries, 'annotation', 'area')
     numbers(path, entries, 'annotation', 'iscrowd')
     box = boxes(path, entries)
+    notes = id_notes(file, key)
     if 'segm' in metrics:
-        check_masks(path, entries, f"{key}.metric has 'segm'")
+        notes += check_masks(file, entries, f"{key}.metric has 'segm'", evaluates=True)
     unreachable = (box[:, 2:] <= 0).any(1) & ~np.array([bool(entry['iscrowd']) for entry in entries])
     if unreachable.any():
         first = entries[int(unreachable.argmax())]
-        return [
+        notes.append(
             f"'{path}': {int(unreachable.sum())} boxes without an area count as missed in every evaluation (first: "
             f'annotation {first["id"]!r})'
-        ]
-    return []
+        )
+    return notes

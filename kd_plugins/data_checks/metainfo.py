@@ -73,6 +73,12 @@ def check_names(source: Source, classes: Sequence[str], names: Sequence[str], fi
             f"{key} holds {shown(missing)}, which '{file}' does not have in categories; {nearest(missing[0], names, 6)}"
         )
     in_file = [name for name in names if name in classes]
+    twice = next((name for at, name in enumerate(in_file) if name in in_file[:at]), None)
+    if twice is not None:
+        raise ConfigError(
+            f"'{file}' has {in_file.count(twice)} categories with the name {twice!r}, so that labels exceed the number "
+            'of classes; give each category a name of its own'
+        )
     if in_file != list(classes):
         raise ConfigError(
             f"{key} is ({shown(classes)}), and '{file}' lists categories in the order ({shown(in_file)}), from which "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConfigError, nearest
-from .coco_file import CocoFile, Entry, boxes, numbers, require
+from ..config.keypoint_metainfo import keypoint_names
+from ..errors import ConfigError
+from .coco_file import CocoFile, Entry, boxes, id_notes, numbers, read_json, require
 from .sources import Source
-
-KEYS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')
 
 
 def check_metainfo(source: Source) -> list[str] | None:
@@ -19,59 +19,7 @@ def check_metainfo(source: Source) -> list[str] | None:
         ConfigError: Naming the key, both counts or the nearest name.
     """
     metainfo = source.node.get('metainfo') or getattr(source.dataset_type, 'METAINFO', None) or {}
-    if not metainfo:
-        return None
-    key = f'{source.key}.metainfo'
-    if 'from_file' in metainfo:
-        from mmpose.datasets.datasets.utils import parse_pose_metainfo
-
-        return list(parse_pose_metainfo(dict(metainfo))['keypoint_name2id'])
-    for name in KEYS:
-        if name not in metainfo:
-            raise ConfigError(f"{key} has no '{name}', which MMPose reads; valid: {', '.join(KEYS)}")
-    infos = list(metainfo['keypoint_info'].values())
-    nameless = next((info for info in infos if 'name' not in info), None)
-    if nameless is not None:
-        raise ConfigError(f"{key}.keypoint_info: {dict(nameless)} has no 'name'; name each keypoint")
-    names = [str(info['name']) for info in infos]
-    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
-    if twice is not None:
-        raise ConfigError(f"{key}.keypoint_info holds the name '{twice}' twice; name each keypoint once")
-    _check_order(key, infos)
-    _check_swaps(key, infos, names)
-    for field in ('sigmas', 'joint_weights'):
-        if len(metainfo[field]) != len(names):
-            raise ConfigError(
-                f'{key}.{field} has {len(metainfo[field])} entries and keypoint_info {len(names)} keypoints; give one '
-                'number for each keypoint'
-            )
-    for number, link in metainfo['skeleton_info'].items():
-        foreign = next((name for name in link.get('link', ()) if name not in names), None)
-        if foreign is not None:
-            raise ConfigError(f"{key}.skeleton_info.{number}.link holds '{foreign}'; {nearest(foreign, names)}")
-    return names
-
-
-def _check_order(key: str, infos: Sequence[Mapping[str, Any]]) -> None:
-    ids = [info.get('id') for info in infos]
-    if ids != list(range(len(ids))):
-        raise ConfigError(
-            f"{key}.keypoint_info has the ids {str(ids)[:60]}; they must be 0 to {len(ids) - 1} in the file's order"
-        )
-
-
-def _check_swaps(key: str, infos: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    partner_of = {str(info['name']): str(info.get('swap') or '') for info in infos}
-    for name, partner in partner_of.items():
-        if partner and partner not in names:
-            raise ConfigError(
-                f"{key}.keypoint_info: swap of '{name}' is '{partner}', which is no keypoint; {nearest(partner, names)}"
-            )
-        if partner and partner_of[partner] != name:
-            raise ConfigError(
-                f"{key}.keypoint_info: swap of '{name}' is '{partner}', and swap of '{partner}' is "
-                f"'{partner_of[partner]}'; both must name each other, nearest: '{name}'"
-            )
+    return keypoint_names(metainfo, f'{source.key}.metainfo') if metainfo else None
 
 
 def check_pose(source: Source, file: CocoFile, names: Sequence[str] | None) -> list[str]:
@@ -96,16 +44,25 @@ def check_pose(source: Source, file: CocoFile, names: Sequence[str] | None) -> l
     boxes(path, entries)
     if 'area' in (entries[0] if entries else ()):
         numbers(path, [entry for entry in entries if 'area' in entry], 'annotation', 'area')
+    notes = []
     if names:
         _check_keypoints(path, entries, names, source.key)
         _check_category(file, names, source.key)
-    seen = [entry for entry in entries if not entry.get('iscrowd') and entry.get('num_keypoints', 1)]
+        notes = _count_notes(path, entries)
+    if source.node.get('bbox_file'):
+        notes += check_detections(source, file)
+    # As MMPose's `_is_valid_instance`.
+    seen = [
+        entry
+        for entry in entries
+        if not entry.get('iscrowd') and entry.get('num_keypoints', 1) and max(entry['bbox'][2:]) > 0
+    ]
     if source.trains and not seen:
         raise ConfigError(
             f"'{path}' has no annotation with a bbox and visible keypoints, so that nothing can be learnt; is it a "
             'file of keypoints?'
         )
-    return []
+    return notes
 
 
 def _check_keypoints(path: str, entries: Sequence[Entry], names: Sequence[str], key: str) -> None:
@@ -120,6 +77,60 @@ def _check_keypoints(path: str, entries: Sequence[Entry], names: Sequence[str], 
             )
         if not all(isinstance(value, (int, float)) and value == value for value in points):
             raise ConfigError(f"'{path}': annotation {entry['id']!r} has keypoints that are no numbers; write 0, 0, 0")
+        strange = next((value for value in points[2::3] if not 0 <= value <= 2), None)
+        if strange is not None:
+            raise ConfigError(
+                f"'{path}': annotation {entry['id']!r} has the visibility {strange!r} in keypoints; valid: 0 (not "
+                'annotated), 1 (hidden), 2 (visible)'
+            )
+
+
+def _count_notes(path: str, entries: Sequence[Entry]) -> list[str]:
+    """Return a remark on ``num_keypoints`` of 0 at visible keypoints, whose object neither trains nor counts."""
+    lost = [entry for entry in entries if entry.get('num_keypoints') == 0 and any(entry['keypoints'][2::3])]
+    if not lost:
+        return []
+    return [
+        f"'{path}': {len(lost)} annotations have num_keypoints 0 and visible keypoints (first: annotation "
+        f'{lost[0]["id"]!r}), so that they are neither trained on nor evaluated'
+    ]
+
+
+def check_detections(source: Source, file: CocoFile) -> list[str]:
+    """Check the file of detected boxes that a top-down data set reads instead of annotated ones.
+
+    Args:
+        source: The data set.
+        file: Its annotation file.
+
+    Returns:
+        A remark on images without a detection.
+
+    Raises:
+        ConfigError: Naming the file and the first entry that MMPose cannot read.
+    """
+    path, key = source.joined(str(source.node['bbox_file'])), f'{source.key}.bbox_file'
+    if not os.path.isfile(path):
+        raise ConfigError(f"{key}: '{path}' does not exist; leave bbox_file out to use the boxes of '{file.path}'")
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
+        raise ConfigError(f"{key}: '{path}' is not a list of detections [dict(image_id=..., category_id=..., ...)]")
+    for field in ('image_id', 'category_id', 'bbox', 'score'):
+        require(path, content, 'detection', field, f'MMPose reads it from {key}')
+    boxes(path, content)
+    persons = [entry for entry in content if entry['category_id'] == 1]
+    if not persons:
+        raise ConfigError(f"{key}: '{path}' has no detection of category_id 1, the only one that MMPose takes")
+    foreign = next((entry for entry in persons if entry['image_id'] not in file.image_of), None)
+    if foreign is not None:
+        raise ConfigError(
+            f"{key}: '{path}' has a detection in image {foreign['image_id']!r}, which '{file.path}' does not list; "
+            'give the detections of the same images'
+        )
+    covered = {entry['image_id'] for entry in persons}
+    if len(covered) < len(file.images):
+        return [f"'{path}' has no detection in {len(file.images) - len(covered)} of {len(file.images)} images"]
+    return []
 
 
 def _check_category(file: CocoFile, names: Sequence[str], key: str) -> None:
@@ -133,7 +144,7 @@ def _check_category(file: CocoFile, names: Sequence[str], key: str) -> None:
             )
 
 
-def check_pose_metric(evaluator: dict[str, Any], key: str, file: CocoFile) -> None:
+def check_pose_metric(evaluator: dict[str, Any], key: str, file: CocoFile) -> list[str]:
     """Check the file of MMPose's ``CocoMetric``, whose annotations xtcocotools reads.
 
     Args:
@@ -141,11 +152,14 @@ def check_pose_metric(evaluator: dict[str, Any], key: str, file: CocoFile) -> No
         key: Its config key.
         file: The evaluator's annotation file.
 
+    Returns:
+        A remark on the id 0.
+
     Raises:
         ConfigError: Naming file, id and field.
     """
     if evaluator.get('format_only') or evaluator.get('iou_type', 'keypoints') != 'keypoints':
-        return
+        return []
     if not file.annotations:
         raise ConfigError(f"'{file.path}' has no annotations, so that {key} cannot measure anything")
     fields = {'bbox': 'add x, y, width, height', 'keypoints': 'add x, y, visibility of each'}
@@ -154,3 +168,8 @@ def check_pose_metric(evaluator: dict[str, Any], key: str, file: CocoFile) -> No
         fields['area'] = f'add it, or set {key}.use_area=False'
     for field, advice in fields.items():
         require(file.path, file.annotations, 'annotation', field, f'{key} needs it; {advice}')
+    if not evaluator.get('ann_file'):
+        # MMPose then writes the file itself from the loaded annotations.
+        require(file.path, file.annotations, 'annotation', 'iscrowd', f'{key} needs it; add 0 to each annotation')
+    numbers(file.path, file.annotations, 'annotation', 'num_keypoints')
+    return id_notes(file, key)

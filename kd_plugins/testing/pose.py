@@ -129,7 +129,7 @@ def generated_dataset(config: Config) -> dict[str, Any]:
         ConfigError: If the config has no keypoint metadata, no ``GenerateTarget`` or no ``input_size``.
     """
     steps = target_steps(config)
-    metainfo = pose_metainfo(config)
+    _, metainfo = pose_metainfo(config) or ('', None)
     if metainfo is None:
         dataset_type = config.train_dataloader.dataset.type
         raise ConfigError(

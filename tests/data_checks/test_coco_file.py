@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -30,6 +31,10 @@ def test_a_valid_file_is_read(tmp_path):
         (b'{"images": [', r'not json at line 1, column 13.* cut off'),
         ('{"images": "ü"}'.encode('latin-1'), 'not UTF-8 at byte 12'),
         (b'[]', 'holds a list .* detections'),
+        (b'null', 'holds null'),
+        (b' \n', 'is empty'),
+        (gzip.compress(b'{}'), 'is compressed, .* unpack it'),
+        (b'{"images": [], "categories": []}', "the list 'images' is empty"),
         (b'{"images": []}', "no 'categories'; its keys are 'images'"),
         (b'{"images": 3, "categories": []}', "'images' is not a list of objects"),
     ],
@@ -71,6 +76,8 @@ def drop(kind, field, index=1):
         (same('categories', 1), 'the category id 1 occurs 2 times'),
         (drop('annotations', 'id'), "annotation number 1 has no 'id'"),
         (put('images', 'id', 1.5), 'image has the id 1.5'),
+        (put('annotations', 'id', 'a'), "annotation has the id 'a', a text, and 7 others are numbers"),
+        (put('categories', 'name', None), 'category 2 has the name None'),
         (drop('categories', 'name'), "category 2 has no 'name'"),
         (drop('images', 'width'), "image 2 has no 'width'"),
         (put('images', 'width', 0), 'image 2 has the width 0'),
@@ -84,6 +91,10 @@ def drop(kind, field, index=1):
 def test_entries_that_no_reader_can_use_are_refused(tmp_path, change, sentence):
     with pytest.raises(ConfigError, match=sentence):
         read(tmp_path, change)
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path):
+    assert read(tmp_path, put('annotations', 'id', 2.0)).annotations[1]['id'] == 2
 
 
 def test_annotations_of_other_images_and_equal_names_are_notes(tmp_path):

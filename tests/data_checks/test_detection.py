@@ -132,3 +132,49 @@ def test_a_training_file_without_annotations_is_refused(tmp_path):
     config = coco_config(tmp_path, val=val)
     config.val_evaluator.format_only = True
     check_data_files(config)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'sentence'),
+    [
+        ('bbox', [1, '2', 3, 4], r"train.json': annotation 1 has the bbox \[1, '2', 3, 4\]"),
+        ('iscrowd', '0', r"train.json': annotation 1 has the iscrowd '0'"),
+        ('area', '400', r"train.json': annotation 1 has the area '400'"),
+    ],
+)
+def test_texts_where_numbers_belong_are_refused(tmp_path, field, value, sentence):
+    file = content()
+    file['annotations'][0][field] = value
+    with pytest.raises(ConfigError, match=sentence):
+        check_data_files(coco_config(tmp_path, train=file))
+
+
+def test_a_training_file_of_crowds_alone_is_refused(tmp_path):
+    file = content()
+    for entry in file['annotations']:
+        entry['iscrowd'] = 1
+    with pytest.raises(ConfigError, match='all 8 annotations have iscrowd 1, which MMDetection ignores'):
+        check_data_files(coco_config(tmp_path, train=file))
+
+
+def test_two_categories_of_one_name_are_refused(tmp_path):
+    file = content(('cat', 'dog', 'dog'))
+    with pytest.raises(ConfigError, match="2 categories with the name 'dog', so that labels exceed"):
+        check_data_files(coco_config(tmp_path, train=file))
+
+
+@pytest.mark.parametrize(('area', 'text'), [(1.0, 'less than a hundredth of'), (5000.0, 'larger than')])
+def test_areas_that_do_not_fit_the_boxes_are_a_note(tmp_path, area, text):
+    file = content()
+    for entry in file['annotations']:
+        entry['area'] = area
+    (note,) = check_data_files(coco_config(tmp_path, train=file))
+    assert f'8 of 8 annotations have an area {text} width times height of the bbox (first: annotation 1' in note
+
+
+def test_an_annotation_with_the_id_0_counts_as_missed(tmp_path):
+    """COCOeval keeps the id of the matched object, and takes 0 for no match."""
+    file = content(first=10)
+    file['annotations'][0]['id'] = 0
+    (note,) = check_data_files(coco_config(tmp_path, val=file))
+    assert "val.json': an annotation has the id 0, so that val_evaluator counts its object as missed" in note

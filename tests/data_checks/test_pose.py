@@ -8,7 +8,7 @@ from mmengine.config import Config
 from kd_plugins.data_checks import check_data_files
 from kd_plugins.errors import ConfigError
 
-from .made import coco_config, content
+from .made import coco_config, content, write
 
 pytest.importorskip('mmpose')
 
@@ -55,6 +55,10 @@ def without(key):
 @pytest.mark.parametrize(
     ('meta', 'sentence'),
     [
+        (metainfo(sigmas=[0.1, 0.0, 0.1]), r'metainfo.sigmas holds 0.0; give numbers above 0'),
+        (dict(metainfo(), keypoint_info={}), r'metainfo.keypoint_info is empty'),
+        (dict(metainfo(), keypoint_info=['nose']), r'metainfo.keypoint_info is .* give a dict'),
+        (dict(metainfo(), skeleton_info={0: dict(link=('nose',))}), r'skeleton_info.0.link is .* two keypoints'),
         (without('sigmas'), r"metainfo has no 'sigmas', which MMPose reads"),
         (metainfo(sigmas=[]), r'metainfo\.sigmas has 0 entries and keypoint_info 3 keypoints'),
         (info(1, swap='right_eyes'), "swap of 'left_eye' is 'right_eyes', which is no keypoint; nearest: 'right_eye'"),
@@ -109,3 +113,50 @@ def test_annotation_ids_are_unique(tmp_path):
         entry['id'] = 1
     with pytest.raises(ConfigError, match='the annotation id 1 occurs 8 times'):
         check_data_files(pose_config(tmp_path, file))
+
+
+def changed(value, at=0, field='keypoints'):
+    file = keypoints()
+    file['annotations'][at][field] = value
+    return file
+
+
+def test_a_visibility_is_0_1_or_2(tmp_path):
+    with pytest.raises(ConfigError, match='annotation 1 has the visibility -1 in keypoints; valid: 0'):
+        check_data_files(pose_config(tmp_path, changed([5, 6, 2, 5, 6, -1, 5, 6, 2])))
+
+
+def test_visible_keypoints_that_num_keypoints_denies_are_a_note(tmp_path):
+    (note,) = check_data_files(pose_config(tmp_path, changed(0, field='num_keypoints')))
+    assert '1 annotations have num_keypoints 0 and visible keypoints (first: annotation 1)' in note
+
+
+@pytest.mark.parametrize(
+    ('detections', 'sentence'),
+    [
+        (None, r"val_dataloader.dataset.bbox_file: '.*boxes.json' does not exist; leave bbox_file out"),
+        ({'a': 1}, 'is not a list of detections'),
+        ([dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4])], "detection number 0 has no 'score'"),
+        ([dict(image_id=1, category_id=2, bbox=[1, 2, 3, 4], score=1.0)], 'has no detection of category_id 1'),
+        ([dict(image_id=99, category_id=1, bbox=[1, 2, 3, 4], score=1.0)], 'a detection in image 99, which '),
+        ([dict(image_id=1, category_id=1, bbox=[1, 2, 3], score=1.0)], r'has the bbox \[1, 2, 3\]'),
+    ],
+)
+def test_the_file_of_detected_boxes(tmp_path, detections, sentence):
+    config = pose_config(tmp_path)
+    if detections is not None:
+        write(tmp_path / 'boxes.json', detections)
+    config.val_dataloader.dataset.bbox_file = str(tmp_path / 'boxes.json')
+    with pytest.raises(ConfigError, match=sentence):
+        check_data_files(config)
+
+
+def test_metadata_may_come_from_a_file(tmp_path):
+    file = tmp_path / 'meta.py'
+    file.write_text(f'dataset_info = {metainfo()!r}')
+    assert check_data_files(pose_config(tmp_path, meta=dict(from_file=str(file)))) == []
+    file.write_text(f'dataset_info = {metainfo(sigmas=[0.1])!r}')
+    with pytest.raises(ConfigError, match=r'metainfo.from_file.sigmas has 1 entries and keypoint_info 3 keypoints'):
+        check_data_files(pose_config(tmp_path, meta=dict(from_file=str(file))))
+    with pytest.raises(ConfigError, match=r"metainfo.from_file: 'configs/cocoo.py' does not exist; nearest: 'coco.py'"):
+        check_data_files(pose_config(tmp_path, meta=dict(from_file='configs/cocoo.py')))
