@@ -11,6 +11,7 @@ from ..config.data_checks import LOADERS
 from .coco_sources import coco_detection, coco_pose
 from .context import Context
 from .evaluator import overlap_note
+from .lidar import infos, kitti
 from .segmentation import segmentation
 from .sources import Source, sources_of
 from .volumes import volumes
@@ -31,6 +32,8 @@ KINDS = (
     Kind('mmseg.', 'BaseSegDataset', (), segmentation),
     Kind('kd_plugins.', 'ISBIMembraneDataset', (), segmentation),
     Kind('kd_plugins.', 'NiftiDataset', (), volumes),
+    Kind('kd_plugins.', 'kitti_folder', (), kitti),
+    Kind('mmdet3d.', 'Det3DDataset', ('load_data_list',), infos),
 )
 
 

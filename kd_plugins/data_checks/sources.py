@@ -48,9 +48,14 @@ class Source:
         return backend == 'local' and '://' not in str(self.node.get('data_root') or '')
 
     def inherits(self, package: str, name: str, *methods: str) -> bool:
-        """Return whether the type is a class of this name and package, or inherits these methods from it."""
-        bases = getattr(self.dataset_type, '__mro__', ())
-        base = next((cls for cls in bases if cls.__name__ == name and cls.__module__.startswith(package)), None)
+        """Return whether the type is a class of this name and package, or inherits these methods from it.
+
+        A function that builds a data set counts by its own name.
+        """
+        bases = getattr(self.dataset_type, '__mro__', (self.dataset_type,))
+        base = next(
+            (cls for cls in bases if getattr(cls, '__name__', '') == name and cls.__module__.startswith(package)), None
+        )
         return base is not None and all(
             getattr(self.dataset_type, method, None) is getattr(base, method, None) for method in methods
         )

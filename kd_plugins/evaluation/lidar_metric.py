@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -190,9 +191,25 @@ class LidarAPMetric(BaseMetric):
             precision = {key: value for key, value in precision.items() if not np.isnan(value)}
             counted = [value for (_, level), value in precision.items() if level == main]
             metrics[f'{view}_mAP'] = float(np.mean(counted)) if counted else float('nan')
+            if not counted and view == '3d':
+                self._warn_none(results, classes, main)
             for (name, level), value in precision.items():
                 metrics[f'{view}_{name}' + ('' if level == 'all' else f'_{level}')] = value
         return metrics
+
+    def _warn_none(self, frames: list[Frame], classes: list[str], level: str) -> None:
+        names = Counter(name for frame in frames for name in frame.object_names)
+        annotated = ', '.join(f'{count} {name}' for name, count in names.most_common(8)) or 'no objects'
+        if any(name.lower() in {other.lower() for other in names} for name in classes):
+            advice = "they are too small, hidden or cut for it; nearest: levels=['all']"
+        else:
+            advice = 'none of them is of a class; compare metainfo.classes with the labels'
+        print_log(
+            f"val_evaluator: no object of {tuple(classes)} counts at level '{level}', so the mean average precision is "
+            f'NaN; the {len(frames)} frames hold {annotated}; {advice}',
+            logger='current',
+            level=30,
+        )
 
     def _warn_few(self, frames: list[Frame], classes: list[str], level: str) -> None:
         if self.sampling != 'kitti':

@@ -134,7 +134,7 @@ def test_a_class_without_objects_is_left_out() -> None:
     assert actual == dict.fromkeys(('lidar/3d_mAP', 'lidar/3d_Car', 'lidar/bev_mAP', 'lidar/bev_Car'), 1.0)
 
 
-def test_empty_predictions_and_frames() -> None:
+def test_empty_predictions_and_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = lidar_samples(3, 3, 0.0)
     for key in ('bboxes_3d', 'scores_3d', 'labels_3d'):
         samples[0]['pred_instances_3d'][key] = samples[0]['pred_instances_3d'][key][:0]
@@ -142,7 +142,11 @@ def test_empty_predictions_and_frames() -> None:
     samples[1]['eval_ann_info']['gt_labels_3d'] = np.zeros(0, dtype=np.int64)
     actual = evaluate(samples, sampling='exact')
     assert 0 < actual['lidar/3d_mAP'] < 1
+    sentences: list[str] = []
+    monkeypatch.setattr('kd_plugins.evaluation.lidar_metric.print_log', lambda text, **_: sentences.append(text))
     assert np.isnan(evaluate(samples[1:2])['lidar/3d_mAP'])
+    assert len(sentences) == 1
+    assert "counts at level 'all', so the mean average precision is NaN; the 1 frames hold no objects" in sentences[0]
 
 
 def test_real_frames_read_from_kittis_folders() -> None:
