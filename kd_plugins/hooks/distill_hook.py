@@ -16,7 +16,7 @@ from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
 from ..utils.build import build, check_arguments
-from ..utils.checks import check_number
+from ..utils.checks import check_integer, check_number
 from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
 from .dry_pass import dry_pass
@@ -96,6 +96,8 @@ class DistillHook(Hook):
         self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
         self.checks = check_switches(checks)
         self.log_interval = log_interval
+        if log_interval is not None:
+            check_integer('default_hooks.distill.log_interval', log_interval, 1, 'valid: None, 10')
         self.atomic_checkpoints = atomic_checkpoints
         self.session: DistillSession | None = None
         self.optimizer: DistillOptimizer | None = None

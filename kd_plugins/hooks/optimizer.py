@@ -6,6 +6,7 @@ their own, so that the student's optimizer, gradient clipping and schedulers are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any
@@ -18,7 +19,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import ConfigError, nearest
-from ..utils.build import construct
+from ..utils.build import check_arguments, construct, find_class, missing_arguments
+from ..utils.checks import check_choice, check_flag, check_number
 
 KEY = 'default_hooks.distill.optimizer'
 SETTINGS = ('optimizer', 'clip_grad')
@@ -49,10 +51,38 @@ def check_settings(settings: Any) -> dict[str, Any]:
             )
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f'{KEY}.{name} is {value!r}; give a dict')
-    clip = settings.get('clip_grad') or {}
-    if clip.get('type', 'norm') not in CLIPS:
-        raise ConfigError(f'{KEY}.clip_grad.type is {clip["type"]!r}; {nearest(str(clip["type"]), CLIPS)}')
+    _check_optimizer(settings.get('optimizer') or {})
+    _check_clip(settings.get('clip_grad') or {})
     return dict(settings)
+
+
+def _check_optimizer(config: Mapping[Any, Any]) -> None:
+    key = f'{KEY}.optimizer'
+    if 'type' in config:
+        cls = find_class(OPTIMIZERS, config['type'], Optimizer, f'{key}.type')
+        check_arguments(cls, [name for name in config if name != 'type'], key, ('params',))
+    for name in ('lr', 'weight_decay', 'momentum'):
+        if config.get(name) is not None:
+            check_number(f'{key}.{name}', config[name], positive=False, example=1e-3)
+
+
+def _check_clip(config: Mapping[Any, Any]) -> None:
+    key = f'{KEY}.clip_grad'
+    clip: Any = CLIPS[check_choice(f'{key}.type', config.get('type', 'norm'), tuple(CLIPS))]
+    given = [name for name in config if name != 'type']
+    check_arguments(clip, given, key, ('parameters',))
+    missing = missing_arguments(clip, ['parameters', *given]) if config else []
+    if missing:
+        raise ConfigError(f"{key} needs '{missing[0]}', for example {missing[0]}=1.0")
+    for name in ('max_norm', 'clip_value'):
+        if name in config:
+            check_number(f'{key}.{name}', config[name], positive=True)
+    norm_type = config.get('norm_type', 2.0)
+    if norm_type != math.inf:
+        check_number(f'{key}.norm_type', norm_type, positive=True, example=2.0)
+    for name in ('error_if_nonfinite', 'foreach'):
+        if config.get(name) is not None:
+            check_flag(f'{key}.{name}', config[name])
 
 
 def wrappers_of(optim_wrapper: Any) -> list[OptimWrapper]:
@@ -130,13 +160,7 @@ class DistillOptimizer:
     def _build(self, runner: Any, changes: Mapping[str, Any]) -> Optimizer:
         if 'type' in changes:
             config = {name: value for name, value in changes.items() if name != 'type'}
-            cls = changes['type']
-            if isinstance(cls, str):
-                with OPTIMIZERS.switch_scope_and_registry(None) as registry:
-                    cls = registry.get(cls)
-            if cls is None:
-                valid = nearest(str(changes['type']), OPTIMIZERS.module_dict)
-                raise ConfigError(f"{KEY}.optimizer.type is '{changes['type']}', which is not registered; {valid}")
+            cls = find_class(OPTIMIZERS, changes['type'], Optimizer, f'{KEY}.optimizer.type')
         else:
             student = self._wrappers[0].optimizer
             # ZeroRedundancyOptimizer shards another optimizer, which it keeps as `optim`.

@@ -10,6 +10,8 @@ from mmengine.runner import set_random_seed
 from torch import nn
 
 from ..errors import ConfigError, nearest
+from ..utils.argument_types import shown
+from ..utils.checks import check_integer
 from ..utils.rng import forked_rng
 from .building import model_builder
 
@@ -53,8 +55,14 @@ class Restart:
     """
 
     def __init__(self, parts: Sequence[str], seed: int | None = None) -> None:
-        if isinstance(parts, str) or not parts or not all(isinstance(part, str) for part in parts):
-            raise ConfigError(f"{KEY}.parts is {parts!r}; give a list of module paths, for example ['head']")
+        if (
+            not isinstance(parts, (list, tuple))
+            or not parts
+            or not all(isinstance(part, str) and part for part in parts)
+        ):
+            raise ConfigError(f"{KEY}.parts is {shown(parts)}; give a list of module paths, for example ['head']")
+        if seed is not None:
+            check_integer(f'{KEY}.seed', seed, 0, 'valid: None, 0', 2**32 - 1)
         self.parts = list(parts)
         self.seed = seed
         self._frozen: list[nn.Module] = []

@@ -80,8 +80,11 @@ def find_class(registry: Registry, name: Any, base: type[Part], key: str) -> typ
             cls = None
     if isinstance(cls, type) and issubclass(cls, base):
         return cls
-    valid = [f'{registry.scope}.{known}' for known in subclasses_in(registry, base)]
-    kind = f'a {base.__name__}' if isinstance(name, (str, type)) else 'a name'
+    # Names of MMEngine's own registries need no scope.
+    scope = '' if registry.scope == 'mmengine' else f'{registry.scope}.'
+    valid = [f'{scope}{known}' for known in subclasses_in(registry, base)]
+    article = 'an' if base.__name__[0] in 'AEIO' else 'a'
+    kind = f'{article} {base.__name__}' if isinstance(name, (str, type)) else 'a name'
     raise ConfigError(f'{key} is {shown(name)}, which is not {kind}; {nearest(str(name), valid, 6)}')
 
 

@@ -102,6 +102,26 @@ def test_its_own_settings(tmp_path: Path) -> None:
         ({'optimiser': {}}, "has no argument 'optimiser'; nearest: 'optimizer'"),
         ({'optimizer': 3}, 'default_hooks.distill.optimizer.optimizer is 3'),
         ({'clip_grad': {'type': 'nrm'}}, "clip_grad.type is 'nrm'; nearest: 'norm'"),
+        ({'clip_grad': {'type': ['norm']}}, r"clip_grad.type is \['norm'\]; nearest: 'norm'"),
+        ({'clip_grad': {'type': 'value'}}, "clip_grad needs 'clip_value', for example clip_value=1.0"),
+        (
+            {'clip_grad': {'max_nrom': 1.0}},
+            "clip_grad: clip_grad_norm_ has no argument 'max_nrom'; nearest: 'max_norm'",
+        ),
+        ({'clip_grad': {'max_norm': '1'}}, "clip_grad.max_norm is '1'; it must be a finite number > 0"),
+        ({'clip_grad': {'max_norm': 1.0, 'norm_type': 0}}, 'clip_grad.norm_type is 0; '),
+        (
+            {'optimizer': {'lr': 'fast'}},
+            "optimizer.optimizer.lr is 'fast'; it must be a finite number >= 0, such as 0.001",
+        ),
+        (
+            {'optimizer': {'type': 'AdmW'}},
+            "optimizer.optimizer.type is 'AdmW', which is not an Optimizer; nearest: 'Adam",
+        ),
+        (
+            {'optimizer': {'type': 'SGD', 'momentm': 0.9}},
+            "optimizer.optimizer: SGD has no argument 'momentm'; nearest: 'momentum'",
+        ),
     ],
 )
 def test_sentences(settings: Any, sentence: str) -> None:
@@ -112,7 +132,7 @@ def test_sentences(settings: Any, sentence: str) -> None:
 @pytest.mark.parametrize(
     ('changes', 'sentence'),
     [
-        ({'type': 'AdmW'}, "optimizer.optimizer.type is 'AdmW', which is not registered; nearest: 'Adam"),
+        ({'type': 'AdmW'}, "optimizer.optimizer.type is 'AdmW', which is not an Optimizer; nearest: 'Adam"),
         ({'learning_rate': 1.0}, "default_hooks.distill.optimizer.optimizer: SGD.* 'learning_rate'"),
     ],
 )
