@@ -134,7 +134,20 @@ def check_types(cls: type, settings: Mapping[str, Any], key: str) -> None:
     hints = annotations_of(cls)
     for name, value in settings.items():
         if name in hints and not fits(value, hints[name]):
+            _check_entries(value, hints[name], f'{key}.{name}')
             parameter = inspect.signature(cls).parameters.get(name)
             default = None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
             example = '' if default is None or default == value else f', such as {default!r}'
             raise ConfigError(f'{key}.{name} is {shown(value)}; valid: {describe(hints[name])}{example}')
+
+
+def _check_entries(value: Any, hint: Any, key: str) -> None:
+    """Refuse the first entry of a list that does not fit, by its index."""
+    if not isinstance(value, (list, tuple)):
+        return
+    for member in _members(hint):
+        entries = [entry for entry in get_args(member) if entry is not Ellipsis]
+        if get_origin(member) in (list, tuple, Sequence) and len(entries) == 1:
+            for index, entry in enumerate(value):
+                if not fits(entry, entries[0]):
+                    raise ConfigError(f'{key}[{index}] is {shown(entry)}; valid: {describe(entries[0])}')

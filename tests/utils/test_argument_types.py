@@ -61,6 +61,7 @@ def test_objects_of_python_code_are_left_alone() -> None:
         ({'rate': '1'}, "parts.a.rate is '1'; valid: a finite number, such as 0.5"),
         ({'pool': 1}, 'parts.a.pool is 1; valid: True or False, such as False'),
         ({'names': 'neck'}, "parts.a.names is 'neck'; valid: a list of strings, such as ()"),
+        ({'names': ['a', 3]}, 'parts.a.names[1] is 3; valid: a non-empty string'),
         ({'size': None}, 'parts.a.size is None; valid: an integer'),
         ({'label': {1}}, 'parts.a.label is {1}; valid: a non-empty string or None'),
     ],
