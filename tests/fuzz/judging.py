@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
-from kd_plugins.errors import KDPluginsError
+from kd_plugins.errors import KDPluginsError, TapError
 from kd_plugins.utils.cli import sentence_of
 
 from .mutations import MISSING, Mutation
@@ -110,11 +110,9 @@ def fault_of(error: BaseException | None, mutations: Sequence[Mutation], ours: b
     mutation = mutations[0]
     if mutation.wanted and mutation.kind == 'key' and f"'{mutation.wanted}'" not in text.partition(';')[2]:
         return f'no suggestion {where}'
-    if (
-        mutation.new is not MISSING
-        and mutation.new is not None
-        and not any(value in text for value in values_of(mutation.new))
-    ):
+    # A tap that names many modules is described by the one that did not run.
+    hidden = mutation.new is MISSING or mutation.new in (None, [], ()) or isinstance(error, TapError)
+    if not hidden and not any(value in text for value in values_of(mutation.new)):
         return f'value not shown {where}'
     return ''
 

@@ -54,7 +54,7 @@ STRINGS = (
     '(',
     '\\',
     'é',
-    'x' * 300,
+    'x' * 100,
 )
 TYPES = (
     'FeatureDistiler',
@@ -149,6 +149,17 @@ def put(entry: Any, path: Path, value: Any) -> None:
         del parent[path[-1]]
     else:
         parent[path[-1]] = value
+
+
+def holds(entry: Any, mutation: Mutation) -> bool:
+    """Return whether a change is still there, after later ones."""
+    try:
+        parent = get(entry, mutation.path[:-1])
+        if mutation.kind in ('key', 'extra', 'name'):
+            return mutation.path[-1] in parent
+        return mutation.new is MISSING or parent[mutation.path[-1]] is mutation.new
+    except (KeyError, IndexError, TypeError):
+        return False
 
 
 @st.composite

@@ -287,6 +287,26 @@ def entry_of(name: str) -> dict[str, Any]:
     return entry
 
 
+def add_parts(entry: dict[str, Any]) -> None:
+    """Add parts that no shipped entry has: adapters with an optimizer, a restart's seed, several teachers.
+
+    Args:
+        entry: Result of :func:`entry_of`; changed in place.
+    """
+    for distiller in entry['distillers'].values():
+        if (distiller or {}).get('type') == 'kd_plugins.FeatureDistiller':
+            distiller['adapter'] = {'type': 'kd_plugins.PointwiseAdapter', 'channel_dim': 1}
+    entry['optimizer'] = {'optimizer': {'type': 'AdamW', 'lr': 1e-3}, 'clip_grad': {'type': 'norm', 'max_norm': 1.0}}
+    entry['checks'] = {'classes': True}
+    if entry.get('restart'):
+        entry['restart']['seed'] = 3
+    elif entry.get('teacher'):
+        entry['teachers'] = {'big': entry.pop('teacher'), 'late': {'type': 'kd_plugins.SnapshotTeacher', 'epochs': 2}}
+        for distiller in entry['distillers'].values():
+            if distiller is not None:
+                distiller['source'] = 'big'
+
+
 class Loader:
     """The loader of a stub runner: a data set and a length."""
 
