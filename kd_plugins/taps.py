@@ -169,8 +169,12 @@ class TapSet:
                     f"{self._keys[path]}: the output of '{name}' was overwritten after it ran, as an activation with "
                     'inplace=True does to the layer before it; tap the overwriting module or set inplace=False'
                 )
+            if self.contiguous:
+                # The copies take the place of the recorded tensors, so that both are not kept.
+                self._outputs[name] = [tensor.contiguous() for tensor in self._outputs[name]]
+                self._versions[name] = [tensor._version for tensor in self._outputs[name]]
             outputs.extend(self._outputs[name])
-        return [tensor.contiguous() for tensor in outputs] if self.contiguous else outputs
+        return outputs
 
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
         """Return path to the shapes of the recorded tensors, for reports."""

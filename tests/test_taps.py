@@ -180,4 +180,6 @@ def test_copies_in_the_usual_memory_format() -> None:
         model(images)
     assert taps.read('0')[0] is images
     taps.contiguous = True
-    assert taps.read('0')[0].is_contiguous() and torch.equal(taps.read('0')[0], images)
+    copied = taps.read('0')[0]
+    assert copied.is_contiguous() and torch.equal(copied, images)
+    assert taps.read('0')[0] is copied is taps.recorded()[0], 'the tensor itself is not kept'

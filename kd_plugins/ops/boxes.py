@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PAIRS = 2**18
+_PAIRS = 2**18
 """Pairs of a location and a box that :func:`overlap_of_containing_boxes` computes at a time, about 7 MB."""
 
 
@@ -123,7 +123,7 @@ def centers_inside(centers: Tensor, boxes: Tensor) -> Tensor:
 
 
 def overlap_of_containing_boxes(
-    centers: Tensor, predicted: Tensor, boxes: Tensor, pairs: int = PAIRS
+    centers: Tensor, predicted: Tensor, boxes: Tensor, pairs: int = _PAIRS
 ) -> tuple[Tensor, Tensor]:
     """Return the highest IoU of each location's predicted box with the boxes that contain the location.
 
