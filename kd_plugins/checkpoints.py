@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor, nn
 
-from .compat import allow_resume
 from .errors import CheckpointError, nearest
+from .utils.checkpoint_content import check_content, damaged_member
+from .utils.safe_load import load_safely
+from .utils.urls import download, is_url
 
 ATOMIC_BACKEND = 'kd_plugins_atomic'
 
@@ -38,11 +39,6 @@ class LoadReport:
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
 
-def _starts_with(path: str, prefix: bytes) -> bool:
-    with open(path, 'rb') as file:
-        return file.read(len(prefix)) == prefix
-
-
 def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> dict[str, Any]:
     """Read a checkpoint onto the CPU without executing anything that it contains.
 
@@ -51,31 +47,59 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
         key: Config key for error sentences.
 
     Raises:
-        CheckpointError: If the file is missing, truncated, or holds more than tensors and plain values.
+        CheckpointError: If the file is missing, truncated, or holds more than tensors and plain values, or if the URL
+            cannot be downloaded.
     """
-    allow_resume()
     name = str(path)
-    if name.startswith(('http://', 'https://')):
-        return torch.hub.load_state_dict_from_url(name, map_location='cpu', weights_only=True)
-    if not Path(name).is_file():
-        siblings = [str(file) for file in Path(name).parent.glob('*.pth')] if Path(name).parent.is_dir() else []
+    if is_url(name):
+        file, is_new = download(name, key)
+        remedy = 'copy the file here by other means' if is_new else f"delete '{file}' to download it again"
+        try:
+            return read_checkpoint(file, f"{key}: '{name}'", remedy)
+        except CheckpointError:
+            if is_new:  # MMEngine and the next call must not take it for the file of this URL
+                file.unlink(missing_ok=True)
+            raise
+    file = Path(name)
+    if not file.is_file():
+        siblings = [str(other) for other in file.parent.glob('*.pth')] if file.parent.is_dir() else []
         raise CheckpointError(f"{key}: '{name}' does not exist; {nearest(name, siblings)}")
+    return read_checkpoint(file, f"{key}: '{name}'", 'copy or download it again')
+
+
+def read_checkpoint(file: Path, subject: str, remedy: str) -> dict[str, Any]:
+    """Read a checkpoint file.
+
+    Args:
+        file: The file, which exists.
+        subject: First words of error sentences: config key and name.
+        remedy: What to do about a file that is no checkpoint.
+
+    Raises:
+        CheckpointError: If the file is truncated, or holds more than tensors and plain values.
+    """
     try:
-        checkpoint = torch.load(name, map_location='cpu', weights_only=True)
+        checkpoint = load_safely(file)
     except Exception as error:  # damaged bytes are read as pickle instructions, which fail in any way
+        with file.open('rb') as opened:
+            start = opened.read(64).lstrip().lower()
         # A file in PyTorch's older format is a plain pickle, which starts with the byte of the pickle protocol.
-        intact = zipfile.is_zipfile(name) or _starts_with(name, pickle.PROTO)
+        intact = zipfile.is_zipfile(file) or start.startswith(pickle.PROTO)
         class_name = re.search(r'GLOBAL (\S+)', str(error))
-        if isinstance(error, pickle.UnpicklingError) and intact and (class_name or zipfile.is_zipfile(name)):
+        if isinstance(error, pickle.UnpicklingError) and intact and (class_name or zipfile.is_zipfile(file)):
             content = f"'{class_name.group(1)}'" if class_name else 'an object that is not a tensor'
             raise CheckpointError(
-                f"{key}: '{name}' holds {content}, which could run code when loaded; save it again as a dict of tensors"
+                f'{subject} holds {content}, which could run code when loaded; save it again as a dict of tensors'
             ) from error
-        raise CheckpointError(
-            f"{key}: '{name}' is truncated or not a PyTorch checkpoint; copy or download it again"
-        ) from error
+        is_page = start.startswith((b'<!doctype', b'<html', b'<?xml'))
+        content = 'a web page' if is_page else 'truncated or not a PyTorch checkpoint'
+        raise CheckpointError(f'{subject} is {content}; {remedy}') from error
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{key}: '{name}' holds a {type(checkpoint).__name__}; expected a dict with 'state_dict'")
+        raise CheckpointError(f"{subject} holds a {type(checkpoint).__name__}; expected a dict with 'state_dict'")
+    part = damaged_member(file)
+    if part is not None:
+        raise CheckpointError(f"{subject} is damaged: the checksum of its part '{part}' is wrong; {remedy}")
+    check_content(checkpoint, subject)
     return checkpoint
 
 

@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.utils import digit_version
 
 SIMCC_VIS = 'mmpose.visualization.simcc_vis'
+ACCEPTS_NAMES = digit_version(torch.__version__) >= digit_version('2.6')
+"""Whether PyTorch's safe loader can be given an object under the name that a file has for it. With 2.4 and 2.5, a name
+given to ``add_safe_globals`` breaks every later call of the loader; earlier versions have a fixed list."""
 
 
 def history_method(owner: Any, name: str) -> Any:
@@ -45,15 +49,19 @@ def resume_globals() -> list[Any]:
     scalar = np.float64(0).__reduce__()[0]
     reconstruct = np.zeros(1).__reduce__()[0]
     dtypes = {type(np.dtype(kind)) for kind in ('f8', 'f4', 'f2', 'i8', 'i4', 'i2', 'i1', 'u1', 'b1')}
-    allowed = [HistoryBuffer, (history_method, 'builtins.getattr'), scalar, reconstruct, np.ndarray, np.dtype, *dtypes]
-    # Files written under NumPy 1 name the same two functions differently.
-    old = [(scalar, 'numpy.core.multiarray.scalar'), (reconstruct, 'numpy.core.multiarray._reconstruct')]
-    return [*allowed, *old]
+    # NumPy 1 and 2 name the same two functions differently.
+    modules = ('numpy.core.multiarray', 'numpy._core.multiarray')
+    functions = [
+        (function, f'{module}.{name}')
+        for module in modules
+        for function, name in ((scalar, 'scalar'), (reconstruct, '_reconstruct'))
+    ]
+    return [HistoryBuffer, (history_method, 'builtins.getattr'), np.ndarray, np.dtype, *dtypes, *functions]
 
 
 def allow_resume() -> None:
-    """Allow the safe loader to read the classes of :func:`resume_globals`, and no others."""
-    if hasattr(torch.serialization, 'add_safe_globals'):
+    """Allow PyTorch's safe loader to read the classes of :func:`resume_globals`, and no others."""
+    if ACCEPTS_NAMES:
         torch.serialization.add_safe_globals(resume_globals())
 
 

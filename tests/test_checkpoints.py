@@ -11,6 +11,7 @@ from mmengine.fileio import get_file_backend
 
 from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint, load_checkpoint
 from kd_plugins.errors import CheckpointError
+from tests.file_server import serve
 
 
 def test_latest_skips_damaged_checkpoints(tmp_path: Path) -> None:
@@ -75,3 +76,36 @@ def test_a_foreign_class_is_named_in_both_formats(tmp_path: Path, zipped: bool) 
         path.write_bytes(path.read_bytes()[:40])
         with pytest.raises(CheckpointError, match='is truncated or not a PyTorch checkpoint'):
             load_checkpoint(path)
+
+
+def test_a_bad_file_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    torch.save({'state_dict': {}}, tmp_path / 'good.pth')
+    torch.save({'state_dict': {}, 'meta': Foreign()}, tmp_path / 'foreign.pth')
+    good = (tmp_path / 'good.pth').read_bytes()
+    files = {
+        'page.pth': b'\n<!DOCTYPE html><html>Log in</html>',
+        'empty.pth': b'',
+        'foreign.pth': (tmp_path / 'foreign.pth').read_bytes(),
+    }
+    kept = tmp_path / 'home' / 'hub' / 'checkpoints'
+    with serve(files) as address:
+        for name, sentence in (
+            ('page.pth', r"teacher.checkpoint: 'http\S+/page.pth' is a web page; copy the file here by other means"),
+            ('empty.pth', r"'http\S+/empty.pth' is truncated or not a PyTorch checkpoint; copy the file here"),
+            ('foreign.pth', r"'http\S+/foreign.pth' holds '[\w.]*Foreign', which could run code when loaded"),
+        ):
+            with pytest.raises(CheckpointError, match=sentence):
+                load_checkpoint(f'{address}/{name}', 'teacher.checkpoint')
+            assert not (kept / name).exists(), 'the next call would take it for the file'
+        files['page.pth'] = good
+        assert load_checkpoint(f'{address}/page.pth') == {'state_dict': {}}
+        # A file that another program left there is not ours to delete.
+        (kept / 'page.pth').write_bytes(good[:100])
+        with pytest.raises(CheckpointError, match=r"is truncated or .*; delete '\S+page.pth' to download it again"):
+            load_checkpoint(f'{address}/page.pth')
+        assert (kept / 'page.pth').exists()
+    with serve({'short.pth': good[:200]}, promised=300) as address:
+        with pytest.raises(CheckpointError, match=r'(cannot be downloaded|is truncated)'):
+            load_checkpoint(f'{address}/short.pth')
+        assert not (kept / 'short.pth').exists()

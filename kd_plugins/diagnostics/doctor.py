@@ -102,7 +102,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 file = io.BytesIO()
 torch.save({'loss': HistoryBuffer([1.0], [1]), 'score': numpy.float64(0.5)}, file)
 file.seek(0)
-torch.load(file, weights_only=True)
+torch.load(file)
 """
 
 

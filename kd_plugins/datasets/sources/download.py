@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from ...utils.urls import reason_of
 from ...version import __version__
 from .progress import Show
 from .source import SourceError
@@ -174,16 +175,6 @@ def total_of(content_range: str | None) -> int | None:
     """
     total = re.search(r'/(\d+)$', content_range or '')
     return int(total.group(1)) if total else None
-
-
-def reason_of(error: Exception) -> str:
-    """Return why a connection failed, in a few words.
-
-    >>> reason_of(URLError(ConnectionRefusedError(111, 'Connection refused')))
-    'Connection refused'
-    """
-    cause = error.reason if isinstance(error, URLError) else error
-    return (getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__).strip()
 
 
 __all__ = ['download', 'forget']
