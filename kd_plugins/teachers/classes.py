@@ -8,21 +8,20 @@ from ..errors import ConfigError
 from .base import BaseTeacher
 
 
-def class_names(metainfo: Any) -> tuple[str, ...] | None:
-    """Return the class names of a data set's ``metainfo``, ``None`` where it has none.
+def class_names(metainfo: Any) -> list[tuple[str, ...]]:
+    """Return the different lists of class names in the ``metainfo`` of a data set.
 
-    A concatenation of data sets with different ``metainfo`` has a list of them; the names of its first member count,
-    since all members label with the same indices.
+    A concatenation of data sets with different ``metainfo`` has a list of them, one for each member.
 
     >>> class_names({'classes': 'person'}), class_names([{'classes': ['a', 'b']}, {}]), class_names(None)
-    (('person',), ('a', 'b'), None)
+    ([('person',)], [('a', 'b')], [])
     """
     if isinstance(metainfo, (list, tuple)):
-        return next((names for names in map(class_names, metainfo) if names), None)
+        return list(dict.fromkeys(names for member in metainfo for names in class_names(member)))
     classes = metainfo.get('classes') if hasattr(metainfo, 'get') else None
     if not classes:
-        return None
-    return (classes,) if isinstance(classes, str) else tuple(str(name) for name in classes)
+        return []
+    return [(classes,) if isinstance(classes, str) else tuple(str(name) for name in classes)]
 
 
 def check_classes(teacher: BaseTeacher, distiller: str, metainfo: Any) -> None:
@@ -36,8 +35,9 @@ def check_classes(teacher: BaseTeacher, distiller: str, metainfo: Any) -> None:
     Raises:
         ConfigError: If names or order differ.
     """
-    trained, classes = class_names({'classes': getattr(teacher, 'classes', None)}), class_names(metainfo)
-    if not trained or not classes or trained == classes:
+    trained = next(iter(class_names({'classes': getattr(teacher, 'classes', None)})), None)
+    classes = next((names for names in class_names(metainfo) if names != trained), None)
+    if not trained or not classes:
         return
     index = next((i for i, pair in enumerate(zip(trained, classes)) if pair[0] != pair[1]), None)
     if index is None:

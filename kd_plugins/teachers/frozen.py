@@ -113,7 +113,7 @@ class FrozenTeacher(BaseTeacher):
             self.report = load_weights(model, checkpoint, self.checkpoint, self.strict, key=key)
             self._warn()
             meta = checkpoint.get('meta') or {}
-            self.classes = class_names(meta.get('dataset_meta'))
+            self.classes = next(iter(class_names(meta.get('dataset_meta'))), None)
         self._check_preprocessing(student, model)
         device = next((value.device for value in student.parameters()), None)
         self._adopt(model.to(device))

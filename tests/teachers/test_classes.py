@@ -14,16 +14,17 @@ from kd_plugins.teachers.classes import check_classes, class_names
 @pytest.mark.parametrize(
     ('metainfo', 'expected'),
     [
-        ({'classes': ['cat', 'dog']}, ('cat', 'dog')),
-        ({'classes': 'cat'}, ('cat',)),
-        ([{'classes': ('cat', 'dog'), 'palette': 1}, {'classes': ('cat', 'dog'), 'palette': 2}], ('cat', 'dog')),
-        ({'classes': ()}, None),
-        ({}, None),
-        ([], None),
-        (None, None),
+        ({'classes': ['cat', 'dog']}, [('cat', 'dog')]),
+        ({'classes': 'cat'}, [('cat',)]),
+        ([{'classes': ('cat', 'dog'), 'palette': 1}, {'classes': ('cat', 'dog'), 'palette': 2}], [('cat', 'dog')]),
+        ([{'classes': ('cat', 'dog')}, {'classes': ('dog', 'cat')}, {}], [('cat', 'dog'), ('dog', 'cat')]),
+        ({'classes': ()}, []),
+        ({}, []),
+        ([], []),
+        (None, []),
     ],
 )
-def test_names(metainfo: Any, expected: tuple[str, ...] | None) -> None:
+def test_names(metainfo: Any, expected: list[tuple[str, ...]]) -> None:
     assert class_names(metainfo) == expected
 
 
@@ -49,3 +50,9 @@ def test_equal_or_unknown_classes(classes: Any) -> None:
 def test_other_classes(classes: Any, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         check_classes(teacher(classes), 'distillers.x', {'classes': ['cat', 'dog']})
+
+
+def test_every_member_of_a_concatenation_is_compared() -> None:
+    members = [{'classes': ('cat', 'dog')}, {'classes': ('dog', 'cat')}]
+    with pytest.raises(ConfigError, match="class 0 is 'cat' there and 'dog' here"):
+        check_classes(teacher(('cat', 'dog')), 'distillers.x', members)
