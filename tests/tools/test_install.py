@@ -113,7 +113,7 @@ def test_torch_falls_back_to_the_next_build(monkeypatch: pytest.MonkeyPatch, tmp
 
     monkeypatch.setattr(installer.shutil, 'which', lambda name: None)
     monkeypatch.delenv('KD_TORCH', raising=False)
-    monkeypatch.setattr(Environment, 'versions', lambda self: {})
+    monkeypatch.setattr(Environment, 'versions', lambda self: {'torch': '2.13.0'} if asked else {})
     monkeypatch.setattr(Environment, 'missing', lambda self, requirements: [])
     monkeypatch.setattr(Environment, 'pip', pip)
     installer.install_torch(env, ['wheel'])
@@ -122,9 +122,20 @@ def test_torch_falls_back_to_the_next_build(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_torch_of_the_user_is_installed_alone(env: Environment, calls: list[Any], monkeypatch: Any) -> None:
     monkeypatch.setenv('KD_TORCH', 'torch==2.6.0 --index-url file:///wheels')
-    monkeypatch.setattr(Environment, 'versions', lambda self: {})
+    monkeypatch.setattr(Environment, 'versions', lambda self: {'torch': '2.6.0+cpu'} if calls else {})
     installer.install_torch(env, ['wheel'])
-    assert calls == [('install', 'torch==2.6.0', '--index-url', 'file:///wheels'), ('install', 'wheel')]
+    assert calls == [('install', 'torch==2.6.0', '--index-url', 'file:///wheels'), ('install', 'wheel', 'numpy')]
+
+
+@pytest.mark.parametrize(('torch', 'numpy'), [('2.0.0+cu117', 'numpy<2'), ('2.2.2', 'numpy<2'), ('2.10.0', 'numpy')])
+def test_numpy_is_the_one_that_torch_was_built_for(
+    env: Environment, calls: list[Any], monkeypatch: pytest.MonkeyPatch, torch: str, numpy: str
+) -> None:
+    monkeypatch.setattr(Environment, 'versions', lambda self: {'torch': torch})
+    installer.install_torch(env, ['wheel'])
+    assert calls == [('install', 'wheel', numpy)]
+    installer.constrain(env, STACK)
+    assert env.constraints.read_text().split() == [f'torch=={torch}', numpy, STACK['setuptools']]
 
 
 def test_unknown_extra_is_one_sentence() -> None:

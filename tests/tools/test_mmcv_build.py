@@ -154,6 +154,7 @@ def test_joined_build_that_fails_is_followed_by_one_file_by_file(
         return folder.parent.name == 'separate'
 
     monkeypatch.setattr(Environment, 'run', lambda self, code: subprocess.CompletedProcess([], 0, '', ''))
+    monkeypatch.setattr(Environment, 'torch_version', lambda self: (2, 13))
     monkeypatch.setattr(mmcv_build, 'download', lambda *args: archive)
     monkeypatch.setattr(mmcv_build, 'check_compiler', lambda: None)
     monkeypatch.setattr(mmcv_build, 'compile_wheel', compile_wheel)
@@ -207,3 +208,12 @@ def test_missing_compiler_is_said_before_compiling(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv('CXX', raising=False)
     with pytest.raises(InstallError, match='no C\\+\\+ compiler'):
         mmcv_build.check_compiler()
+
+
+def test_the_standard_is_left_to_torch(tmp_path: Path) -> None:
+    setup = tmp_path / 'setup.py'
+    setup.write_text("extra_compile_args['cxx'] = ['-std=c++17']\nflags = ['-Wall', '-std=c++17']\n")
+    mmcv_build.leave_standard_to_torch(setup)
+    settings: dict[str, Any] = {'extra_compile_args': {}}
+    exec(setup.read_text(), settings)
+    assert settings['extra_compile_args'] == {'cxx': []} and settings['flags'] == ['-Wall']

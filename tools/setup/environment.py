@@ -116,6 +116,11 @@ class Environment:
         found: dict[str, str] = json.loads(self.run(code).stdout or '{}')
         return found
 
+    def torch_version(self) -> tuple[int, int]:
+        """Return major and minor version of the installed torch."""
+        major, minor = self.versions()['torch'].split('.')[:2]
+        return int(major), int(minor)
+
     def contents(self) -> list[str]:
         """Return what is installed, cheaply: the names of the metadata folders."""
         layouts = ('lib/python*/site-packages', 'Lib/site-packages')

@@ -55,9 +55,11 @@ STACKS = {
 DOCS = ('sphinx>=8,<10', 'myst-parser>=4', 'furo')
 # The tools whose verdict depends on their version are pinned. Transformers has the D-FINE that ours is checked against.
 CHECKERS = ('ruff==0.17.5', 'mypy==2.4.1', 'import-linter==2.17', 'pre-commit>=4')
-DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'transformers>=5,<6')
+DEV = (*CHECKERS, 'pytest>=8', 'pytest-xdist>=3.8', 'hypothesis>=6.100,<7', 'transformers>=5,<6')
 # Build tools of MMCV and of this project; numpy has to be there before MMCV is built.
-BUILD = ('wheel', 'ninja', 'numpy', 'hatchling>=1.21', 'editables')
+BUILD = ('wheel', 'ninja', 'hatchling>=1.21', 'editables')
+NUMPY_2_SINCE = (2, 3)
+"""The first torch that was built for numpy 2. Earlier ones cannot exchange arrays with it and install beside it."""
 DEMO = ('pycocotools', 'matplotlib', 'rich', 'scipy', 'scikit-learn', 'shapely')
 
 
@@ -135,7 +137,7 @@ def install_torch(env: Environment, tools: Sequence[str]) -> None:
         tools: Requirements of the tools that compile MMCV.
     """
     if 'torch' in env.versions():
-        carry_out(env, Step('build tools', tuple(tools)))
+        carry_out(env, Step('build tools', (*tools, numpy_for(env))))
         return
     chosen = os.environ.get('KD_TORCH')
     candidates = [shlex.split(chosen)] if chosen else [[TORCH], ['torch']]
@@ -146,7 +148,7 @@ def install_torch(env: Environment, tools: Sequence[str]) -> None:
         # With options, such as another index, torch is installed alone.
         alone = len(candidate) > 1
         if env.pip('install', *candidate, *(() if alone else tools)):
-            carry_out(env, Step('build tools', tuple(tools)))
+            carry_out(env, Step('build tools', (*tools, numpy_for(env))))
             return
         if 'No matching distribution found for torch' not in env.tail(200) or position + 1 == len(candidates):
             break
@@ -155,6 +157,11 @@ def install_torch(env: Environment, tools: Sequence[str]) -> None:
             'on Linux that may be the build with several GB of CUDA libraries (KD_TORCH chooses another)'
         )
     raise InstallError(f'torch could not be installed; the end of the output:\n{env.tail()}')
+
+
+def numpy_for(env: Environment) -> str:
+    """Return the requirement of the numpy that the installed torch was built for."""
+    return 'numpy' if env.torch_version() >= NUMPY_2_SINCE else 'numpy<2'
 
 
 def repair_opencv(env: Environment) -> None:
@@ -169,7 +176,7 @@ def repair_opencv(env: Environment) -> None:
 
 def constrain(env: Environment, stack: dict[str, str]) -> None:
     """Keep every later step from exchanging torch or the build tools."""
-    lines = [f'torch=={env.versions()["torch"]}', stack['setuptools']]
+    lines = [f'torch=={env.versions()["torch"]}', numpy_for(env), stack['setuptools']]
     env.constraints.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 

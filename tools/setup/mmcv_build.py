@@ -21,6 +21,8 @@ from tools.setup.environment import Environment, InstallError, last_line, say
 OPS = Path('mmcv/ops/csrc/pytorch')
 UNITS = 4
 """The sources that define the same names, and cannot be joined, are at most this many."""
+CXX20_SINCE = (2, 14)
+"""The first torch whose headers need C++20; MMCV 2.1.0 asks for C++17."""
 WORKS = 'import mmcv.ops'
 WITHOUT_GPU = """
 import torch
@@ -149,6 +151,8 @@ def wheels(env: Environment, requirement: str, kept: Path, work: Path) -> Iterat
     alone = not any(os.environ.get(name, '0') == '1' for name in OTHER_DEVICES) and os.name == 'posix'
     for joined in (True, False) if alone and env.run(WITHOUT_GPU).returncode == 0 else (False,):
         folder = unpack(archive, work / ('joined' if joined else 'separate'), joined)
+        if env.torch_version() >= CXX20_SINCE:
+            leave_standard_to_torch(folder / 'setup.py')
         if joined:
             say(f"installing {requirement}: MMCV's ops are compiled for the installed torch, once")
         else:
@@ -184,6 +188,12 @@ def unpack(archive: Path, folder: Path, joined: bool) -> Path:
             join_sources(next(partial.iterdir()) / OPS)
         partial.rename(folder)
     return next(path for path in folder.iterdir() if path.is_dir())
+
+
+def leave_standard_to_torch(setup: Path) -> None:
+    """Remove the C++ standard from MMCV's setup.py: torch adds its own where none is named."""
+    text = setup.read_text(encoding='utf-8')
+    setup.write_text(text.replace("'-std=c++17'", ''), encoding='utf-8')
 
 
 def join_sources(folder: Path) -> None:
