@@ -4,6 +4,7 @@ VENV ?= .venv
 STACK ?= upstream
 EXTRAS ?=
 JOBS ?= 2
+MATRIX ?=
 RUN := $(VENV)/bin/python
 # Each file of tests runs in one of JOBS processes with one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist loadfile
@@ -12,7 +13,7 @@ NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --e
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete doctor clean
+.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete matrix doctor clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -67,6 +68,9 @@ unit: ## fast tests and doctests, without slow ones and several processes
 suite: ## every test and doctest
 	$(NEED) "$(EXTRAS) dev"
 	$(PYTEST)
+
+matrix: ## core tests with every supported torch and both stacks; MATRIX="torch-2.0.0" chooses, each column takes minutes
+	$(PYTHON) tools/setup/matrix.py $(MATRIX)
 
 doctor: ## what is installed and what is missing
 	$(NEED) "$(EXTRAS)"
