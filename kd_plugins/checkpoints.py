@@ -61,8 +61,8 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
                 file.unlink(missing_ok=True)
             raise
     file = Path(name)
-    if not file.is_file():
-        siblings = [str(other) for other in file.parent.glob('*.pth')] if file.parent.is_dir() else []
+    if not os.path.isfile(name):  # of a name that no file can have, a Path raises an error
+        siblings = [str(other) for other in file.parent.glob('*.pth')] if os.path.isdir(file.parent) else []
         raise CheckpointError(f"{key}: '{name}' does not exist; {nearest(name, siblings)}")
     return read_checkpoint(file, f"{key}: '{name}'", 'copy or download it again')
 

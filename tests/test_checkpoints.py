@@ -109,3 +109,21 @@ def test_a_bad_file_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with pytest.raises(CheckpointError, match=r'(cannot be downloaded|is truncated)'):
             load_checkpoint(f'{address}/short.pth')
         assert not (kept / 'short.pth').exists()
+
+
+@pytest.mark.parametrize('name', ['x' * 300 + '.pth', 'a\0b.pth', ''], ids=['long', 'nul', 'empty'])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(CheckpointError, match=r'^teacher\.checkpoint: .* does not exist; valid: '):
+        load_checkpoint(name, key='teacher.checkpoint')
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': {'weight': torch.ones(4)}}, path)
+    whole = path.read_bytes()
+    at = whole.index(torch.ones(4).numpy().tobytes())
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(
+        CheckpointError, match=r"epoch_1\.pth' is damaged: the checksum of its part '.*data/0' is wrong; copy"
+    ):
+        load_checkpoint(path)
