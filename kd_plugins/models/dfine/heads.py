@@ -79,7 +79,8 @@ class FDRHead:
         check_arguments(type(self), kwargs, KEY, inherited=True)
         if kwargs.get('loss_cls') is None:
             raise ConfigError(f"{KEY}.loss_cls is not given; nearest: loss_cls=dict(type='kd_plugins.VFLLoss')")
-        self._loss('loss_cls', kwargs['loss_cls'])  # MMDetection's head builds it again
+        # MMDetection's head builds it again.
+        self._check_sigmoid('loss_cls', self._loss('loss_cls', kwargs['loss_cls']))
         self.matching = check_choice(f'{KEY}.matching', matching, MATCHING)
         check_integer(f'{KEY}.reg_max', reg_max, 2, 'valid: an even integer of at least 2, such as 32', 1024)
         check_number(f'{KEY}.reg_scale', reg_scale, positive=True, example=4.0)
@@ -89,12 +90,7 @@ class FDRHead:
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
         self.loss_proposal_cls = self._loss('loss_proposal_cls', loss_proposal_cls)
-        for name, loss in (('loss_cls', self.loss_cls), ('loss_proposal_cls', self.loss_proposal_cls)):
-            if loss is not None and not getattr(loss, 'use_sigmoid', False):
-                raise ConfigError(
-                    f'{KEY}.{name}: {type(loss).__name__} uses no sigmoid, and FDR scores boxes with sigmoid; '
-                    "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
-                )
+        self._check_sigmoid('loss_proposal_cls', self.loss_proposal_cls)
         self.loss_fgl = self._loss('loss_fgl', loss_fgl)
         self.loss_ddf = self._loss('loss_ddf', loss_ddf)
         for name, loss, cls in (('loss_fgl', self.loss_fgl, FGLLoss), ('loss_ddf', self.loss_ddf, DDFLoss)):
@@ -108,6 +104,14 @@ class FDRHead:
     @staticmethod
     def _loss(name: str, config: dict[str, Any] | None) -> Any:
         return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
+
+    @staticmethod
+    def _check_sigmoid(name: str, loss: Any) -> None:
+        if loss is not None and not getattr(loss, 'use_sigmoid', False):
+            raise ConfigError(
+                f'{KEY}.{name}: {type(loss).__name__} uses no sigmoid, and FDR scores boxes with sigmoid; '
+                "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
+            )
 
     def _init_layers(self) -> None:
         """Create the layers of the plain head and the FDR branches."""
