@@ -75,7 +75,8 @@ class RunState:
         elif state is None:
             runner.logger.info('The checkpoint is from a run without distillation, which begins here.')
         elif state.get('version') != VERSION:
+            path = getattr(runner, '_load_from', None) or 'the checkpoint'
             raise ConfigError(
-                f"resume: the checkpoint's state of distillation has version {state.get('version', 1)}, and this "
+                f"resume: the state of distillation in '{path}' has version {state.get('version', 1)}, and this "
                 f'package reads version {VERSION}; start a new run with load_from'
             )
