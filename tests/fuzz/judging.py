@@ -7,6 +7,7 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,10 @@ def fault_of(error: BaseException | None, mutations: Sequence[Mutation], ours: b
     mutation = mutations[0]
     if mutation.wanted and mutation.kind == 'key' and f"'{mutation.wanted}'" not in text.partition(';')[2]:
         return f'no suggestion {where}'
+    if mutation.wanted and mutation.kind == 'path' and 'names no module' in text:
+        nearest = re.findall(r"'([^']+)'", text.partition(';')[2])
+        if not any(fnmatch(name, mutation.wanted) or name.startswith(mutation.wanted) for name in nearest):
+            return f'the right path is not suggested {where}'
     # A tap that names many modules is described by the one that did not run.
     hidden = mutation.new is MISSING or mutation.new in (None, [], ()) or isinstance(error, TapError)
     if not hidden and not any(value in text for value in values_of(mutation.new)):
