@@ -74,7 +74,7 @@ class DistillSession:
         self._on_initialized = on_initialized
         self._dry = False
         self._outputs: tuple[dict[str, Taps], dict[str, Taps]] | None = None if distillers else ({}, {})
-        self._taps_record = False
+        self._running: list[str] = []
         self._calls: list[bool] = []
         self.passes = 0
         self.liveness = Liveness(student, distillers)
@@ -134,14 +134,13 @@ class DistillSession:
         self._calls.append(is_loss)
         if not is_loss:
             return
-        self._taps_record = not self.initialized or not self.liveness.taps_checked or bool(self.active())
-        if self._taps_record:
-            needed_teachers = self._needed_teachers()
-            for name in needed_teachers:
-                if self.teachers[name].after_student:
-                    self.teachers[name].before_student()
-            # The others run first: their temporary tensors are freed before the student's activations are stored.
-            self._run_teachers(needed_teachers, args, kwargs, after_student=False)
+        self._running = self.active() if self.initialized else list(self.weights)
+        for name in self._needed_teachers():
+            if self.teachers[name].after_student:
+                self.teachers[name].before_student()
+        # The others run first: their temporary tensors are freed before the student's activations are stored.
+        self._run_teachers(args, kwargs, after_student=False)
+        if self._running or not self.liveness.taps_checked:
             self.student_taps.start()
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -150,24 +149,22 @@ class DistillSession:
         self.student_taps.stop()
         if not isinstance(output, dict):
             return None
+        self._run_teachers(args, kwargs, after_student=True)
         if self._dry:
-            self._run_teachers(self._needed_teachers(), args, kwargs, after_student=True)
-            self._outputs = self._read_student(list(self.weights)), self._read_teachers(list(self.weights))
+            self._outputs = self._read_student(self._running), self._read_teachers(self._running)
             return None
         self.passes += 1
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
         task = task_loss(output)
         self._shapes = {}
-        if self._taps_record:
-            self._run_teachers(self._needed_teachers(), args, kwargs, after_student=True)
+        if self._running or not self.liveness.taps_checked:
             losses = self._distill(batch, task)
         else:
             losses = self.distillers.zeros(task.device)
         terms = [Term(name, loss, raw, self.weights[name]) for (name, loss), raw in losses.items()]
         if not self.liveness.proven and not self.runs_all and torch.is_grad_enabled():
-            active = self.active()
-            self.liveness.check_terms([term for term in terms if term.distiller in active])
+            self.liveness.check_terms([term for term in terms if term.distiller in self._running])
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
         report = StepReport(terms, task, batch, student_shapes, teacher_shapes)
@@ -176,12 +173,12 @@ class DistillSession:
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
 
     def _needed_teachers(self) -> list[str]:
-        """Return the teachers of the active distillers; all of them in the pass that makes the adapters."""
-        sources = {self.sources[name] for name in (self.active() if self.initialized else self.weights)}
+        """Return the teachers of the distillers that run in this pass; all run in the pass that makes the adapters."""
+        sources = {self.sources[name] for name in self._running}
         return [name for name in self.teachers if name in sources]
 
-    def _run_teachers(self, names: Sequence[str], args: Any, kwargs: Any, after_student: bool) -> None:
-        for name in names:
+    def _run_teachers(self, args: Any, kwargs: Any, after_student: bool) -> None:
+        for name in self._needed_teachers():
             teacher, taps = self.teachers[name], self.teacher_taps[name]
             if teacher.after_student != after_student:
                 continue
@@ -190,13 +187,14 @@ class DistillSession:
                 teacher.run(args, kwargs, taps)
 
     def _distill(self, batch: Batch, task: Tensor) -> RawLosses:
-        active = self.active()
         with torch.autocast(_device_type(self.student), enabled=False):
             if not self.liveness.taps_checked and not self.runs_all and torch.is_grad_enabled():
                 self.liveness.check_taps(self._read_student(list(self.weights)))
             if not self.initialized:
-                self._outputs = self._read_student(list(self.weights)), self._read_teachers(list(self.weights))
+                self._outputs = self._read_student(self._running), self._read_teachers(self._running)
                 self.create_adapters()
+                self._running = self.active()
+            active = self._running
             student_outputs, teacher_outputs = self._read_student(active), self._read_teachers(active)
             self.liveness.check_counts('student', student_outputs)
             self.liveness.check_counts('teacher', teacher_outputs)
