@@ -76,8 +76,8 @@ def labels_of(
             f'({shown(names)}); make both equal'
         )
     note = (
-        f'{evaluator}: with the one class {names[0]!r}, IoUMetric gives the part of all pixels that is right, which '
-        f"background makes high; nearest: metainfo.classes=('background', {names[0]!r})"
+        f'{evaluator}: with the one class {names[0]!r}, IoUMetric counts every pixel as this class, so that background '
+        f"raises its values; nearest: metainfo.classes=('background', {names[0]!r})"
         if len(names) == 1
         else ''
     )

@@ -52,7 +52,8 @@ def segmentation(context: Context, source: Source) -> Iterator[str]:
         return
     _check_masks_exist(source, entries)
     labels = labels_of(context.config, source, classes, _metrics(context, source))
-    if labels and context.is_new((tuple(entry['seg_map_path'] for entry in entries), source.trains, labels)):
+    paths = tuple(str(entry['seg_map_path']) for entry in entries)
+    if labels and context.is_new((paths, source.trains, labels.count, labels.ignored)):
         yield from _masks(source, entries, loader, labels)
     if source.trains:
         yield from _padding_notes(context)
