@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_flatten
 
 from ..runner.steps import distill_hook
 
@@ -60,7 +60,7 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         """Run one operator and count the tensors that it returns."""
         result = func(*args, **(kwargs or {}))
-        for value in tree_iter(result):
+        for value in tree_flatten(result)[0]:
             if isinstance(value, Tensor):
                 self._add(value)
         return result

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.visualization import Visualizer
 
@@ -14,6 +13,7 @@ from kd_plugins.checkpoints import ATOMIC_BACKEND
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
 from kd_plugins.hooks.observer import StepReport
+from kd_plugins.utils.safe_load import load_safely
 from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, TinyStudent, losses_of, make_runner
 
 KEY = 'distill.gap.loss_gap'
@@ -110,7 +110,7 @@ def test_the_teacher_follows_after_each_iteration_and_epoch(tmp_path: Path) -> N
 
 def test_checkpoints_hold_the_students_keys_and_what_a_resumed_run_needs(tmp_path: Path) -> None:
     whole = losses_of(tmp_path / 'whole', [EpochSeedHook(), hook()], epochs=3)
-    checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)
+    checkpoint = load_safely(tmp_path / 'whole' / 'epoch_1.pth')
     assert checkpoint['state_dict'].keys() == TinyStudent().state_dict().keys()
     assert checkpoint['distill'].keys() == {'version', 'teachers', 'distillers', 'optimizer', 'log'}
     assert len(checkpoint['optimizer']['param_groups']) == 1 and checkpoint['distill']['optimizer']

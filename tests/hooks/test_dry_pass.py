@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from kd_plugins.errors import ConfigError, TapError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
+from kd_plugins.utils.safe_load import load_safely
 from tests.hooks.tiny_runs import (
     ADAPTED,
     EMA,
@@ -75,7 +76,7 @@ def test_their_state_is_restored_before_the_first_iteration(tmp_path: Path) -> N
         seen: list[Any] = []
 
     losses_of(tmp_path / 'run', [EpochSeedHook(), DistillHook({'gap': ADAPTED}, EMA)], epochs=1)
-    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['distill']
+    saved = load_safely(tmp_path / 'run' / 'epoch_1.pth')['distill']
     distill = DistillHook({'gap': ADAPTED}, EMA)
     losses_of(tmp_path / 'run', [EpochSeedHook(), Adapter(), distill], epochs=2, resume=True)
     weight, bias, moments = Adapter.seen

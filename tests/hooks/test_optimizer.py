@@ -17,7 +17,9 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.optimizer import DistillOptimizer, check_settings, schedule_factor
 from kd_plugins.runner.steps import drive
+from kd_plugins.utils.safe_load import load_safely
 from tests.hooks.tiny_runs import ADAPTED, EMA, CpuAmpOptimWrapper, Recorder, TinyStudent, losses_of, make_runner
+from tests.torch_features import CPU_SCALER
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01)
 
@@ -169,6 +171,7 @@ def test_accumulation_has_the_students_rhythm(tmp_path: Path) -> None:
     in_training(tmp_path / 'run', body, optim_wrapper=settings, param_scheduler=None, epochs=4)
 
 
+@CPU_SCALER
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1000.0)])
 def test_the_loss_scaler_is_the_students(tmp_path: Path, clip: dict[str, Any] | None) -> None:
     def body(runner: Runner) -> None:
@@ -237,7 +240,7 @@ def test_the_checkpoint_is_that_of_a_plain_run(tmp_path: Path) -> None:
     losses_of(tmp_path / 'plain', [], epochs=1)
     hook = DistillHook({'gap': ADAPTED}, EMA)
     losses_of(tmp_path / 'run', [hook, Recorder()], epochs=1)
-    plain, run = (torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True) for name in ('plain', 'run'))
+    plain, run = (load_safely(tmp_path / name / 'epoch_1.pth') for name in ('plain', 'run'))
     assert run['optimizer']['param_groups'] == plain['optimizer']['param_groups']
     assert run['param_schedulers'] == plain['param_schedulers']
     assert run['distill']['optimizer']['param_groups'][0]['params'] == [0, 1]

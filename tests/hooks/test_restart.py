@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.restart import frozen_modules
 from kd_plugins.losses import softmax_kl_loss
+from kd_plugins.utils.safe_load import load_safely
 
 from ..integration.runs import LD, Recorder, assert_same, make_runner, model_config, weights
 from ..ranks import on_two_ranks
@@ -56,7 +57,7 @@ def rest(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def test_everything_but_the_part_stays_bit_identical(tmp_path: Path, finished: str) -> None:
-    before = torch.load(finished, weights_only=True)['state_dict']
+    before = load_safely(finished)['state_dict']
     seen: list[dict[str, Tensor]] = []
 
     class Watch(Recorder):
@@ -67,7 +68,7 @@ def test_everything_but_the_part_stays_bit_identical(tmp_path: Path, finished: s
     assert_same(rest(weights(runner.model)), rest(before))
     assert_same(seen[-1], before)
     assert all(param.requires_grad for name, param in runner.model.named_parameters() if 'layer2' in name), 'released'
-    saved = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
+    saved = load_safely(tmp_path / 'run' / 'epoch_2.pth')
     MODELS.build(model_config()).load_state_dict(saved['state_dict'], strict=True)
     assert not any(torch.equal(v, before[k]) for k, v in head(saved['state_dict']).items() if k.endswith('conv.weight'))
     state = saved['distill']['teachers']['teacher']['state']
@@ -80,7 +81,7 @@ def test_everything_but_the_part_stays_bit_identical(tmp_path: Path, finished: s
 
 def test_first_losses_equal_two_separate_models(tmp_path: Path, finished: str) -> None:
     """The teacher and the student with shared modules against two whole models."""
-    before = torch.load(finished, weights_only=True)['state_dict']
+    before = load_safely(finished)['state_dict']
     outputs: dict[str, list[Tensor]] = {'student': [], 'teacher': []}
 
     class Watch(Recorder):
@@ -131,14 +132,14 @@ def test_weights_alone_do_not_hold_the_finished_model(tmp_path: Path, finished: 
     """Otherwise the student would teach itself."""
     with pytest.raises(KeyboardInterrupt):
         second_stage(tmp_path / 'cut', finished, epochs=3, kill_at=6)
-    weights_only = torch.load(tmp_path / 'cut' / 'epoch_1.pth', weights_only=True)
+    weights_only = load_safely(tmp_path / 'cut' / 'epoch_1.pth')
     torch.save({key: weights_only[key] for key in ('meta', 'state_dict', 'message_hub')}, tmp_path / 'weights.pth')
     with pytest.raises(ConfigError, match=r'teacher: the resumed checkpoint holds weights only, and not the finished'):
         second_stage(tmp_path / 'cut', str(tmp_path / 'weights.pth'), epochs=3, resume=True)
 
 
 def test_average_starts_from_the_new_part(tmp_path: Path, finished: str) -> None:
-    before = torch.load(finished, weights_only=True)['state_dict']
+    before = load_safely(finished)['state_dict']
     average = EMAHook(momentum=1e-6)
     seen: list[dict[str, Tensor]] = []
 
@@ -147,7 +148,7 @@ def test_average_starts_from_the_new_part(tmp_path: Path, finished: str) -> None
             seen.append(weights(runner.model))
 
     second_stage(tmp_path / 'run', finished, hooks=[average, Watch()], epochs=1)
-    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
+    saved = load_safely(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
     for name, value in head(seen[0]).items():
         # MMEngine's average takes the weights after the first step as its start.
         torch.testing.assert_close(saved[name], value, rtol=0, atol=1e-3)
@@ -171,7 +172,7 @@ def test_restart_without_distillation_is_the_control(tmp_path: Path, finished: s
         tmp_path / 'run', finished, distillers={}, teacher=None, distill={'restart': {'parts': ['bbox_head']}}
     )
     assert not any(key.startswith('distill') for key in losses[0])
-    assert_same(rest(weights(runner.model)), rest(torch.load(finished, weights_only=True)['state_dict']))
+    assert_same(rest(weights(runner.model)), rest(load_safely(finished)['state_dict']))
 
 
 def test_new_weights_follow_the_seed_alone(tmp_path: Path, finished: str) -> None:

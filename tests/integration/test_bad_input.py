@@ -10,6 +10,7 @@ import torch
 
 from kd_plugins.errors import KDPluginsError
 from kd_plugins.hooks import DistillHook
+from kd_plugins.utils.safe_load import load_safely
 
 from .runs import CLASSES, EMA, FEATURE, LD, Recorder, make_runner, model_config
 
@@ -103,7 +104,7 @@ def test_adapters_bridge_a_wider_teacher(tmp_path: Path) -> None:
 def test_other_class_names_are_refused(tmp_path: Path) -> None:
     make_runner(tmp_path / 'source', epochs=1).train()
     path = tmp_path / 'source' / 'epoch_1.pth'
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = load_safely(path)
     checkpoint['meta']['dataset_meta'] = {'classes': tuple(reversed(CLASSES))}
     torch.save(checkpoint, path)
     teacher = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model_config()}, 'checkpoint': str(path)}

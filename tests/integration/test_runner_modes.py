@@ -32,6 +32,7 @@ from tests.hooks.tiny_runs import (
 )
 from tests.integration import runs
 from tests.ranks import on_two_ranks
+from tests.torch_features import COMPILED_STEP, CPU_SCALER
 
 TEACHERS = {'self': None, 'ema': EMA}
 """A deeper layer of the student, with an adapter; an average of the student, without."""
@@ -116,7 +117,9 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize(
+    'mode', [pytest.param(mode, marks=CPU_SCALER) if mode == 'mixed-precision' else mode for mode in MODES]
+)
 def test_mode(tmp_path: Path, mode: str) -> None:
     settings = dict(MODES[mode])
     if mode == 'iterations':
@@ -128,6 +131,7 @@ def test_an_average_of_mmengine(tmp_path: Path) -> None:
     check_mode(tmp_path, hooks=[EMAHook(momentum=0.1)])
 
 
+@COMPILED_STEP
 @pytest.mark.parametrize('backend', ['eager'])
 def test_compile(tmp_path: Path, backend: str) -> None:
     """The hooks of the student interrupt the graph; the compiler leaves them as they are."""
@@ -341,6 +345,7 @@ def test_semi_supervised_detectors_are_refused(tmp_path: Path) -> None:
         train(tmp_path / 'run', DistillHook({'gap': GAP}, EMA), model=SemiBaseDetector())
 
 
+@CPU_SCALER
 def test_mixed_precision_scales_once(tmp_path: Path) -> None:
     """A term that overflows in one iteration is skipped with its step, as in a plain run."""
 

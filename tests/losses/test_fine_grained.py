@@ -9,6 +9,7 @@ from kd_plugins.losses import FGLLoss, fine_grained_localization
 from kd_plugins.ops.edge_bins import edge_targets, weighting_function
 from kd_plugins.registry import MODELS
 from tests.losses.scene import Scene
+from tests.torch_features import AUTOCAST_TYPES
 
 
 def data(layers: int = 2, pairs: int = 3, bins: int = 9, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -124,7 +125,7 @@ def test_no_pairs_keep_a_graph() -> None:
     assert logits.grad is not None and logits.grad.abs().sum() == 0
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', AUTOCAST_TYPES, ids=str)
 def test_half_precision(dtype: torch.dtype) -> None:
     logits, index, right, quality = data()
     leaf = logits.to(dtype).requires_grad_()

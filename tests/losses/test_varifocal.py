@@ -12,6 +12,7 @@ from kd_plugins.ops.boxes import aligned_iou
 from kd_plugins.registry import MODELS
 from tests.losses.scene import Scene
 from tests.ops.corners import to_corners
+from tests.torch_features import AUTOCAST_TYPES
 
 
 def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,7 +169,7 @@ def test_one_kind_alone(label: int) -> None:
     assert actual.isfinite().all() and logits.grad is not None and logits.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', AUTOCAST_TYPES, ids=str)
 def test_half_precision(dtype: torch.dtype) -> None:
     logits, quality, labels = data(dtype)
     actual = varifocal(logits.requires_grad_(), quality, labels)

@@ -9,6 +9,7 @@ from torch import Tensor
 from kd_plugins.errors import ConfigError
 from kd_plugins.ops.edge_bins import edge_targets, expected_offsets, refine_boxes, weighting_function
 from tests.ops.corners import to_corners
+from tests.torch_features import AUTOCAST_TYPES
 
 
 def boxes(count: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -214,7 +215,7 @@ def test_nothing_is_clamped() -> None:
     torch.testing.assert_close(crossed, torch.tensor([0.5, 0.5, -0.2, -0.2]))
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', AUTOCAST_TYPES, ids=str)
 def test_autocast(dtype: torch.dtype) -> None:
     reference, corners = boxes(20, torch.float32)
     bins = weighting_function(32)
