@@ -12,7 +12,7 @@ from .coco_sources import coco_detection, coco_pose
 from .context import Context
 from .evaluator import overlap_note
 from .lidar import infos, kitti
-from .metainfo import check_members
+from .members import check_members
 from .segmentation import segmentation
 from .sources import Source, sources_of
 from .volumes import volumes
@@ -58,7 +58,7 @@ def check_data_files(config: Config, loaders: tuple[str, ...] = LOADERS) -> list
 
 
 def _remarks(context: Context, loaders: tuple[str, ...]) -> Iterator[str]:
-    check_members(sources_of(context.config, loaders))
+    check_members(context.config, loaders)
     for source in sources_of(context.config, loaders):
         for kind in KINDS if source.is_local else ():
             if source.inherits(kind.package, kind.base, *kind.methods):

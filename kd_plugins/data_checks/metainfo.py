@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..config.data_checks import read_class_names
@@ -84,29 +84,3 @@ def check_names(source: Source, classes: Sequence[str], names: Sequence[str], fi
             f"{key} is ({shown(classes)}), and '{file}' lists categories in the order ({shown(in_file)}), from which "
             'MMDetection takes the labels; give all files and metainfo.classes the same order'
         )
-
-
-def check_members(sources: Iterable[Source]) -> None:
-    """Refuse members of MMDetection's ``ConcatDataset`` that number different classes with the same labels.
-
-    Members that hand their class names to the model, as for grounding, may differ.
-
-    Args:
-        sources: The data sets of a config.
-
-    Raises:
-        ConfigError: Naming both members and their classes.
-    """
-    first: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for source in sources:
-        whole, member, _ = source.key.rpartition('.datasets.')
-        is_coco = source.inherits('mmdet.', 'CocoDataset', 'load_data_list', 'parse_data_info')
-        names = class_names(source) if member and is_coco and not source.node.get('return_classes') else None
-        if not names:
-            continue
-        key, other = first.setdefault(whole, (source.key, names))
-        if names != other:
-            raise ConfigError(
-                f'{source.key} has the classes ({shown(names)}) and {key} ({shown(other)}), which get the same labels '
-                'from 0; give all members the same metainfo.classes'
-            )

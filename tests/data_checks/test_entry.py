@@ -30,17 +30,6 @@ def test_every_member_of_a_concatenated_data_set_is_checked(tmp_path):
         check_data_files(config, ('train_dataloader',))
 
 
-def test_members_with_other_classes_are_refused(tmp_path):
-    config = coco_config(tmp_path, val=content(('dog', 'cat'), first=10))
-    first, second = config.train_dataloader.dataset, config.val_dataloader.dataset
-    second.metainfo = dict(classes=('dog', 'cat'))
-    config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, second])
-    with pytest.raises(
-        ConfigError, match=r"datasets\.1 has the classes \('dog', 'cat'\) and .*datasets\.0 \('cat', 'dog'\)"
-    ):
-        check_data_files(config, ('train_dataloader',))
-
-
 def test_unknown_types_are_skipped():
     config = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=dict(type='Mine', data_root='no'))))
     assert check_data_files(config) == []
