@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..checkpoints import latest_checkpoint
 from ..errors import KDPluginsError
 from ..runner.processes import execute, subcommand
+from ..runner.resume import newest_named
 from ..runner.run_log import read_run, read_test
 from .plan import Run, read_record, train_command, write_record
 
@@ -82,7 +82,7 @@ def test(run: Run, options: Sequence[str], jobs: int) -> None:
     Raises:
         KDPluginsError: If there is no checkpoint or the test fails.
     """
-    checkpoint = latest_checkpoint(run.folder)
+    checkpoint = newest_named(run.folder, run.arm.filename_tmpl)
     if checkpoint is None:
         raise KDPluginsError(f"'{run.folder}' holds no readable checkpoint to test")
     command = [*subcommand('test'), run.arm.path, str(checkpoint), '--work-dir', str(run.folder / 'test')]

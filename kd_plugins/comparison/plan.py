@@ -10,10 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..checkpoints import latest_checkpoint
 from ..errors import ConfigError
 from ..runner import processes
 from ..runner.processes import config_hash, training_length, validates
+from ..runner.resume import checkpoint_settings, newest_named
 from ..runner.run_log import read_run
 from ..utils.files import write_atomically
 
@@ -29,12 +29,14 @@ class Arm:
         path: Path of the config, as given.
         final_step: Step of the last validation.
         fingerprint: Hash of the resolved config.
+        filename_tmpl: Names of the checkpoints, ``None`` for MMEngine's own.
     """
 
     name: str
     path: str
     final_step: int
     fingerprint: str = ''
+    filename_tmpl: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,20 @@ def final_step(config: Config) -> int:
 
 
 def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
-    """Return the arm of a resolved config."""
-    return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16])
+    """Return the arm of a resolved config.
+
+    Raises:
+        ConfigError: If its runs would write into one folder.
+    """
+    settings = checkpoint_settings(config)
+    if settings.get('out_dir'):
+        # MMEngine appends the last part of the work_dir alone: seed_0 of every arm.
+        raise ConfigError(
+            f"default_hooks.checkpoint.out_dir is '{settings['out_dir']}', where the arms would overwrite each other's "
+            'checkpoints; nearest: None'
+        )
+    template = settings.get('filename_tmpl')
+    return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16], template)
 
 
 def read_record(run_folder: Path) -> dict[str, Any]:
@@ -138,7 +152,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
                 state = 'finished'
             else:
                 # A CheckpointHook with out_dir or filename_tmpl saves elsewhere, so the log counts as well.
-                begun = latest_checkpoint(folder) is not None or any(folder.glob('*/vis_data'))
+                begun = newest_named(folder, arm.filename_tmpl) is not None or any(folder.glob('*/vis_data'))
                 state = 'resume' if begun else 'new'
             runs.append(Run(arm, seed, folder, state))
     return runs

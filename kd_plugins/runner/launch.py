@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..errors import CheckpointError, ConfigError
 from ..hooks.entries import check_entries
 from ..utils.checkpoint_content import resume_faults
 from ..utils.device import has_accelerator
+from ..utils.urls import is_url
 from ..version import __version__
 from .resume import newest_checkpoint
 from .weights import check_weights
@@ -76,6 +78,14 @@ def build_runner(config: Config) -> Runner:
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
 
 
+def is_checked_here(path: str) -> bool:
+    """Return whether this process reads a checkpoint before the run: a file, or a URL where no other rank downloads it.
+
+    MMEngine takes a downloaded file from the same folder.
+    """
+    return '://' not in path or (is_url(path) and os.environ.get('LOCAL_RANK', '0') == '0')
+
+
 def set_resume(config: Config, resume: str | None) -> str | None:
     """Choose the checkpoint to resume from and set ``resume`` and ``load_from`` accordingly.
 
@@ -99,7 +109,7 @@ def set_resume(config: Config, resume: str | None) -> str | None:
     if path is not None:
         config.load_from = path
     start = config.get('load_from')
-    if start and '://' not in str(start) and resume != 'auto':
+    if start and resume != 'auto' and is_checked_here(str(start)):
         key = '--resume' if path is not None else 'load_from'
         checkpoint = load_checkpoint(start, key=key)
         if not weights_of(checkpoint):

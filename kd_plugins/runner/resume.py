@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from bisect import bisect
 from collections.abc import Mapping
@@ -98,11 +99,26 @@ def newest_checkpoint(config: Config) -> str | None:
     if folder is None:
         named = Path(config.work_dir) / 'last_checkpoint'
         return (named.read_text(encoding='utf-8').strip() if named.is_file() else '') or None
+    return newest_named(folder, template)
+
+
+def newest_named(folder: Path, template: str | None) -> str | None:
+    """Return the newest readable checkpoint in a folder.
+
+    Args:
+        folder: The folder.
+        template: The hook's ``filename_tmpl``, ``None`` for MMEngine's names.
+    """
     if template is None:
         return latest_checkpoint(folder)
-    # The number is the only field, with any format: '{}', '{:03d}'.
-    before, after = re.split(r'\{.*?\}', str(template), maxsplit=1)
-    numbers = {path: path.name.removeprefix(before).removesuffix(after) for path in folder.glob(f'{before}*{after}')}
+    # The number is the only field, with any format: '{}', '{:03d}'. Without a field, each checkpoint replaces the last.
+    before, field, after = re.findall(r'^([^{]*)(\{.*?\})?(.*)$', str(template))[0]
+    if not field:
+        return str(folder / before) if is_readable(folder / before) else None
+    numbers = {
+        path: path.relative_to(folder).as_posix().removeprefix(before).removesuffix(after)
+        for path in folder.glob(f'{glob.escape(before)}*{glob.escape(after)}')
+    }
     paths = sorted((path for path, number in numbers.items() if number.isdigit()), key=lambda path: int(numbers[path]))
     return next((str(path) for path in reversed(paths) if is_readable(path)), None)
 

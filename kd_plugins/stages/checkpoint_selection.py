@@ -54,6 +54,11 @@ def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:
         raise ConfigError(f'{key}: default_hooks.checkpoint is None, so the run saves no checkpoint to pick')
     if checkpoint_settings(config).get('out_dir'):
         raise ConfigError(f'{key}: default_hooks.checkpoint.out_dir is set; checkpoints have to be in the work_dir')
+    template = checkpoint_settings(config).get('filename_tmpl')
+    if template not in (None, 'epoch_{}.pth', 'iter_{}.pth'):
+        raise ConfigError(
+            f"{key}: default_hooks.checkpoint.filename_tmpl is '{template}'; nearest: 'epoch_{{}}.pth', 'iter_{{}}.pth'"
+        )
     rule, colon, metric = str(pick).partition(':')
     if rule != 'best' or (colon and not metric):
         check_choice(f'{key}.pick', pick, ['last', 'best', 'best:METRIC'])

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any
+from urllib.error import URLError
 
 from mmengine.config import DictAction
 from mmengine.registry import Registry
@@ -144,6 +145,13 @@ def sentence_of(error: BaseException) -> str | None:
         return f"the package '{error.name}' is not installed; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
         return f"'{error.filename}' does not exist" if error.filename else text
+    if isinstance(error, URLError):
+        from .urls import reason_of  # imports torch, which the commands that start fast do not
+
+        return (
+            f'a download failed ({reason_of(error)}), most likely of pretrained weights; name a file in '
+            'init_cfg.checkpoint of the model, or set init_cfg=None'
+        )
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"'{error.filename}': {error.strerror}"
     if isinstance(error, UnpicklingError):

@@ -107,3 +107,17 @@ def test_a_config_without_validation_cannot_be_compared():
     assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {'type': 'ValLoop'}})) == 7
     # An empty dict, as in MMPose, is MMEngine's default loop.
     assert final_step(Config({'train_cfg': {'max_iters': 7}, 'val_cfg': {}})) == 7
+
+
+def test_checkpoints_of_another_place_or_name(tmp_path):
+    config = Config(
+        {'train_cfg': {'max_epochs': 3}, 'val_cfg': {}, 'default_hooks': {'checkpoint': {'out_dir': 'big'}}}
+    )
+    with pytest.raises(ConfigError, match="out_dir is 'big', where the arms would overwrite each other's checkpoints"):
+        make_arm('a.py', config)
+    config.default_hooks.checkpoint = {'filename_tmpl': 'step_{:03d}.pth'}
+    folder = tmp_path / 'a' / 'seed_0'
+    folder.mkdir(parents=True)
+    torch.save({'state_dict': {}}, folder / 'step_002.pth')
+    (run,) = plan_runs([make_arm('a.py', config)], [0], tmp_path)
+    assert run.state == 'resume'

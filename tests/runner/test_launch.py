@@ -1,14 +1,17 @@
 """Launch without an accelerator, the choice of a checkpoint to resume from, versions."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.runner.launch import build_runner, check_resumed_weights, init_gloo, set_resume, versions
 from kd_plugins.utils.device import has_accelerator
+from tests.file_server import serve
 
 
 def make_config(work_dir, **changes):
@@ -97,3 +100,18 @@ def test_the_launcher_without_torchrun_is_refused(monkeypatch):
 
 def test_versions_list_the_packages_that_affect_results():
     assert {'python', 'kd_plugins', 'torch', 'mmengine'} <= set(versions())
+
+
+def test_a_url_is_tried_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    torch.save({'state_dict': {'x': torch.ones(1)}}, tmp_path / 'x.pth')
+    with serve({'x.pth': (tmp_path / 'x.pth').read_bytes()}) as address:
+        with pytest.raises(
+            CheckpointError, match=r"^load_from: 'http\S+/y.pth' cannot be downloaded \(404 Not Found\)"
+        ):
+            set_resume(make_config(tmp_path, load_from=f'{address}/y.pth'), None)
+        set_resume(make_config(tmp_path, load_from=f'{address}/x.pth'), None)
+    # MMEngine finds the file, with the server gone.
+    assert CheckpointLoader.load_checkpoint(f'{address}/x.pth')['state_dict']['x'].item() == 1.0
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    set_resume(make_config(tmp_path, load_from=f'{address}/y.pth'), None)

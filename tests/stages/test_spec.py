@@ -110,6 +110,7 @@ UNFIT = {
     "config='./base.py', ema=True, cfg_options=dict(custom_hooks=[])": r'ema is True, but no hook .* is an EMAHook',
     "config='./base.py', ema=1": r'stages\.b\.ema is 1; valid: True or False or None',
     "config='./base.py', cfg_options={'default_hooks.checkpoint.out_dir': 'x'}": r'out_dir is set',
+    "config='./base.py', cfg_options={'default_hooks.checkpoint.filename_tmpl': 'x{}.pth'}": r"nearest: 'epoch_",
     "config='./base.py', cfg_options={'default_hooks.checkpoint': None}": r'saves no checkpoint to pick',
     "config='./base.py', cfg_options=dict(model=None)": r"base\.py' has no 'model', so it cannot be trained",
     "config='./base.py', cfg_options={'train_cfg.x': float('inf')}": r'cannot write to a file and read back',

@@ -1,4 +1,5 @@
 import argparse
+from urllib.error import URLError
 
 import pytest
 
@@ -87,3 +88,10 @@ def test_a_sentence_from_a_data_loading_worker_is_its_last_line():
 
 def test_a_missing_package_is_named():
     assert 'mmpose' in (sentence_of(ModuleNotFoundError("No module named 'mmpose'", name='mmpose')) or '')
+
+
+def test_a_failed_download_of_pretrained_weights():
+    error = URLError(ConnectionRefusedError(111, 'Connection refused'))
+    assert (sentence_of(error) or '').startswith(
+        'a download failed (Connection refused), most likely of pretrained weights; name a file in init_cfg.checkpoint'
+    )
