@@ -31,6 +31,7 @@ from tests.hooks.tiny_runs import (
     make_runner,
 )
 from tests.ranks import on_two_ranks
+from tests.torch_features import COMPILED_STEP
 
 OFF = {'gap': {**ADAPTED, 'weight': 0.0}}
 LATE = 'The adapters of the distillers are made in the first iteration'
@@ -239,6 +240,7 @@ def test_a_run_without_distillers_has_no_pass(tmp_path: Path, monkeypatch: pytes
     assert len(losses_of(tmp_path / 'run', [DistillHook({}, None)], epochs=1)) == 4
 
 
+@COMPILED_STEP
 def test_a_compiled_step_never_makes_adapters(tmp_path: Path) -> None:
     distill = DistillHook({'gap': ADAPTED}, EMA)
     before = BeforeIteration(distill)
