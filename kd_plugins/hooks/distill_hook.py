@@ -296,7 +296,7 @@ class DistillHook(Hook):
         """
         if self.session is None or 'optimizer' not in checkpoint:
             return
-        # Before the first batch of a resumed run, the adapters do not have their state yet.
+        # Where the first batch makes the adapters of a resumed run, they do not have their state before it.
         state = self._state.resumed or self._state_dict()
         checkpoint[CHECKPOINT_KEY] = {**state, 'version': VERSION}
 
