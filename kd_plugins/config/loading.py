@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError, MissingDependencyError, nearest
-from .reading import read_config
+from .reading import merge_options, read_config
 
 # Import name of each OpenMMLab package to the extra of this project that installs it.
 EXTRAS = {'mmdet': 'det', 'mmpose': 'pose', 'mmseg': 'seg', 'mmdet3d': 'det3d'}
@@ -152,13 +152,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     options = dict(options or {})
     for remark in unknown_options(config, options):
         note(remark)
-    for key, value in options.items():
-        try:
-            config.merge_from_dict({key: value})
-        except (TypeError, KeyError, AttributeError, AssertionError, ValueError, IndexError) as error:
-            raise ConfigError(
-                f'--cfg-options: {key}={value} does not fit the config: {" ".join(str(error).split())}'
-            ) from error
+    merge_options(config, options, '--cfg-options')
     check_keys(config._cfg_dict)
     order_keypoints(config)
     drop_hooks_switched_off(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError, MissingDependencyError, nearest
+from ..utils.argument_types import shown
 
 
 def read_config(path: str, key: str = 'config') -> Config:
@@ -46,6 +47,25 @@ def read_config(path: str, key: str = 'config') -> Config:
         raise ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}") from error
     drop_scope(config._cfg_dict)
     return config
+
+
+def merge_options(config: Config, options: Mapping[str, Any], key: str) -> None:
+    """Change a config, in place, as ``--cfg-options`` does.
+
+    Args:
+        config: The config.
+        options: Dotted key to value.
+        key: Name of the options in error sentences.
+
+    Raises:
+        ConfigError: Naming the first option that does not fit the config.
+    """
+    for name, value in options.items():
+        try:
+            config.merge_from_dict({name: value})
+        except (TypeError, KeyError, AttributeError, AssertionError, ValueError, IndexError) as error:
+            text = ' '.join(str(error).split())
+            raise ConfigError(f'{key}: {name}={shown(value)} does not fit the config: {text}') from error
 
 
 def _is_installed(package: str) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..checkpoints import LoadReport, load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
-from ..utils.checks import check_flag
+from ..utils.checks import check_flag, check_integer
 from ..utils.node_ranks import first_on_node_first
 from .base import BaseTeacher
 from .classes import class_names
@@ -72,19 +72,19 @@ class FrozenTeacher(BaseTeacher):
         self.checkpoint = checkpoint
         self.cfg_options = cfg_options or {}
         self.strict = strict
-        self.seed = seed
+        self.seed = check_integer(f'{key}.seed', seed, 0, 'valid: an integer, such as 0', 2**32 - 1)
         self.fold = check_flag(f'{key}.fold', fold)
         self.classes: tuple[str, ...] | None = None
         self.report: LoadReport | None = None
 
     def _load_config(self) -> Config:
-        if isinstance(self.config, str):
-            from ..config.reading import read_config
+        from ..config.reading import merge_options, read_config
 
+        if isinstance(self.config, str):
             config = read_config(self.config, key=f'{self.key}.config')
         else:
             config = Config(dict(self.config))
-        config.merge_from_dict(self.cfg_options)
+        merge_options(config, self.cfg_options, f'{self.key}.cfg_options')
         if 'model' not in config:
             raise ConfigError(f"{self.key}.config: '{self.config}' holds no 'model'; valid: a config that trains")
         return config

@@ -225,3 +225,17 @@ def test_layers_are_folded_in_the_first_pass_and_after_a_resume() -> None:
 def test_a_flag_switches_folding_off() -> None:
     with pytest.raises(ConfigError, match=r"teacher.fold is 'no'; valid: True, False"):
         FrozenTeacher(folding_config(), None, fold='no')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'sentence'),
+    [
+        ({'cfg_options': {1: None}}, r'^teacher\.cfg_options: 1=None does not fit the config: '),
+        ({'cfg_options': {'model.type.x': 3}}, r'^teacher\.cfg_options: model\.type\.x=3 does not fit the config: '),
+        ({'seed': 10**30}, r'^teacher\.seed is 10+; valid: an integer, such as 0$'),
+        ({'seed': -1}, r'^teacher\.seed is -1; '),
+    ],
+)
+def test_options_and_seeds_that_do_not_fit(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        FrozenTeacher({'model': {'type': 'TinyStudent'}}, None, **settings).prepare(nn.Linear(1, 1))
