@@ -125,7 +125,7 @@ class DualSelfDistiller(BaseDistiller):
             )
         self.num_classes = num_classes
         if num_classes is not None:
-            check_integer(f'{key}.num_classes', num_classes, 2, 'valid: None, or an integer of at least 2')
+            check_integer(f'{key}.num_classes', num_classes, 2, 'valid: None, or an integer of at least 2', 2**16)
         if ignore_index is not None and not is_integer(ignore_index):
             raise ConfigError(f'{key}.ignore_index is {ignore_index!r}; valid: None, 255, -100')
         self.ignore_index = ignore_index

@@ -28,6 +28,8 @@ from .released import RELEASED, released_weights
 from .selection import effective_support, reweighting
 
 SPACES = ('feature', 'coordinate', 'both')
+LARGEST = 2**20
+"""Largest number of points, neighbours or channels; a mistyped one must not ask for all memory."""
 CHECK_INTERVAL = 50
 """Iterations between two checks for collapsed edge functions."""
 COLLAPSED = 0.01
@@ -111,7 +113,7 @@ class LocalGraphDistiller(PairedDistiller):
         self.scores = scores
         sizes = {'num_points': (num_points, 256), 'num_neighbours': (num_neighbours, 32), 'channels': (channels, 32)}
         for name, (value, usual) in sizes.items():
-            check_integer(f'{key}.{name}', value, 1, f'valid: an integer of at least 1, such as {usual}')
+            check_integer(f'{key}.{name}', value, 1, f'valid: an integer of at least 1, such as {usual}', LARGEST)
         self.num_points, self.num_neighbours, self.channels = num_points, num_neighbours, channels
         self.space = check_choice(f'{key}.space', space, SPACES)
         self.edge = check_choice(f'{key}.edge', edge, EDGES)

@@ -30,6 +30,7 @@ def wrong(features: Tensor) -> Tensor:
         ({'num_points': None}, 'num_points is None; valid: an integer'),
         ({'num_neighbours': 2.5}, 'num_neighbours is 2.5; valid'),
         ({'channels': -1}, 'channels is -1; valid'),
+        ({'channels': 10**9}, 'channels is 1000000000; valid: an integer of at least 1, such as 32'),
         ({'space': 'features'}, "space is 'features'; nearest: 'feature'"),
         ({'edge': 'sub'}, "edge is 'sub'; valid: 'concat', 'difference'"),
         ({'temperature': 0.0}, 'temperature is 0.0; it must be a finite number > 0'),
