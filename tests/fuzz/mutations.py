@@ -256,7 +256,8 @@ def mutations(draw: st.DrawFn, entry: dict[str, Any], owned: Callable[[Path], bo
     if kind == 'missing':
         path, _ = draw(st.sampled_from(every))
         put(entry, path, MISSING)
-        return Mutation(path, kind, MISSING, path[-1] == 'type')
+        # Without a type, the optimizer's settings change those of the student's.
+        return Mutation(path, kind, MISSING, path[-1] == 'type' and path[0] != 'optimizer')
     if kind == 'extra':
         path, _ = draw(st.sampled_from(dicts))
         key = draw(st.sampled_from(['extra', 'wieght', 'typo', 1, '', '_scope_', 'key']))
