@@ -69,7 +69,7 @@ suite: ## every test and doctest
 	$(NEED) "$(EXTRAS) dev"
 	$(PYTEST)
 
-matrix: ## core tests with every supported torch and both stacks; MATRIX="torch-2.0.0" chooses, each column takes minutes
+matrix: ## core tests with every supported torch and both stacks; MATRIX="torch-2.1.0" chooses, each column takes minutes
 	$(PYTHON) tools/setup/matrix.py $(MATRIX)
 
 doctor: ## what is installed and what is missing

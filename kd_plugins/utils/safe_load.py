@@ -61,7 +61,7 @@ def allowed_globals() -> dict[str, Any]:
     """Return everything that a file may name: the list of PyTorch's safe loader, and MMEngine's own types."""
     allowed = {
         **torch_unpickler._get_allowed_globals(),
-        # Added to PyTorch's list after 2.0.
+        # Added to PyTorch's list after 2.1.
         **{f'torch.{name}': getattr(torch, name) for name in ('bool', 'uint8', 'bfloat16', 'device')},
         'collections.Counter': Counter,
         '_codecs.encode': codecs.encode,

@@ -57,9 +57,8 @@ class Column:
     torch: str = ''
 
 
-# The lowest torch, the one of the README, the last before and the first with names in its safe loader, the default, the
-# newest that the package index and MMCV's sources allow.
-VERSIONS = ('2.0.0', '2.1.0', '2.5.1', '2.6.0', '', '2.14.1')
+# The lowest, the last before and the first whose safe loader can be told MMEngine's types, the default, the newest.
+VERSIONS = ('2.1.0', '2.5.1', '2.6.0', '', '2.14.1')
 COLUMNS = (
     *(
         Column(f'torch-{version or TORCH.partition("==")[2]}', 'upstream', f'torch=={version}' if version else '')
