@@ -170,8 +170,7 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
         result.teacher.append((teacher.key, type(teacher).__name__))
         report = getattr(teacher, 'report', None)
         if report is None:
-            count = len(teacher.model.state_dict())
-            result.teacher.append(('keys', f'{count} copied from the student or initialised, no checkpoint'))
+            result.teacher.append(('keys', f'{teacher.num_keys} copied from the student or initialised, no checkpoint'))
             continue
         result.teacher.append(('loaded', str(len(report.loaded))))
         for label, keys in (

@@ -46,6 +46,8 @@ class BaseTeacher:
         """Modules of the student that do not change in this run, by name; the hook sets it before :meth:`prepare`."""
         self.folding: BatchNormFolding | None = None
         """Faster form of the network, applied in the first pass; ``None`` where the weights change."""
+        self.num_keys = 0
+        """Number of keys of the network's state dict, before layers are folded."""
         self._model: nn.Module | None = None
         self._modules: list[nn.Module] = []
 
@@ -114,6 +116,7 @@ class BaseTeacher:
     def _adopt(self, model: nn.Module) -> None:
         self._model = model.eval().requires_grad_(False)
         self._modules = list(model.modules())
+        self.num_keys = len(model.state_dict())
 
     def _copy_of(self, student: nn.Module, build_model: ModelBuilder | None) -> None:
         self._adopt(second_network(student, build_model, self.key))

@@ -212,6 +212,7 @@ def test_layers_are_folded_in_the_first_pass_and_after_a_resume() -> None:
     (folded,), (expected,) = outputs(teacher), outputs(plain)
     torch.testing.assert_close(folded, expected)
     assert isinstance(teacher.model.norm, nn.Identity) and isinstance(plain.model.norm, nn.BatchNorm2d)
+    assert teacher.num_keys == plain.num_keys == len(plain.model.state_dict()) > len(teacher.model.state_dict())
     assert teacher.state_dict() == {'folded': FOLDED} and plain.state_dict() == {'folded': None}
     resumed.load_state_dict(teacher.state_dict())
     assert torch.equal(outputs(resumed)[0], folded) and resumed.state_dict() == teacher.state_dict()
