@@ -91,6 +91,8 @@ def infos(context: Context, source: Source) -> Iterator[str]:
         sides = 7 if source.inherits('mmdet3d.', 'KittiDataset') else 6
         objects = [item for at, entry in enumerate(entries) for item in _info_objects(path, at, entry, known, sides)]
         yield from _objects(context, source, objects, classes, f"'{path}'")
+    if not source.trains:
+        _check_evaluator(context, source, entries)
     # Where the config names no folder, the default of the data set's type counts.
     if not (source.node.get('data_prefix') or {}).get('pts') or not _uses_lidar(source):
         return
@@ -99,6 +101,28 @@ def infos(context: Context, source: Source) -> Iterator[str]:
     context.images.setdefault(source.loader, set()).update(paths)
     if context.is_new((tuple(paths), str(source.steps))):
         yield from check_clouds(source, paths)
+
+
+def _check_evaluator(context: Context, source: Source, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse an evaluator whose info file lists other frames, since it compares item by item."""
+    evaluator = source.loader.replace('_dataloader', '_evaluator')
+    for key, node in walk(context.config.get(evaluator), evaluator):
+        path = node.get('ann_file')
+        is_metric = str(node.get('type', '')).rsplit('.', 1)[-1] in ('KittiMetric', 'LidarAPMetric')
+        if not is_metric or not path or not os.path.isfile(path) or os.path.samefile(path, source.ann_file):
+            continue
+        others = _read_infos(path)['data_list']
+        clouds = [[_cloud_name(entry) for entry in listed] for listed in (entries, others)]
+        if clouds[0] != clouds[1]:
+            at = next((index for index, pair in enumerate(zip(*clouds)) if pair[0] != pair[1]), len(clouds[1]))
+            raise ConfigError(
+                f"{key}.ann_file: '{path}' has {len(others)} frames and {source.key}.ann_file '{source.ann_file}' "
+                f"{len(entries)}, which differ from frame {at} on; nearest: {key}.ann_file='{source.ann_file}'"
+            )
+
+
+def _cloud_name(entry: Mapping[str, Any]) -> str:
+    return os.path.basename(str((entry.get('lidar_points') or {}).get('lidar_path')))
 
 
 def _uses_lidar(source: Source) -> bool:

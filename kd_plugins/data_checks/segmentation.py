@@ -110,7 +110,7 @@ def _entries(source: Source, scope: str) -> list[dict[str, Any]] | None:
         raise
     except TypeError:
         return None
-    except (ValueError, AssertionError, OSError) as error:
+    except (ValueError, KeyError, AssertionError, OSError, RuntimeError) as error:
         raise ConfigError(f'{source.key}: {first_line(error)}') from error
     entries = [dataset.get_data_info(index) for index in range(len(dataset))]
     if not entries:

@@ -291,12 +291,18 @@ class NiftiDataset(BaseDataset):
             content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
         except (OSError, ValueError) as error:
             raise ConfigError(f"dataset.ann_file: '{self.ann_file}' is not a readable json file: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"dataset.ann_file: '{self.ann_file}' holds a {type(content).__name__}; expected lists of volumes by "
+                "name, as in {'training': [{'image': ..., 'label': ...}]}"
+            )
         lists = {name: value for name, value in content.items() if isinstance(value, list)}
         part = self.part or 'training'
         check_choice(f"dataset.part of '{self.ann_file}'", part, list(lists))
         pairs = []
         for entry in lists[part]:
-            image, label = (entry, None) if isinstance(entry, str) else (entry.get('image'), entry.get('label'))
+            listed = {'image': entry} if isinstance(entry, str) else entry if isinstance(entry, dict) else {}
+            image, label = listed.get('image'), listed.get('label')
             if not isinstance(image, str) or not isinstance(label, (str, type(None))):
                 raise ConfigError(f"dataset.ann_file: '{self.ann_file}' holds {entry!r}; expected 'image' and 'label'")
             root = Path(self.data_root or '')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
@@ -174,3 +175,20 @@ def test_own_classes_reach_the_labels(tmp_path):
     assert dataset.get_data_info(0)['ann_info']['gt_labels_3d'].tolist() == [1, 0]
     assert dataset.metainfo['classes'] == ('Pallet', 'Car')
     assert dataset.metainfo['categories']['Pallet'] == 8
+
+
+@pytest.mark.parametrize('frames', [slice(0, 1), slice(None, None, -1)])
+def test_the_evaluator_reads_the_frames_of_the_data_set(tmp_path, frames):
+    config = infos_config(tmp_path)
+    config.val_dataloader = dict(dataset=dict(config.train_dataloader.dataset, test_mode=True))
+    content = infos(tmp_path)
+    for name in ('same.pkl', 'other.pkl'):
+        listed = content['data_list'] if name == 'same.pkl' else content['data_list'][frames]
+        (tmp_path / name).write_bytes(pickle.dumps(dict(content, data_list=listed)))
+    config.val_evaluator = dict(type='KittiMetric', ann_file=str(tmp_path / 'same.pkl'))
+    check_data_files(config, ('val_dataloader',))
+    config.val_evaluator.ann_file = str(tmp_path / 'other.pkl')
+    with pytest.raises(
+        ConfigError, match=r"val_evaluator\.ann_file: '.*other\.pkl' .* differ from frame [01] on; nearest: v"
+    ):
+        check_data_files(config, ('val_dataloader',))

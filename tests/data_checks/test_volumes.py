@@ -93,6 +93,12 @@ REFUSED = {
         {},
         r"v9.*' does not exist",
     ),
+    'list without names': (
+        lambda root, c: listed([])(root, c) or (root / 'list.json').write_text('[]'),
+        {},
+        'holds a list; exp',
+    ),
+    'listed numbers': (listed([[1, 2]]), {}, r"holds \[1, 2\]; expected 'image' and 'label'"),
     'listed, unlabelled': (listed(['images/v1.nii.gz']), {}, r"v1\.nii\.gz' has no labels, and training needs them"),
     'unlabelled': (without_labels, {}, r'has no labels, and training needs them; set data_prefix\.seg'),
     'val unlabelled': (val_without_labels, {}, r'has no labels, and val_evaluator \(VolumetricMetric\)'),
