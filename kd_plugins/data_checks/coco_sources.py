@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .coco_file import CocoFile, file_notes
 from .context import Context
 from .detection import check_coco_metric, check_detection
-from .evaluator import check_same_images, coco_metrics
+from .evaluator import check_loaded_truth, check_metric_names, check_same_images, coco_metrics
 from .images import check_images
 from .metainfo import class_names
 from .pose import check_metainfo, check_pose, check_pose_metric
@@ -23,10 +23,13 @@ def coco_detection(context: Context, source: Source) -> Iterator[str]:
     yield from _images(context, source, file)
     for key, evaluator in coco_metrics(context.config, source.loader):
         path = evaluator.get('ann_file')
-        if path and not source.trains and os.path.isfile(path):
+        check_metric_names(evaluator, key, context.config)
+        if not path:
+            check_loaded_truth(key, source)
+        elif not source.trains and os.path.isfile(path):
             evaluated = context.coco_file(path)
             yield from check_coco_metric(evaluator, key, source, evaluated, classes)
-            check_same_images(key, evaluated, source, file)
+            yield from check_same_images(key, evaluated, source, file)
 
 
 def coco_pose(context: Context, source: Source) -> Iterator[str]:
@@ -40,7 +43,7 @@ def coco_pose(context: Context, source: Source) -> Iterator[str]:
         if not source.trains and os.path.isfile(path):
             evaluated = context.coco_file(path)
             yield from check_pose_metric(evaluator, key, evaluated)
-            check_same_images(key, evaluated, source, file)
+            yield from check_same_images(key, evaluated, source, file)
 
 
 def _images(context: Context, source: Source, file: CocoFile) -> Iterator[str]:
@@ -49,4 +52,5 @@ def _images(context: Context, source: Source, file: CocoFile) -> Iterator[str]:
     context.images.setdefault(source.loader, set()).update(paths)
     if context.is_new((folder, file.path)):
         sizes = [(int(image['width']), int(image['height'])) for image in file.images]
-        yield from check_images(paths, sizes, source.key, file.path)
+        loader = source.step('LoadImageFromFile', 'LoadImage') or {}
+        yield from check_images(paths, sizes, source.key, file.path, str(loader.get('color_type', 'color')))

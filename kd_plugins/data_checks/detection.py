@@ -47,11 +47,26 @@ def check_detection(source: Source, file: CocoFile, classes: Sequence[str] | Non
     require(file.path, read, 'annotation', 'bbox', f'{reader}; add x, y, width, height')
     require(file.path, read, 'annotation', 'area', f'{reader}; add it, for example width times height of the bbox')
     _check_crowds(file.path, read)
+    _check_filter(source, file)
     notes, kept = _kept(source, file, read, classes)
     masks = source.step(*READS_MASKS)
     if source.trains and masks is not None and masks.get('with_mask'):
         notes += check_masks(file, kept, f'{source.key}.pipeline has with_mask=True')
     return notes
+
+
+def _check_filter(source: Source, file: CocoFile) -> None:
+    """Refuse a data set of which no image is left, as ``CocoDataset.filter_data`` and ``indices`` choose them."""
+    settings = source.node.get('filter_cfg') or {}
+    least = settings.get('min_size', 0) if not source.node.get('test_mode') else 0
+    largest = max(min(image['width'], image['height']) for image in file.images)
+    if largest < least:
+        raise ConfigError(
+            f"{source.key}.filter_cfg.min_size is {least}, and no image of '{file.path}' has a shorter side above "
+            f'{largest}, so that none is left; nearest: min_size={largest}'
+        )
+    if source.node.get('indices') in (0, [], ()):
+        raise ConfigError(f'{source.key}.indices is {source.node["indices"]!r}, so that no image is left; remove it')
 
 
 def _check_crowds(path: str, entries: Sequence[Entry]) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ..config.loading import walk
 from ..errors import ConfigError
+from ..utils.checks import check_choice
 from .coco_file import CocoFile
 from .sources import Source
 
@@ -22,7 +23,79 @@ def coco_metrics(config: Config, loader: str) -> Iterator[tuple[str, dict[str, A
             yield key, node
 
 
-def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: CocoFile) -> None:
+METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
+"""What MMDetection's ``CocoMetric`` measures."""
+BOXES_ALONE = (
+    'ATSS',
+    'AutoAssign',
+    'CenterNet',
+    'ConditionalDETR',
+    'CornerNet',
+    'DABDETR',
+    'DDOD',
+    'DDQDETR',
+    'DETR',
+    'DINO',
+    'DeformableDETR',
+    'FCOS',
+    'FDRDINO',
+    'FDRDeformableDETR',
+    'FOVEA',
+    'FSAF',
+    'GFL',
+    'PAA',
+    'RepPointsDetector',
+    'RetinaNet',
+    'TOOD',
+    'VFNet',
+    'YOLOF',
+    'YOLOV3',
+    'YOLOX',
+)
+"""Detectors without masks."""
+
+
+def check_metric_names(evaluator: dict[str, Any], key: str, config: Config) -> None:
+    """Refuse metrics that MMDetection's ``CocoMetric`` does not know, or that the model gives no predictions for.
+
+    Args:
+        evaluator: The evaluator's config.
+        key: Its config key.
+        config: The whole config.
+
+    Raises:
+        ConfigError: Naming the metric.
+    """
+    metric = evaluator.get('metric', 'bbox')
+    names = [metric] if isinstance(metric, str) else list(metric)
+    for name in names:
+        check_choice(f'{key}.metric', name, METRICS)
+    model = str((config.get('model') or {}).get('type', '')).rsplit('.', 1)[-1]
+    if 'segm' in names and model in BOXES_ALONE:
+        raise ConfigError(
+            f"{key}.metric has 'segm', and model.type '{model}' predicts no masks; nearest: metric='bbox'"
+        )
+
+
+def check_loaded_truth(key: str, source: Source) -> None:
+    """Refuse MMDetection's ``CocoMetric`` without a file where the pipeline does not hand over the annotations.
+
+    Args:
+        key: Config key of the evaluator.
+        source: The data set that it evaluates.
+
+    Raises:
+        ConfigError: Naming the file to set.
+    """
+    packing = source.step('PackDetInputs')
+    if packing is not None and not source.trains and 'instances' not in packing.get('meta_keys', ()):
+        raise ConfigError(
+            f'{key}.ann_file is not set, and {source.key}.pipeline does not hand over the annotations (meta_keys of '
+            f"PackDetInputs lack 'instances'); nearest: {key}.ann_file='{source.ann_file}'"
+        )
+
+
+def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: CocoFile) -> list[str]:
     """Refuse an evaluator whose annotation file has other images than the data set.
 
     Args:
@@ -31,11 +104,25 @@ def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: Coc
         source: The data set.
         loaded: The data set's annotation file.
 
+    Returns:
+        A remark on a part of the data set, whose other objects count as missed.
+
     Raises:
         ConfigError: Naming both files and the first image.
     """
+    indices = source.node.get('indices')
+    count = len(evaluated.images)
+    part = indices if isinstance(indices, int) else None if indices is None else len(indices)
+    notes = (
+        [
+            f'{source.key}.indices takes {part} images, and {key}.ann_file has {count}, so that objects of the others '
+            'count as missed; give the evaluator a file of these images'
+        ]
+        if part is not None and part < count
+        else []
+    )
     if os.path.realpath(evaluated.path) == os.path.realpath(loaded.path):
-        return
+        return notes
     advice = f"nearest: {key}.ann_file='{loaded.path}'"
     foreign = next((image for image in loaded.images if image['id'] not in evaluated.image_of), None)
     if foreign is not None:
@@ -53,11 +140,12 @@ def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: Coc
             f"'{renamed['file_name']}' in {source.key}.ann_file '{loaded.path}'; {advice}"
         )
     extra = next((image for image in evaluated.images if image['id'] not in loaded.image_of), None)
-    if extra is not None and not source.node.get('indices'):
+    if extra is not None and part is None:
         raise ConfigError(
             f"{key}.ann_file: '{evaluated.path}' has {len(evaluated.images)} images and {source.key}.ann_file "
             f"'{loaded.path}' {len(loaded.images)}, so that objects of image {extra['id']!r} count as missed; {advice}"
         )
+    return notes
 
 
 def overlap_note(train: set[str], other: set[str], loader: str) -> str | None:

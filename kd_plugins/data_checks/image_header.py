@@ -52,7 +52,8 @@ def read_header(path: str) -> ImageHeader | None:
                 return _jpeg(file)
             if start.startswith(b'\x89PNG\r\n\x1a\n'):
                 width, height, bits, kind = struct.unpack('>IIBB', start[16:26])
-                return ImageHeader(width, height, PNG_CHANNELS[kind], bits, complete=b'IEND' in _tail(file))
+                orientation = _png_orientation(file) or 1
+                return ImageHeader(width, height, PNG_CHANNELS[kind], bits, orientation, b'IEND' in _tail(file))
             if start.startswith(b'BM'):
                 width, height, _, bits = struct.unpack('<iiHH', start[18:30])
                 return ImageHeader(width, abs(height), 1 if bits <= 8 else bits // 8, 8)
@@ -65,6 +66,18 @@ def _tail(file: BinaryIO) -> bytes:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(end - TAIL, 0))
     return file.read()
+
+
+def _png_orientation(file: BinaryIO) -> int | None:
+    """Return the orientation in the ``eXIf`` chunk of a PNG, which stands before the pixels."""
+    file.seek(8)
+    while True:
+        (length,), kind = struct.unpack('>I', file.read(4)), file.read(4)
+        if kind == b'eXIf':
+            return exif_orientation(b'Exif\0\0' + file.read(length))
+        if kind in (b'IDAT', b'IEND', b''):
+            return None
+        file.seek(length + 4, os.SEEK_CUR)
 
 
 def _jpeg(file: BinaryIO) -> ImageHeader | None:
@@ -119,6 +132,7 @@ def _with_pillow(path: str) -> ImageHeader | None:
     try:
         with Image.open(path) as image:
             bits = 16 if image.mode.startswith('I;16') else 32 if image.mode in 'IF' else 8
-            return ImageHeader(*image.size, len(image.getbands()), bits)
+            turned = image.getexif().get(ORIENTATION, 1)
+            return ImageHeader(*image.size, len(image.getbands()), bits, turned if turned in range(1, 9) else 1)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,7 +79,9 @@ def check_exist(paths: Iterable[str], key: str) -> None:
     )
 
 
-def check_images(paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], key: str, file: str) -> list[str]:
+def check_images(
+    paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], key: str, file: str, color_type: str = 'color'
+) -> list[str]:
     """Check image files that OpenCV decodes in colour, as OpenMMLab's loaders do.
 
     Args:
@@ -86,6 +89,7 @@ def check_images(paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], 
         sizes: Annotated width and height of each, None where the annotation has none.
         key: Config key of the data set.
         file: The annotation file, for error sentences.
+        color_type: Argument of ``LoadImageFromFile``, which decides whether loaders obey the EXIF orientation.
 
     Returns:
         Remarks.
@@ -96,20 +100,23 @@ def check_images(paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], 
     check_exist(paths, key)
     size_of = dict(zip(paths, sizes))
     unique = list(size_of)
-    empty = next((path for path in unique if os.path.getsize(path) == 0), None)
-    if empty is not None:
-        raise ConfigError(f"'{empty}' is empty; copy it again, or remove it from '{file}'")
+    for path in unique:
+        _check_file(path, file)
     headers: dict[str, ImageHeader] = {}
     for path in within(unique, SECONDS):
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except OSError as error:
+            raise ConfigError(f"'{path}' cannot be opened: {error.strerror}; copy it again") from error
         if header is None:
             raise ConfigError(f"'{path}' is not a readable image; copy it again, or remove it from '{file}'")
         headers[path] = header
         if not header.complete:
             _check_cut(path, file)
         if size_of[path] is not None:
-            _check_size(path, header, size_of[path], file)  # type: ignore[arg-type]
-    notes = _orientation_note(headers) + _depth_notes(headers, key)
+            _check_size(path, header, size_of[path], file, color_type)  # type: ignore[arg-type]
+    notes = _orientation_note(headers) if color_type == 'color' else []
+    notes += _depth_notes(headers, key)
     small = sorted(headers, key=os.path.getsize)[: DECODED // 2]
     for path in dict.fromkeys([*small, *within(unique, 1.0, 0)][:DECODED]):
         if decode(path) is None:
@@ -129,7 +136,9 @@ def decode(path: str, flag: str = 'color') -> Any:
         import numpy as np
     except ModuleNotFoundError:
         return ()
-    flags = cv2.IMREAD_COLOR if flag == 'color' else cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_UNCHANGED if flag == 'unchanged' else cv2.IMREAD_COLOR
+    if flag.endswith('ignore_orientation'):
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         return cv2.imdecode(np.fromfile(path, np.uint8), flags)
     except cv2.error:
@@ -141,12 +150,31 @@ def _check_cut(path: str, file: str) -> None:
         raise ConfigError(f"'{path}' is cut off and cannot be read; copy it again, or remove it from '{file}'")
 
 
-def _check_size(path: str, header: ImageHeader, size: tuple[int, int], file: str) -> None:
+def _check_file(path: str, file: str) -> None:
+    try:
+        information = os.stat(path)
+    except OSError as error:
+        raise ConfigError(f"'{path}' is a link to a file that does not exist; copy the file itself") from error
+    if not stat.S_ISREG(information.st_mode):
+        raise ConfigError(f"'{path}' is not a file, but '{file}' lists it as an image; remove it there")
+    if information.st_size == 0:
+        raise ConfigError(f"'{path}' is empty; copy it again, or remove it from '{file}'")
+
+
+def _loaded_size(path: str, header: ImageHeader, color_type: str) -> tuple[int, int]:
+    """Return width and height as loaded; which formats are turned by EXIF depends on the version of OpenCV."""
+    pixels: Any = decode(path, color_type) if header.orientation >= 5 else None
+    if pixels is None or len(pixels) == 0:
+        return header.width, header.height
+    return int(pixels.shape[1]), int(pixels.shape[0])
+
+
+def _check_size(path: str, header: ImageHeader, size: tuple[int, int], file: str, color_type: str) -> None:
     stored = (header.width, header.height)
-    shown = stored[::-1] if header.orientation >= 5 else stored
+    shown = _loaded_size(path, header, color_type)
     if tuple(size) == shown:
         return
-    if header.orientation >= 5 and tuple(size) == stored:
+    if shown != stored and tuple(size) == stored:
         raise ConfigError(
             f"'{path}' has EXIF orientation {header.orientation}, so that it is loaded as {shown[0]}x{shown[1]}, and "
             f"'{file}' annotates {size[0]}x{size[1]}; save it turned and without EXIF, or annotate it as it is shown"
@@ -174,6 +202,11 @@ def _orientation_note(headers: dict[str, ImageHeader]) -> list[str]:
 
 def _depth_notes(headers: dict[str, ImageHeader], key: str) -> list[str]:
     deep = sorted(path for path, header in headers.items() if header.bits > 8)
+    unread = next((path for path in deep[:8] if decode(path) is None), None)
+    if unread is not None:
+        raise ConfigError(
+            f"'{unread}' has {headers[unread].bits} bits per channel, which loaders cannot read; save it with 8 bits"
+        )
     notes = []
     if deep:
         top = max((int(pixels.max()) for pixels in map(_unchanged, deep[:8]) if pixels is not None), default=65535)
@@ -191,7 +224,7 @@ def _depth_notes(headers: dict[str, ImageHeader], key: str) -> list[str]:
         first = min(path for path, header in headers.items() if header.channels == rare)
         if rare in (2, 4):
             notes.append(
-                f"{key}: {counts[rare]} images have {rare} channels (first: '{first}'); loaders drop transparency"
+                f"{key}: {counts[rare]} images have {rare} channels (first: '{first}'); loaders make 3 of them"
             )
     return notes
 

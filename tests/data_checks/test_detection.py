@@ -178,3 +178,13 @@ def test_an_annotation_with_the_id_0_counts_as_missed(tmp_path):
     file['annotations'][0]['id'] = 0
     (note,) = check_data_files(coco_config(tmp_path, val=file))
     assert "val.json': an annotation has the id 0, so that val_evaluator counts its object as missed" in note
+
+
+def test_a_data_set_without_an_image_left_is_refused(tmp_path):
+    config = coco_config(tmp_path, filter_cfg=dict(min_size=100))
+    with pytest.raises(
+        ConfigError, match=r'train_dataloader.dataset.filter_cfg.min_size is 100, .* nearest: min_size=64'
+    ):
+        check_data_files(config)
+    with pytest.raises(ConfigError, match='train_dataloader.dataset.indices is 0, so that no image is left'):
+        check_data_files(coco_config(tmp_path, indices=0))

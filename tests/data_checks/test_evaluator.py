@@ -37,9 +37,32 @@ def test_a_copy_of_the_file_is_accepted(tmp_path):
     assert not check_data_files(evaluated(tmp_path, content(first=10)))
 
 
-def test_a_part_of_the_data_set_may_be_evaluated(tmp_path):
+def test_a_part_of_the_data_set_is_a_note(tmp_path):
+    """CocoMetric evaluates all images of its file, so that objects of the other images count as missed."""
     config = evaluated(tmp_path, content(images=5, first=10))
     config.val_dataloader.dataset.indices = 2
+    (note,) = check_data_files(config)
+    assert note.startswith('val_dataloader.dataset.indices takes 2 images, and val_evaluator.ann_file has 5')
+
+
+def test_metrics_are_those_of_evaluator_and_model(tmp_path):
+    config = coco_config(tmp_path)
+    config.val_evaluator.metric = 'box'
+    with pytest.raises(ConfigError, match="val_evaluator.metric is 'box'; nearest: 'bbox'"):
+        check_data_files(config)
+    config.model = dict(type='mmdet.GFL')
+    config.val_evaluator.metric = ['bbox', 'segm']
+    with pytest.raises(ConfigError, match="model.type 'GFL' predicts no masks; nearest: metric='bbox'"):
+        check_data_files(config)
+
+
+def test_annotations_come_from_a_file_or_the_pipeline(tmp_path):
+    config = coco_config(tmp_path)
+    file = config.val_evaluator.pop('ann_file')
+    config.val_dataloader.dataset.pipeline = [dict(type='PackDetInputs', meta_keys=('img_id',))]
+    with pytest.raises(ConfigError, match=f"ann_file is not set, .*nearest: val_evaluator.ann_file='{file}'"):
+        check_data_files(config)
+    config.val_dataloader.dataset.pipeline[0].meta_keys = ('img_id', 'instances')
     assert not check_data_files(config)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kd_plugins.data_checks.images import check_images, spread, within
+from kd_plugins.data_checks.images import check_images, decode, spread, within
 from kd_plugins.errors import ConfigError
 
 from .made import SIDE, image
@@ -83,3 +83,35 @@ def test_items_are_read_evenly_until_the_time_is_over():
         sorted(within(list(range(100)), 0.0, 4)) == [0, 32, 64, 96] or len(list(within(list(range(100)), 0.0, 4))) == 4
     )
     assert list(spread([])) == []
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF'])
+def test_orientation_of_every_format_is_that_of_the_loader(tmp_path, kind):
+    """The loaded size decides: which formats OpenCV turns depends on its version."""
+    picture, exif = Image.new('RGB', (40, 64)), Image.Exif()
+    exif[0x0112] = 6
+    path = str(tmp_path / 'a.jpg')
+    picture.save(path, kind, exif=exif)
+    for color_type in ('color', 'color_ignore_orientation'):
+        height, width = decode(path, color_type).shape[:2]
+        assert not [
+            note for note in check_images([path], [(width, height)], 'key', 'a.json', color_type) if 'EXIF' in note
+        ]
+        if (width, height) != (40, 64):
+            with pytest.raises(ConfigError, match='(loaded as|is) 64x40'):
+                check_images([path], [(40, 64)], 'key', 'a.json', color_type)
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / 'a.jpg').mkdir()
+    (tmp_path / 'b.jpg').symlink_to(tmp_path / 'nowhere')
+    for name, sentence in (('a.jpg', 'is not a file'), ('b.jpg', 'a link to a file that does not exist')):
+        with pytest.raises(ConfigError, match=sentence):
+            check_images([str(tmp_path / name)], [None], 'key', 'a.json')
+
+
+def test_floating_point_images_are_refused(tmp_path):
+    path = str(tmp_path / 'a.tiff')
+    Image.fromarray(np.ones((8, 8), np.float32)).save(path)
+    with pytest.raises(ConfigError, match=r"a.tiff' has 32 bits per channel, which loaders cannot read"):
+        check_images([path], [(8, 8)], 'key', 'a.json')
