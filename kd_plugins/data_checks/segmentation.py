@@ -256,9 +256,10 @@ def _masks(
     table = loaded_values(reduce, entries[0].get('label_map'))
     check_labels(masks, table, labels, reduce)
     sentence = one_class(masks, table, labels, reduce)
-    if sentence and '.datasets.' not in source.key:
+    # A member of several data sets may hold one class, and so may a sample of masks in which others are rare.
+    if sentence and '.datasets.' not in source.key and len(masks) == len(image_of):
         raise ConfigError(sentence)
-    if sentence:  # a member of several data sets may hold one class
+    if sentence:
         yield sentence
     yield from label_notes(masks, table, labels)
     if len(masks) < len(image_of):

@@ -194,7 +194,8 @@ def _voxels(source: Source, entries: Sequence[dict[str, Any]], classes: Sequence
 def _class_notes(
     source: Source, entries: Sequence[dict[str, Any]], classes: Sequence[str], counted: set[int], number: int
 ) -> Iterator[str]:
-    if len(counted) == 1 and len(classes) > 1 and source.trains and '.datasets.' not in source.key:
+    alone = number == len(entries) and '.datasets.' not in source.key
+    if len(counted) == 1 and len(classes) > 1 and source.trains and alone:
         raise ConfigError(
             f"'{entries[0]['seg_path']}' and all {number} label files hold {min(counted)} alone, and "
             f'{source.key}.metainfo.classes has {len(classes)} classes ({shown(classes)}); write the index of the '

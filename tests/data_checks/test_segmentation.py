@@ -217,7 +217,10 @@ def test_a_member_of_several_data_sets_may_hold_one_class(tmp_path):
 def test_a_sample_of_many_masks_says_how_many(tmp_path, monkeypatch):
     monkeypatch.setattr('kd_plugins.data_checks.segmentation.SECONDS', 0.0)
     config = masks_config(tmp_path, count=20)
-    assert any('16 of 20 masks were read' in note for note in check_data_files(config))
+    every(halves(0, 0), 'train')(tmp_path, config)
+    notes = check_data_files(config)
+    assert any('16 of 20 masks were read' in note for note in notes)
+    assert any('all 16 masks hold the value 0 alone' in note for note in notes)
 
 
 def test_folds_of_the_isbi_stack_map_their_values(tmp_path):
