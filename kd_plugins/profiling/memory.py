@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from mmengine.utils import digit_version
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from ..errors import ConfigError
 from ..runner.steps import distill_hook
+
+LOWEST = '2.5'
+"""The lowest torch whose storages are known to bear weak references; with 2.1 the interpreter crashes."""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -24,6 +29,9 @@ class LiveBytes(TorchDispatchMode):
     Args:
         held: Tensors that exist before, such as weights, optimizer state and a teacher.
 
+    Raises:
+        ConfigError: If this torch is older than :data:`LOWEST`.
+
     >>> held = torch.zeros(4)
     >>> with LiveBytes([held]) as live:
     ...     a = torch.ones(256)
@@ -34,6 +42,10 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, held: list[Tensor]) -> None:
+        if digit_version(torch.__version__) < digit_version(LOWEST):
+            raise ConfigError(
+                f'memory on a CPU needs torch {LOWEST} or newer to be counted, and this is {torch.__version__}'
+            )
         super().__init__()
         self.now = 0
         self.peak = 0

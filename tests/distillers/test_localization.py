@@ -15,6 +15,7 @@ from kd_plugins.profiling.memory import LiveBytes
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
 from tests.distillers.common import cascade, check_step, make_batch, sentence
+from tests.torch_features import LIVE_BYTES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 REG_MAX = 7
@@ -128,6 +129,7 @@ def test_unknown_image_shape_counts_everything() -> None:
     assert check_step(bound(), student, teacher, make_batch([box, box], img_shape=None)) == known
 
 
+@LIVE_BYTES
 def test_memory_does_not_grow_with_the_objects() -> None:
     """A matrix of all locations and 500 objects of two images of 800 x 1333 would take 90 MB for each float."""
     generator = torch.Generator().manual_seed(0)

@@ -13,6 +13,7 @@ from kd_plugins.ops.boxes import (
     pairwise_iou,
 )
 from kd_plugins.profiling.memory import LiveBytes
+from tests.torch_features import LIVE_BYTES
 
 
 def random_boxes(*shape: int) -> Tensor:
@@ -88,6 +89,7 @@ def test_parts_give_the_values_of_the_whole(pairs: int, objects: int) -> None:
     assert 0 < contained.sum() < contained.numel()
 
 
+@LIVE_BYTES
 def test_memory_does_not_grow_with_the_number_of_pairs() -> None:
     peaks = []
     for objects in (100, 400):

@@ -21,6 +21,7 @@ from tests.distillers.common import check_step
 from tests.distillers.dual_self.levels import CLASSES, ENCODER, labels_of, made, make_batch, make_taps, sample
 from tests.losses.released_levels import RELEASED, released_map
 from tests.ranks import on_two_ranks
+from tests.torch_features import LIVE_BYTES
 
 
 def gradients(losses: dict[str, Tensor], wanted: list[Tensor]) -> tuple[Tensor, ...]:
@@ -265,6 +266,7 @@ def test_learned_weights_start_at_one_and_learn() -> None:
 # Memory and ranks.
 
 
+@LIVE_BYTES
 def test_memory_of_parts() -> None:
     """Beyond what gradients of the levels take, parts need a fraction of the direct form's memory."""
     direct = import_module('tools.benchmark.dual_self').DirectDualSelfDistiller

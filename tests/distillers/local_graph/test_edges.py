@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kd_plugins.distillers.local_graph.edges import edge_gap, edge_outputs, edge_statistics, neighbour_sum, pooled_gap
 from kd_plugins.profiling.memory import LiveBytes
+from tests.torch_features import LIVE_BYTES
 
 CHANNELS = 6
 
@@ -99,6 +100,7 @@ def test_no_edges() -> None:
     assert values.grad is not None and centers.grad is not None
 
 
+@LIVE_BYTES
 def test_no_tensor_of_all_edges_exists() -> None:
     values, centers, neighbours = (x.float() if x.is_floating_point() else x for x in draw(500, 400, 64))
     values.requires_grad_(), centers.requires_grad_()

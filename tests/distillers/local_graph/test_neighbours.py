@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kd_plugins.distillers.local_graph.neighbours import joint_space, nearest_neighbours
 from kd_plugins.profiling.memory import LiveBytes
+from tests.torch_features import LIVE_BYTES
 
 
 def cloud(count: int, size: int, seed: int = 0) -> Tensor:
@@ -66,6 +67,7 @@ def test_few_points(queries: int, points: int) -> None:
     assert not actual.any() or points > 1
 
 
+@LIVE_BYTES
 def test_the_matrix_of_distances_never_exists() -> None:
     points = cloud(2000, 4)
     with LiveBytes([points]) as live:
