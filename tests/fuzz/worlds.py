@@ -167,6 +167,7 @@ class World:
         with DefaultScope.overwrite_default_scope(self.scope):
             torch.manual_seed(0)
             self.pristine: nn.Module = MODELS.build(copy.deepcopy(config.model))
+            self.pristine.init_weights()  # some parameters are uninitialised memory before
             self.dataset = DATASETS.build(config.train_dataloader.dataset)
             batch = pseudo_collate([self.dataset[0], self.dataset[1]])
             self.data = self.pristine.data_preprocessor(batch, True)
