@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -23,7 +23,7 @@ class SeededBatches:
         reseed: Function of the number of batches before this one.
     """
 
-    def __init__(self, batches: Iterator[Any], reseed: Callable[[int], None]) -> None:
+    def __init__(self, batches: Any, reseed: Callable[[int], None]) -> None:
         self.batches = batches
         self.reseed = reseed
         self.count = 0
@@ -35,6 +35,11 @@ class SeededBatches:
         self.reseed(self.count)
         self.count += 1
         return next(self.batches)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Skip batches without loading them, as the loop of the maintained fork does when it resumes."""
+        self.batches.skip_iter(num_iters)
+        self.count += num_iters
 
 
 @HOOKS.register_module()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS
+from mmengine.runner import CheckpointLoader
 
 from kd_plugins.errors import NonFiniteLossError
 from kd_plugins.runner.steps import distill_hook
@@ -35,7 +36,7 @@ def run(work_dir: Path, *args: Any, **kwargs: Any) -> tuple[Any, list[dict[str, 
 def test_checkpoint_is_the_plain_model(tmp_path: Path) -> None:
     _, losses = run(tmp_path / 'run', DISTILLERS, EMA, epochs=1)
     assert {'distill.localization.loss_ld', 'distill.feature.loss_feat'} <= losses[0].keys()
-    checkpoint = torch.load(tmp_path / 'run' / 'epoch_1.pth')  # as plain MMEngine reads it
+    checkpoint = CheckpointLoader.load_checkpoint(str(tmp_path / 'run' / 'epoch_1.pth'))  # as plain MMEngine reads it
     plain = MODELS.build(model_config())
     expected = plain.state_dict()
     saved = checkpoint['state_dict']

@@ -52,9 +52,11 @@ class FDRDinoDecoder(DinoTransformerDecoder):
             Normalised hidden states, (L, N, Q, C), and the refinement of the boxes.
         """
         states = []
+        # Numbers for each coordinate: 128 in MMDetection, embed_dims in the maintained fork.
+        frequencies = self.ref_point_head.layers[0].in_features // 4
         for layer in self.layers:
             boxes = on_levels(reference_points, valid_ratios)
-            position = self.ref_point_head(coordinate_to_encoding(boxes[:, :, 0]))
+            position = self.ref_point_head(coordinate_to_encoding(boxes[:, :, 0], num_feats=frequencies))
             query = layer(query, query_pos=position, valid_ratios=valid_ratios, reference_points=boxes, **kwargs)
             states.append(self.norm(query))
             reference_points = refiner(states[-1], reference_points)
