@@ -14,7 +14,8 @@ from ..errors import ConfigError
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
-from ..utils.build import build
+from ..utils.argument_types import shown
+from ..utils.build import build, first_line
 from ..utils.checks import (
     channel_count,
     check_adapter,
@@ -90,7 +91,7 @@ class FeatureDistiller(PairedDistiller):
         with torch.no_grad():
             self.adapters.eval()
             for level, (adapter, s, t) in enumerate(zip(self.adapters, student_levels, teacher_levels)):
-                self._check_adapted(level, adapter(s.detach()), t)
+                self._check_adapted(level, self._adapted(adapter, s.detach()), t)
             self.adapters.train()
 
     def _channels(self, feature: Tensor) -> int:
@@ -122,6 +123,15 @@ class FeatureDistiller(PairedDistiller):
                 )
         arguments = {'in_channels': channels['student'], 'out_channels': channels['teacher']}
         return build(MODELS, self.adapter, nn.Module, f'{self.key}.adapter', **arguments).to(student_feature.device)
+
+    def _adapted(self, adapter: nn.Module, feature: Tensor) -> Tensor:
+        try:
+            return adapter(feature)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise ConfigError(
+                f'{self.key}.adapter is {shown(self.adapter)}, which cannot take a feature of shape '
+                f'{tuple(feature.shape)}: {first_line(error)}'
+            ) from error
 
     def _check_adapted(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
         shapes = f'{tuple(adapted.shape)} and the teacher {tuple(teacher_feature.shape)}'

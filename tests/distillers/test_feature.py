@@ -182,6 +182,12 @@ def test_config_sentences() -> None:
         ({'resize': 'bilinear', 'channel_dim': -1}, [(2, 9, 4)], [(2, 6, 4)], 'resize is .*same length'),
         ({'channel_dim': 4}, [(2, 4, 3, 3)], [(2, 4, 3, 3)], 'channel_dim is 4 .*valid: 1 to 3'),
         (
+            {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'channel_dim': -1}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            'fpn.adapter is .*channel_dim.: -1}, which cannot take a feature of shape',
+        ),
+        (
             {'adapter': {'type': 'kd_plugins.PointwiseAdapter', 'in_channels': 5}},
             [(2, 4, 3, 3)],
             [(2, 8, 3, 3)],
