@@ -154,6 +154,7 @@ class ConvStudent(BaseModel):
 
 
 @pytest.mark.slow
+@COMPILED_STEP
 def test_compile_with_a_folded_teacher(tmp_path: Path) -> None:
     """The teacher is built from its config, so it is not compiled, and the compiled student is left alone."""
     teacher = dict(
