@@ -61,6 +61,9 @@ def _check_optimizer(config: Mapping[Any, Any]) -> None:
     if 'type' in config:
         cls = find_class(OPTIMIZERS, config['type'], Optimizer, f'{key}.type')
         check_arguments(cls, [name for name in config if name != 'type'], key, ('params',))
+    unnamed = next((name for name in config if not isinstance(name, str)), '')
+    if unnamed != '':
+        raise ConfigError(f'{key} has no argument {unnamed!r}; valid: names such as lr, weight_decay')
     for name in ('lr', 'weight_decay', 'momentum'):
         if config.get(name) is not None:
             check_number(f'{key}.{name}', config[name], positive=False, example=1e-3)
