@@ -16,6 +16,7 @@ from ..config.data_checks import check_classes, check_data, needs_generated
 from ..config.loading import load_config
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
+from ..hooks.data_files import is_checked
 from ..runner.processes import training_loaders
 from ..runner.steps import temporary_runner
 from ..utils.cli import add_cfg_options, one_sentence, parse
@@ -66,7 +67,7 @@ def check_files(config: Config, loaders: tuple[str, ...]) -> list[str]:
         ConfigError: If a file is missing, or what it holds would stop a training or make its metrics wrong.
     """
     check_data(config, loaders)
-    return check_data_files(config, loaders)
+    return check_data_files(config, loaders) if is_checked(config) else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from ..checkpoints import load_checkpoint
 from ..config.data_checks import check_classes, check_data
 from ..data_checks import check_data_files
 from ..errors import ConfigError
+from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner
 from ..runner.weights import check_weights
 from ..utils.cli import note, one_sentence, parse
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint = load_checkpoint(args.checkpoint)
         check_data(config, ('test_dataloader',))
         check_classes(config, ('test_dataloader',))
-        for remark in check_data_files(config, ('test_dataloader',)):
+        for remark in check_data_files(config, ('test_dataloader',)) if is_checked(config) else ():
             note(remark)
         config.load_from, config.resume = args.checkpoint, False
         runner = build_runner(config)

@@ -10,11 +10,12 @@ from mmengine.config import Config
 from ..config.data_checks import check_classes, check_data, check_trainable
 from ..data_checks import check_data_files
 from ..errors import ConfigError
-from ..hooks import DistillHook
 from ..hooks.checkpoint_files import AtomicCheckpointHook
+from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
 from ..runner.processes import training_loaders
 from ..runner.resume import CutOffValidation, lacks_validation
+from ..runner.steps import distill_hook
 from ..utils.cli import note, one_sentence, parse
 from ..utils.device import has_accelerator
 from .run_config import add_run_options, read_run_config
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = training_loaders(config)
         check_data(config, used)
         check_classes(config, used)
-        for remark in check_data_files(config, used):
+        for remark in check_data_files(config, used) if is_checked(config) else ():
             note(remark)
         path = set_resume(config, args.resume)
         if args.resume and path is None:
@@ -78,8 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runner = build_runner(config)
         if path is not None:
             check_resumed_weights(runner, path)
-        if not any(isinstance(hook, DistillHook) for hook in runner.hooks):
+        hook = distill_hook(runner)
+        if hook is None:
             runner.register_hook(AtomicCheckpointHook())
+        else:
+            hook.checks['data'] = False  # done above
         if cut_off is not None:
             runner.register_hook(cut_off)
         write_run_record(runner, path)

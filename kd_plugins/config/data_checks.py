@@ -58,7 +58,8 @@ def check_trainable(config: Config, path: str) -> None:
 def datasets_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the config key and the entry of every data set that reads files, also inside wrappers."""
     for loader in loaders:
-        dataset = (config.get(loader) or {}).get('dataset')
+        entry = config.get(loader)
+        dataset = entry.get('dataset') if isinstance(entry, dict) else None  # a runner may be given a loader
         for path, node in walk(dataset, f'{loader}.dataset'):
             if 'type' in node and ('data_root' in node or 'ann_file' in node) and 'pipeline' not in path.split('.'):
                 yield path, node

@@ -149,7 +149,7 @@ def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: Coc
 
 
 def overlap_note(train: set[str], other: set[str], loader: str) -> str | None:
-    """Return a remark on images that training and another loader share, None without any.
+    """Return a remark on files that training and another loader share, None without any.
 
     >>> overlap_note({'a.jpg'}, {'b.jpg'}, 'val_dataloader') is None
     True
@@ -158,6 +158,6 @@ def overlap_note(train: set[str], other: set[str], loader: str) -> str | None:
     if not shared:
         return None
     return (
-        f'{len(shared)} of {len(other)} images of {loader} are also images of train_dataloader (first: '
+        f'{len(shared)} of {len(other)} files of {loader} are also files of train_dataloader (first: '
         f"'{min(shared)}'), so that its metrics are those of the training set"
     )

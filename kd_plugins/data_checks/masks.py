@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .coco_file import CocoFile, Entry, require
+from .coco_file import CocoFile, Entry, boxes, require
 
 VALID = 'polygons [[x, y, x, y, x, y, ...]] of at least three points, or run lengths with counts and size'
 POINTS = 6
@@ -33,7 +35,7 @@ def check_masks(file: CocoFile, entries: Sequence[Entry], reason: str, evaluates
     """
     path = file.path
     require(path, entries, 'annotation', 'segmentation', f'{reason}; add masks, or use a model of boxes')
-    partial, away = [], []
+    partial, outlined, polygons = [], [], []
     for entry in entries:
         mask, where = entry['segmentation'], f"'{path}': annotation {entry['id']!r}"
         if not mask:
@@ -41,13 +43,17 @@ def check_masks(file: CocoFile, entries: Sequence[Entry], reason: str, evaluates
         if isinstance(mask, dict):
             _check_runs(mask, file.image_of.get(entry['image_id']), where)
             continue
-        kept = _polygons(mask, where)
+        listed = isinstance(mask, list) and all(isinstance(polygon, list) for polygon in mask)
+        kept = [polygon for polygon in mask if len(polygon) >= POINTS and len(polygon) % 2 == 0] if listed else []
         if not kept or (evaluates and len(mask[0]) < POINTS):
             raise ConfigError(f'{where} has the segmentation {str(mask)[:40]}; valid: {VALID}')
+        if not all(map(_is_finite, mask)):
+            raise ConfigError(f'{where} has a polygon with values that are not finite numbers; write x, y pairs')
         if len(kept) < len(mask):
             partial.append(entry)
-        if not _touches(kept, entry['bbox']):
-            away.append(entry)
+        outlined.append(entry)
+        polygons.append(kept)
+    away = [entry for entry, touches in zip(outlined, _touch(polygons, boxes(path, outlined))) if not touches]
     if len(away) > len(entries) / 2:
         first = away[0]
         raise ConfigError(
@@ -63,24 +69,25 @@ def check_masks(file: CocoFile, entries: Sequence[Entry], reason: str, evaluates
     ]
 
 
-def _polygons(mask: Any, where: str) -> list[NDArray[np.float64]]:
-    """Return the points of the polygons that MMDetection keeps, each of shape (N, 2)."""
-    polygons = mask if isinstance(mask, list) else [mask]
-    for polygon in polygons:
-        if not isinstance(polygon, list):
-            raise ConfigError(f'{where} has the segmentation {str(mask)[:40]}; valid: {VALID}')
-        numeric = all(isinstance(value, (int, float)) for value in polygon)
-        if not numeric or not np.isfinite(polygon).all():
-            raise ConfigError(f'{where} has a polygon with values that are not finite numbers; write x, y pairs')
-    kept = [polygon for polygon in polygons if len(polygon) >= POINTS and len(polygon) % 2 == 0]
-    return [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in kept]
+def _is_finite(polygon: list[Any]) -> bool:
+    return set(map(type, polygon)) <= {int, float} and math.isfinite(sum(polygon))
 
 
-def _touches(polygons: Sequence[NDArray[np.float64]], box: Sequence[float]) -> bool:
-    corner, side = np.array(box[:2], dtype=np.float64), np.array(box[2:], dtype=np.float64)
-    least = np.min([polygon.min(0) for polygon in polygons], axis=0)
-    most = np.max([polygon.max(0) for polygon in polygons], axis=0)
-    return bool(((least <= corner + side) & (most >= corner)).all())
+def _touch(polygons: Sequence[list[list[float]]], box: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whether the smallest box around the polygons of each annotation touches its bbox.
+
+    Args:
+        polygons: The polygons of each annotation, at least one.
+        box: Boxes as x, y, width, height, of shape (N, 4).
+    """
+    if not polygons:
+        return np.zeros(0, dtype=np.bool_)
+    values = [list(chain.from_iterable(group)) for group in polygons]
+    points = np.array(list(chain.from_iterable(values)), dtype=np.float64).reshape(-1, 2)
+    starts = np.concatenate([[0], np.cumsum([len(group) // 2 for group in values])[:-1]])
+    least, most = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+    touching = (least <= box[:, :2] + box[:, 2:]) & (most >= box[:, :2])
+    return np.asarray(touching.all(1))
 
 
 def _check_runs(mask: dict[str, Any], image: Entry | None, where: str) -> None:

@@ -99,7 +99,8 @@ def sources_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[S
     """
     scope = config.get('default_scope') or 'mmengine'
     for loader in loaders:
-        dataset = (config.get(loader) or {}).get('dataset')
+        entry = config.get(loader)
+        dataset = entry.get('dataset') if isinstance(entry, dict) else None  # a runner may be given a loader
         nodes = [
             (path, node)
             for path, node in walk(dataset, f'{loader}.dataset')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.observer import StepObserver, StepReport
-from ..runner.steps import batches, distill_hook, drive
+from ..runner.steps import distill_hook, drive
+from ..utils.sample_batch import has_objects
 from .alignment import gradients
 
+BATCHES = 32
+"""Number of batches in which one with an object is searched."""
 ZERO_GRADIENT = 1e-12
 ZERO_LOSS = 1e-6
 
@@ -205,7 +209,9 @@ def _tap_rows(report: StepReport, result: Preflight) -> None:
             )
 
 
-def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight) -> None:
+def inspect_terms(
+    hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight, objects: bool = True
+) -> None:
     """Add the terms of the first step, and the problems among them, to a report.
 
     Args:
@@ -213,6 +219,7 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
         report: Report of the step; ``None`` where no distiller ran.
         runner: The runner, inside its training loop.
         result: The report; changed in place.
+        objects: Whether the batch has objects; without, a term may have no gradient.
 
     Raises:
         ConfigError: If no distiller ran.
@@ -246,6 +253,8 @@ def inspect_terms(hook: DistillHook, report: StepReport | None, runner: Any, res
                 f"'{name}' is 0 on the first batch, because the teaching layer and the learning layers give the same "
                 'output, as branches do that start at 0; check that it rises'
             )
+        elif gradient <= ZERO_GRADIENT and not objects:
+            result.remarks.append(f"'{name}' has no gradient on the student, because the batch has no object")
         elif gradient <= ZERO_GRADIENT:
             result.problems.append(
                 f"'{name}' has no gradient on the student although distillers.{distiller}.weight becomes {peak:g}: "
@@ -264,6 +273,27 @@ def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
         result.problems.append(
             f"{len(bad)} of {len(parameters)} parameters are not finite after one step (first: '{bad[0]}')"
         )
+
+
+def batch_with_objects(runner: Any) -> tuple[Any, str | None]:
+    """Return the first batch with an object, and a remark where it is not the first one.
+
+    Losses of objects are 0 on background images, which is not a fault of the config.
+
+    Args:
+        runner: The runner.
+
+    Raises:
+        ConfigError: If the training loader gives no batch.
+    """
+    first, index = None, -1
+    for index, batch in enumerate(islice(runner.train_dataloader, BATCHES)):
+        if has_objects(batch):
+            return batch, f'batch {index + 1} is the first one with an object and is looked at here' if index else None
+        first = batch if first is None else first
+    if first is None:
+        raise ConfigError('train_dataloader gives no batch; check indices, filter_cfg, batch_size and drop_last')
+    return first, f'the first {index + 1} batches of train_dataloader hold no object, so that losses of objects are 0'
 
 
 def inspect(runner: Any) -> Preflight:
@@ -289,14 +319,16 @@ def inspect(runner: Any) -> Preflight:
                 'the teacher is a copy of the student at the first step; its weights were changed by 5 % here, '
                 'so that there is something to learn'
             )
-        losses, task = forward_losses(runner, 0, batches(runner, 1)[0])
+        batch, remark = batch_with_objects(runner)
+        result.remarks += [remark] if remark else []
+        losses, task = forward_losses(runner, 0, batch)
         result.task = {name: float(value) for name, value in task.items()}
         result.task_gradient = gradient_norm(
             torch.stack(list(task.values())).sum(), [value for value in model.parameters() if value.requires_grad]
         )
         result.problems += _finite(task)
         if hook is not None:
-            inspect_terms(hook, observer.report, runner, result)
+            inspect_terms(hook, observer.report, runner, result, has_objects(batch))
             _teacher_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)

@@ -19,6 +19,7 @@ from ..utils.build import build, check_arguments
 from ..utils.checks import check_integer, check_number
 from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
+from .data_files import check_run_files
 from .dry_pass import dry_pass
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
@@ -53,7 +54,7 @@ class DistillHook(Hook):
         log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
         checks: ``dict(classes=False)`` switches off that the classes of model, data and teacher are compared before
-            the first step.
+            the first step, ``dict(data=False)`` that the files of the data sets are checked.
 
     Raises:
         ConfigError: If a part is unknown or misconfigured.
@@ -131,6 +132,8 @@ class DistillHook(Hook):
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
         self._epoch_length = epoch_length(runner)
+        if self.checks['data'] and not is_dry_run(self._observers):
+            check_run_files(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
             prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length)

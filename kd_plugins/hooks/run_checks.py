@@ -17,7 +17,7 @@ from ..utils.checks import check_choice, check_flag
 
 SHARDING = ('FullyShard', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
 """Parts of the names of wrappers that divide the parameters of a model between ranks."""
-CHECKS = ('classes',)
+CHECKS = ('classes', 'data')
 """Checks of the config that the hook runs and ``checks=dict(NAME=False)`` switches off."""
 SAMPLES = 1000
 """Number of iterations at which :func:`check_begins` reads a schedule."""

@@ -112,14 +112,15 @@ class _SampleBatch(Dataset[Any]):
 
 
 def has_objects(item: Any) -> bool:
-    """Return whether an item has objects, or is of a kind that has none, such as the image of a segmentation.
+    """Return whether an item or a batch has objects, or is of a kind without, such as the image of a segmentation.
 
     >>> from types import SimpleNamespace
     >>> has_objects({'inputs': 0}), has_objects({'inputs': 0, 'data_samples': SimpleNamespace(gt_instances=[])})
     (True, False)
     """
     sample = item.get('data_samples') if isinstance(item, Mapping) else None
-    fields = [field for field in (getattr(sample, name, None) for name in OBJECTS) if field is not None]
+    samples = sample if isinstance(sample, (list, tuple)) else [sample]
+    fields = [getattr(one, name) for one in samples for name in OBJECTS if getattr(one, name, None) is not None]
     return not fields or any(len(field) > 0 for field in fields)
 
 

@@ -68,5 +68,5 @@ def test_annotations_come_from_a_file_or_the_pipeline(tmp_path):
 
 def test_images_of_training_and_validation_are_compared(tmp_path):
     (note,) = check_data_files(coco_config(tmp_path, val=content(first=3)))
-    assert '1 of 4 images of val_dataloader are also images of train_dataloader' in note
+    assert '1 of 4 files of val_dataloader are also files of train_dataloader' in note
     assert '3.jpg' in note

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from kd_plugins.diagnostics.preflight import Preflight, inspect_terms
+from kd_plugins.diagnostics.preflight import Preflight, batch_with_objects, inspect_terms
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
+from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.observer import StepReport
 from kd_plugins.schedules import Constant
 
 
-def inspect(value: float, teacher: Any) -> Preflight:
+def inspect(value: float, teacher: Any, objects: bool = True) -> Preflight:
     """Report on one term without gradient on the student and a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
@@ -26,7 +27,7 @@ def inspect(value: float, teacher: Any) -> Preflight:
     model.weight = weight
     runner = SimpleNamespace(model=model, train_dataloader=[0], max_iters=1)
     result = Preflight()
-    inspect_terms(hook, report, runner, result)  # type: ignore[arg-type]
+    inspect_terms(hook, report, runner, result, objects)  # type: ignore[arg-type]
     return result
 
 
@@ -39,3 +40,26 @@ def test_equal_layers_at_the_start_are_a_remark() -> None:
 @pytest.mark.parametrize(('value', 'teacher'), [(0.3, None), (0.3, 'a network'), (0.0, 'a network')])
 def test_a_term_without_gradient_is_a_problem(value: float, teacher: Any) -> None:
     assert ['has no gradient on the student' in problem for problem in inspect(value, teacher).problems] == [True]
+
+
+def test_a_term_without_gradient_on_background_is_a_remark() -> None:
+    result = inspect(0.3, 'a network', objects=False)
+    assert not result.problems
+    assert ['because the batch has no object' in remark for remark in result.remarks] == [True]
+
+
+def loader(*counts: int) -> Any:
+    """Return a runner whose batches have one data sample with so many objects each."""
+    samples = [[SimpleNamespace(gt_instances=[0] * count)] for count in counts]
+    return SimpleNamespace(train_dataloader=[{'inputs': index, 'data_samples': at} for index, at in enumerate(samples)])
+
+
+def test_the_first_batch_with_an_object_is_looked_at() -> None:
+    batch, remark = batch_with_objects(loader(2, 1))
+    assert batch['inputs'] == 0 and remark is None
+    batch, remark = batch_with_objects(loader(0, 0, 1))
+    assert batch['inputs'] == 2 and remark is not None and remark.startswith('batch 3 is the first one with an object')
+    batch, remark = batch_with_objects(loader(0, 0))
+    assert batch['inputs'] == 0 and remark is not None and 'the first 2 batches of train_dataloader hold no' in remark
+    with pytest.raises(ConfigError, match='train_dataloader gives no batch'):
+        batch_with_objects(loader())

@@ -183,8 +183,8 @@ def test_the_classes_of_the_config_are_checked(tmp_path: Path) -> None:
         train_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='a.json', metainfo=dict(classes=('a', 'b')))),
     )
     with pytest.raises(ConfigError, match='model.bbox_head.num_classes is 3, but .* has 2 classes'):
-        losses_of(tmp_path / 'run', [hook()], cfg=config)
-    assert losses_of(tmp_path / 'off', [hook(checks={'classes': False})], cfg=config, epochs=1)
+        losses_of(tmp_path / 'run', [hook(checks={'data': False})], cfg=config)
+    assert losses_of(tmp_path / 'off', [hook(checks={'classes': False, 'data': False})], cfg=config, epochs=1)
 
 
 def test_one_call_of_the_visualizer_per_interval(tmp_path: Path) -> None:
