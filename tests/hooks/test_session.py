@@ -72,6 +72,15 @@ def test_a_teacher_that_is_not_ready_does_not_teach() -> None:
     assert session.active() == [] and losses_of(session)[KEY] == 0
 
 
+def test_a_teacher_stops_after_its_last_tap() -> None:
+    session, runs = attached(distillers={'gap': TinyGap(tap='first')}), []
+    session.teachers['teacher'].model.second.register_forward_hook(lambda *call: runs.append('teacher'))
+    expected = losses_of(session)
+    assert runs == ['teacher'], 'the first pass runs to its end'
+    losses = losses_of(session)
+    assert runs == ['teacher'] and torch.equal(losses[KEY], expected[KEY])
+
+
 def test_an_observer_can_make_every_distiller_run() -> None:
     observer = StepObserver(runs_all=True)
     session = attached(weight=0.0, observers=[observer])
