@@ -91,7 +91,8 @@ class FinishedTeacher(BaseTeacher):
                 f"default_hooks.distill.restart.parts: the resumed checkpoint holds no trained '{missing[0]}'; resume "
                 'with the parts of that run, or start a new run with load_from'
             )
-        self.model.load_state_dict(state['model'], strict=False)
+        # All keys: before torch 2.2, BatchNorm sets a counter that is not in the dict to 0, also in shared modules.
+        self.model.load_state_dict({**self.model.state_dict(), **state['model']})
         if self.folding is not None:
             self.folding.load_state(state['folded'])
 
