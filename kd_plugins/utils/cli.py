@@ -19,6 +19,7 @@ from mmengine.registry import Registry
 
 from ..errors import KDPluginsError, nearest
 from .build import inherited_arguments
+from .data_errors import data_sentence, log_traceback
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -167,8 +168,8 @@ def sentence_of(error: BaseException) -> str | None:
 def one_sentence(after_interrupt: str = '') -> Iterator[None]:
     """Print an error that the user can act on as one sentence on stderr and exit with status 2.
 
-    Any other error keeps its traceback, below a first line that names it, and exits with status 1. ``KD_DEBUG=1`` shows
-    every traceback.
+    So is an error that a data set, a pipeline step or a metric raises. Any other error keeps its traceback, below a
+    first line that names it, and exits with status 1. ``KD_DEBUG=1`` shows every traceback; the log file holds it, too.
 
     Args:
         after_interrupt: How to continue after an interrupt (Ctrl-C).
@@ -182,7 +183,8 @@ def one_sentence(after_interrupt: str = '') -> Iterator[None]:
             raise
         rank = os.environ.get('RANK', '0')
         prefix = f'error (rank {rank}): ' if rank != '0' else 'error: '
-        sentence = sentence_of(error)
+        log_traceback(error)
+        sentence = sentence_of(error) or data_sentence(error)
         if sentence is None:
             print(f'{prefix}unexpected {type(error).__name__}: {_message(error)}', file=sys.stderr)
             traceback.print_exc()
