@@ -43,7 +43,7 @@ def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') 
         if pattern.match(name):
             matches.setdefault(id(module), (name, module))
     if not matches:
-        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path, dict(named))}")
+        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path.strip(' .'), dict(named))}")
     return list(matches.values())
 
 

@@ -65,6 +65,8 @@ def test_star_is_one_segment() -> None:
 
 
 def test_wrong_path_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'head.shared.' names no module of the student; nearest: 'head.shared'"):
+        TapSet(Net(), {'distillers.a.x': 'head.shared.'})
     with pytest.raises(ConfigError, match=r"'head.shard' names no module of the teacher; nearest: 'head.shared'"):
         TapSet(Net(), {'distillers.a.x': 'head.shard'}, 'teacher')
 

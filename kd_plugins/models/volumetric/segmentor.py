@@ -100,12 +100,15 @@ class VolumetricSegmentor(BaseModel):
         check_types(VolumetricSegmentor, others, 'model')
         super().__init__(data_preprocessor or {'type': 'kd_plugins.VolumePreprocessor'}, init_cfg)
         self.network: nn.Module = build_part('network', network, 'model.network')
-        loss = loss or {'type': 'DiceCELoss', 'to_onehot_y': True, 'softmax': True}
+        if loss is None:
+            loss = {'type': 'DiceCELoss', 'to_onehot_y': True, 'softmax': True}
+        if inferer is None:
+            inferer = {'type': 'SimpleInferer'}
         weights = {'type': 'DeepSupervisionLoss', **(deep_supervision or {})}
         self.loss_seg = build_part(
             'loss', weights, 'model.deep_supervision', loss=build_part('loss', loss, 'model.loss')
         )
-        self.inferer = build_part('inferer', inferer or {'type': 'SimpleInferer'}, 'model.inferer')
+        self.inferer = build_part('inferer', inferer, 'model.inferer')
         self.in_channels: int | None = network.get('in_channels')
         self.num_classes: int | None = network.get('out_channels', network.get('num_classes'))
         self._key = f'model.network ({network["type"]})'

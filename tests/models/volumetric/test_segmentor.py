@@ -198,6 +198,8 @@ def test_taps_read_the_networks_levels() -> None:
         ({'network': {'type': 'DynUNet'}}, 'model.network: DynUNet missing .*spatial_dims'),
         ({'network': {**DYNUNET, 'strides': (1, 2)}}, 'model.network: DynUNet cannot be built: length of kernel_size'),
         ({'network': 'DynUNet'}, "model.network is 'DynUNet'; give a dict with 'type'"),
+        ({'loss': ''}, "model.loss is ''; give a dict with 'type'"),
+        ({'inferer': {}}, "model.inferer is {}; give a dict with 'type'"),
         ({'loss': {'type': 'DiceCELos'}}, "model.loss.type: monai.losses has no 'DiceCELos'; nearest: 'DiceCELoss'"),
         ({'loss': {'type': 'DiceCELoss', 'soft_max': 1}}, "model.loss: DiceCELoss has no argument 'soft_max'; nearest"),
         (
