@@ -12,13 +12,16 @@ from ..utils.cli import add_cfg_options, add_launcher
 
 
 def add_run_options(parser: ArgumentParser, work_dir: str) -> None:
-    """Add ``--work-dir``, ``--cfg-options``, ``--launcher`` and ``--local-rank`` with OpenMMLab's meaning.
+    """Add ``--skip-data-checks`` and OpenMMLab's options of a run: folder, settings and launcher.
 
     Args:
         parser: The parser.
         work_dir: Contents of the folder, for the help text.
     """
     parser.add_argument('--work-dir', help=f'folder of {work_dir}; default ./work_dirs/CONFIG_NAME')
+    parser.add_argument(
+        '--skip-data-checks', action='store_true', help='do not look at annotations, images and other files beforehand'
+    )
     add_cfg_options(parser)
     add_launcher(parser)
 

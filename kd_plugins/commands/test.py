@@ -90,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint = load_checkpoint(args.checkpoint)
         check_data(config, ('test_dataloader',))
         check_classes(config, ('test_dataloader',))
-        for remark in check_data_files(config, ('test_dataloader',)) if is_checked(config) else ():
-            note(remark)
+        if is_checked(config) and not args.skip_data_checks:
+            for remark in check_data_files(config, ('test_dataloader',)):
+                note(remark)
         config.load_from, config.resume = args.checkpoint, False
         runner = build_runner(config)
         for remark in check_weights(runner.model, checkpoint, args.checkpoint):

@@ -70,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = training_loaders(config)
         check_data(config, used)
         check_classes(config, used)
-        for remark in check_data_files(config, used) if is_checked(config) else ():
-            note(remark)
+        if is_checked(config) and not args.skip_data_checks:
+            for remark in check_data_files(config, used):
+                note(remark)
         path = set_resume(config, args.resume)
         if args.resume and path is None:
             note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hook is None:
             runner.register_hook(AtomicCheckpointHook())
         else:
-            hook.checks['data'] = False  # done above
+            hook.checks['data'] = False  # done above, or not wanted
         if cut_off is not None:
             runner.register_hook(cut_off)
         write_run_record(runner, path)

@@ -185,7 +185,7 @@ def _info_objects(path: str, at: int, entry: Mapping[str, Any], known: Sequence[
 
 def _evaluates(context: Context, source: Source) -> bool:
     key = source.loader.replace('_dataloader', '_evaluator')
-    return any('type' in node for _, node in walk(context.config.get(key), key))
+    return any('type' in node and not node.get('format_only') for _, node in walk(context.config.get(key), key))
 
 
 def _objects(

@@ -286,9 +286,10 @@ def _check_shape(source: Source, mask: Mask, image: str) -> None:
 def _padding_notes(context: Context) -> Iterator[str]:
     padding = (context.config.get('model') or {}).get('data_preprocessor') or {}
     value = padding.get('seg_pad_val', 255)
+    pads = padding.get('size') or (padding.get('size_divisor') or 0) > 1
     for key, head in heads_of(context.config):
         ignored = head.get('ignore_index', 255)
-        if padding.get('size') and ignored is not None and ignored != value:
+        if pads and ignored is not None and ignored != value:
             yield (
                 f'model.data_preprocessor.seg_pad_val is {value} and {key}.ignore_index {ignored}, so that padding '
                 f'counts as a class; nearest: seg_pad_val={ignored}'

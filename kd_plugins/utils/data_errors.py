@@ -18,7 +18,8 @@ ROLES = {
 """Name and package of a base class to the role of what inherits from it."""
 _WORKER = re.compile(r'DataLoader worker process (\d+)')
 _WORKER_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)')
-_DATA_FILE = re.compile(r'(?:datasets|transforms|evaluation|structures)/.*\.py$')
+_LIBRARIES = ('torch', 'mmcv', 'mmengine', 'numpy', 'cv2', 'PIL')
+"""Packages whose code a data set calls; the last place outside them is what the user can look at."""
 
 
 def _role(owner: Any) -> str | None:
@@ -78,11 +79,11 @@ def _worker_sentence(text: str) -> str | None:
     """Return the sentence for an error of a data-loading worker, whose traceback is a text."""
     lines = text.strip().splitlines()
     places = [match.groups() for match in map(_WORKER_FRAME.search, lines) if match]
-    inside = [place for place in places if _DATA_FILE.search(place[0])]
-    if not inside:
+    inside = [place for place in places if not any(f'/site-packages/{name}/' in place[0] for name in _LIBRARIES)]
+    if not places:
         return None
     worker = _WORKER.search(text)
-    file, line, function = inside[-1]
+    file, line, function = (inside or places)[-1]
     name = f'data-loading worker {worker.group(1)}' if worker else 'a data-loading worker'
     return (
         f"{name}: {lines[-1].strip()} (in {function} of '{file}', line {line}); num_workers=0 names data set and item"

@@ -90,6 +90,34 @@ def test_a_checkpoint_of_another_model_is_refused(run: Any, config: Path, tmp_pa
     assert outcome.status == 2 and "(first: 'layer.weight')" in outcome.error
 
 
+def test_a_test_set_of_other_classes_is_refused(run: Any, config: Path, tmp_path: Path) -> None:
+    """As where a config inherits the test set of its base."""
+    (tmp_path / 'a.json').write_text('{}')
+    config.write_text(
+        f"""
+default_scope = 'mmdet'
+model = dict(type='GFL', bbox_head=dict(type='GFLHead', num_classes=2))
+test_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='{tmp_path}/a.json'))
+test_cfg = dict(type='TestLoop')
+test_evaluator = dict(type='CocoMetric')
+"""
+    )
+    outcome = run(command, config, saved(tmp_path, weight=torch.zeros(1)))
+    assert outcome.status == 2
+    assert 'model.bbox_head.num_classes is 2, but test_dataloader.dataset has 80 classes' in outcome.error
+
+
+def test_data_checks_can_be_skipped(run: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise ConfigError('the data is refused')
+
+    monkeypatch.setattr(command, 'check_data_files', refuse)
+    checkpoint = saved(tmp_path, **{'layer.weight': torch.tensor([[3.0]])})
+    arguments = (config, checkpoint, '--work-dir', tmp_path / 'out')
+    assert run(command, *arguments).error.endswith('the data is refused')
+    assert run(command, *arguments, '--skip-data-checks').status == 0
+
+
 def test_a_config_without_tests(run: Any, config: Path, tmp_path: Path) -> None:
     config.write_text(CONFIG.replace('test_evaluator', 'val_evaluator'))
     assert "has no 'test_evaluator', so it cannot be tested" in run(command, config, 'x.pth').error

@@ -192,3 +192,16 @@ def test_the_evaluator_reads_the_frames_of_the_data_set(tmp_path, frames):
         ConfigError, match=r"val_evaluator\.ann_file: '.*other\.pkl' .* differ from frame [01] on; nearest: v"
     ):
         check_data_files(config, ('val_dataloader',))
+
+
+def test_a_test_set_without_labels_may_be_formatted(tmp_path):
+    config, content = infos_config(tmp_path), infos(tmp_path)
+    for entry in content['data_list']:
+        entry['instances'] = []
+    (tmp_path / 'test.pkl').write_bytes(pickle.dumps(content))
+    config.val_dataloader = dict(dataset=dict(config.train_dataloader.dataset, ann_file='test.pkl', test_mode=True))
+    config.val_evaluator = dict(type='KittiMetric', ann_file=str(tmp_path / 'test.pkl'))
+    with pytest.raises(ConfigError, match='holds no object of them'):
+        check_data_files(config, ('val_dataloader',))
+    config.val_evaluator.format_only = True
+    assert check_data_files(config, ('val_dataloader',)) == []

@@ -204,6 +204,14 @@ def test_suspicious_data_is_remarked(tmp_path, name):
     assert any(re.search(sentence, note) for note in notes), notes
 
 
+@pytest.mark.parametrize('padding', [dict(size=(64, 64)), dict(size_divisor=32)])
+def test_padding_that_counts_as_a_class_is_a_remark(tmp_path, padding):
+    config = masks_config(tmp_path)
+    config.model.data_preprocessor = dict(type='SegDataPreProcessor', seg_pad_val=0, **padding)
+    (note,) = check_data_files(config)
+    assert note.startswith('model.data_preprocessor.seg_pad_val is 0 and model.decode_head.ignore_index 255')
+
+
 def test_a_member_of_several_data_sets_may_hold_one_class(tmp_path):
     config = masks_config(tmp_path)
     every(halves(0, 0), 'val')(tmp_path, config)

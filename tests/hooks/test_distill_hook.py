@@ -168,6 +168,13 @@ def test_classes_of_the_teacher_must_be_those_of_the_data(tmp_path: Path) -> Non
         losses_of(tmp_path / 'run', [distill])
 
 
+def test_a_teacher_of_other_classes_may_teach_features(tmp_path: Path) -> None:
+    distill = hook()
+    distill.distillers['gap'].compares_classes = False
+    distill.teachers['teacher'].classes = ('right', 'left')
+    assert losses_of(tmp_path / 'run', [distill], epochs=1)
+
+
 def test_classes_can_stay_unchecked(tmp_path: Path) -> None:
     distill = hook(checks={'classes': False})
     distill.distillers['gap'].compares_classes = True

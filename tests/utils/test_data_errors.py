@@ -48,6 +48,12 @@ def test_a_data_set_is_named_with_its_item() -> None:
     )
 
 
+def test_own_code_in_a_worker_is_named_with_its_line() -> None:
+    sentence = data_sentence(raised(lambda: list(DataLoader(Broken(), batch_size=1, num_workers=2))))
+    assert sentence is not None and '\n' not in sentence
+    assert re.match(r"data-loading worker 0: KeyError: 2 \(in __getitem__ of '.*test_data_errors.py', line", sentence)
+
+
 def test_a_metric_is_named() -> None:
     sentence = data_sentence(raised(lambda: NoMetric().process({}, [])))
     assert sentence is not None and sentence.startswith("metric 'NoMetric': KeyError: 'labels'")
