@@ -59,7 +59,7 @@ def check_switches(checks: Any) -> dict[str, bool]:
         ConfigError: If a name is unknown or a value is not a flag.
 
     >>> check_switches({'classes': False})
-    {'classes': False}
+    {'classes': False, 'data': True}
     """
     key = 'default_hooks.distill.checks'
     if checks is not None and not isinstance(checks, Mapping):

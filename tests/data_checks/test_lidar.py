@@ -85,7 +85,7 @@ REMARKED = {
     'foreign name': (label(row() + row('car')), {}, r"no class are left out: 1 car; for 'car' nearest: 'Car'"),
     'unused class': (None, dict(classes=('Car', 'Cyclist')), r"has no object of 'Cyclist' for train_dataloader"),
     'NaN places': (cloud([*CLOUD, [np.nan, 0, 0, 1]]), {}, r'1 clouds hold points with NaN, which the range filter'),
-    'overlap': (split('000000\n000001\n'), {}, r'1 of 1 images of val_dataloader'),
+    'overlap': (split('000000\n000001\n'), {}, r'1 of 1 files of val_dataloader'),
 }
 INFOS = {
     'old format': (lambda content: [dict(annos={})], r'holds a list, the format before MMDetection3D 1\.1'),

@@ -122,7 +122,7 @@ SILENT = {
 REMARKED = {
     'unused class': (all_labels(labels(0, 1)), {}, r"2 label files of training have no voxel of 'b'"),
     'small, random': (None, dict(steps=[RANDOM]), r'2 of 2 volumes are smaller than the patch'),
-    'overlap': (lambda _, c: c.val_dataloader.dataset.update(part='train'), {}, r'2 of 2 images of val_dataloader'),
+    'overlap': (lambda _, c: c.val_dataloader.dataset.update(part='train'), {}, r'2 of 2 files of val_dataloader'),
 }
 
 

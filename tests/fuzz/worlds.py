@@ -161,6 +161,7 @@ class World:
         config = load_config(str(CONFIGS / path), options)
         self.scope, self.config = config.default_scope, config
         use_generated_data(config)
+        config.val_cfg = None  # the files of the shipped config's validation are not here
         if 'size' in config.train_dataloader.dataset and self.scope in ('mmdet', 'mmseg'):
             config.train_dataloader.dataset.size = (64, 64)
         list(strip_pretrained(config.model))
