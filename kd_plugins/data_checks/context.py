@@ -1,4 +1,4 @@
-"""What the checks of one config share: the config, and files that were read before."""
+"""Shared state of the checks of one config: the config, and files that were read before."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def coco_metrics(config: Config, loader: str) -> Iterator[tuple[str, dict[str, A
 
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
-"""What MMDetection's ``CocoMetric`` measures."""
+"""Metrics of MMDetection's ``CocoMetric``."""
 BOXES_ALONE = (
     'ATSS',
     'AutoAssign',

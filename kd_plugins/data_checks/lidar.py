@@ -93,7 +93,7 @@ def infos(context: Context, source: Source) -> Iterator[str]:
         yield from _objects(context, source, objects, classes, f"'{path}'")
     if not source.trains:
         _check_evaluator(context, source, entries)
-    # Where the config names no folder, the default of the data set's type counts.
+    # Without a folder in the config, the default of the data set's type counts, which is not read here.
     if not (source.node.get('data_prefix') or {}).get('pts') or not _uses_lidar(source):
         return
     names = [str(_field(path, at, entry, 'lidar_points', 'lidar_path')) for at, entry in enumerate(entries)]

@@ -299,7 +299,7 @@ class DistillHook(Hook):
         """
         if self.session is None or 'optimizer' not in checkpoint:
             return
-        # Where the first batch makes the adapters of a resumed run, they do not have their state before it.
+        # Adapters that are made in the first batch of a resumed run have no state yet; its checkpoint's state counts.
         state = self._state.resumed or self._state_dict()
         checkpoint[CHECKPOINT_KEY] = {**state, 'version': VERSION}
 
