@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from ..config.data_checks import check_classes, check_data, needs_generated
+from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
 from ..config.loading import load_config
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
 from ..hooks.data_files import is_checked
-from ..runner.processes import training_loaders
 from ..runner.steps import temporary_runner
 from ..utils.cli import add_cfg_options, one_sentence, parse
 from ..utils.tables import print_table

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from ..config.data_checks import check_classes, check_data, check_trainable
+from ..config.data_checks import check_classes, check_data, check_trainable, training_loaders
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..hooks.checkpoint_files import AtomicCheckpointHook
 from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
-from ..runner.processes import training_loaders
 from ..runner.resume import CutOffValidation, lacks_validation
 from ..runner.steps import distill_hook
 from ..utils.cli import note, one_sentence, parse

@@ -10,9 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..config.data_checks import validates
 from ..errors import ConfigError
 from ..runner import processes
-from ..runner.processes import config_hash, training_length, validates
+from ..runner.processes import config_hash, training_length
 from ..runner.resume import checkpoint_settings, newest_named
 from ..runner.run_log import read_run
 from ..utils.files import write_atomically

@@ -35,6 +35,24 @@ DATA_COMMANDS = {
 """Environment variable of a shipped config's data root to the command that puts the data into the default folder."""
 
 
+def validates(config: Config) -> bool:
+    """Return whether a training validates; in MMPose's configs, an empty dict switches validation on.
+
+    >>> validates(Config({'val_cfg': {}})), validates(Config({'val_cfg': None}))
+    (True, False)
+    """
+    return config.get('val_cfg') is not None
+
+
+def training_loaders(config: Config) -> tuple[str, ...]:
+    """Return the config keys of the data loaders that a training uses.
+
+    >>> training_loaders(Config({'val_cfg': None}))
+    ('train_dataloader',)
+    """
+    return ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
+
+
 def check_trainable(config: Config, path: str) -> None:
     """Refuse an incomplete config, a chain of stages, and a model that needs a GPU on a machine without one.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
-from ..config.data_checks import check_data
+from ..config.data_checks import check_data, training_loaders
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 
@@ -34,8 +34,7 @@ def check_run_files(runner: Any) -> None:
     """
     sentence: list[str | None] = [None]
     if is_main_process():
-        validates = runner.cfg.get('val_dataloader') is not None and runner.cfg.get('val_cfg') is not None
-        loaders = ('train_dataloader', 'val_dataloader') if validates else ('train_dataloader',)
+        loaders = training_loaders(runner.cfg)
         try:
             check_data(runner.cfg, loaders)
             for remark in check_data_files(runner.cfg, loaders):

@@ -43,24 +43,6 @@ def training_length(config: Config) -> tuple[str, int]:
     raise ConfigError('train_cfg has neither max_epochs nor max_iters, so the length of the run is unknown')
 
 
-def validates(config: Config) -> bool:
-    """Return whether a training validates; in MMPose's configs, an empty dict switches validation on.
-
-    >>> validates(Config({'val_cfg': {}})), validates(Config({'val_cfg': None}))
-    (True, False)
-    """
-    return config.get('val_cfg') is not None
-
-
-def training_loaders(config: Config) -> tuple[str, ...]:
-    """Return the config keys of the data loaders that a training uses.
-
-    >>> training_loaders(Config({'val_cfg': None}))
-    ('train_dataloader',)
-    """
-    return ('train_dataloader', 'val_dataloader') if validates(config) else ('train_dataloader',)
-
-
 def subcommand(name: str) -> list[str]:
     """Return the words that run a subcommand of ``kd_plugins`` in another process.
 

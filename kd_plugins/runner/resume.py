@@ -15,7 +15,8 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
 from ..checkpoints import is_readable, latest_checkpoint, load_checkpoint
-from .processes import training_length, validates
+from ..config.data_checks import validates
+from .processes import training_length
 from .run_log import RunLog, metrics_at, read_run
 
 

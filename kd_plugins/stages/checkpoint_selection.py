@@ -15,9 +15,9 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
+from ..config.data_checks import validates
 from ..config.loading import walk
 from ..errors import CheckpointError, ConfigError, nearest
-from ..runner.processes import validates
 from ..runner.resume import best_key, best_metrics, checkpoint_settings, runtime_info
 from ..utils.checks import check_choice
 

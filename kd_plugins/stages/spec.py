@@ -12,10 +12,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.data_checks import check_classes, check_data, check_trainable
+from ..config.data_checks import check_classes, check_data, check_trainable, training_loaders
 from ..config.loading import load_config
 from ..errors import ConfigError, nearest
-from ..runner.processes import config_hash, training_loaders
+from ..runner.processes import config_hash
 from ..utils.argument_types import check_types, shown
 from ..utils.checks import check_choice
 from .checkpoint_selection import check_rule, file_hash
