@@ -4,14 +4,19 @@ A path names one module (``neck``, ``bbox_head.gfl_reg``) or, with ``*`` for one
 in the model (``bbox_head.scales.*``). A tap yields a flat list of tensors: for each module that the path matches, for
 each of its calls (a head that is called once per FPN level yields one entry per level), and for each member of an
 output that is a tuple or a dict.
+
+A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of the
+grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -63,6 +68,58 @@ def flatten(output: Any) -> list[Tensor]:
     return [tensor for member in output for tensor in flatten(member)]
 
 
+@dataclass(frozen=True)
+class TokenGrid:
+    """Grid of the tokens of a transformer.
+
+    Attributes:
+        leading: Number of tokens before those of the grid.
+        axes: Size of each spatial axis.
+    """
+
+    leading: int
+    axes: tuple[int, ...]
+
+    @classmethod
+    def split(cls, path: str, key: str) -> tuple[str, TokenGrid | None]:
+        """Return the path of the module in a tap, and the grid if the tap gives one.
+
+        Args:
+            path: The tap.
+            key: Config key for the error sentence.
+
+        Raises:
+            ConfigError: If the text after ``@`` is no grid.
+
+        >>> TokenGrid.split('vit.norm@1+14x7', 'key')
+        ('vit.norm', TokenGrid(leading=1, axes=(14, 7)))
+        """
+        module, at, text = path.partition('@')
+        if not at:
+            return path, None
+        match = re.fullmatch(r'(?:(\d+)\+)?([1-9]\d*(?:x[1-9]\d*){1,2})', text)
+        if match is None:
+            raise ConfigError(
+                f"{key}: '{path}' ends in '@{text}'; valid: a grid of two or three axes, such as '@14x14', or "
+                "'@1+14x14' with one token before it"
+            )
+        return module, cls(int(match[1] or 0), tuple(int(axis) for axis in match[2].split('x')))
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, with those before the grid."""
+        return self.leading + math.prod(self.axes)
+
+    def map_of(self, tokens: Tensor) -> Tensor:
+        """Return a view (N, C, *axes) of tokens (N, L, C), the last axis of the grid running fastest.
+
+        >>> import torch
+        >>> TokenGrid(1, (2, 2)).map_of(torch.arange(5.0).view(1, 5, 1))[0, 0].tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+        """
+        return tokens[:, self.leading :].transpose(1, 2).unflatten(2, self.axes)
+
+
 class _AllRecorded(BaseException):
     """Every tap has recorded, so the rest of the forward pass is not needed.
 
@@ -79,7 +136,7 @@ class TapSet:
         role: ``'student'`` or ``'teacher'``, for error sentences.
 
     Raises:
-        ConfigError: If a path matches no module.
+        ConfigError: If a path matches no module, or its grid cannot be read.
     """
 
     def __init__(self, model: nn.Module, paths: Mapping[str, str], role: str = 'student') -> None:
@@ -88,7 +145,11 @@ class TapSet:
         self.contiguous = False
         """Whether :meth:`read` returns contiguous copies of tensors in another memory format."""
         self._keys = {path: key for key, path in paths.items()}
-        self._members = {path: match_modules(model, path, key, role) for path, key in self._keys.items()}
+        self._grids: dict[str, TokenGrid | None] = {}
+        self._members: dict[str, list[tuple[str, nn.Module]]] = {}
+        for path, key in self._keys.items():
+            module_path, self._grids[path] = TokenGrid.split(path, key)
+            self._members[path] = match_modules(model, module_path, key, role)
         self._outputs: dict[str, list[Tensor]] = {}
         self._versions: dict[str, list[int]] = {}
         self._calls: Counter[str] = Counter()
@@ -153,8 +214,8 @@ class TapSet:
         """Return the outputs of the modules of ``path``, in module order, then call order.
 
         Raises:
-            TapError: If one of the modules was not called (the sentence lists the taps that fired), or if its output
-                has been overwritten since.
+            TapError: If one of the modules was not called (the sentence lists the taps that fired), if its output has
+                been overwritten since, or if it does not fit the tap's grid.
         """
         outputs: list[Tensor] = []
         for name, _ in self._members[path]:
@@ -173,13 +234,30 @@ class TapSet:
                 # The copies take the place of the recorded tensors, so that both are not kept.
                 self._outputs[name] = [tensor.contiguous() for tensor in self._outputs[name]]
                 self._versions[name] = [tensor._version for tensor in self._outputs[name]]
-            outputs.extend(self._outputs[name])
+            # Contiguous, as the network's own maps are.
+            outputs.extend(
+                tensor if self._grids[path] is None else tensor.contiguous() for tensor in self._maps(path, name)
+            )
         return outputs
+
+    def _maps(self, path: str, name: str) -> list[Tensor]:
+        """Return the recorded outputs of a module as the tap wants them."""
+        outputs, grid = self._outputs.get(name, []), self._grids[path]
+        if grid is None:
+            return outputs
+        for tensor in outputs:
+            if tensor.ndim != 3 or tensor.shape[1] != grid.tokens:
+                raise TapError(
+                    f"{self._keys[path]}: '{name}' gives {tuple(tensor.shape)}, and '{path}' needs tokens of shape "
+                    f"(N, {grid.tokens}, C); the axes after '@' multiply to the number of tokens, after those that "
+                    "'K+' leaves out"
+                )
+        return [grid.map_of(tensor) for tensor in outputs]
 
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
         """Return path to the shapes of the recorded tensors, for reports."""
         return {
-            path: [tuple(tensor.shape) for name, _ in members for tensor in self._outputs.get(name, [])]
+            path: [tuple(tensor.shape) for name, _ in members for tensor in self._maps(path, name)]
             for path, members in self._members.items()
         }
 

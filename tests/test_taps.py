@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -185,3 +187,53 @@ def test_copies_in_the_usual_memory_format() -> None:
     copied = taps.read('0')[0]
     assert copied.is_contiguous() and torch.equal(copied, images)
     assert taps.read('0')[0] is copied is taps.recorded()[0], 'the tensor itself is not kept'
+
+
+class Tokens(nn.Module):
+    """Tokens of a 2x3x2 grid after a class token; a token's first channel is its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        numbers = torch.arange(-1.0, 12).view(1, 13, 1)
+        return self.norm(numbers * torch.tensor([1.0, 10.0]) * x)
+
+
+def test_tokens_become_a_map() -> None:
+    model, x = Tokens(), torch.ones(2, 1, 1, requires_grad=True)
+    taps = TapSet(model, {'a': 'norm', 'b': 'norm@1+2x3x2'})
+    taps.start()
+    model(x)
+    (tokens,), (grid,) = taps.read('norm'), taps.read('norm@1+2x3x2')
+    assert tokens.shape == (2, 13, 2) and grid.shape == (2, 2, 2, 3, 2) and grid.is_contiguous()
+    assert taps.shapes() == {'norm': [(2, 13, 2)], 'norm@1+2x3x2': [(2, 2, 2, 3, 2)]}
+    # The order of a transformer's patch embedding, a convolution whose output is flattened.
+    embedded = torch.arange(12.0).view(2, 3, 2)
+    assert torch.equal(grid[0, 0], embedded) and torch.equal(grid[1, 1], 10 * embedded)
+    (gradient,) = torch.autograd.grad(grid.sum(), x)
+    assert gradient.flatten().tolist() == [66 * 11, 66 * 11], 'the class token takes no part'
+
+
+def test_tokens_that_are_not_the_grid_are_an_error() -> None:
+    sentence = (
+        r"distillers.a.x: 'norm' gives \(2, 13, 2\), and 'norm@2x3x2' needs tokens of shape \(N, 12, C\); the axes "
+        r"after '@' multiply to the number of tokens, after those that 'K\+' leaves out"
+    )
+    model = Tokens()
+    taps = TapSet(model, {'distillers.a.x': 'norm@2x3x2'})
+    taps.start()
+    model(torch.ones(2, 1, 1))
+    with pytest.raises(TapError, match=sentence):
+        taps.read('norm@2x3x2')
+    with pytest.raises(TapError, match=r"'norm' gives \(1, 2\), and 'norm@2x1'"):
+        recorded(Net(), x='norm@2x1').read('norm@2x1')
+
+
+@pytest.mark.parametrize('grid', ['', '4', '2x', '0x2', '2x2x2x2', '+2x2', 'axb', '1+2'])
+def test_a_grid_that_cannot_be_read_is_an_error(grid: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"distillers.a.x: 'norm@{re.escape(grid)}' ends in .*; valid: a grid of two"
+    ):
+        TapSet(Tokens(), {'distillers.a.x': f'norm@{grid}'})
