@@ -8,9 +8,9 @@ from mmengine.structures import BaseDataElement
 class VolumeDataSample(BaseDataElement):
     """Labels, prediction and origin of one volume or patch.
 
-    ``metainfo`` holds ``img_path``, ``seg_path`` (``None`` without labels) and ``affine``, which maps the voxels of the
-    network's input to millimetres. For the file on disk it holds ``ori_shape``, ``ori_affine``, ``spacing`` (mm) and
-    ``orientation`` (for example ``'RAS'``).
+    ``metainfo`` holds ``img_path``, ``seg_path`` (``None`` without labels), ``part`` (of the data set, or ``None``) and
+    ``affine``, which maps the voxels of the network's input to millimetres. For the file on disk it holds
+    ``ori_shape``, ``ori_affine``, ``spacing`` (mm) and ``orientation`` (for example ``'RAS'``).
 
     Attributes:
         gt_sem_seg: Labels: ``.data`` of shape (1, ...), int64, and the ``.affine`` of their grid.

@@ -243,12 +243,12 @@ class NiftiDataset(BaseDataset):
         self._fixed = random[0] if random else len(steps)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return ``img_path``, ``seg_path`` (None without labels) and ``classes`` of each volume."""
+        """Return ``img_path``, ``seg_path`` (None without labels), ``classes`` and ``part`` of each volume."""
         pairs = self._from_json() if self.ann_file else self._from_folder()
         if not pairs:
             raise ConfigError(f"dataset: no volume in '{self.ann_file or self.data_prefix['img']}'")
         classes = tuple(self.metainfo.get('classes') or ())
-        return [{'img_path': image, 'seg_path': label, 'classes': classes} for image, label in pairs]
+        return [{'img_path': image, 'seg_path': label, 'classes': classes, 'part': self.part} for image, label in pairs]
 
     def prepare_data(self, idx: int) -> Any:
         """Return one item of the pipeline; with ``cache``, the result of its first steps comes from memory."""

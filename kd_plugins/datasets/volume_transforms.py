@@ -16,7 +16,7 @@ from ..utils.build import first_line
 from ..utils.monai import build_part, monai_class
 from .nifti import read_labels, read_volume, spacing_of
 
-META = ('img_path', 'seg_path', 'ori_shape', 'ori_affine', 'spacing', 'orientation')
+META = ('img_path', 'seg_path', 'part', 'ori_shape', 'ori_affine', 'spacing', 'orientation')
 
 
 @TRANSFORMS.register_module()

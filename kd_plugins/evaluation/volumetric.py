@@ -78,11 +78,14 @@ class VolumetricMetric(BaseMetric):
             ``scores.json`` with the numbers of every volume. None writes nothing.
         format_only: Whether to write without comparing, for volumes that have no labels.
         ignore_empty: See :func:`volume_scores`.
+        part: Part of the data set whose volumes count, where the loader joins several parts; None counts all. With the
+            training volumes joined to those of the test, two metrics of different ``prefix`` measure the overfitting.
         collect_device: See MMEngine's ``BaseMetric``.
         prefix: See MMEngine's ``BaseMetric``.
 
     Raises:
-        ConfigError: If there are no labels to compare with, or ``format_only`` has no ``output_dir``.
+        ConfigError: If there are no labels to compare with, no volume of the part, or ``format_only`` has no
+            ``output_dir``.
     """
 
     default_prefix = 'volume'
@@ -92,6 +95,7 @@ class VolumetricMetric(BaseMetric):
         output_dir: str | None = None,
         format_only: bool = False,
         ignore_empty: bool = True,
+        part: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -101,6 +105,7 @@ class VolumetricMetric(BaseMetric):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
         self.ignore_empty = ignore_empty
+        self.part = part
         self._written: dict[str, Path] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
@@ -111,6 +116,10 @@ class VolumetricMetric(BaseMetric):
             data_samples: Data samples as dicts, with ``pred_sem_seg``.
         """
         for sample in data_samples:
+            if self.part not in (None, sample.get('part')):
+                # Counted by another metric; kept, since MMEngine drops the repeated last samples of ranks by number.
+                self.results.append({})
+                continue
             prediction = sample['pred_sem_seg']['data'].cpu()
             affine = sample.get('affine', np.eye(4))
             if self.output_dir is not None:
@@ -162,6 +171,9 @@ class VolumetricMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the means over all volumes of all ranks."""
+        results = [entry for entry in results if entry]
+        if not results:
+            raise ConfigError(f"test_evaluator.part is '{self.part}', and no volume of test_dataloader has this part")
         if self.output_dir is not None:
             self._write_scores(results)
         if self.format_only:
