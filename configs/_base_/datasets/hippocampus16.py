@@ -65,7 +65,13 @@ train_dataloader = dict(
         dataset=dict(part=f'fold_{fold}', pipeline=train_pipeline, **volumes16),
     )
 )
-val_dataloader = dict(
-    dataset=dict(_delete_=True, part='test', test_mode=True, pipeline=test_pipeline, **volumes16),
-)
-test_dataloader = val_dataloader
+parts = ['test', f'fold_{fold}']
+measured = [dict(part=part, test_mode=True, pipeline=test_pipeline, **volumes16) for part in parts]
+# The validation measures the test volumes and, for the overfitting, those of the training. Nothing may be chosen by it.
+val_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=measured))
+val_evaluator = [
+    dict(type='kd_plugins.VolumetricMetric', part='test'),
+    dict(type='kd_plugins.VolumetricMetric', part=f'fold_{fold}', prefix='training'),
+]
+test_dataloader = dict(dataset=dict(_delete_=True, **measured[0]))
+test_evaluator = val_evaluator[0]
