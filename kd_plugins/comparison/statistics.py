@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference, distilled minus baseline.
+    """Paired difference between two arms: the second minus the first.
 
     Attributes:
         mean: Mean difference.
@@ -36,6 +37,7 @@ class Difference:
         high: Upper end, NaN for one pair.
         p_value: Two-sided p-value of the paired t-test, NaN for one pair.
         count: Number of pairs.
+        deviation: Sample standard deviation of the differences, NaN for one pair.
     """
 
     mean: float
@@ -43,6 +45,22 @@ class Difference:
     high: float
     p_value: float
     count: int
+    deviation: float = math.nan
+
+
+def scipy_stats() -> Any:
+    """Return the module ``scipy.stats``.
+
+    Raises:
+        MissingDependencyError: If SciPy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise MissingDependencyError(
+            "confidence intervals need 'scipy' (extra 'det'), which is not installed"
+        ) from error
+    return stats
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -78,20 +96,16 @@ def paired_difference(baseline: Sequence[float], distilled: Sequence[float], con
     """
     if len(baseline) != len(distilled) or not len(baseline):
         raise ConfigError(f'paired values need equal counts, not {len(baseline)} and {len(distilled)}')
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise MissingDependencyError(
-            "confidence intervals need 'scipy' (extra 'det'), which is not installed"
-        ) from error
+    stats = scipy_stats()
     differences = np.asarray(distilled, dtype=float) - np.asarray(baseline, dtype=float)
     mean, count = float(differences.mean()), len(differences)
     if count < 2:
         return Difference(mean, math.nan, math.nan, math.nan, count)
-    error_of_mean = float(differences.std(ddof=1)) / math.sqrt(count)
+    deviation = float(differences.std(ddof=1))
+    error_of_mean = deviation / math.sqrt(count)
     margin = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error_of_mean
     if error_of_mean == 0:
         p_value = 1.0 if mean == 0 else 0.0
     else:
         p_value = float(2 * stats.t.sf(abs(mean) / error_of_mean, count - 1))
-    return Difference(mean, mean - margin, mean + margin, p_value, count)
+    return Difference(mean, mean - margin, mean + margin, p_value, count, deviation)
