@@ -64,8 +64,9 @@ DATA = Group(
         'hippocampus': Command('data', 'fetch magnetic-resonance volumes with labels', ('hippocampus',)),
         'digits': Command('make_digits', 'make handwritten digits with COCO annotations'),
         'lidar-scenes': Command('make_lidar_scenes', 'make LiDAR scenes by casting rays'),
+        'hippocampus-slices': Command('make_hippocampus_slices', 'make slices with boxes from hippocampus volumes'),
     },
-    'make or fetch a small data set: digits, lidar-scenes, bccd, lspet, isbi, hippocampus',
+    'make or fetch a small data set: digits, lidar-scenes, hippocampus-slices, bccd, lspet, isbi, hippocampus',
 )
 ROOT = Group(
     {
@@ -74,6 +75,7 @@ ROOT = Group(
         'preflight': Command('preflight', 'check a config on one batch before training'),
         'doctor': Command('doctor', 'show what is installed, what is missing and the command that fixes it', bare=True),
         'compare': Command('compare', 'train configs over several seeds and compare their metrics'),
+        'experiments': Command('experiments', 'train and test the arms of experiments that protocols describe'),
         'train-stages': Command('train_stages', 'train a chain of stages, each from checkpoints of earlier ones'),
         'overhead': Command('overhead', 'measure step time and memory of a config against a baseline'),
         'show': SHOW,

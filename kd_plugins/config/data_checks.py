@@ -28,6 +28,7 @@ DATA_COMMANDS = {
     'BCCD_ROOT': 'kd_plugins data bccd fetches it',
     'DIGITS_ROOT': 'kd_plugins data digits makes it',
     'HIPPOCAMPUS_ROOT': 'kd_plugins data hippocampus fetches it',
+    'HIPPOCAMPUS_SLICES_ROOT': 'kd_plugins data hippocampus-slices makes it',
     'ISBI_ROOT': 'kd_plugins data isbi fetches it',
     'LIDAR_SCENES_ROOT': 'kd_plugins data lidar-scenes makes it',
     'LSPET_ROOT': 'kd_plugins data lspet fetches it',

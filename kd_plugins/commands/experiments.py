@@ -1,0 +1,53 @@
+"""Run experiments by their protocols: ``kd_plugins experiments results/NAME/protocol.py ... --jobs 2``.
+
+A protocol names arms, seeds, metrics and refutation before anything runs. The command trains and tests what is not
+finished, first seeds of all experiments first; the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..comparison.protocol import read_protocol
+from ..comparison.queue import in_turn, perform, seeds_to_run, tasks_of
+from ..utils.cli import one_sentence, parse
+from ..utils.tables import print_table
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    built = ArgumentParser(prog='kd_plugins experiments', description='Train and test the arms of protocols')
+    built.add_argument('protocols', nargs='+', metavar='PROTOCOL', help='results/NAME/protocol.py')
+    built.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help='folder of all runs')
+    built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
+    built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
+    built.add_argument('--list', action='store_true', help='train nothing, show the state of every run')
+    return built
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not finished; return the exit status."""
+    args = parse(parser(), arguments)
+    failures: list[str] = []
+    with one_sentence('the same command goes on from the newest checkpoints'):
+        protocols = [protocol for path in args.protocols if not (protocol := read_protocol(path)).stopped]
+        while True:
+            queues = [
+                tasks_of(protocol, args.work_dir, seeds_to_run(protocol, args.work_dir, args.arms), args.arms)
+                for protocol in protocols
+            ]
+            tasks = in_turn(queues)
+            if args.list:
+                rows = [[task.name, 'finished' if task.finished() else task.run().state] for task in tasks]
+                print_table('runs', ['run', 'state'], rows)
+                return 0
+            missing = [task for task in tasks if not task.finished()]
+            if failures or not missing:
+                break
+            failures = perform(tasks, args.jobs)
+    for sentence in failures:
+        print(f'error: {sentence}', file=sys.stderr)
+    return 2 if failures else 0

@@ -1,0 +1,220 @@
+"""Protocol of an experiment: arms, budget, metrics and refutation, written down before anything runs."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, nearest
+from ..utils.checks import check_choice
+
+KEYS = (
+    'question',
+    'arms',
+    'teachers',
+    'seeds',
+    'more_seeds',
+    'metrics',
+    'contrasts',
+    'tests',
+    'refuted_if',
+    'stop_if',
+    'stopped',
+)
+REQUIRED = ('question', 'arms', 'metrics', 'contrasts', 'refuted_if')
+RUN_KEYS = ('config', 'options', 'note')
+
+
+@dataclass(frozen=True)
+class Training:
+    """One config of an experiment, trained with each seed, or once for all as a teacher.
+
+    Attributes:
+        name: Its name in the protocol.
+        config: Path of the config, or ``package::path``.
+        options: ``--cfg-options`` of its trainings and tests. ``{seed}`` in a value stands for the seed, ``{NAME}`` for
+            the newest checkpoint of that teacher, or of that arm with the same seed.
+        note: What it is, in the report.
+        teacher: Whether it is trained once, with seed 0.
+    """
+
+    name: str
+    config: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    note: str = ''
+    teacher: bool = False
+
+    @property
+    def needs(self) -> list[str]:
+        """Names of the trainings whose checkpoints the options mention."""
+        names = {name for value in self.options.values() for name in placeholders(str(value))}
+        return sorted(names - {'seed'})
+
+    def option_words(self, values: Mapping[str, str]) -> list[str]:
+        """Return the options as ``KEY=VALUE`` words, with the placeholders replaced.
+
+        Args:
+            values: Placeholder to text; a placeholder that is missing stays as it is.
+        """
+        return [f'{key}={replace(str(value), values)}' for key, value in self.options.items()]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """An experiment.
+
+    Attributes:
+        name: Name of its folder.
+        path: The file.
+        question: What is asked.
+        arms: Baseline first.
+        teachers: Trained before the arms that mention them.
+        seeds: Values of ``randomness.seed``.
+        more_seeds: Added where, after ``seeds``, a contrast's interval holds 0 and its mean is above 0.
+        metrics: The first one decides.
+        contrasts: Pairs of arms, the better one by hypothesis first.
+        tests: Name of a test to options added for it; the metrics of ``'test'`` keep their names, those of others get
+            ``NAME/`` before them.
+        refuted_if: Outcome that refutes the hypothesis.
+        stop_if: Outcome that ends the experiment early.
+        stopped: Why it was ended early; its missing runs are not made.
+    """
+
+    name: str
+    path: str
+    question: str
+    arms: tuple[Training, ...]
+    teachers: tuple[Training, ...]
+    seeds: tuple[int, ...]
+    more_seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    contrasts: tuple[tuple[str, str], ...]
+    tests: Mapping[str, Mapping[str, str]]
+    refuted_if: str
+    stop_if: str = ''
+    stopped: str = ''
+
+    def needed_by(self, arms: Sequence[str] = ()) -> list[str]:
+        """Return the names of some arms and of all trainings whose checkpoints they need, directly or not.
+
+        Args:
+            arms: Names of arms; none means all arms and teachers.
+
+        Raises:
+            ConfigError: If there is no such arm.
+        """
+        trainings = {training.name: training for training in (*self.teachers, *self.arms)}
+        waiting = [check_choice('--arms', name, list(trainings)) for name in arms] or list(trainings)
+        names: list[str] = []
+        while waiting:
+            name = waiting.pop()
+            if name not in names:
+                names.append(name)
+                waiting += trainings[name].needs
+        return names
+
+
+def placeholders(text: str) -> list[str]:
+    """Return the names in braces in a text.
+
+    >>> placeholders('fold_{seed} of {teacher}')
+    ['seed', 'teacher']
+    """
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name]
+
+
+def replace(text: str, values: Mapping[str, str]) -> str:
+    """Replace ``{NAME}`` by its value where there is one.
+
+    >>> replace('fold_{seed} of {teacher}', {'seed': '3'})
+    'fold_3 of {teacher}'
+    """
+    for name, value in values.items():
+        text = text.replace(f'{{{name}}}', value)
+    return text
+
+
+def read_protocol(path: str | Path) -> Protocol:
+    """Read a protocol file, ``results/NAME/protocol.py``.
+
+    Args:
+        path: The file, in the format of MMEngine's configs.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or an arm mentions a training that does not come before it.
+    """
+    try:
+        values: dict[str, Any] = Config.fromfile(str(path), use_environment_variables=False).to_dict()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigError(f"protocol '{path}' cannot be read: {error}") from error
+    for key in values:
+        check_choice(f"protocol '{path}'", key, KEYS)
+    for key in REQUIRED:
+        if not values.get(key):
+            raise ConfigError(f"protocol '{path}' has no {key}, which must be written down before the first run")
+    teachers = _trainings(values.get('teachers') or {}, 'teachers', True)
+    arms = _trainings(values['arms'], 'arms', False)
+    known: list[str] = []
+    for training in (*teachers, *arms):
+        for name in training.needs:
+            if name not in known:
+                raise ConfigError(
+                    f"protocol '{path}': the options of '{training.name}' mention '{{{name}}}', which is no training "
+                    f'before it; {nearest(name, [*known, "seed"])}'
+                )
+        if training.name in known:
+            raise ConfigError(f"protocol '{path}' has two trainings named '{training.name}'; rename one")
+        known.append(training.name)
+    names = [arm.name for arm in arms]
+    contrasts = tuple((str(better), str(worse)) for better, worse in values['contrasts'])
+    for pair in contrasts:
+        for name in pair:
+            check_choice(f"protocol '{path}': contrasts", name, names)
+    return Protocol(
+        name=Path(path).resolve().parent.name,
+        path=str(path),
+        question=_text(values['question']),
+        arms=arms,
+        teachers=teachers,
+        seeds=tuple(values.get('seeds', (0, 1, 2))),
+        more_seeds=tuple(values.get('more_seeds', ())),
+        metrics=tuple(values['metrics']),
+        contrasts=contrasts,
+        tests=values.get('tests') or {'test': {}},
+        refuted_if=_text(values['refuted_if']),
+        stop_if=_text(values.get('stop_if', '')),
+        stopped=_text(values.get('stopped', '')),
+    )
+
+
+def _trainings(entries: Mapping[str, Mapping[str, Any]], key: str, teacher: bool) -> tuple[Training, ...]:
+    for name, entry in entries.items():
+        for word in entry:
+            check_choice(f'protocol {key}.{name}', word, RUN_KEYS)
+        if 'config' not in entry:
+            raise ConfigError(f'protocol {key}.{name} names no config')
+    return tuple(
+        Training(name, entry['config'], dict(entry.get('options', {})), _text(entry.get('note', '')), teacher)
+        for name, entry in entries.items()
+    )
+
+
+def _text(text: str) -> str:
+    return ' '.join(str(text).split())
+
+
+def undecided(differences: Sequence[tuple[float, float, float]]) -> bool:
+    """Return whether any contrast has a mean above 0 and an interval that holds 0.
+
+    Args:
+        differences: Mean, lower and upper end of each contrast, positive where the hypothesis predicts.
+
+    >>> undecided([(0.2, -0.1, 0.5)]), undecided([(0.2, 0.1, 0.3), (-0.1, -0.3, 0.1)])
+    (True, False)
+    """
+    return any(mean > 0 and low <= 0 for mean, low, _ in differences)

@@ -1,0 +1,154 @@
+"""Axial slices of the hippocampus volumes as images with exact COCO boxes.
+
+A detection data set whose boxes follow from voxel labels, so that precision at high IoU thresholds measures the
+detector and not the annotators. The volumes are those of the Medical Segmentation Decathlon, task 4 (Simpson et al.,
+arXiv 1902.09063), which ``kd_plugins data hippocampus`` fetches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..utils.files import is_complete, write_atomically
+from .nifti import SUFFIXES, read_labels, read_volume, split_names
+
+CLASSES = ('anterior', 'posterior')
+VOLUME_CLASSES = ('background', *CLASSES)
+SIZES = {'train': 140, 'val': 20, 'test': 40}
+"""Numbers of volumes, dealt out with seed 0 as in the configs that segment the volumes."""
+AXIS = 2
+"""Axis across the slices: from below to above."""
+MIN_SIDE = 4
+"""Boxes with a shorter side, in voxels, are marked as crowds, which neither count as objects nor as errors."""
+PERCENTILES = (0.5, 99.5)
+"""Percentiles of a volume's intensity that become black and white."""
+RECIPE = 1
+"""Version of the recipe; it is raised when the same volumes give other slices, and old folders are replaced."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice with its boxes.
+
+    Attributes:
+        image: Grey values, shape (H, W); rows run along the second axis of the volume, columns along the first.
+        boxes: Corners x1, y1, x2, y2 in voxels, x2 and y2 exclusive, shape (G, 4).
+        labels: Indices into ``CLASSES``, shape (G,).
+        areas: Numbers of labelled voxels, shape (G,).
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    areas: NDArray[np.int64]
+
+
+def grey_values(volume: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Scale the intensities of one volume to 0 to 255.
+
+    >>> grey_values(np.array([0.0, 5.0, 10.0])).tolist()
+    [0, 128, 255]
+    """
+    low, high = np.percentile(volume, PERCENTILES)
+    scaled = (volume - low) / max(float(high - low), np.finfo(np.float32).tiny)
+    return np.round(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def label_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the bounding box x1, y1, x2, y2 (exclusive) of the voxels set in a mask of shape (H, W), not empty.
+
+    >>> label_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
+    (1, 1, 3, 2)
+    """
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def slices_of(volume: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> dict[int, Slice]:
+    """Return the slices that hold an object, by index.
+
+    Args:
+        volume: Intensities, shape (X, Y, Z).
+        labels: 0 for the background, otherwise 1 + index of the class, same shape.
+    """
+    grey = grey_values(volume)
+    result = {}
+    for index in range(labels.shape[AXIS]):
+        plane = np.take(labels, index, AXIS).T
+        present = [number for number in range(len(CLASSES)) if (plane == number + 1).any()]
+        if not present:
+            continue
+        masks = [plane == number + 1 for number in present]
+        result[index] = Slice(
+            np.ascontiguousarray(np.take(grey, index, AXIS).T),
+            np.array([label_box(mask) for mask in masks], dtype=np.int64),
+            np.array(present, dtype=np.int64),
+            np.array([mask.sum() for mask in masks], dtype=np.int64),
+        )
+    return result
+
+
+def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], None] | None = None) -> int | None:
+    """Write ``<root>/<split>/*.png`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they exist.
+
+    Args:
+        volumes: Folder with ``images/`` and ``labels/``.
+        root: Folder of the data set.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        progress: Called with the number of volumes written so far.
+
+    Returns:
+        The number of slices, or ``None`` if they were there.
+
+    Raises:
+        ConfigError: If the volumes are missing or damaged.
+    """
+    folder = volumes / 'images'
+    names = [file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES)] if folder.is_dir() else []
+    if not names:
+        raise ConfigError(
+            f"hippocampus-slices: '{folder}' holds no volumes; 'kd_plugins data hippocampus' fetches them"
+        )
+    chosen = sorted(split_names(names, SIZES)[split])
+    info = dict(description='axial slices of hippocampus volumes', recipe=RECIPE, split=split, volumes=chosen)
+    ann_file = root / 'annotations' / f'{split}.json'
+    if is_complete(ann_file, info):
+        return None
+    ann_file.unlink(missing_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for count, name in enumerate(chosen):
+        path = str(folder / name)
+        labels = read_labels(str(volumes / 'labels' / name), path, VOLUME_CLASSES)
+        pairs = slices_of(read_volume(path)[0].numpy(), labels[0].numpy().astype(np.int64))
+        for index, plane in pairs.items():
+            file_name = f'{name.split(".")[0]}_{index:02d}.png'
+            write_atomically(root / split / file_name, cv2.imencode('.png', plane.image)[1].tobytes())
+            height, width = plane.image.shape
+            images.append(dict(id=len(images), file_name=file_name, width=width, height=height))
+            for (x1, y1, x2, y2), label, area in zip(plane.boxes.tolist(), plane.labels.tolist(), plane.areas.tolist()):
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=images[-1]['id'],
+                        category_id=label + 1,
+                        bbox=[x1, y1, x2 - x1, y2 - y1],
+                        area=area,
+                        iscrowd=int(min(x2 - x1, y2 - y1) < MIN_SIDE),
+                    )
+                )
+        if progress is not None:
+            progress(count + 1)
+    categories = [dict(id=number + 1, name=name) for number, name in enumerate(CLASSES)]
+    coco = dict(info=info, images=images, annotations=annotations, categories=categories)
+    write_atomically(ann_file, json.dumps(coco).encode())
+    return len(images)
