@@ -185,7 +185,7 @@ def read_protocol(path: str | Path) -> Protocol:
         more_seeds=tuple(values.get('more_seeds', ())),
         metrics=tuple(values['metrics']),
         contrasts=contrasts,
-        tests=values.get('tests') or {'test': {}},
+        tests=values.get('tests', {'test': {}}),
         refuted_if=_text(values['refuted_if']),
         stop_if=_text(values.get('stop_if', '')),
         stopped=_text(values.get('stopped', '')),
