@@ -5,16 +5,19 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from importlib import import_module
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from mmengine.utils import digit_version
 
-SIMCC_VIS = 'mmpose.visualization.simcc_vis'
+TORCHVISION_USERS = ('mmpose.visualization.simcc_vis', 'timm')
+"""Modules of other packages that import torchvision and that are used here without it."""
 ACCEPTS_NAMES = digit_version(torch.__version__) >= digit_version('2.6')
 """Whether PyTorch's safe loader can be given an object under the name that a file has for it. With 2.4 and 2.5, a name
 given to ``add_safe_globals`` breaks every later call of the loader; earlier versions have a fixed list."""
@@ -91,31 +94,85 @@ def image_of_map(values: torch.Tensor) -> Any:
     return Image.fromarray(grey.reshape(grey.shape[-2:]).numpy())
 
 
-class _WithoutTorchvision(SourceFileLoader):
-    """Loader of a module that uses only ``ToPILImage`` of torchvision; replaces it during the import."""
+class StandIn:
+    """Stand-in for a class or a function of torchvision that another package names at its import and we never use."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise ImportError(f"torchvision, whose '{type(self).__name__}' is called here, is not installed or not usable")
+
+
+class InterpolationMode(Enum):
+    """Names of torchvision's interpolations, which timm reads at its import."""
+
+    NEAREST = 'nearest'
+    NEAREST_EXACT = 'nearest-exact'
+    BILINEAR = 'bilinear'
+    BICUBIC = 'bicubic'
+    BOX = 'box'
+    HAMMING = 'hamming'
+    LANCZOS = 'lanczos'
+
+
+class _TorchvisionModule(ModuleType):
+    """Module of the stand-in for torchvision; it has every public name."""
+
+    _known: ClassVar[dict[str, Any]] = {'ToPILImage': lambda: image_of_map, 'InterpolationMode': InterpolationMode}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        value = self._known[name] if name in self._known else type(name, (StandIn,), {'__module__': self.__name__})
+        setattr(self, name, value)
+        return value
+
+
+class _TorchvisionFinder(Loader):
+    """Import finder and loader of the stand-in for torchvision."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        # timm has a fallback for this module, and a stand-in would hide that it is missing.
+        if name.partition('.')[0] != 'torchvision' or name == 'torchvision.models.feature_extraction':
+            return None
+        return ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _TorchvisionModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        package, transforms = ModuleType('torchvision'), ModuleType('torchvision.transforms')
-        transforms.ToPILImage = lambda: image_of_map  # type: ignore[attr-defined]
-        package.transforms = transforms  # type: ignore[attr-defined]
-        stand_ins = {stand_in.__name__: stand_in for stand_in in (package, transforms)}
-        before = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
-        sys.modules.update(stand_ins)
+        """Leave the module empty: its attributes are made when they are read."""
+
+
+def _torchvision_modules() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.partition('.')[0] == 'torchvision'}
+
+
+class _WithoutTorchvision(SourceFileLoader):
+    """Loader of a module that names parts of torchvision; stand-ins replace them during the import, and only then."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        before, finder = _torchvision_modules(), _TorchvisionFinder()
+        for name in before:
+            del sys.modules[name]
+        sys.meta_path.insert(0, finder)
         try:
             super().exec_module(module)
         finally:
-            for name in stand_ins:
+            sys.meta_path.remove(finder)
+            for name in _torchvision_modules():
                 del sys.modules[name]
             sys.modules.update(before)
 
 
-class SimCCVisFinder:
-    """Import finder for MMPose's ``simcc_vis`` where torchvision is missing or broken; it finds no other module."""
+class TorchvisionUserFinder:
+    """Import finder for :data:`TORCHVISION_USERS` where torchvision is missing or broken; it finds no other module."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the spec of ``simcc_vis``; ``None`` leaves the module to Python's other finders."""
-        if name != SIMCC_VIS:
+        """Return the spec of such a module; ``None`` leaves the module to Python's other finders."""
+        if name not in TORCHVISION_USERS:
+            return None
+        # Whoever only asks whether timm is there need not wait for torchvision.
+        if PathFinder.find_spec(name, path, target) is None:
             return None
         try:
             import_module('torchvision.transforms')
@@ -127,19 +184,20 @@ class SimCCVisFinder:
         return None
 
 
-def allow_pose_visualizer() -> None:
-    """Let MMPose's visualizer be imported without torchvision.
+def allow_missing_torchvision() -> None:
+    """Let MMPose's visualizer and timm be imported without torchvision.
 
     MMPose 1.3.2 needs torchvision for one function of one module, to draw SimCC distributions, but every run with a
-    visualizer imports that module. With a CPU build of torch, torchvision is often missing, or a CUDA build whose
-    import fails with a RuntimeError. Where torchvision works, nothing changes.
+    visualizer imports that module. timm needs it for its data pipelines, not for its networks, but imports both
+    together. With a CPU build of torch, torchvision is often missing, or a CUDA build whose import fails with a
+    RuntimeError. Where torchvision works, nothing changes.
     """
-    if SimCCVisFinder not in sys.meta_path:
-        sys.meta_path.insert(0, SimCCVisFinder)
+    if TorchvisionUserFinder not in sys.meta_path:
+        sys.meta_path.insert(0, TorchvisionUserFinder)
 
 
 def prepare() -> None:
     """Apply every change of this module that a run may need; a second call changes nothing."""
-    allow_pose_visualizer()
+    allow_missing_torchvision()
     allow_resume()
     register_config_package()

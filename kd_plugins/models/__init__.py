@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from . import backbones as backbones
 from . import volumetric as volumetric
 
 if find_spec('mmdet') is not None:
