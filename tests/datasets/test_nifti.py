@@ -17,6 +17,7 @@ pytest.importorskip('nibabel')
 pytest.importorskip('monai')
 
 import nibabel
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from kd_plugins.datasets.nifti import read_labels, read_volume, split_names
@@ -24,6 +25,7 @@ from kd_plugins.errors import ConfigError
 from tests.volumes import CLASSES, FLIPPED, LOAD, PACK, dataset_config, make_pair, monai_step, write_nifti
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'hippocampus'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets'
 SHAPE = (12, 14, 10)
 
 
@@ -99,6 +101,35 @@ def test_the_hippocampus_split_is_the_documented_one() -> None:
     assert len({name for part in parts.values() for name in part}) == 200
     text = json.dumps({part: sorted(actual) for part, actual in parts.items()})
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == 'c0298c5d506b8700'
+
+
+def test_folds_of_few_volumes_are_disjoint_and_tested_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HIPPOCAMPUS_FOLD', '3')
+    whole, few = (Config.fromfile(CONFIGS / f'{name}.py') for name in ('hippocampus', 'hippocampus16'))
+    files = [f'{index:03d}' for index in range(200)]
+
+    def parts(split: dict[str, int]) -> dict[str, list[str]]:
+        return split_names(files, {name: size for name, size in split.items() if name != 'seed'}, split['seed'])
+
+    split = few.train_dataloader.dataset.dataset.split
+    named, original = parts(split), parts(whole.train_dataloader.dataset.split)
+    assert named['test'] == original['test'] and len(named['test']) == 40
+    folds = [named[f'fold_{fold}'] for fold in range(5)]
+    assert [len(fold) for fold in folds] == [16] * 5 and len({name for fold in folds for name in fold}) == 80
+    assert not {name for fold in folds for name in fold} & set(named['test'])
+    assert few.train_dataloader.dataset.dataset.part == 'fold_3'
+    measured = few.val_dataloader.dataset.datasets
+    assert [(entry.part, entry.split) for entry in measured] == [('test', split), ('fold_3', split)]
+    assert [entry.part for entry in few.val_evaluator] == ['test', 'fold_3']
+    assert few.test_dataloader.dataset.part == 'test' and few.test_dataloader.dataset.split == split
+    # The images are scaled alike.
+    scaling = [step for step in few.train_pipeline[1].transforms if step.type == 'ScaleIntensityd']
+    assert scaling and all(entry.pipeline[1].transforms[1:] == scaling for entry in measured)
+
+
+def test_samples_know_their_part(folder: Path) -> None:
+    assert build(folder, split={'train': 2, 'val': 1}, part='val')[0]['data_samples'].part == 'val'
+    assert build(folder)[0]['data_samples'].part is None
 
 
 @pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason='the hippocampus volumes are not in ../shared/data')

@@ -56,6 +56,19 @@ def evaluate(samples: list[dict[str, Any]], size: int | None = None, **arguments
     return metric.evaluate(size or len(samples))
 
 
+def test_a_part_of_joined_data_counts_alone() -> None:
+    samples = [{**sample_of(seed), 'part': 'test' if seed % 2 else 'fold'} for seed in range(5)]
+    folds, tested = samples[::2], samples[1::2]
+    assert evaluate(samples, part='fold', prefix='training') == {
+        key.replace('volume', 'training'): value for key, value in evaluate(folds).items()
+    }
+    assert evaluate(samples, part='test') == evaluate(tested) != evaluate(samples)
+    # A sampler of two processes repeats the first volume at the end of five.
+    assert evaluate([*samples, samples[0]], size=5, part='fold') == evaluate(folds)
+    with pytest.raises(ConfigError, match="test_evaluator.part is 'train', and no volume of test_dataloader has this"):
+        evaluate(samples, part='train')
+
+
 def test_equals_monais_metrics_called_directly() -> None:
     from monai.metrics import DiceMetric, HausdorffDistanceMetric
     from monai.networks import one_hot
