@@ -18,7 +18,7 @@ NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --e
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-install: ## detection; EXTRAS="pose seg det3d volume docs dev", STACK=onedl VENV=.venv-onedl
+install: ## detection; EXTRAS="pose seg det3d volume timm docs dev", STACK=onedl VENV=.venv-onedl
 	$(NEED) "$(EXTRAS)"
 
 demo: ## train a small detector plain and self-distilled on handwritten digits, under eight minutes from a fresh clone
@@ -29,7 +29,7 @@ demo: ## train a small detector plain and self-distilled on handwritten digits, 
 test: complete lint imports types docs configs suite ## the whole quality gate
 
 complete:
-	$(NEED) "pose seg volume det3d docs dev"
+	$(NEED) "pose seg volume det3d timm docs dev"
 
 lint: ## style and format
 	$(NEED) "$(EXTRAS) dev"

