@@ -10,6 +10,14 @@ half_channels = dict(
     neck=dict(in_channels=[16, 32, 64], out_channels=[32, 32, 32]),
     bbox_head=dict(in_channels=96, feat_channels=96),
 )
+# About a sixteenth of parameters and operations.
+quarter_channels = dict(
+    voxel_encoder=dict(feat_channels=[8]),
+    middle_encoder=dict(in_channels=8),
+    backbone=dict(in_channels=8, out_channels=[8, 16, 32]),
+    neck=dict(in_channels=[8, 16, 32], out_channels=[16, 16, 16]),
+    bbox_head=dict(in_channels=48, feat_channels=48),
+)
 model = dict(
     type='VoxelNet',
     data_preprocessor=dict(
