@@ -33,7 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(parser(), arguments)
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
-        protocols = [protocol for path in args.protocols if not (protocol := read_protocol(path)).stopped]
+        protocols = []
+        for path in args.protocols:
+            protocol = read_protocol(path)
+            if protocol.stopped:
+                print(f'{protocol.name}: stopped: {protocol.stopped}')
+            else:
+                protocols.append(protocol)
         while True:
             queues = [
                 tasks_of(protocol, args.work_dir, seeds_to_run(protocol, args.work_dir, args.arms), args.arms)

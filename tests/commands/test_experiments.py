@@ -1,0 +1,47 @@
+"""``kd_plugins experiments``: what it lists, trains and says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_plugins.commands import experiments as tool
+from tests.comparison.test_queue import CONFIG, PROTOCOL, Trainings, trainings
+
+pytest.importorskip('scipy')
+__all__ = ['trainings']
+
+
+@pytest.fixture
+def protocol(tmp_path: Path) -> Path:
+    (tmp_path / 'a.py').write_text(CONFIG)
+    path = tmp_path / 'trial' / 'protocol.py'
+    path.parent.mkdir()
+    path.write_text(PROTOCOL.format(root=tmp_path))
+    return path
+
+
+def test_the_state_of_every_run_is_listed(run: Any, protocol: Path, tmp_path: Path) -> None:
+    outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs', '--list')
+    assert outcome.status == 0 and outcome.out.count(' new') == 7 and 'trial: after seed 1' in outcome.out
+
+
+def test_all_runs_and_then_the_further_seed(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
+    assert run(tool, protocol, '--work-dir', tmp_path / 'runs').status == 0
+    assert len(trainings.runs) == 10 and 'after/seed_2' in trainings.runs
+    again = run(tool, protocol, '--work-dir', tmp_path / 'runs')
+    assert again.status == 0 and len(trainings.runs) == 10
+
+
+def test_a_failure_is_the_exit_status(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
+    trainings.fails = {'plain/seed_1'}
+    outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs', '--arms', 'plain')
+    assert outcome.status == 2 and outcome.error == 'error: trial: plain seed 1: it broke'
+
+
+def test_an_experiment_that_was_stopped_is_left_out(run: Any, protocol: Path, tmp_path: Path) -> None:
+    protocol.write_text(protocol.read_text() + "stopped = 'Both contrasts are below 0.'\n")
+    outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs')
+    assert outcome.status == 0 and 'trial: stopped: Both contrasts are below 0.' in outcome.out

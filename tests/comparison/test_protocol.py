@@ -1,0 +1,72 @@
+"""Protocol files: what is read, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kd_plugins.comparison.protocol import Training, read_protocol
+from kd_plugins.errors import ConfigError
+
+TEXT = """
+question = 'Does it?'
+arms = dict(
+    plain=dict(config='plain.py'),
+    first=dict(config='first.py', options={'a.teacher': '{big}', 'a.part': 'fold_{seed}'}, note='taught'),
+    second=dict(config='second.py', options={'load_from': '{first}'}),
+)
+teachers = dict(big=dict(config='big.py'))
+metrics = ('AP', 'AP75')
+contrasts = (('first', 'plain'),)
+refuted_if = 'It does not.'
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    path = folder / 'trial' / 'protocol.py'
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_protocol_is_read(tmp_path: Path) -> None:
+    protocol = read_protocol(write(tmp_path))
+    assert protocol.name == 'trial' and protocol.seeds == (0, 1, 2) and protocol.contrasts == (('first', 'plain'),)
+    assert [arm.name for arm in protocol.arms] == ['plain', 'first', 'second'] and protocol.teachers[0].teacher
+    assert protocol.arms[1].needs == ['big'] and protocol.arms[0].needs == []
+    assert protocol.tests == {'test': {}}
+
+
+def test_some_arms_bring_what_they_need(tmp_path: Path) -> None:
+    protocol = read_protocol(write(tmp_path))
+    assert sorted(protocol.needed_by(['second'])) == ['big', 'first', 'second']
+    assert sorted(protocol.needed_by()) == ['big', 'first', 'plain', 'second']
+    with pytest.raises(ConfigError, match=r"--arms is 'frst'; .*'first'"):
+        protocol.needed_by(['frst'])
+
+
+def test_placeholders_are_replaced() -> None:
+    training = Training('first', 'a.py', {'a': '{big}', 'b': 'fold_{seed}'})
+    assert training.option_words({'seed': '3'}) == ['a={big}', 'b=fold_3']
+    assert training.option_words({'seed': '3', 'big': 'x.pth'}) == ['a=x.pth', 'b=fold_3']
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'sentence'),
+    [
+        ('refuted_if', 'refuted_when', "is 'refuted_when'; .*'refuted_if'"),
+        ("refuted_if = 'It does not.'", '', 'has no refuted_if, which must be written down'),
+        ("'{first}'", "'{frst}'", r"'second' mention '\{frst\}', .* 'first'"),
+        ("'{big}'", "'{second}'", r"'first' mention '\{second\}'"),
+        ('note=', 'text=', "arms.first is 'text'; .*'note'"),
+        ("('first', 'plain')", "('first', 'plane')", "contrasts is 'plane'; .*'plain'"),
+        ('big=dict(config', "plain=dict(config='x.py'), big=dict(config", "two trainings named 'plain'"),
+        ("plain=dict(config='plain.py')", 'plain=dict()', 'arms.plain names no config'),
+        ('question =', 'question', 'cannot be read'),
+    ],
+)
+def test_faults_are_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in TEXT
+    with pytest.raises(ConfigError, match=sentence):
+        read_protocol(write(tmp_path, TEXT.replace(old, new)))

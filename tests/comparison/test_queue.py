@@ -1,0 +1,175 @@
+"""Queue of experiments: order, checkpoints of earlier runs, failures, further seeds."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_plugins.comparison import execution, queue
+from kd_plugins.comparison.protocol import Protocol, read_protocol
+from kd_plugins.errors import ConfigError, KDPluginsError
+
+pytest.importorskip('scipy')
+CONFIG = (
+    "default_scope = 'mmengine'\ntrain_cfg = dict(max_epochs=2)\nval_cfg = dict(type='ValLoop')\nload_from = None\n"
+)
+PROTOCOL = """
+question = 'Does it?'
+arms = dict(
+    plain=dict(config='{root}/a.py'),
+    taught=dict(config='{root}/a.py', options={{'load_from': '{{big}}'}}),
+    after=dict(config='{root}/a.py', options={{'load_from': '{{taught}}'}}),
+)
+teachers = dict(big=dict(config='{root}/a.py'))
+seeds = (0, 1)
+more_seeds = (2,)
+metrics = ('AP',)
+contrasts = (('taught', 'plain'),)
+tests = {{}}
+refuted_if = 'It does not.'
+"""
+GAIN = {'big': 0.0, 'plain': 0.0, 'taught': 0.2, 'after': 0.3}
+
+
+def protocol_of(folder: Path, name: str = 'trial', **changes: str) -> Protocol:
+    (folder / 'a.py').write_text(CONFIG)
+    path = folder / name / 'protocol.py'
+    path.parent.mkdir()
+    text = PROTOCOL.format(root=folder)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    return read_protocol(path)
+
+
+class Trainings:
+    """Commands in place of processes; each leaves a log and a checkpoint, unless its folder is to fail."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.fails: set[str] = set()
+        self.lock = threading.Lock()
+
+    @property
+    def runs(self) -> list[str]:
+        return ['/'.join(command[command.index('--work-dir') + 1].split('/')[-2:]) for command in self.commands]
+
+    def __call__(self, command: Sequence[str], log: Path, jobs: int = 1) -> None:
+        with self.lock:
+            self.commands.append(list(command))
+        arm, seed = log.parent.parent.name, int(log.parent.name.removeprefix('seed_'))
+        if f'{arm}/{log.parent.name}' in self.fails:
+            raise KDPluginsError('it broke')
+        scalars = log.parent / '20260101_000000' / 'vis_data' / 'scalars.json'
+        scalars.parent.mkdir(parents=True)
+        # Plain varies by seed in another way than the others, so that two seeds leave the contrast undecided.
+        value = GAIN[arm] + (0.1 * seed if arm == 'plain' else 0.0)
+        scalars.write_text(json.dumps({'AP': value, 'step': 2}) + '\n')
+        torch.save({'state_dict': {}}, log.parent / 'epoch_2.pth')
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    made = Trainings()
+    monkeypatch.setattr(execution, 'execute', made)
+    monkeypatch.setattr(queue, 'execute', made)
+    monkeypatch.setattr(queue, 'WAIT', 0.01)
+    return made
+
+
+def test_each_run_starts_from_the_checkpoints_that_it_names(tmp_path: Path, trainings: Trainings) -> None:
+    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    assert queue.perform(tasks) == []
+    assert trainings.runs == [f'{arm}/seed_{seed}' for arm, seed in ORDER]
+    words = dict(zip(trainings.runs, trainings.commands))
+    runs = tmp_path / 'runs' / 'trial'
+    assert f'load_from={runs}/big/seed_0/epoch_2.pth' in words['taught/seed_1']
+    assert f'load_from={runs}/taught/seed_1/epoch_2.pth' in words['after/seed_1']
+    assert queue.perform(tasks) == [] and len(trainings.commands) == len(ORDER)
+
+
+ORDER = [('big', 0), *((arm, seed) for seed in (0, 1) for arm in ('plain', 'taught', 'after'))]
+
+
+def test_two_jobs_wait_for_what_they_need(tmp_path: Path, trainings: Trainings) -> None:
+    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    assert queue.perform(tasks, jobs=2) == []
+    runs = trainings.runs
+    assert sorted(runs) == sorted(f'{arm}/seed_{seed}' for arm, seed in ORDER)
+    for seed in (0, 1):
+        assert runs.index('big/seed_0') < runs.index(f'taught/seed_{seed}') < runs.index(f'after/seed_{seed}')
+
+
+def test_a_failure_stops_only_the_runs_that_need_it(tmp_path: Path, trainings: Trainings) -> None:
+    trainings.fails = {'taught/seed_0'}
+    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    failures = queue.perform(tasks)
+    assert failures == [
+        'trial: taught seed 0: it broke',
+        'trial: after seed 0: not run, because a run that it needs failed',
+    ]
+    assert 'after/seed_0' not in trainings.runs and 'after/seed_1' in trainings.runs
+
+
+def test_first_seeds_of_all_experiments_come_first(tmp_path: Path) -> None:
+    queues = [
+        queue.tasks_of(protocol_of(tmp_path, name), tmp_path / 'runs', (5, 6), ['plain']) for name in ('one', 'two')
+    ]
+    names = [(task.protocol.name, task.seed) for task in queue.in_turn(queues)]
+    assert names == [('one', 5), ('two', 5), ('one', 6), ('two', 6)]
+
+
+def test_further_seeds_where_the_first_leave_it_open(tmp_path: Path, trainings: Trainings) -> None:
+    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
+    assert queue.seeds_to_run(protocol, runs) == (0, 1)
+    queue.perform(queue.tasks_of(protocol, runs, (0, 1)))
+    assert queue.seeds_to_run(protocol, runs) == (0, 1, 2)
+    assert queue.seeds_to_run(protocol, runs, ['plain']) == (0, 1)
+
+
+def test_a_decided_contrast_gets_no_further_seeds(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GAIN, 'taught', -0.5)
+    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
+    queue.perform(queue.tasks_of(protocol, runs, (0, 1)))
+    assert queue.seeds_to_run(protocol, runs) == (0, 1)
+
+
+def test_a_changed_config_is_refused(tmp_path: Path, trainings: Trainings) -> None:
+    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
+    queue.perform(queue.tasks_of(protocol, runs, (0,)))
+    (tmp_path / 'a.py').write_text(CONFIG + 'other = 1\n')
+    with pytest.raises(ConfigError, match='with other settings'):
+        queue.tasks_of(protocol, runs, (0,))
+
+
+def test_tests_add_their_metrics_under_their_names(tmp_path: Path, trainings: Trainings) -> None:
+    changes = {'tests = {}': "tests = dict(test={}, hard={'data.part': 'fold_{seed}'})"}
+    (task,) = queue.tasks_of(protocol_of(tmp_path, **changes), tmp_path / 'runs', (0,), ['plain'])
+    folder = tmp_path / 'runs' / 'trial' / 'plain' / 'seed_0'
+    for name, value in (('test', 0.4), ('hard', 0.1)):
+        path = folder / name / '20260102_000000' / '20260102_000000.json'
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({'AP': value}))
+    assert not task.finished()
+    queue.perform([task])
+    assert trainings.runs == ['plain/seed_0'] and task.finished()
+    assert queue.measured(task) == {'AP': 0.4, 'hard/AP': 0.1}
+
+
+def test_a_missing_test_is_made_with_its_options(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {'tests = {}': "tests = dict(hard={'data.part': 'fold_{seed}'})"}
+    (task,) = queue.tasks_of(protocol_of(tmp_path, **changes), tmp_path / 'runs', (1,), ['plain'])
+    tested: list[list[str]] = []
+    monkeypatch.setattr(queue, 'execute', lambda command, log, jobs: tested.append(list(command)))
+    queue.perform([task])
+    (command,) = tested
+    assert command[3] == 'test' and 'data.part=fold_1' in command and command[5].endswith('epoch_2.pth')
