@@ -12,10 +12,12 @@ from mmengine.registry import DefaultScope
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 DATA_ROOTS = {
     'BCCD_ROOT': 'bccd',
+    'DSB2018_ROOT': 'dsb2018',
     'HIPPOCAMPUS_ROOT': 'hippocampus',
     'ISBI_ROOT': 'isbi_membrane/train',
     'KITTI_ROOT': 'kitti',
     'LSPET_ROOT': 'lspet',
+    'VOC12_MINI_ROOT': 'voc12_mini',
 }
 """Environment variable that a config reads to the folder below ``../shared/data``."""
 
