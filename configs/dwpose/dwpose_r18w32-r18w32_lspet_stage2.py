@@ -3,6 +3,10 @@
 _base_ = ['./simplebaseline-r18w32_lspet.py', '../_base_/distill/dwpose_lspet.py']
 load_from = '{{$LSPET_HEATMAP_STAGE1:work_dirs/dwpose_r18-r18w32_lspet_stage1/epoch_15.pth}}'
 train_cfg = dict(max_epochs=3)
+# As in the release, the rate stays constant after the warm-up, and the averaged weights are the result. The average
+# spans a tenth of three epochs of 125 iterations.
+param_scheduler = _base_.param_scheduler[:1]
+custom_hooks = [*_base_.custom_hooks, dict(momentum=10 / (3 * 125), **_base_.average)]
 default_hooks = dict(
     distill=dict(
         distillers=dict(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kd_plugins.distillers import HeatmapDistiller
+from kd_plugins.distillers import FeatureDistiller, HeatmapDistiller
 from kd_plugins.losses import keypoint_kl
 from kd_plugins.registry import MODELS
 from tests.distillers.common import check_step, sentence
@@ -81,6 +81,39 @@ def test_values_and_gradients_have_the_size_of_the_task_loss(height: float, shif
     (distillation,) = torch.autograd.grad(actual, heatmap)
     (task,) = torch.autograd.grad((heatmap - target).square().mean(), heatmap)
     assert 0.5 < distillation.norm() / task.norm() < 2.0
+
+
+@pytest.mark.parametrize(
+    ('change', 'divergence', 'square'),
+    [('level', 0.0, 0.09), ('height', 0.053, 0.000073), ('shift', 1.69, 0.000313)],
+)
+def test_level_and_height_of_low_peaks_hardly_count(change: str, divergence: float, square: float) -> None:
+    """The numbers of the documentation: a second stage with beta=30 on heatmaps of 32x24 whose peaks reach 0.4.
+
+    A change of the level costs nothing and a lower peak a thirtieth of a shift by one pixel, although both change the
+    scores that rank people in AP. The mean squared error on the same tap sees all three.
+    """
+    target = gaussian((32, 24), 5 / 3, 0.4)
+    changed = {'level': target - 0.3, 'height': 0.8 * target, 'shift': target.roll(1, 1)}[change]
+    maps = [changed[None, None]], [target[None, None]]
+    kl = HeatmapDistiller(beta=30.0, reduction='mean')
+    losses = kl({'heatmap': maps[0]}, {'teacher_heatmap': maps[1]}, labelled(None, 1))
+    assert losses['loss_kpt'].item() == pytest.approx(divergence, abs=0.002)
+    mse = FeatureDistiller('head.final_layer')
+    outputs = {'student_tap': maps[0]}, {'teacher_tap': maps[1]}
+    mse.initialize(*outputs)
+    assert mse(*outputs, labelled(None, 1))['loss_feat'].item() == pytest.approx(square, rel=0.01)
+
+
+def test_squared_error_of_heatmaps_is_the_task_loss() -> None:
+    """``FeatureDistiller`` on the last layer is ``KeypointMSELoss`` with the teacher's heatmaps as labels."""
+    losses = pytest.importorskip('mmpose.models.losses')
+    student, teacher = torch.randn(2, 2, JOINTS, 8, 6)
+    distiller = FeatureDistiller('head.final_layer')
+    outputs = {'student_tap': [student]}, {'teacher_tap': [teacher]}
+    distiller.initialize(*outputs)
+    actual = distiller(*outputs, labelled(None))['loss_feat']
+    torch.testing.assert_close(actual, losses.KeypointMSELoss()(student, teacher))
 
 
 @pytest.mark.parametrize('reduction', ['task', 'mean'])
