@@ -24,7 +24,7 @@ from .logit import (
     softmax_kl,
     softmax_kl_loss,
 )
-from .varifocal import VFLLoss, varifocal
+from .varifocal import varifocal
 
 __all__ = [
     'ChannelWiseKLLoss',
@@ -40,7 +40,6 @@ __all__ = [
     'QualityFocalKDLoss',
     'SegmentationSums',
     'SoftmaxKLLoss',
-    'VFLLoss',
     'channel_wise_kl',
     'class_masks',
     'decoupled_distillation',

@@ -104,8 +104,8 @@ class DDFLoss(nn.Module):
         reduction: ``'means'`` (the authors' release) or ``'sums'`` (the formula of the paper).
         normalizer: ``'world'``, independent of how the batch is split over ranks, or ``'rank'`` (the release).
         detach_teacher: Whether to stop the gradient to the teacher.
-        denoising_counts: Queries that balance the denoising part: its ``'own'``, or those of the ``'matching'`` part
-            (the release), which the caller then passes as ``counts``.
+        denoising_counts: Queries that balance the denoising part: those of the ``'matching'`` part (the release), which
+            the caller then passes as ``counts``, or its ``'own'``.
 
     Raises:
         ConfigError: If an argument has no valid value.
@@ -118,7 +118,7 @@ class DDFLoss(nn.Module):
         reduction: str = 'means',
         normalizer: str = 'world',
         detach_teacher: bool = True,
-        denoising_counts: str = 'own',
+        denoising_counts: str = 'matching',
     ) -> None:
         super().__init__()
         self.loss_weight = check_number('DDFLoss.loss_weight', loss_weight, positive=False, example=1.5)

@@ -42,12 +42,15 @@ def distances_to_boxes(centers: Tensor, distances: Tensor) -> Tensor:
 
 
 def to_corners(boxes: Tensor) -> Tensor:
-    """Return (x1, y1, x2, y2) of (cx, cy, w, h), shape (..., 4), in any unit.
+    """Return (x1, y1, x2, y2) of (cx, cy, w, h), shape (..., 4), in any unit; a negative side counts as 0.
 
-    >>> to_corners(torch.tensor([2.0, 2.0, 2.0, 4.0]))
-    tensor([1., 0., 3., 4.])
+    FDR can predict edges that cross. The product of two negative sides would be an area, in GIoU as well as in IoU.
+
+    >>> to_corners(torch.tensor([[2.0, 2.0, 2.0, 4.0], [2.0, 2.0, -2.0, 4.0]]))
+    tensor([[1., 0., 3., 4.],
+            [2., 0., 2., 4.]])
     """
-    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    center, half = boxes[..., :2], boxes[..., 2:].clamp(min=0) / 2
     return torch.cat([center - half, center + half], dim=-1)
 
 

@@ -111,8 +111,8 @@ class TestTransformers:
         assert module.loss_weight == config.weight_loss_ddf
         assert module.temperature == signature(reference.DFineLoss.loss_local).parameters['T'].default
 
-    def test_denoising_queries_are_balanced_by_their_own_counts(self) -> None:
-        """As in Transformers; the authors' release keeps the roots of the matching queries, which ``counts`` gives.
+    def test_denoising_queries_are_balanced_by_the_counts_of_the_release(self) -> None:
+        """Without ``counts`` as in Transformers; the authors' release keeps the roots of the matching queries.
 
         Both store the roots as ``num_pos`` and ``num_neg`` of the criterion; Transformers computes them anew in every
         call, the release only where the queries are not for denoising.
@@ -132,7 +132,7 @@ class TestTransformers:
         released = literal(logits, teacher, weight, matched, counts=counts)
         torch.testing.assert_close(decoupled_distillation(*arguments, counts=counts)[0], released, rtol=1e-5, atol=1e-5)
         assert abs(released - own) > 1e-3
-        assert DDFLoss().denoising_counts == 'own'
+        assert DDFLoss().denoising_counts == 'matching'
 
 
 @pytest.mark.parametrize('normalizer', ['world', 'rank'])
@@ -240,15 +240,13 @@ def test_means_do_not_depend_on_the_size_of_the_batch_but_sums_do() -> None:
 
 def test_module() -> None:
     arguments = dict(temperature=2.0, reduction='sums', normalizer='rank', detach_teacher=False)
-    module = MODELS.build(
-        {'type': 'kd_plugins.DDFLoss', 'loss_weight': 3.0, 'denoising_counts': 'matching', **arguments}
-    )
+    module = MODELS.build({'type': 'kd_plugins.DDFLoss', 'loss_weight': 3.0, 'denoising_counts': 'own', **arguments})
     student, teacher, weight, matched = data()
     teacher.requires_grad_()
     actual = module(student, teacher, weight, matched, counts=(1.0, 2.0))
     expected = decoupled_distillation(student, teacher, weight, matched, counts=(1.0, 2.0), **arguments)
     assert torch.equal(actual, 3.0 * expected) and actual.requires_grad
-    assert module.denoising_counts == 'matching'
+    assert module.denoising_counts == 'own'
 
 
 @pytest.mark.parametrize(

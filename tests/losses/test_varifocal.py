@@ -1,26 +1,14 @@
 from __future__ import annotations
 
-from inspect import signature
-
 import pytest
 import torch
-from torch import Tensor
 
-from kd_plugins.errors import ConfigError
-from kd_plugins.losses import VFLLoss, varifocal
+from kd_plugins.losses import varifocal
 from kd_plugins.ops.boxes import aligned_iou
-from kd_plugins.registry import MODELS
 from tests.losses.scene import Scene
+from tests.losses.scored_queries import data
 from tests.ops.corners import to_corners
 from tests.torch_features import AUTOCAST_TYPES
-
-
-def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (6, 3), quality (6,) and labels (6,), of which 3 is the background."""
-    generator = torch.Generator().manual_seed(4)
-    logits = 2 * torch.randn(6, 3, generator=generator, dtype=torch.float64)
-    quality = torch.rand(6, generator=generator, dtype=torch.float64)
-    return logits.to(dtype), quality.to(dtype), torch.tensor([0, 3, 2, 1, 3, 2])
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=str)
@@ -46,20 +34,13 @@ def test_is_the_loss_of_transformers(rows: tuple[int, ...], dtype: torch.dtype) 
     quality[scene.rows] = aligned_iou(
         to_corners(scene.predicted.to(dtype)[scene.rows]), to_corners(scene.objects.to(dtype))[scene.chosen]
     )
-    module = VFLLoss(alpha=config.focal_loss_alpha, gamma=config.focal_loss_gamma, loss_weight=config.weight_loss_vfl)
-    actual = module(leaf, (labels, quality), avg_factor=2.5)
+    each = varifocal(leaf, quality, labels, alpha=config.focal_loss_alpha, gamma=config.focal_loss_gamma)
+    actual = config.weight_loss_vfl * each.sum() / 2.5
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
     actual.backward()
     expected.backward()
     torch.testing.assert_close(leaf.grad, expected_leaf.grad, rtol=tolerance, atol=tolerance)
-
-
-def test_defaults_are_those_of_transformers() -> None:
-    config = pytest.importorskip('transformers').DFineConfig()
-    module = VFLLoss()
-    actual = (module.alpha, module.gamma, module.loss_weight)
-    assert actual == (config.focal_loss_alpha, config.focal_loss_gamma, config.weight_loss_vfl)
 
 
 def test_by_hand() -> None:
@@ -121,44 +102,11 @@ class TestMMDetection:
         others = ~on_label & overlapping[:, None]
         torch.testing.assert_close((expected_leaf.grad - leaf.grad)[others], through_factor[others])
 
-    def test_takes_the_place_of_quality_focal_loss(self) -> None:
-        losses = pytest.importorskip('mmdet.models.losses')
-        reference, module = losses.QualityFocalLoss(), VFLLoss()
-        assert list(signature(reference.forward).parameters) == list(signature(module.forward).parameters)
-        assert module.use_sigmoid is True and module.loss_weight == reference.loss_weight
-        logits, quality, labels = data(torch.float32)
-        weight = torch.rand(6)
-        for arguments in ({}, {'weight': weight}, {'avg_factor': 4.0}, {'reduction_override': 'none'}):
-            shapes = [loss(logits, (labels, quality), **arguments).shape for loss in (reference, module)]
-            assert shapes[0] == shapes[1]
-
-
-def test_reductions() -> None:
-    logits, quality, labels = data()
-    target, weight = (labels, quality), torch.rand(6)
-    module = VFLLoss(loss_weight=2.0)
-    each = module(logits, target, reduction_override='none')
-    torch.testing.assert_close(each, 2.0 * varifocal(logits, quality, labels))
-    torch.testing.assert_close(module(logits, target), each.mean())
-    torch.testing.assert_close(module(logits, target, avg_factor=4.0), each.sum() / 4)
-    torch.testing.assert_close(module(logits, target, avg_factor=torch.tensor(4.0)), each.sum() / 4)
-    torch.testing.assert_close(module(logits, target, weight, avg_factor=4.0), (each * weight).sum() / 4)
-    torch.testing.assert_close(module(logits, target, reduction_override='sum'), each.sum())
-    torch.testing.assert_close(VFLLoss(reduction='sum')(logits, target), each.sum() / 2)
-
 
 def test_leading_dimensions() -> None:
     logits, quality, labels = data()
     actual = varifocal(logits.view(2, 3, 3), quality.view(2, 3), labels.view(2, 3))
     assert torch.equal(actual.flatten(), varifocal(logits, quality, labels))
-
-
-@pytest.mark.parametrize('reduction', ['mean', 'sum'])
-def test_no_queries_keep_a_graph(reduction: str) -> None:
-    logits = torch.zeros(0, 3, requires_grad=True)
-    actual = VFLLoss(reduction=reduction)(logits, (torch.zeros(0, dtype=torch.long), torch.zeros(0)))
-    actual.backward()
-    assert actual.shape == () and actual == 0 and logits.grad is not None
 
 
 @pytest.mark.parametrize('label', [0, 3], ids=['all matched', 'all background'])
@@ -189,24 +137,6 @@ def test_large_logits_stay_finite(dtype: torch.dtype) -> None:
         actual = varifocal(leaf, quality, labels)
         actual.sum().backward()
         assert actual.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
-
-
-def test_module() -> None:
-    module = MODELS.build({'type': 'kd_plugins.VFLLoss', 'alpha': 0.5, 'gamma': 1.0, 'reduction': 'none'})
-    logits, quality, labels = data()
-    assert torch.equal(module(logits, (labels, quality)), varifocal(logits, quality, labels, 0.5, 1.0))
-
-
-def test_invalid_arguments() -> None:
-    logits, quality, labels = data()
-    with pytest.raises(ConfigError, match='use_sigmoid is False, and VFLLoss has one sigmoid per class'):
-        VFLLoss(use_sigmoid=False)
-    with pytest.raises(ConfigError, match="reduction is 'means'; nearest: 'mean'"):
-        VFLLoss(reduction='means')
-    with pytest.raises(ConfigError, match="reduction_override is 'no'; nearest: 'none'"):
-        VFLLoss()(logits, (labels, quality), reduction_override='no')
-    with pytest.raises(ConfigError, match="reduction is 'sum', which takes no avg_factor"):
-        VFLLoss()(logits, (labels, quality), avg_factor=1.0, reduction_override='sum')
 
 
 @pytest.mark.cuda

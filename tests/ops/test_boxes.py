@@ -11,6 +11,7 @@ from kd_plugins.ops.boxes import (
     expected_distances,
     overlap_of_containing_boxes,
     pairwise_iou,
+    to_corners,
 )
 from kd_plugins.profiling.memory import LiveBytes
 from tests.torch_features import LIVE_BYTES
@@ -43,6 +44,18 @@ def test_boxes_without_area_give_no_nan() -> None:
     assert pairwise_iou(torch.zeros(3, 4), torch.zeros(0, 4)).shape == (3, 0)
     turned = torch.tensor([[4.0, 4.0, 0.0, 0.0]])
     assert pairwise_iou(turned, turned).tolist() == [[0.0]]
+
+
+def test_negative_sides_have_no_area_in_any_overlap() -> None:
+    """As ``box_cxcywh_to_xyxy`` of the authors' D-FINE: the box is a line or a point at its centre."""
+    boxes = torch.tensor([[5.0, 5.0, -2.0, 4.0], [5.0, 5.0, -2.0, -4.0]])
+    corners = to_corners(boxes)
+    assert corners.tolist() == [[5.0, 3.0, 5.0, 7.0], [5.0, 5.0, 5.0, 5.0]]
+    bbox = pytest.importorskip('mmdet.structures.bbox')
+    truth = torch.tensor([[4.0, 3.0, 8.0, 7.0]]).expand(2, 4)
+    assert aligned_iou(corners, truth).tolist() == [0.0, 0.0]
+    # The hull is the object itself, so GIoU is 0; two negative sides gave an area of 8 before.
+    assert bbox.bbox_overlaps(corners, truth, mode='giou', is_aligned=True).tolist() == [0.0, 0.0]
 
 
 def test_decoding_is_gfl_head() -> None:

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from kd_plugins.errors import KDPluginsError
-from kd_plugins.losses import VFLLoss
 
 pytest.importorskip('mmdet')
 pytest.importorskip('transformers')
+from kd_plugins.models.dfine import VFLLoss
+
 tool = import_module('tools.benchmark.golsd_criterion')
 sides = import_module('tools.benchmark.golsd_sides')
 SMALL = ['--layers', '2', '--queries', '12', '--classes', '4', '--repeats', '1']

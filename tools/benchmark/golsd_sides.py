@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.errors import MissingDependencyError
-from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss
+from kd_plugins.losses import DDFLoss, FGLLoss
 from kd_plugins.ops.boxes import to_corners
 from kd_plugins.ops.edge_bins import weighting_function
 
@@ -122,6 +122,7 @@ def ours(batch: Batch, matching: str = 'union') -> Side:
         from mmdet.models.losses import GIoULoss, L1Loss
         from mmdet.models.task_modules.assigners import HungarianAssigner
 
+        from kd_plugins.models.dfine import VFLLoss
         from kd_plugins.models.dfine.criterion import Criterion, Denoising, Predictions, Proposals
     except ImportError as error:
         raise MissingDependencyError(f'our criterion needs MMDetection: {error}') from error

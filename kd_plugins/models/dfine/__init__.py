@@ -3,6 +3,8 @@
 from .criterion import Criterion, Denoising, Predictions, Proposals
 from .detectors import FDRDABDETR, FDRDINO, FDRDeformableDETR
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead, FDRHead
+from .plain_heads import ProposalLossDINOHead
+from .quality_loss import VFLLoss
 from .refinement import BoxRefiner, FDRBranches, QualityEstimator, Refinement
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     'FDRDeformableDETRHead',
     'FDRHead',
     'Predictions',
+    'ProposalLossDINOHead',
     'Proposals',
     'QualityEstimator',
     'Refinement',
+    'VFLLoss',
 ]

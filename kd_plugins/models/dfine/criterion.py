@@ -15,7 +15,6 @@ from mmdet.models.losses import QualityFocalLoss
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...losses import VFLLoss
 from ...ops.boxes import aligned_iou, to_centers, to_corners
 from ...ops.edge_bins import edge_targets
 from ...ops.reduction import global_normalizer
@@ -101,8 +100,8 @@ def quality(boxes: Tensor, corners: Tensor) -> Tensor:
 
 
 def takes_quality(loss_cls: nn.Module) -> bool:
-    """Return whether a classification loss takes ``(labels, qualities)`` and not labels only."""
-    return isinstance(loss_cls, (QualityFocalLoss, VFLLoss))
+    """Return whether a classification loss takes ``(labels, qualities)`` and not labels only, as MMDetection does."""
+    return isinstance(loss_cls, QualityFocalLoss)
 
 
 def edge_counts(queries: Tensor, like: Tensor) -> tuple[float, float]:

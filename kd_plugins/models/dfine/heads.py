@@ -28,6 +28,26 @@ FGL: dict[str, Any] = dict(type='kd_plugins.FGLLoss')
 DDF: dict[str, Any] = dict(type='kd_plugins.DDFLoss')
 
 
+def build_loss(name: str, config: dict[str, Any] | None) -> Any:
+    """Return the loss of a head's argument, None for None."""
+    return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
+
+
+def build_class_loss(name: str, config: dict[str, Any] | None) -> Any:
+    """Return the class loss of a head's argument, None for None.
+
+    Raises:
+        ConfigError: If it does not take logits of sigmoids.
+    """
+    loss = build_loss(name, config)
+    if loss is not None and not getattr(loss, 'use_sigmoid', False):
+        raise ConfigError(
+            f'{KEY}.{name}: {type(loss).__name__} uses no sigmoid, and the head scores boxes with sigmoid; '
+            "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
+        )
+    return loss
+
+
 class FDRHead:
     """Mixin for a DETR head that adds the FDR branches and replaces the losses.
 
@@ -79,8 +99,7 @@ class FDRHead:
         check_arguments(type(self), kwargs, KEY, inherited=True)
         if kwargs.get('loss_cls') is None:
             raise ConfigError(f"{KEY}.loss_cls is not given; nearest: loss_cls=dict(type='kd_plugins.VFLLoss')")
-        # MMDetection's head builds it again.
-        self._check_sigmoid('loss_cls', self._loss('loss_cls', kwargs['loss_cls']))
+        build_class_loss('loss_cls', kwargs['loss_cls'])  # a check: MMDetection's head builds it again
         self.matching = check_choice(f'{KEY}.matching', matching, MATCHING)
         check_integer(f'{KEY}.reg_max', reg_max, 2, 'valid: an even integer of at least 2, such as 32', 1024)
         check_number(f'{KEY}.reg_scale', reg_scale, positive=True, example=4.0)
@@ -89,10 +108,9 @@ class FDRHead:
         self.num_decoder_layers = num_decoder_layers
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
-        self.loss_proposal_cls = self._loss('loss_proposal_cls', loss_proposal_cls)
-        self._check_sigmoid('loss_proposal_cls', self.loss_proposal_cls)
-        self.loss_fgl = self._loss('loss_fgl', loss_fgl)
-        self.loss_ddf = self._loss('loss_ddf', loss_ddf)
+        self.loss_proposal_cls = build_class_loss('loss_proposal_cls', loss_proposal_cls)
+        self.loss_fgl = build_loss('loss_fgl', loss_fgl)
+        self.loss_ddf = build_loss('loss_ddf', loss_ddf)
         for name, loss, cls in (('loss_fgl', self.loss_fgl, FGLLoss), ('loss_ddf', self.loss_ddf, DDFLoss)):
             if loss is not None and not isinstance(loss, cls):
                 raise ConfigError(
@@ -100,18 +118,6 @@ class FDRHead:
                     f"distributions; nearest: 'kd_plugins.{cls.__name__}'"
                 )
         self.keep_every_object = keep_every_object
-
-    @staticmethod
-    def _loss(name: str, config: dict[str, Any] | None) -> Any:
-        return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
-
-    @staticmethod
-    def _check_sigmoid(name: str, loss: Any) -> None:
-        if loss is not None and not getattr(loss, 'use_sigmoid', False):
-            raise ConfigError(
-                f'{KEY}.{name}: {type(loss).__name__} uses no sigmoid, and FDR scores boxes with sigmoid; '
-                "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
-            )
 
     def _init_layers(self) -> None:
         """Create the layers of the plain head and the FDR branches."""

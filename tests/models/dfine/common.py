@@ -10,8 +10,8 @@ from mmdet.models.task_modules.assigners import HungarianAssigner
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from kd_plugins.losses import DDFLoss, FGLLoss, VFLLoss
-from kd_plugins.models.dfine import Criterion, Predictions
+from kd_plugins.losses import DDFLoss, FGLLoss
+from kd_plugins.models.dfine import Criterion, Predictions, VFLLoss
 from kd_plugins.ops.edge_bins import expected_offsets, refine_boxes, weighting_function
 
 CLASSES = 5

@@ -149,8 +149,8 @@ def test_denoising_layers_learn_and_the_last_teaches() -> None:
 def test_released_balance_of_the_denoising_distillation() -> None:
     """The release takes the square roots of the matching queries' numbers for the denoising queries, too."""
     objects, outputs, denoising = truths([3, 2]), predictions(), noise(2, 3)
-    own = evaluate(criterion(), outputs, objects, denoising=denoising)
-    released = evaluate(criterion(loss_ddf=DDFLoss(denoising_counts='matching')), outputs, objects, denoising=denoising)
+    own = evaluate(criterion(loss_ddf=DDFLoss(denoising_counts='own')), outputs, objects, denoising=denoising)
+    released = evaluate(criterion(), outputs, objects, denoising=denoising)
     different = {key for key in own if not torch.equal(own[key], released[key])}
     assert different == {'d0.dn_loss_ddf', 'd1.dn_loss_ddf'}
 
@@ -178,6 +178,20 @@ def test_proposals_may_have_a_class_loss_of_their_own() -> None:
     for key, value in mixed.items():
         assert torch.equal(value, (focal if key == 'enc_loss_cls' else usual)[key]), key
     assert not torch.equal(mixed['enc_loss_cls'], usual['enc_loss_cls'])
+
+
+def test_crossed_edges_count_as_a_line_in_giou() -> None:
+    """A query whose left and right edge crossed has the GIoU of the line at its centre, and L1 opens it again."""
+    outputs, objects = predictions(layers=2, queries=1, images=1), truths([1])
+    boxes = outputs.boxes.detach().clone()
+    boxes[..., 2:] = torch.tensor([-0.1, -0.2])
+    crossed = Predictions(outputs.scores, boxes.requires_grad_(), *outputs[2:])
+    flat = Predictions(outputs.scores, boxes.detach().clamp(min=0).requires_grad_(), *outputs[2:])
+    losses, expected = (evaluate(criterion(), item, objects) for item in (crossed, flat))
+    torch.testing.assert_close(losses['loss_iou'], expected['loss_iou'])
+    assert losses['loss_iou'] >= 2.0
+    (gradient,) = torch.autograd.grad(losses['loss_iou'] + losses['loss_bbox'], boxes)
+    assert (gradient[-1, ..., 2:] < 0).all()
 
 
 CASES: dict[str, list[int]] = {

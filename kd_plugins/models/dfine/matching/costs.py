@@ -2,6 +2,7 @@
 
 MMDetection's cost objects compare the predictions and objects of one image, and two of them copy a constant to the
 device each time. With many images this takes thousands of small operations and a wait for the device per image.
+A negative side counts as 0 where corners are compared, as in the losses.
 """
 
 from __future__ import annotations

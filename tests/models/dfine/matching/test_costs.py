@@ -54,7 +54,10 @@ def batch(counts: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, list[I
 
 
 def image_by_image(cost: Any, scores: Tensor, boxes: Tensor, truths: list[InstanceData]) -> list[Tensor]:
+    """MMDetection's costs; a negative size counts as 0 wherever corners are compared, as in the authors' D-FINE."""
     actual = []
+    if getattr(cost, 'box_format', '') != 'xywh':
+        boxes = torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=0)], dim=-1)
     for image, (truth, (height, width)) in enumerate(zip(truths, SHAPES)):
         low, high = (boxes[:, image, :, :2] + sign * boxes[:, image, :, 2:] / 2 for sign in (-1, 1))
         pixels = torch.cat([low, high], dim=-1) * torch.tensor([width, height, width, height])

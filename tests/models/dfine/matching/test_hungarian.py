@@ -45,8 +45,9 @@ def truth(count: int, shape: tuple[int, int], duplicates: bool = False) -> Insta
 
 
 def predictions(sets: int, images: int, queries: int) -> tuple[Tensor, Tensor]:
-    """Logits and boxes; as in D-FINE a few boxes leave the image or have a negative size."""
+    """Logits and boxes; as in D-FINE a few boxes leave the image or have no size."""
     boxes = torch.rand(sets, images, queries, 4) * torch.tensor([1.2, 1.2, 0.6, 0.6]) - 0.1
+    boxes[..., 2:].clamp_(min=0)
     return torch.randn(sets, images, queries, CLASSES) * 3, boxes
 
 
