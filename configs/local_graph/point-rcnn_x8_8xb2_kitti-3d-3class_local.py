@@ -1,0 +1,10 @@
+# The PointRCNN with the channels divided by the root of 8, taught by the published one, as in PointDistiller's release.
+_base_ = ['./point-rcnn_x8_8xb2_kitti-3d-3class.py', '../_base_/distill/kitti_point_graph.py']
+custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+default_hooks = dict(
+    distill=dict(
+        type='kd_plugins.DistillHook',
+        teacher=_base_.teacher,
+        distillers=dict(local=dict(channels=45, **_base_.local_graph)),
+    )
+)
