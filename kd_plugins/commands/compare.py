@@ -1,23 +1,34 @@
 """Compare configs over seeds: ``kd_plugins compare BASELINE DISTILLED --seeds 0 1 2``.
 
 Trains the missing runs (one folder per run, WORK_DIR/CONFIG_NAME/seed_S; interrupted runs are resumed, finished ones
-kept), then prints the table and writes it with all values, curves and compact logs.
+kept), then prints the table and writes it with all values, curves and compact logs. Controls, and a plain arm that
+costs as much as a distilled one, are further arms.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..comparison.controls import CONTROLS
+from ..comparison.entries import check_weights, evaluated_weights
+from ..comparison.equal import Equal, make_equal
 from ..comparison.execution import perform_all
-from ..comparison.folder import read_finished, write_report
+from ..comparison.folder import write_report
+from ..comparison.members import BASELINE, DISTILLED, Member, make_controls
+from ..comparison.page import page
+from ..comparison.pilot import pilot_sentence
 from ..comparison.plan import check_fingerprint, make_arm, plan_runs
-from ..comparison.report import compare, table_of, verdict
+from ..comparison.report import table_of, verdict
+from ..comparison.results import Settings, collect
+from ..comparison.rounds import next_seeds
 from ..config.data_checks import check_data
 from ..config.loading import load_config
-from ..utils.cli import one_sentence, parse, parse_options
+from ..utils.checks import check_choice
+from ..utils.cli import note, one_sentence, parse, parse_options
+from ..utils.files import write_atomically
 from ..utils.tables import print_table
 
 
@@ -29,42 +40,106 @@ def parser() -> ArgumentParser:
     built.add_argument('baseline', help='the config to compare with')
     built.add_argument('distilled', nargs='+', help='one config or more')
     built.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='values of randomness.seed')
+    built.add_argument(
+        '--more-seeds', nargs='*', type=int, help='for arms that are better and undecided; default: the next two'
+    )
+    built.add_argument(
+        '--equal', choices=['epochs', 'compute'], default='epochs', help='compute: add a plain arm of the same cost'
+    )
+    built.add_argument('--count-teacher', metavar='CONFIG', help='with --equal compute: count this training as well')
+    built.add_argument('--control', nargs='+', choices=list(CONTROLS), default=[], help='controls as further arms')
+    built.add_argument('--against', nargs='+', default=[], metavar='ARM', help='arms to compare with as well')
+    built.add_argument('--mixed-weights', action='store_true', help='allow averaged weights in some arms only')
+    built.add_argument('--pilot', metavar='PATH', help='results.json of an earlier comparison, for the power')
     built.add_argument('--work-dir', default='work_dirs/compare', help='folder of all runs')
-    built.add_argument('--metric', default='coco/bbox_mAP', help='the metric that heads table and curves')
+    built.add_argument(
+        '--metric', nargs='+', default=['coco/bbox_mAP'], help='the first heads table and curves, the page shows all'
+    )
+    built.add_argument('--points', action='store_true', help='show metrics between 0 and 1 as points')
     built.add_argument(
         '--test-last', action='store_true', help="measure the last checkpoints on the config's test data"
     )
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
     built.add_argument('--out', help='folder of the report; default WORK_DIR/report')
+    built.add_argument('--page', metavar='FILE', help='write a Markdown page of all arms')
     built.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every run')
     return built
 
 
+def given(args: Namespace) -> list[Member]:
+    """Return the given configs as members of the comparison, baseline first."""
+    members: list[Member] = []
+    for path in [args.baseline, *args.distilled]:
+        config = load_config(path, parse_options(args.cfg_options))
+        if not args.report_only:
+            check_data(config)
+        arm = make_arm(path, config, options=args.cfg_options)
+        members.append(Member(arm, config, DISTILLED if members else BASELINE))
+    return members
+
+
+def complete(args: Namespace, members: list[Member]) -> tuple[list[Member], Equal, list[str]]:
+    """Return the given members with controls and arms of equal compute, and the notes about them."""
+    work_dir = Path(args.work_dir)
+    controls, refused = make_controls(members, args.control, work_dir)
+    for sentence in refused:
+        note(sentence)
+    members = [*members, *controls]
+    if not args.mixed_weights:
+        check_weights([(member.arm.name, evaluated_weights(member.config)) for member in members])
+    check_folders(members, args)
+    equal = Equal()
+    if args.equal == 'compute':
+        equal = make_equal(members, work_dir, args.count_teacher, not args.report_only)
+    members = [*members, *equal.members]
+    check_folders(members, args)
+    for name in args.against:
+        check_choice('--against', name, [member.arm.name for member in members[1:]])
+    return members, equal, [*equal.notes, *refused]
+
+
+def check_folders(members: Sequence[Member], args: Namespace) -> None:
+    """Refuse a folder with results of other settings."""
+    for run in plan_runs([member.arm for member in members], args.seeds, args.work_dir):
+        check_fingerprint(run.folder, run.arm)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, compare, report; return the exit status."""
-    args = parse(parser(), arguments)
+    built = parser()
+    args = parse(built, arguments)
+    if args.count_teacher and args.equal != 'compute':
+        built.error('--count-teacher counts only with --equal compute')
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
-        arms = []
-        for path in [args.baseline, *args.distilled]:
-            config = load_config(path, parse_options(args.cfg_options))
-            if not args.report_only:
-                check_data(config)
-            arms.append(make_arm(path, config))
-        runs = plan_runs(arms, args.seeds, args.work_dir)
-        for run in runs:
-            check_fingerprint(run.folder, run.arm)
+        more = next_seeds(args.seeds) if args.more_seeds is None else args.more_seeds
+        members, equal, notes = complete(args, given(args))
+        arms = [member.arm for member in members]
+        plan_runs(arms, [*args.seeds, *more], args.work_dir)  # refuses a repeated seed
+        if args.pilot:
+            notes.append(pilot_sentence(args.pilot, args.metric[0], len(args.seeds)))
+            note(notes[-1])
+        settings = Settings(members, args.seeds, more, Path(args.work_dir), args.metric, args.test_last, args.against)
         if not args.report_only:
-            failures = perform_all(runs, args.cfg_options, args.jobs, args.test_last)
+            failures = perform_all(plan_runs(arms, args.seeds, args.work_dir), [], args.jobs, args.test_last)
+            undecided = [] if failures else settings.undecided()
+            if undecided:
+                print(f'more seeds ({", ".join(map(str, more))}) for {", ".join(arm.name for arm in undecided)}')
+                failures = perform_all(plan_runs(undecided, more, args.work_dir), [], args.jobs, args.test_last)
         for sentence in failures:
             print(f'error: {sentence}', file=sys.stderr)
-        logs, tested = read_finished(arms, args.seeds, args.work_dir, args.test_last)
-        result = compare(logs, args.metric, tested)
+        result, logs, about = collect(settings, args.points, equal.ratios, notes)
         out = Path(args.out or Path(args.work_dir) / 'report')
-        write_report(out, result, logs, {arm.name: arm.path for arm in arms}, args.cfg_options)
-        for arm in arms[1:]:
-            print_table(f'{arm.name} against {arms[0].name}', *table_of(result, arm.name))
-            print(f'\n{verdict(result, arm.name)}.')
+        values = write_report(out, result, logs, about.pop('configs'), args.cfg_options, about)
+        for arm in list(result['arms'])[1:]:
+            print_table(f'{arm} against {result["baseline"]}', *table_of(result, arm))
+            print(f'\n{verdict(result, arm)}.')
+        for reference, others in result['against'].items():
+            for arm in others:
+                print(f'{verdict(result, arm, reference)}.')
         print(f'\nwritten: {out / "table.md"}, results.json, curves.png, logs/')
+        if args.page:
+            write_atomically(Path(args.page), page(values).encode())
+            print(f'written: {args.page}')
     return 2 if failures else 0

@@ -86,4 +86,5 @@ def test(run: Run, options: Sequence[str], jobs: int) -> None:
     if checkpoint is None:
         raise KDPluginsError(f"'{run.folder}' holds no readable checkpoint to test")
     command = [*subcommand('test'), run.arm.path, str(checkpoint), '--work-dir', str(run.folder / 'test')]
-    execute([*command, *(['--cfg-options', *options] if options else [])], run.folder / 'test.log', jobs)
+    settings = [*options, *run.arm.options]
+    execute([*command, *(['--cfg-options', *settings] if settings else [])], run.folder / 'test.log', jobs)

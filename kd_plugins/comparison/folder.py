@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan, write_lines
+from .formatting import lower_is_better
 from .plan import Arm, plan_runs
 from .report import Logs, markdown, plot_curves
 
@@ -35,9 +36,46 @@ def read_finished(
     return logs, tested if test_last else None
 
 
+def states_of(arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path) -> dict[str, dict[str, str]]:
+    """Return, by arm and seed, whether a run is finished and after how many starts, not finished, or not started.
+
+    Args:
+        arms: Baseline first.
+        seeds: Values of ``randomness.seed``.
+        work_dir: Folder of all runs.
+    """
+    states: dict[str, dict[str, str]] = {arm.name: {} for arm in arms}
+    for run in plan_runs(arms, seeds, work_dir):
+        starts = len(list(run.folder.glob('*/vis_data')))
+        if run.state == 'finished':
+            state = f'finished after {starts} starts' if starts > 1 else 'finished'
+        else:
+            state = 'not finished' if run.state == 'resume' else 'not started'
+        states[run.arm.name][str(run.seed)] = state
+    return states
+
+
+def with_points(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result that is shown as points: every metric whose values all lie between 0 and 1, except errors.
+
+    COCO's -1, for a class without objects, counts as such a value.
+    """
+    names = []
+    for name in result['arms'][result['baseline']]:
+        values = [value for table in result['arms'].values() for value in table[name]['last']['values']]
+        if not lower_is_better(name) and all(0 <= value <= 1 or value == -1 for value in values):
+            names.append(name)
+    return {**result, 'points': names}
+
+
 def write_report(
-    out: Path, result: Mapping[str, Any], logs: Logs, configs: Mapping[str, str], options: Sequence[str]
-) -> None:
+    out: Path,
+    result: Mapping[str, Any],
+    logs: Logs,
+    configs: Mapping[str, str],
+    options: Sequence[str],
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write ``table.md``, ``results.json``, ``curves.png`` and ``logs/``.
 
     Args:
@@ -46,15 +84,22 @@ def write_report(
         logs: Arm to seed to log.
         configs: Arm to the path of its config.
         options: ``KEY=VALUE`` settings of every run.
+        about: More entries of ``results.json``, which the page needs.
+
+    Returns:
+        The content of ``results.json``.
     """
     (out / 'logs').mkdir(parents=True, exist_ok=True)
     metric = result['metric']
     classes = [name for name in result['arms'][result['baseline']] if name.endswith('_precision')]
-    plot_curves(logs, [metric, *classes[:3]], out / 'curves.png')
+    used = {arm: {seed: logs[arm][seed] for seed in seeds} for arm, seeds in result['seeds_of'].items()}
+    plot_curves(used, [metric, *classes[:3]], out / 'curves.png')
     for arm, runs in logs.items():
         for seed, log in runs.items():
             write_lines(out / 'logs' / f'{arm}_seed_{seed}.jsonl.gz', compact_lines(log))
-    values = without_nan({**result, 'configs': dict(configs), 'cfg_options': list(options)})
-    (out / 'results.json').write_text(json.dumps(values, indent=2) + '\n', encoding='utf-8')
-    page = markdown(result, f'{metric} of {", ".join(configs)}', configs, 'curves.png')
-    (out / 'table.md').write_text(page, encoding='utf-8')
+    extra = {'configs': dict(configs), 'cfg_options': list(options), **(about or {})}
+    text = json.dumps(without_nan({**result, **extra}), indent=2) + '\n'
+    (out / 'results.json').write_text(text, encoding='utf-8')
+    table = markdown(result, f'{metric} of {", ".join(configs)}', configs, 'curves.png')
+    (out / 'table.md').write_text(table, encoding='utf-8')
+    return dict(json.loads(text))

@@ -31,6 +31,7 @@ class Arm:
         final_step: Step of the last validation.
         fingerprint: Hash of the resolved config.
         filename_tmpl: Names of the checkpoints, ``None`` for MMEngine's own.
+        options: ``KEY=VALUE`` settings of this arm, after those of every run.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Arm:
     final_step: int
     fingerprint: str = ''
     filename_tmpl: str | None = None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,14 @@ def final_step(config: Config) -> int:
     return last
 
 
-def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
+def make_arm(path: str, config: Config, name: str | None = None, options: Sequence[str] = ()) -> Arm:
     """Return the arm of a resolved config.
+
+    Args:
+        path: Path of the config.
+        config: The config, with the options.
+        name: Name of the arm; by default that of the file.
+        options: ``KEY=VALUE`` settings of this arm.
 
     Raises:
         ConfigError: If its runs would write into one folder.
@@ -83,7 +91,8 @@ def make_arm(path: str, config: Config, name: str | None = None) -> Arm:
             'checkpoints; nearest: None'
         )
     template = settings.get('filename_tmpl')
-    return Arm(name or Path(path).stem, path, final_step(config), config_hash(config)[:16], template)
+    fingerprint = config_hash(config)[:16]
+    return Arm(name or Path(path).stem, path, final_step(config), fingerprint, template, tuple(options))
 
 
 def read_record(run_folder: Path) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
 
 def train_command(run: Run, options: Sequence[str]) -> list[str]:
     """Return the command that starts or resumes a run."""
-    settings = ['--cfg-options', *options, f'randomness.seed={run.seed}']
+    settings = ['--cfg-options', *options, *run.arm.options, f'randomness.seed={run.seed}']
     return processes.train_command(
         processes.subcommand('train'), run.arm.path, run.folder, run.state == 'resume', settings
     )

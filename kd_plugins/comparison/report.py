@@ -11,7 +11,9 @@ import numpy as np
 
 from ..errors import ConfigError, MissingDependencyError, nearest
 from ..runner.run_log import RunLog, Series
+from ..utils.checks import check_choice
 from ..utils.tables import markdown_table
+from .formatting import excludes_zero, interval, is_number, label, lower_is_better, number, spread, visible
 from .statistics import paired_difference, summarize
 
 Logs = Mapping[str, Mapping[int, RunLog]]
@@ -22,15 +24,6 @@ Finals = Mapping[str, Mapping[int, Mapping[str, float]]]
 VALIDATED, TESTED = 'last validation', 'test of the last checkpoint'
 
 
-def lower_is_better(metric: str) -> bool:
-    """Return whether a lower value of a metric is better.
-
-    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
-    (True, False)
-    """
-    return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
-
-
 def order_metrics(metrics: Sequence[str], main: str) -> list[str]:
     """Return the main metric first, then the others, then the classes (``coco/NAME_precision``), each in logged order.
 
@@ -38,15 +31,6 @@ def order_metrics(metrics: Sequence[str], main: str) -> list[str]:
     ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/RBC_precision']
     """
     return sorted(metrics, key=lambda name: (name != main, name.endswith('_precision')))
-
-
-def label(metric: str) -> str:
-    """Return the name of a metric in the tables.
-
-    >>> label('coco/RBC_precision'), label('coco/bbox_mAP_50')
-    ('AP of RBC', 'coco/bbox_mAP_50')
-    """
-    return f'AP of {metric.split("/", 1)[-1].removesuffix("_precision")}' if metric.endswith('_precision') else metric
 
 
 def last_value(series: Series) -> float:
@@ -60,62 +44,84 @@ def best_value(metric: str, series: Series) -> float:
     return (min if lower_is_better(metric) else max)(finite, default=math.nan)
 
 
-def common_seeds(logs: Logs) -> list[int]:
-    """Return the seeds that all arms have."""
-    sets = [set(runs) for runs in logs.values()]
-    return sorted(set.intersection(*sets)) if sets else []
-
-
-def compare(logs: Logs, main: str, tested: Finals | None = None) -> dict[str, Any]:
-    """Compare every arm with the first over the seeds that all arms have.
+def compare(logs: Logs, main: str, tested: Finals | None = None, against: Sequence[str] = ()) -> dict[str, Any]:
+    """Compare every arm with the first over the seeds that both have.
 
     Args:
         logs: Arm, baseline first, to seed to log.
         main: The metric that heads the table.
         tested: Metrics of ``kd_plugins test`` on the last checkpoint, in place of those of the last validation.
+        against: Other arms to compare with.
 
     Returns:
-        A dict with ``seeds``, ``baseline``, ``metric``, ``source`` and, under ``arms``, for each arm and metric the
-        values, mean and sample standard deviation of the last and the best epoch, with the paired difference.
+        A dict with ``baseline``, ``metric``, ``source``, ``seeds`` of the baseline, ``seeds_of`` each arm and, under
+        ``arms``, for each arm and metric the values, mean and sample standard deviation of the last and the best
+        epoch, with the paired difference. ``against`` holds, for each of these arms and every other arm but the
+        baseline, the differences by metric.
 
     Raises:
-        ConfigError: If no seed is finished in all arms or the main metric was not logged.
+        ConfigError: If no seed is finished in the baseline and another arm, the main metric was not logged, or there
+            is no arm of a name in ``against``.
     """
-    arms, seeds = list(logs), common_seeds(logs)
+    first = next(iter(logs))
+    for name in against:
+        check_choice('--against', name, list(logs)[1:])
+    finals: Finals = tested or {
+        arm: {seed: {name: last_value(series) for name, series in log.metrics.items()} for seed, log in runs.items()}
+        for arm, runs in logs.items()
+    }
+    pairs = {arm: sorted(set(finals[arm]) & set(finals[first])) for arm in logs if arm != first}
+    seeds = {arm: own for arm, own in pairs.items() if own}
     if not seeds:
         raise ConfigError(
-            'no seed is finished in every arm yet, so nothing can be compared; run the missing trainings first'
+            'no seed is finished in the baseline and another arm yet, so nothing can be compared; run the missing '
+            'trainings first'
         )
-    finals: Finals = tested or {
-        arm: {seed: {name: last_value(series) for name, series in logs[arm][seed].metrics.items()} for seed in seeds}
-        for arm in arms
-    }
-    shared = [
-        name for name in finals[arms[0]][seeds[0]] if all(name in finals[arm][seed] for arm in arms for seed in seeds)
-    ]
+    seeds = {first: sorted(set().union(*seeds.values())), **seeds}
+    rows = [finals[arm][seed] for arm, own in seeds.items() for seed in own]
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
     if main not in shared:
         raise ConfigError(f"--metric: '{main}' is not in the logs of every run; {nearest(main, shared)}")
+    metrics = order_metrics(shared, main)
+
+    def change(reference: str, arm: str, name: str) -> dict[str, Any]:
+        both = [
+            seed
+            for seed in sorted(set(finals[reference]) & set(finals[arm]))
+            if name in finals[reference][seed] and name in finals[arm][seed]
+        ]
+        base, values = ([finals[side][seed][name] for seed in both] for side in (reference, arm))
+        return {**vars(paired_difference(base, values)), 'seeds': both}
+
     result: dict[str, Any] = {
-        'seeds': seeds,
-        'baseline': arms[0],
+        'seeds': seeds[first],
+        'baseline': first,
         'metric': main,
         'source': TESTED if tested else VALIDATED,
+        'seeds_of': seeds,
         'arms': {},
     }
-    for arm in arms:
+    for arm, own in seeds.items():
         table: dict[str, Any] = {}
-        for name in order_metrics(shared, main):
+        for name in metrics:
             # COCO evaluation gives -1 for a class without objects.
-            values = [finals[arm][seed][name] for seed in seeds]
-            entry: dict[str, Any] = {'last': _numbers(values)}
-            curves = [logs[arm][seed].metrics.get(name) for seed in seeds]
+            entry: dict[str, Any] = {'last': _numbers([finals[arm][seed][name] for seed in own])}
+            curves = [logs[arm][seed].metrics.get(name) for seed in own]
             if all(curves):
                 entry['best'] = _numbers([best_value(name, series) for series in curves if series])
-            if arm != arms[0]:
-                base = [finals[arms[0]][seed][name] for seed in seeds]
-                entry['difference'] = vars(paired_difference(base, values))
+            if arm != first:
+                entry['difference'] = change(first, arm, name)
             table[name] = entry
         result['arms'][arm] = table
+    result['against'] = {
+        reference: {
+            arm: {name: change(reference, arm, name) for name in metrics}
+            for arm in seeds
+            if arm not in (first, reference) and set(finals[reference]) & set(finals[arm])
+        }
+        for reference in against
+        if reference in seeds
+    }
     return result
 
 
@@ -123,66 +129,94 @@ def _numbers(values: list[float]) -> dict[str, Any]:
     return {'values': values, **vars(summarize(values))}
 
 
-def _spread(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return ''
-    deviation = '' if math.isnan(entry['deviation']) else f' ± {entry["deviation"]:.4f}'
-    return f'{entry["mean"]:.4f}{deviation}'
+def paired_entry(result: Mapping[str, Any], arm: str, name: str, kind: str) -> dict[str, Any] | None:
+    """Return the numbers of the baseline over the seeds that it shares with an arm.
+
+    Args:
+        result: Of :func:`compare`.
+        arm: The arm.
+        name: The metric.
+        kind: ``'last'`` or ``'best'``.
+    """
+    base = result['arms'][result['baseline']][name].get(kind)
+    if base is None:
+        return None
+    values = dict(zip(result['seeds'], base['values']))
+    return _numbers([values[seed] for seed in result['seeds_of'][arm]])
 
 
 def table_of(result: Mapping[str, Any], arm: str) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows that compare one arm with the baseline."""
-    base = result['arms'][result['baseline']]
     epoch = 'best epoch' if result['source'] == VALIDATED else 'best epoch in validation'
     headers = ['metric', 'baseline', arm, 'difference', '95 % interval', f'baseline, {epoch}', f'{arm}, {epoch}']
     rows = []
     for name, entry in result['arms'][arm].items():
         change = entry['difference']
-        interval = 'one seed' if math.isnan(change['low']) else f'[{change["low"]:+.4f}, {change["high"]:+.4f}]'
-        last, best = base[name]['last'], base[name].get('best')
         rows.append(
             [
                 label(name),
-                _spread(last),
-                _spread(entry['last']),
-                f'{change["mean"]:+.4f}',
-                interval,
-                _spread(best),
-                _spread(entry.get('best')),
+                spread(result, name, paired_entry(result, arm, name, 'last')),
+                spread(result, name, entry['last']),
+                number(result, name, change['mean'], True),
+                interval(result, name, change),
+                spread(result, name, paired_entry(result, arm, name, 'best')),
+                spread(result, name, entry.get('best')),
             ]
         )
     return headers, rows
 
 
-def verdict(result: Mapping[str, Any], arm: str) -> str:
-    """Return one sentence about the main metric: the gain, the spread between seeds, and the interval."""
+def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -> str:
+    """Return one sentence about the main metric: the gain, the spread between seeds, and the interval.
+
+    Args:
+        result: Of :func:`compare`.
+        arm: The arm.
+        reference: The arm to compare it with, one of ``against``; ``None`` for the baseline.
+    """
     name = result['metric']
-    entry, base = result['arms'][arm][name], result['arms'][result['baseline']][name]
-    change, count = entry['difference'], len(result['seeds'])
+    entry = result['arms'][arm][name]
+    if reference is None:
+        reference, change = result['baseline'], entry['difference']
+        other = paired_entry(result, arm, name, 'last') or entry['last']
+    else:
+        change, other = result['against'][reference][arm][name], result['arms'][reference][name]['last']
+    count = change['count']
     gain = -change['mean'] if lower_is_better(name) else change['mean']
-    name_of_base = result['baseline']
-    word = f'better than {name_of_base} by' if gain > 0 else f'worse than {name_of_base} by'
+    word = f'better than {reference} by' if gain > 0 else f'worse than {reference} by'
     if gain == 0:
-        word = f'no different from {name_of_base}:'
-    text = f'{arm} is {word} {abs(gain):.4f} {name}'
+        word = f'no different from {reference}:'
+    text = f'{arm} is {word} {number(result, name, abs(gain))} {name}'
     text += f' over {count} seed{"s" if count > 1 else ""}'
     if count < 2:
         return f'{text}; one seed cannot show the effect of chance'
-    clear = change['low'] > 0 or change['high'] < 0
-    spread = max(base['last']['deviation'], entry['last']['deviation'])
-    size = 'more' if abs(gain) > spread else 'not more'
-    zero = 'excludes' if clear else 'includes'
-    return f'{text}: {size} than the spread between seeds ({spread:.4f}), and the 95 % interval {zero} 0'
+    widest = max((one['deviation'] for one in (other, entry['last']) if is_number(one['deviation'])), default=0.0)
+    size = 'more' if abs(gain) > widest else 'not more'
+    zero = 'excludes' if excludes_zero(change) else 'includes'
+    sees = visible(result, name, change)
+    return (
+        f'{text}: {size} than the spread between seeds ({number(result, name, widest)}), and the 95 % interval {zero} '
+        f'0; a comparison of this size sees {sees} or more'
+    )
+
+
+def seeds_text(result: Mapping[str, Any]) -> str:
+    """Return the seeds of a comparison, and those of the arms that have other ones."""
+    text = ', '.join(map(str, result['seeds']))
+    others = [f'{arm}: {", ".join(map(str, own))}' for arm, own in result['seeds_of'].items() if own != result['seeds']]
+    return f'{text} ({"; ".join(others)})' if others else text
 
 
 def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], curves: str | None = None) -> str:
     """Return the report as a Markdown page."""
     parts = [f'# {title}']
     for arm in list(result['arms'])[1:]:
-        parts += [f'## {arm}', f'{verdict(result, arm)}.', markdown_table(*table_of(result, arm))]
+        sentences = [verdict(result, arm)]
+        sentences += [verdict(result, arm, other) for other, arms in result['against'].items() if arm in arms]
+        parts += [f'## {arm}', *[f'{text}.' for text in sentences], markdown_table(*table_of(result, arm))]
     parts.append(
         f'Values of the {result["source"]}, mean ± sample standard deviation over the seeds '
-        f'{", ".join(map(str, result["seeds"]))}; differences are paired by seed, with a Student t interval. '
+        f'{seeds_text(result)}; differences are paired by seed, with a Student t interval. '
         'The best epoch is chosen by the very values that are reported of it, so it flatters both.'
     )
     parts.append('\n'.join(f'- {arm}: `{path}`' for arm, path in configs.items()))
@@ -201,7 +235,7 @@ def band(runs: Sequence[Series]) -> tuple[list[int], np.ndarray, np.ndarray]:
 
 
 def plot_curves(logs: Logs, metrics: Sequence[str], path: str | Path) -> None:
-    """Draw one panel per metric, with the mean of each arm as a line and one standard deviation as a band.
+    """Draw one panel per metric, with the mean of all runs of an arm as a line and one standard deviation as a band.
 
     Raises:
         MissingDependencyError: If matplotlib is not installed.
@@ -213,11 +247,10 @@ def plot_curves(logs: Logs, metrics: Sequence[str], path: str | Path) -> None:
         raise MissingDependencyError("curves need 'matplotlib' (extra 'demo'), which is not installed") from error
     figure = Figure(figsize=(5.2 * len(metrics), 3.8), layout='constrained')
     FigureCanvasAgg(figure)
-    seeds = common_seeds(logs)
     for index, metric in enumerate(metrics):
         axes = figure.add_subplot(1, len(metrics), index + 1)
         for arm, runs in logs.items():
-            curves = [runs[seed].metrics[metric] for seed in seeds if metric in runs[seed].metrics]
+            curves = [log.metrics[metric] for log in runs.values() if metric in log.metrics]
             if not curves:
                 continue
             steps, mean, deviation = band(curves)

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ..config.loading import walk
 from ..runner.processes import training_length
+from .entries import class_name, hooks_of
 
 NO_END = 10**8
 """Ends from here on mean that a scheduler never ends; MMEngine's own value is 10**9."""
@@ -66,13 +67,13 @@ def stretch(config: Config, length: int) -> tuple[Config, list[str]]:
     for path, entry in walk(changed.get('param_scheduler'), 'param_scheduler'):
         if 'type' in entry:
             remarks += _stretch_scheduler(path, entry, factor)
-    for path, hook in _hooks(changed):
+    for path, hook in hooks_of(changed):
         remarks += _stretch_hook(path, hook, factor)
     return changed, remarks
 
 
 def _stretch_scheduler(path: str, entry: dict[str, Any], factor: float) -> Iterator[str]:
-    name = str(entry['type']).rpartition('.')[2]
+    name = class_name(entry)
     for key in POSITIONS:
         if key in entry:
             entry[key] = scaled(entry[key], factor)
@@ -85,15 +86,8 @@ def _stretch_scheduler(path: str, entry: dict[str, Any], factor: float) -> Itera
         yield f'{path}: patience and cooldown of {name} count validations and are unchanged'
 
 
-def _hooks(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in ('default_hooks', 'custom_hooks'):
-        for path, hook in walk(config.get(key), key):
-            if path.count('.') == 1 and 'type' in hook:
-                yield path, hook
-
-
 def _stretch_hook(path: str, hook: dict[str, Any], factor: float) -> Iterator[str]:
-    name = str(hook['type']).rpartition('.')[2]
+    name = class_name(hook)
     for key, value in hook.items():
         if key in HOOK_POSITIONS:
             hook[key] = scaled(value, factor)
@@ -102,7 +96,7 @@ def _stretch_hook(path: str, hook: dict[str, Any], factor: float) -> Iterator[st
     if name == 'DistillHook':
         yield f'{path}: the weight schedules of its distillers and the beginnings of its teachers are unchanged'
     if 'EMA' in name and 'momentum' in hook:
-        yield f'{path}.momentum of {name} is {hook["momentum"]!r} and unchanged: it averages a smaller part of the training'
+        yield f'{path}.momentum of {name} is unchanged ({hook["momentum"]!r}): it averages a smaller part of the run'
 
 
 def _counts(key: str) -> bool:

@@ -66,7 +66,7 @@ def test_an_unknown_metric_names_the_nearest():
 
 
 def test_no_common_seed_is_a_sentence():
-    with pytest.raises(ConfigError, match='no seed is finished in every arm'):
+    with pytest.raises(ConfigError, match='no seed is finished in the baseline and another arm'):
         compare({'plain': {0: log(0.5)}, 'taught': {1: log(0.5)}}, AP)
 
 

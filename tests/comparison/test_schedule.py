@@ -78,7 +78,7 @@ def test_known_hooks_are_moved_and_others_named() -> None:
     assert changed.custom_hooks[0].switch_epoch == 9 and changed.custom_hooks[1].begin_epoch == 3
     assert remarks == [
         'param_scheduler.0: patience and cooldown of ReduceOnPlateauLR count validations and are unchanged',
-        'custom_hooks.1.momentum of EMAHook is 0.01 and unchanged: it averages a smaller part of the training',
+        'custom_hooks.1.momentum of EMAHook is unchanged (0.01): it averages a smaller part of the run',
         'custom_hooks.2.epoch_attributes of RTMOModeSwitchHook is {6: {}} and unchanged',
     ]
 

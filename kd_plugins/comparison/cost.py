@@ -1,0 +1,119 @@
+"""Cost of the arms of a comparison: measured step ratios, and the training time in the logs."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import ConfigError
+from ..runner.processes import config_hash, execute, subcommand
+from ..runner.run_log import is_validation, read_rows
+from ..utils.files import write_atomically
+from .members import write_config
+from .plan import Arm
+
+FOLDER = 'cost'
+"""Folder of measured step times below the work_dir of a comparison."""
+STEPS, WARMUP = 30, 5
+"""Measured steps and steps before them, of both configs in turn."""
+
+
+def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, measure: bool = True) -> float:
+    """Return the time of a training step as a multiple of that of the baseline, measured once per comparison.
+
+    The steps of both alternate in one process, see ``kd_plugins overhead``. The result is recorded together with the
+    hashes of both configs, and measured again only where one of them changed.
+
+    Args:
+        name: Name of the record.
+        config: The config to measure.
+        baseline: The config to compare with.
+        work_dir: Folder of the comparison.
+        measure: Whether to measure where nothing is recorded.
+
+    Raises:
+        ConfigError: If nothing is recorded and nothing may be measured.
+        KDPluginsError: If the measurement fails.
+    """
+    folder = work_dir / FOLDER
+    path = folder / f'{name}.json'
+    hashes = [config_hash(baseline)[:16], config_hash(config)[:16]]
+    recorded = _read(path)
+    if recorded.get('configs') == hashes:
+        return float(recorded['ratio'])
+    if not measure:
+        raise ConfigError(
+            f"--equal compute: '{path}' holds no step time of these settings; leave out --report-only once"
+        )
+    for role, one in (('baseline', baseline), (name, config)):
+        write_config(one, folder / f'{role}.py')
+    numbers = folder / f'{name}_numbers.json'
+    command = [*subcommand('overhead'), str(folder / f'{name}.py'), '--baseline', str(folder / 'baseline.py')]
+    print(f'{name}: measuring its step time, log in {folder / f"{name}.log"}', flush=True)
+    execute([*command, '--steps', str(STEPS), '--warmup', str(WARMUP), '--out', str(numbers)], folder / f'{name}.log')
+    values = json.loads(numbers.read_text(encoding='utf-8'))
+    record = {'configs': hashes, 'ratio': values['time_median_of_ratios'], 'steps': STEPS, **values}
+    write_atomically(path, f'{json.dumps(record, indent=2)}\n'.encode())
+    numbers.unlink()
+    return float(record['ratio'])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        return {}  # measured again
+
+
+def logged_time(folder: str | Path) -> tuple[float, int]:
+    """Return the time of all training steps of a run by its logs, in seconds, and their number; 0 where they lack it.
+
+    A logged line holds the mean time of the steps before it. Steps that a resumed run repeats count once, and
+    validation does not count.
+
+    Args:
+        folder: The run's work_dir.
+    """
+    times: dict[int, float] = {}
+    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
+        for row in read_rows(path):
+            if not is_validation(row) and isinstance(row.get('time'), (int, float)):
+                times[int(row['step'])] = float(row['time'])
+    last, total = 0, 0.0
+    for step, seconds in sorted(times.items()):
+        total += (step - last) * seconds
+        last = step
+    return total, last
+
+
+def cost_of(arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: float | None) -> dict[str, Any]:
+    """Return the relative step time and the training time of an arm.
+
+    Args:
+        arm: The arm.
+        base: The baseline.
+        seeds: The seeds of the arm.
+        work_dir: Folder of all runs.
+        ratio: The measured ratio of the steps, where there is one.
+
+    Returns:
+        ``step``, whether it was ``measured``, and ``seconds``, the mean over the runs; NaN where the logs lack them.
+        Without a measurement, ``step`` is the median over the seeds of the ratios of the logged step times.
+    """
+    logged = {
+        seed: [logged_time(work_dir / one.name / f'seed_{seed}') for one in (arm, base)] for seed in sorted(set(seeds))
+    }
+    seconds = [own[0] for own, _ in logged.values() if own[1]]
+    ratios = [own[0] / own[1] / (other[0] / other[1]) for own, other in logged.values() if own[1] and other[0]]
+    step = ratio if ratio is not None else statistics.median(ratios) if ratios else math.nan
+    return {
+        'step': step,
+        'measured': ratio is not None,
+        'seconds': statistics.mean(seconds) if seconds else math.nan,
+    }

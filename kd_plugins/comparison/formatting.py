@@ -1,0 +1,106 @@
+"""Numbers of a comparison as text: values, spreads, differences and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .power import smallest_effect
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; JSON holds ``None`` for NaN.
+
+    >>> is_number(0.5), is_number(None), is_number(float('nan'))
+    (True, False, False)
+    """
+    return value is not None and not math.isnan(value)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether a lower value of a metric is better.
+
+    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
+    (True, False)
+    """
+    return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
+
+
+def label(metric: str) -> str:
+    """Return the name of a metric in the tables.
+
+    >>> label('coco/RBC_precision'), label('coco/bbox_mAP_50')
+    ('AP of RBC', 'coco/bbox_mAP_50')
+    """
+    return f'AP of {metric.split("/", 1)[-1].removesuffix("_precision")}' if metric.endswith('_precision') else metric
+
+
+def number(result: Mapping[str, Any], metric: str, value: float, signed: bool = False) -> str:
+    """Return a value of a metric as text, as points where the comparison shows it so.
+
+    Args:
+        result: Of :func:`~kd_plugins.comparison.report.compare`.
+        metric: The metric.
+        value: The value, or a difference of two values.
+        signed: Whether a plus sign stands before a value above 0.
+
+    >>> number({'points': ['AP']}, 'AP', 0.0123, signed=True), number({}, 'AP', 0.0123)
+    ('+1.23', '0.0123')
+    """
+    factor, digits = (100, 2) if metric in result.get('points', ()) else (1, 4)
+    # A difference that rounds to zero is shown without a sign of its own.
+    rounded = round(value * factor, digits) + 0.0
+    return f'{rounded:{"+" if signed else ""}.{digits}f}'
+
+
+def spread(result: Mapping[str, Any], metric: str, entry: Mapping[str, Any] | None) -> str:
+    """Return mean and standard deviation of a row, empty without a row."""
+    if entry is None:
+        return ''
+    deviation = f' ± {number(result, metric, entry["deviation"])}' if is_number(entry['deviation']) else ''
+    return f'{number(result, metric, entry["mean"])}{deviation}'
+
+
+def interval(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
+    """Return the confidence interval of a difference."""
+    if not is_number(change['low']):
+        return 'one seed'
+    return f'[{number(result, metric, change["low"], True)}, {number(result, metric, change["high"], True)}]'
+
+
+def excludes_zero(change: Mapping[str, Any]) -> bool:
+    """Return whether the interval of a difference lies on one side of 0."""
+    return is_number(change['low']) and (change['low'] > 0 or change['high'] < 0)
+
+
+def difference(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
+    """Return a difference with its interval, in bold where the interval excludes 0."""
+    text = f'{number(result, metric, change["mean"], True)} {interval(result, metric, change)}'
+    return f'**{text}**' if excludes_zero(change) else text
+
+
+def visible(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
+    """Return the smallest effect that a row sees with a probability of 80 %, empty for one pair."""
+    if not is_number(change['deviation']):
+        return ''
+    return number(result, metric, smallest_effect(change['deviation'], change['count']))
+
+
+def seed_range(seeds: Iterable[int]) -> str:
+    """Return seeds as text.
+
+    >>> seed_range([0, 1, 2, 5]), seed_range([3])
+    ('0 to 2, 5', '3')
+    """
+    ordered = sorted(seeds)
+    runs: list[list[int]] = []
+    for seed in ordered:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    words = []
+    for run in runs:
+        words += [f'{run[0]} to {run[-1]}'] if len(run) > 2 else [str(seed) for seed in run]
+    return ', '.join(words)

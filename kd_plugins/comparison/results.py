@@ -1,0 +1,134 @@
+"""Results of a comparison: the runs that count, the comparison of their metrics, and what the page says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, nearest
+from ..runner.run_log import RunLog
+from .cost import cost_of
+from .entries import evaluated_weights
+from .folder import read_finished, states_of, with_points
+from .members import Member
+from .plan import Arm
+from .report import compare
+from .rounds import unsettled
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a comparison.
+
+    Attributes:
+        members: Baseline first.
+        seeds: Values of ``randomness.seed``.
+        more_seeds: Further seeds of undecided arms.
+        work_dir: Folder of all runs.
+        metrics: Metrics of the page; the first one decides.
+        test_last: Whether the tests of the last checkpoints count.
+        against: Arms to compare with, besides the baseline.
+    """
+
+    members: Sequence[Member]
+    seeds: Sequence[int]
+    more_seeds: Sequence[int]
+    work_dir: Path
+    metrics: Sequence[str]
+    test_last: bool = False
+    against: Sequence[str] = ()
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms, baseline first."""
+        return [member.arm for member in self.members]
+
+    def compared(self, seeds_of: Mapping[str, Sequence[int]]) -> tuple[dict[str, Any], dict[str, dict[int, RunLog]]]:
+        """Compare the finished runs of some seeds.
+
+        Args:
+            seeds_of: Arm to seeds.
+
+        Returns:
+            The result, and the logs by arm and seed.
+
+        Raises:
+            ConfigError: If nothing can be compared.
+        """
+        every = sorted({seed for seeds in seeds_of.values() for seed in seeds})
+        logs, tested = read_finished(self.arms, every, self.work_dir, self.test_last)
+        for table in (logs, tested or {}):
+            for arm, seeds in seeds_of.items():
+                for seed in set(table.get(arm, {})) - set(seeds):
+                    del table[arm][seed]  # type: ignore[attr-defined]
+        return compare(logs, self.metrics[0], tested, self.against), logs
+
+    def undecided(self) -> list[Arm]:
+        """Return the arms that need the further seeds, by the finished runs of the first seeds."""
+        if not self.more_seeds:
+            return []
+        result, _ = self.compared({arm.name: self.seeds for arm in self.arms})
+        names = unsettled(result, self.seeds)
+        return [arm for arm in self.arms if arm.name in names]
+
+
+def collect(
+    settings: Settings, points: bool, ratios: Mapping[str, float], notes: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, dict[int, RunLog]], dict[str, Any]]:
+    """Compare all finished runs and describe the arms.
+
+    Args:
+        settings: The settings.
+        points: Whether metrics between 0 and 1 are shown as points.
+        ratios: Arm to its measured step time as a multiple of the baseline's.
+        notes: Sentences for the page, without their full stops.
+
+    Returns:
+        The result, the logs by arm and seed, and the further entries of ``results.json``.
+
+    Raises:
+        ConfigError: If nothing can be compared, or a metric is in no log.
+    """
+    undecided = {arm.name for arm in settings.undecided()}
+    seeds_of = {
+        arm.name: [*settings.seeds, *(settings.more_seeds if arm.name in undecided else ())] for arm in settings.arms
+    }
+    result, logs = settings.compared(seeds_of)
+    logged = result['arms'][result['baseline']]
+    for name in settings.metrics:
+        if name not in logged:
+            raise ConfigError(f"--metric: '{name}' is not in the logs of every run; {nearest(name, logged)}")
+    if points:
+        result = with_points(result)
+    about, runs = {}, {}
+    base = settings.arms[0]
+    for member in settings.members:
+        arm, config = member.arm, member.config
+        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir))
+        ratio = ratios.get(arm.name, 1.0 if arm is base else None)
+        about[arm.name] = {
+            'kind': member.kind,
+            'text': member.text,
+            'remarks': list(member.remarks),
+            'weights': evaluated_weights(config),
+            **cost_of(arm, base, result['seeds_of'].get(arm.name, []), settings.work_dir, ratio),
+        }
+    compared = {seed for own in result['seeds_of'].values() for seed in own}
+    extra = {
+        'shown': list(settings.metrics),
+        'points': result.get('points', []),
+        'about': about,
+        'runs': runs,
+        'notes': list(notes),
+        'added_seeds': [seed for seed in settings.more_seeds if seed in compared],
+        'configs': {member.arm.name: config_path(member, settings.work_dir) for member in settings.members},
+    }
+    return result, logs, extra
+
+
+def config_path(member: Member, work_dir: Path) -> str:
+    """Return the path of a config as a page shows it: as given, or relative to the folder of the comparison."""
+    path = Path(member.arm.path)
+    return path.relative_to(work_dir).as_posix() if member.text and path.is_relative_to(work_dir) else member.arm.path
