@@ -43,6 +43,19 @@ def test_visible_only() -> None:
     assert not student['x'][0].grad[WEIGHT == 0].any()
 
 
+def test_level_of_logits_is_free_as_in_the_task_loss() -> None:
+    """The documentation says so: scores, which MMPose reads from the largest logit, are not taught."""
+    losses = pytest.importorskip('mmpose.models.losses')
+    logits = [torch.randn(2, JOINTS, bins, dtype=torch.float64) for bins in (6, 8)]
+    shifted = [axis + torch.randn(2, JOINTS, 1, dtype=torch.float64) for axis in logits]
+    student, teacher = ({name: [axis] for name, axis in zip('xy', axes)} for axes in (shifted, logits))
+    taught = SimCCDistiller(beta=10.0)(student, of_teacher(teacher), labelled(None))['loss_kpt']
+    assert taught.abs() < 1e-12
+    task = losses.KLDiscretLoss(beta=10.0, label_softmax=True)
+    labels = [torch.rand_like(axis) for axis in logits]
+    torch.testing.assert_close(task(shifted, labels, WEIGHT), task(logits, labels, WEIGHT))
+
+
 @pytest.mark.parametrize('visible_only', [False, True])
 def test_no_image_and_no_visible_joint(visible_only: bool) -> None:
     distiller = SimCCDistiller(beta=10.0, visible_only=visible_only)
