@@ -5,6 +5,7 @@ STACK ?= upstream
 EXTRAS ?=
 JOBS ?= 2
 MATRIX ?=
+PROTOCOLS ?= $(wildcard results/*/protocol.py)
 RUN := $(VENV)/bin/python
 # Each file of tests runs in one of JOBS processes with one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist loadfile
@@ -13,7 +14,7 @@ NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --e
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete matrix doctor clean
+.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete matrix experiments doctor clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -71,6 +72,10 @@ suite: ## every test and doctest
 
 matrix: ## core tests with every supported torch and both stacks; MATRIX="torch-2.1.0" chooses, each column takes minutes
 	$(PYTHON) tools/setup/matrix.py $(MATRIX)
+
+experiments: ## train and test what protocols describe and is missing; PROTOCOLS="results/NAME/protocol.py" chooses
+	$(NEED) "pose seg volume det3d timm"
+	OMP_NUM_THREADS=1 $(RUN) -m kd_plugins experiments $(PROTOCOLS) --jobs $(JOBS)
 
 doctor: ## what is installed and what is missing
 	$(NEED) "$(EXTRAS)"

@@ -105,18 +105,24 @@ def tasks_of(protocol: Protocol, work_dir: Path, seeds: Sequence[int], arms: Seq
     """
     root = work_dir / protocol.name
     wanted = protocol.needed_by(arms)
+    made = {
+        training.name: _arm(training) for training in (*protocol.teachers, *protocol.arms) if training.name in wanted
+    }
     tasks = []
     for group, values in ((protocol.teachers, [TEACHER_SEED]), (protocol.arms, seeds)):
         for seed in values:
             for training in group:
                 if training.name not in wanted:
                     continue
-                settings = parse_options(training.option_words({}))
-                arm = make_arm(training.config, load_config(training.config, settings), training.name)
-                task = Task(protocol, training, arm, seed, root)
-                check_fingerprint(task.folder, arm)
+                task = Task(protocol, training, made[training.name], seed, root)
+                check_fingerprint(task.folder, task.arm)
                 tasks.append(task)
     return tasks
+
+
+def _arm(training: Training) -> Arm:
+    settings = parse_options(training.option_words({}))
+    return make_arm(training.config, load_config(training.config, settings), training.name)
 
 
 def in_turn(queues: Sequence[Sequence[Task]]) -> list[Task]:
