@@ -11,9 +11,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..comparison.experiment_report import write_experiment
 from ..comparison.protocol import read_protocol
 from ..comparison.queue import in_turn, perform, seeds_to_run, tasks_of
 from ..utils.cli import one_sentence, parse
+from ..utils.files import write_atomically
 from ..utils.tables import print_table
 
 
@@ -24,6 +26,8 @@ def parser() -> ArgumentParser:
     built.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help='folder of all runs')
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
+    built.add_argument('--report', action='store_true', help='train nothing, write tables, curves, logs and pages')
+    built.add_argument('--pages', type=Path, help='folder of the pages, NAME.md; default: page.md beside the protocol')
     built.add_argument('--list', action='store_true', help='train nothing, show the state of every run')
     return built
 
@@ -36,11 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         protocols = []
         for path in args.protocols:
             protocol = read_protocol(path)
-            if protocol.stopped:
+            if protocol.stopped and not args.report:
                 print(f'{protocol.name}: stopped: {protocol.stopped}')
             else:
                 protocols.append(protocol)
-        while True:
+        for protocol in protocols if args.report else []:
+            path = args.pages / f'{protocol.name}.md' if args.pages else Path(protocol.path).parent / 'page.md'
+            write_atomically(path, write_experiment(protocol, args.work_dir).encode())
+            print(f'written: {path}')
+        while not args.report:
             queues = [
                 tasks_of(protocol, args.work_dir, seeds_to_run(protocol, args.work_dir, args.arms), args.arms)
                 for protocol in protocols

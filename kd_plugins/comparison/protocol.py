@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError, nearest
-from ..utils.checks import check_choice
+from ..utils.checks import check_choice, check_flag
 
 KEYS = (
     'question',
@@ -21,7 +21,7 @@ KEYS = (
     'more_seeds',
     'metrics',
     'contrasts',
-    'tests',
+    'test_last',
     'refuted_if',
     'stop_if',
     'stopped',
@@ -78,8 +78,8 @@ class Protocol:
         more_seeds: Added where, after ``seeds``, a contrast's interval holds 0 and its mean is above 0.
         metrics: The first one decides.
         contrasts: Pairs of arms, the better one by hypothesis first.
-        tests: Name of a test to options added for it; the metrics of ``'test'`` keep their names, those of others get
-            ``NAME/`` before them.
+        test_last: Whether the last checkpoint is measured on the config's test data; the last validation counts
+            otherwise.
         refuted_if: Outcome that refutes the hypothesis.
         stop_if: Outcome that ends the experiment early.
         stopped: Why it was ended early; its missing runs are not made.
@@ -94,7 +94,7 @@ class Protocol:
     more_seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...]
-    tests: Mapping[str, Mapping[str, str]]
+    test_last: bool
     refuted_if: str
     stop_if: str = ''
     stopped: str = ''
@@ -185,7 +185,7 @@ def read_protocol(path: str | Path) -> Protocol:
         more_seeds=tuple(values.get('more_seeds', ())),
         metrics=tuple(values['metrics']),
         contrasts=contrasts,
-        tests=values.get('tests', {'test': {}}),
+        test_last=check_flag(f"protocol '{path}': test_last", values.get('test_last', True)),
         refuted_if=_text(values['refuted_if']),
         stop_if=_text(values.get('stop_if', '')),
         stopped=_text(values.get('stopped', '')),

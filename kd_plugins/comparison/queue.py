@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.loading import load_config
 from ..errors import ConfigError, KDPluginsError
-from ..runner.processes import execute, subcommand
 from ..runner.resume import newest_named
 from ..runner.run_log import read_run, read_test
 from ..utils.cli import parse_options
-from .execution import train
+from .execution import test, train
+from .formatting import lower_is_better
 from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs
 from .protocol import Protocol, Training, undecided
-from .report import lower_is_better
 from .statistics import paired_difference
 
 TEACHER_SEED = 0
@@ -27,7 +26,7 @@ WAIT = 5.0
 
 @dataclass(frozen=True)
 class Task:
-    """One training with its tests.
+    """One training with its test.
 
     Attributes:
         protocol: Its experiment.
@@ -54,9 +53,9 @@ class Task:
         return f'{self.protocol.name}: {self.arm.name} seed {self.seed}'
 
     @property
-    def tests(self) -> Mapping[str, Mapping[str, str]]:
-        """Tests after the training; a teacher is not measured."""
-        return {} if self.training.teacher else self.protocol.tests
+    def tested(self) -> bool:
+        """Whether the last checkpoint is measured; a teacher's is not."""
+        return self.protocol.test_last and not self.training.teacher
 
     def run(self) -> Run:
         """Return the run in its present state."""
@@ -87,8 +86,8 @@ class Task:
         ]
 
     def finished(self) -> bool:
-        """Return whether the training and all its tests have left their metrics."""
-        return self.run().state == 'finished' and all(read_test(self.folder / name) for name in self.tests)
+        """Return whether the training and its test have left their metrics."""
+        return self.run().state == 'finished' and (not self.tested or bool(read_test(self.folder / 'test')))
 
 
 def tasks_of(protocol: Protocol, work_dir: Path, seeds: Sequence[int], arms: Sequence[str] = ()) -> list[Task]:
@@ -203,31 +202,19 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
         jobs: How many processes run at once.
 
     Raises:
-        KDPluginsError: If the training or a test fails.
+        KDPluginsError: If the training or the test fails.
     """
     options = task.options(tasks)
-    run = task.run()
-    train(run, task.name, options, jobs)
-    for name, extra in task.tests.items():
-        if read_test(task.folder / name):
-            continue
-        checkpoint = newest_named(task.folder, task.arm.filename_tmpl)
-        if checkpoint is None:
-            raise KDPluginsError(f"'{task.folder}' holds no readable checkpoint to test")
-        values = Training(name, '', extra).option_words({'seed': str(task.seed)})
-        command = [*subcommand('test'), task.arm.path, str(checkpoint), '--work-dir', str(task.folder / name)]
-        words = [*options, *values]
-        execute([*command, *(['--cfg-options', *words] if words else [])], task.folder / f'{name}.log', jobs)
+    train(task.run(), task.name, options, jobs)
+    if task.tested and not read_test(task.folder / 'test'):
+        test(task.run(), options, jobs)
 
 
 def measured(task: Task) -> dict[str, float]:
-    """Return the metrics of all tests of a run, and those of its last validation where no test has them."""
-    metrics: dict[str, float] = {}
-    for name in task.tests:
-        prefix = '' if name == 'test' else f'{name}/'
-        metrics |= {f'{prefix}{key}': value for key, value in read_test(task.folder / name).items()}
-    last = {key: series[max(series)] for key, series in read_run(task.folder).metrics.items() if series}
-    return {**last, **metrics}
+    """Return the metrics of a run's test, or of its last validation where it is not tested."""
+    if task.tested:
+        return read_test(task.folder / 'test')
+    return {key: series[max(series)] for key, series in read_run(task.folder).metrics.items() if series}
 
 
 def seeds_to_run(protocol: Protocol, work_dir: Path, arms: Sequence[str] = ()) -> tuple[int, ...]:

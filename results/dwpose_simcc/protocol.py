@@ -47,7 +47,7 @@ contrasts = (
     ('stage2', 'restart'),
     ('stage2', 'continued'),
 )
-tests = {}
+test_last = False
 refuted_if = """
 Stage 1: the 95 % interval of stage1 minus plain_equal_compute in PCK holds 0; that arm is plain training lengthened by
 the measured ratio of the steps, added here before it runs. Stage 2: the interval of stage2 minus restart holds 0, or

@@ -35,7 +35,7 @@ def test_a_protocol_is_read(tmp_path: Path) -> None:
     assert protocol.name == 'trial' and protocol.seeds == (0, 1, 2) and protocol.contrasts == (('first', 'plain'),)
     assert [arm.name for arm in protocol.arms] == ['plain', 'first', 'second'] and protocol.teachers[0].teacher
     assert protocol.arms[1].needs == ['big'] and protocol.arms[0].needs == []
-    assert protocol.tests == {'test': {}}
+    assert protocol.test_last
 
 
 def test_some_arms_bring_what_they_need(tmp_path: Path) -> None:

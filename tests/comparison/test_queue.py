@@ -30,7 +30,7 @@ seeds = (0, 1)
 more_seeds = (2,)
 metrics = ('AP',)
 contrasts = (('taught', 'plain'),)
-tests = {{}}
+test_last = False
 refuted_if = 'It does not.'
 """
 GAIN = {'big': 0.0, 'plain': 0.0, 'taught': 0.2, 'after': 0.3}
@@ -62,6 +62,8 @@ class Trainings:
     def __call__(self, command: Sequence[str], log: Path, jobs: int = 1) -> None:
         with self.lock:
             self.commands.append(list(command))
+        if command[3] == 'test':
+            return
         arm, seed = log.parent.parent.name, int(log.parent.name.removeprefix('seed_'))
         if f'{arm}/{log.parent.name}' in self.fails:
             raise KDPluginsError('it broke')
@@ -77,7 +79,6 @@ class Trainings:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings()
     monkeypatch.setattr(execution, 'execute', made)
-    monkeypatch.setattr(queue, 'execute', made)
     monkeypatch.setattr(queue, 'WAIT', 0.01)
     return made
 
@@ -149,27 +150,14 @@ def test_a_changed_config_is_refused(tmp_path: Path, trainings: Trainings) -> No
         queue.tasks_of(protocol, runs, (0,))
 
 
-def test_tests_add_their_metrics_under_their_names(tmp_path: Path, trainings: Trainings) -> None:
-    changes = {'tests = {}': "tests = dict(test={}, hard={'data.part': 'fold_{seed}'})"}
-    (task,) = queue.tasks_of(protocol_of(tmp_path, **changes), tmp_path / 'runs', (0,), ['plain'])
-    folder = tmp_path / 'runs' / 'trial' / 'plain' / 'seed_0'
-    for name, value in (('test', 0.4), ('hard', 0.1)):
-        path = folder / name / '20260102_000000' / '20260102_000000.json'
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({'AP': value}))
-    assert not task.finished()
-    queue.perform([task])
-    assert trainings.runs == ['plain/seed_0'] and task.finished()
-    assert queue.measured(task) == {'AP': 0.4, 'hard/AP': 0.1}
-
-
-def test_a_missing_test_is_made_with_its_options(
-    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changes = {'tests = {}': "tests = dict(hard={'data.part': 'fold_{seed}'})"}
+def test_the_last_checkpoint_is_tested_where_the_protocol_says_so(tmp_path: Path, trainings: Trainings) -> None:
+    changes = {'test_last = False': 'test_last = True'}
     (task,) = queue.tasks_of(protocol_of(tmp_path, **changes), tmp_path / 'runs', (1,), ['plain'])
-    tested: list[list[str]] = []
-    monkeypatch.setattr(queue, 'execute', lambda command, log, jobs: tested.append(list(command)))
     queue.perform([task])
-    (command,) = tested
-    assert command[3] == 'test' and 'data.part=fold_1' in command and command[5].endswith('epoch_2.pth')
+    train, test = trainings.commands
+    assert train[3] == 'train' and test[3] == 'test' and test[5].endswith('seed_1/epoch_2.pth')
+    assert not task.finished()
+    path = task.folder / 'test' / '20260102_000000' / '20260102_000000.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({'AP': 0.4}))
+    assert task.finished() and queue.measured(task) == {'AP': 0.4}
