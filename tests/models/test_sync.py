@@ -41,7 +41,7 @@ def inputs(numbers: list[int], layers: int, device: Any, noised: bool = True, ag
     return dict(
         outputs=move(predictions(layers, images, QUERIES)),
         objects=objects,
-        proposals=Proposals(proposed.initial_scores, proposed.initial_boxes, class_agnostic=agnostic),
+        proposals=Proposals(proposed.initial_scores, proposed.initial_boxes, selected=not agnostic),
         denoising=denoising if noised else None,
     )
 

@@ -161,9 +161,7 @@ def ours(batch: Batch, matching: str = 'union') -> Side:
     def losses() -> dict[str, Tensor]:
         matched = part(batch.noise, boxes.shape[2] - batch.noise)
         noised = Denoising(part(0, batch.noise), batch.groups)
-        return Criterion(**parts)(
-            matched, truths, shapes, Proposals(leaves[3], leaves[4], class_agnostic=False), noised
-        )
+        return Criterion(**parts)(matched, truths, shapes, Proposals(leaves[3], leaves[4], selected=True), noised)
 
     return Side(leaves, losses)
 

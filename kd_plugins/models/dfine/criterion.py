@@ -39,14 +39,16 @@ class Predictions(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """Proposals of the encoder that became the queries; query ``q`` starts from proposal ``q``."""
+    """P proposals of the encoder for each image."""
 
     scores: Tensor
-    """Class logits, (N, Q, C)."""
+    """Class logits, (N, P, C)."""
     boxes: Tensor
-    """Normalised (cx, cy, w, h), (N, Q, 4)."""
-    class_agnostic: bool
-    """Whether class 0 means any object, as in two-stage Deformable DETR."""
+    """Normalised (cx, cy, w, h), (N, P, 4)."""
+    selected: bool
+    """Whether they became the queries, query ``q`` from proposal ``q``, as in DINO, so that they join the union. Else
+    they are all proposals, their class 0 means any object, and they learn from their own matches, as in two-stage
+    Deformable DETR."""
 
 
 class Denoising(NamedTuple):
@@ -168,34 +170,43 @@ class Criterion:
         # All losses are computed in float32, also for a network in half precision.
         predictions = Predictions(*(part.float() for part in predictions))
         truth = ground_truth(truths, img_shapes, predictions.boxes)
-        scores, boxes, names = self.sets(predictions, proposals)
+        joined, apart = (proposals, None) if proposals is not None and proposals.selected else (None, proposals)
+        scores, boxes, names = self.sets(predictions, joined)
         layers, num_queries = len(predictions.scores), scores.shape[2]
-        own, shared = self.match(scores, boxes, truths, img_shapes, proposals)
-        arrays = [flatten(pairs, count, num_queries, truth.numbers) for pairs, count in (own, shared)]
+        own, shared, proposed = self.match(scores, boxes, truths, img_shapes, layers - 1, apart)
+        arrays = {
+            'own': flatten(own, len(scores), num_queries, truth.numbers),
+            'shared': flatten(shared, len(scores) if self.matching == 'own' else 1, num_queries, truth.numbers),
+        }
         if denoising is not None:
             amount = denoising.predictions.boxes.shape[2]
-            arrays.append(denoising_pairs(truth.numbers, amount, denoising.num_groups))
-        matched, regressed, *denoised = to_device(arrays, scores.device)
-        totals = [float(truth.numbers.sum()), *(float(array.shape[-1]) for array in arrays[1:])]
+            arrays['denoising'] = denoising_pairs(truth.numbers, amount, denoising.num_groups)
+        totals = [float(truth.numbers.sum()), *(float(array.shape[-1]) for array in list(arrays.values())[1:])]
         normalizers = global_normalizer(scores.new_tensor(totals), minimum=1.0).unbind()
+        if apart is not None:
+            arrays['proposed'] = flatten(proposed, 1, apart.scores.shape[1], truth.numbers)
+        pairs = dict(zip(arrays, to_device(list(arrays.values()), scores.device)))
 
-        losses: dict[str, Tensor] = {}
-        labels = truth.labels[matched.objects]
-        if proposals is not None and proposals.class_agnostic:
-            labels = torch.cat([labels[:-1], torch.zeros_like(labels[-1:])])
-        class_losses = self.classify(scores, boxes, matched, labels, truth, normalizers[0], proposals is not None)
-        losses.update(zip([name.format('loss_cls') for name in names], class_losses))
-        for key, value in self.regress(boxes, regressed, truth, normalizers[1]).items():
+        class_losses = self.classify(scores, boxes, pairs['own'], truth, normalizers[0], joined is not None)
+        losses = dict(zip([name.format('loss_cls') for name in names], class_losses))
+        for key, value in self.regress(boxes, pairs['shared'], truth, normalizers[1]).items():
             losses.update(zip([name.format(key) for name in names], value))
-        in_layers = FlatPairs(*(part[:layers] for part in regressed))
+        in_layers = FlatPairs(*(part[:layers] for part in pairs['shared']))
         losses.update(self.localize(predictions, in_layers, truth, normalizers[1]))
+        if apart is not None:
+            losses.update(self.propose(apart, pairs['proposed'], truth, normalizers[0]))
         if denoising is not None:
             counts = edge_counts(in_layers.queries[-1:], predictions.boxes[0, ..., 0])
-            losses.update(self.denoise(denoising.predictions, denoised[0], truth, normalizers[2], counts))
+            losses.update(self.denoise(denoising.predictions, pairs['denoising'], truth, normalizers[2], counts))
         return losses
 
     def sets(self, predictions: Predictions, proposals: Proposals | None) -> tuple[Tensor, Tensor, list[str]]:
-        """Return scores (S, N, Q, C), boxes (S, N, Q, 4) and name patterns of layers, initial boxes and proposals."""
+        """Return scores (S, N, Q, C), boxes (S, N, Q, 4) and name patterns of layers, initial boxes and proposals.
+
+        Args:
+            predictions: Predictions of L layers.
+            proposals: Proposals that became the queries.
+        """
         names = [*(f'd{layer}.{{}}' for layer in range(len(predictions.scores) - 1)), '{}', 'init.{}']
         scores, boxes = (
             [*predictions.scores, predictions.initial_scores],
@@ -213,32 +224,40 @@ class Criterion:
         boxes: Tensor,
         truths: Sequence[InstanceData],
         img_shapes: Sequence[tuple[int, int]],
+        last: int,
         proposals: Proposals | None,
-    ) -> tuple[tuple[Pairs, int], tuple[Pairs, int]]:
-        """Match all sets, and return the pairs for classes and the pairs for boxes, each with the number of sets."""
-        split = len(scores) - 1 if proposals is not None and proposals.class_agnostic else len(scores)
-        groups = [matching_costs(scores[:split], boxes[:split], truths, img_shapes, self.match_costs)]
-        if split < len(scores):
-            zeros = [torch.zeros_like(truth.labels) for truth in truths]
-            groups.append(
-                matching_costs(scores[split:], boxes[split:], truths, img_shapes, self.match_costs, labels=zeros)
-            )
+    ) -> tuple[Pairs, Pairs, Pairs]:
+        """Match all sets, and return the pairs for classes, for boxes and of proposals that are no queries.
+
+        Args:
+            scores: (S, N, Q, C).
+            boxes: (S, N, Q, 4).
+            truths: See :meth:`__call__`.
+            img_shapes: See :meth:`__call__`.
+            last: Index of the set of the last decoder layer.
+            proposals: Proposals that are matched apart from the sets.
+        """
+        groups = [matching_costs(scores, boxes, truths, img_shapes, self.match_costs)]
+        if proposals is not None:
+            any_object = [torch.zeros_like(truth.labels) for truth in truths]
+            parts = proposals.scores[None], proposals.boxes[None]
+            groups.append(matching_costs(*parts, truths, img_shapes, self.match_costs, labels=any_object))
         pairs = assign(*groups)
-        own = pairs, len(scores)
-        last = len(scores) - (2 if proposals is None else 3)
-        return own, (own if self.matching == 'own' else (union(pairs, last, self.keep_every_object), 1))
+        of_sets = pairs.sets < len(scores)
+        own, proposed = (Pairs(*(part[rows] for part in pairs)) for rows in (of_sets, ~of_sets))
+        return own, own if self.matching == 'own' else union(own, last, self.keep_every_object), proposed
 
     def classify(
         self,
         scores: Tensor,
         boxes: Tensor,
         pairs: FlatPairs,
-        labels: Tensor,
         truth: GroundTruth,
         normalizer: Tensor,
         last_proposes: bool = False,
     ) -> Tensor:
         """Return the classification loss of each set on its own one-to-one matches, (S,)."""
+        labels = truth.labels[pairs.objects]
         if last_proposes and self.loss_proposal_cls is not None:
             parts = []
             for rows, loss in ((slice(None, -1), self.loss_cls), (slice(-1, None), self.loss_proposal_cls)):
@@ -259,6 +278,17 @@ class Criterion:
             target = classes.flatten(), qualities.flatten()
         loss = loss_cls(scores.flatten(0, 2), target, reduction_override='none')
         return loss.reshape(*classes.shape, loss[0].numel() if len(loss) else 1).sum(dim=(1, 2))
+
+    def propose(
+        self, proposals: Proposals, pairs: FlatPairs, truth: GroundTruth, normalizer: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the losses of all proposals, of which most do not become a query, on their own matches."""
+        scores, boxes = proposals.scores.float()[None], proposals.boxes.float()[None]
+        loss_cls = self.loss_cls if self.loss_proposal_cls is None else self.loss_proposal_cls
+        any_object = torch.zeros_like(pairs.objects)
+        losses = {'loss_cls': self._class_sums(loss_cls, scores, boxes, pairs, any_object, truth) / normalizer}
+        losses |= self.regress(boxes, pairs, truth, normalizer)
+        return {f'enc_{key}': value[0] for key, value in losses.items()}
 
     def regress(self, boxes: Tensor, pairs: FlatPairs, truth: GroundTruth, normalizer: Tensor) -> dict[str, Tensor]:
         """Return ``loss_bbox`` and ``loss_iou`` of each set, (S,)."""
@@ -338,7 +368,7 @@ class Criterion:
         predictions = Predictions(*(part.float() for part in predictions))
         scores, boxes, names = self.sets(predictions, None)
         expanded = FlatPairs(*(part.expand(len(scores), -1) for part in pairs))
-        class_losses = self.classify(scores, boxes, expanded, truth.labels[expanded.objects], truth, normalizer)
+        class_losses = self.classify(scores, boxes, expanded, truth, normalizer)
         losses = dict(zip([name.format('dn_loss_cls') for name in names], class_losses))
         for key, value in self.regress(boxes, pairs, truth, normalizer).items():
             losses.update(zip([name.format(f'dn_{key}') for name in names], value))

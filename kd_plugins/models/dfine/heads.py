@@ -183,16 +183,16 @@ class FDRHead:
             denoising = Denoising(part(0, num_denoising), dn_meta['num_denoising_groups'])
         proposals = None
         if enc_outputs_class is not None and enc_outputs_coord is not None:
-            proposals = self.proposals(enc_outputs_class, enc_outputs_coord, boxes.shape[2] - num_denoising)
+            proposals = self.proposals(enc_outputs_class, enc_outputs_coord)
         truths: list[InstanceData] = [sample.gt_instances for sample in batch_data_samples]
         shapes: Sequence[tuple[int, int]] = [sample.metainfo['img_shape'][:2] for sample in batch_data_samples]
         matching = part(num_denoising, boxes.shape[2] - num_denoising)
         with torch.autocast(boxes.device.type, enabled=False):
             return self.criterion()(matching, truths, shapes, proposals, denoising)
 
-    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the proposals that became the queries, in the order of the queries."""
-        return Proposals(scores, boxes, class_agnostic=False)
+    def proposals(self, scores: Tensor, boxes: Tensor) -> Proposals:
+        """Return the encoder's outputs as proposals."""
+        raise NotImplementedError
 
     def criterion(self) -> Criterion:
         """Return the losses of this head as one callable."""
@@ -252,20 +252,18 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
         """Return the layer's class branch."""
         return self.cls_branches[layer]
 
-    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the best proposals by class 0, any object, as two-stage Deformable DETR selects its queries."""
-        best = scores[..., 0].topk(num_queries, dim=1).indices[..., None]
-        scores = scores.gather(1, best.expand(-1, -1, scores.shape[-1]))
-        return Proposals(scores, boxes.gather(1, best.expand(-1, -1, 4)), class_agnostic=True)
+    def proposals(self, scores: Tensor, boxes: Tensor) -> Proposals:
+        """Return the proposals of all points, which all learn as in the plain head."""
+        return Proposals(scores, boxes, selected=False)
 
 
 @MODELS.register_module()
 class FDRDINOHead(FDRDeformableDETRHead, DINOHead):
     """MMDetection's ``DINOHead`` with FDR; see :class:`FDRHead` for the new arguments."""
 
-    def proposals(self, scores: Tensor, boxes: Tensor, num_queries: int) -> Proposals:
-        """Return the proposals, which DINO has selected already."""
-        return Proposals(scores, boxes, class_agnostic=False)
+    def proposals(self, scores: Tensor, boxes: Tensor) -> Proposals:
+        """Return the proposals that became the queries, which DINO has selected already."""
+        return Proposals(scores, boxes, selected=True)
 
 
 @MODELS.register_module()

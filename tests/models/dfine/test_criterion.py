@@ -16,7 +16,7 @@ from kd_plugins.losses import DDFLoss, decoupled_distillation
 from kd_plugins.models.dfine import Denoising, Predictions, Proposals
 from kd_plugins.models.dfine.matching.hungarian import assign, matching_costs
 from kd_plugins.models.dfine.matching.union import union
-from tests.models.dfine.common import CLASSES, SHAPE, criterion, evaluate, gradients, predictions, truths
+from tests.models.dfine.common import CLASSES, COSTS, SHAPE, criterion, evaluate, gradients, predictions, truths
 from tests.ranks import on_two_ranks
 
 
@@ -155,21 +155,71 @@ def test_released_balance_of_the_denoising_distillation() -> None:
     assert different == {'d0.dn_loss_ddf', 'd1.dn_loss_ddf'}
 
 
-@pytest.mark.parametrize('agnostic', [False, True])
-def test_proposals(agnostic: bool) -> None:
+def test_proposals_that_became_queries_join_the_union() -> None:
     outputs, objects = predictions(), truths([3, 2])
-    proposals = Proposals(outputs.initial_scores * 0.9, outputs.initial_boxes * 0.99, agnostic)
+    proposals = Proposals(outputs.initial_scores * 0.9, outputs.initial_boxes * 0.99, selected=True)
     losses = evaluate(criterion(), outputs, objects, proposals=proposals)
     assert {'enc_loss_cls', 'enc_loss_bbox', 'enc_loss_iou'} <= set(losses)
-    for item in objects:
+    worst = proposals._replace(boxes=torch.zeros_like(proposals.boxes), scores=-proposals.scores)
+    moved = evaluate(criterion(), outputs, objects, proposals=worst)
+    assert not torch.equal(losses['loss_bbox'], moved['loss_bbox']), 'another match of the proposals has to count'
+
+
+def all_proposals(number: int, seed: int = 11) -> Proposals:
+    """Return more proposals than queries, as two-stage Deformable DETR has."""
+    made = predictions(layers=1, queries=number, seed=seed)
+    return Proposals(made.initial_scores, made.initial_boxes, selected=False)
+
+
+@pytest.mark.parametrize('numbers', [[3, 2], [0, 4], [0, 0], [9, 1]], ids=str)
+def test_all_proposals_learn_as_in_mmdetection(numbers: list[int]) -> None:
+    """Values and gradients of ``DeformableDETRHead`` on every proposal, with any object as class 0."""
+    from mmdet.models.dense_heads import DeformableDETRHead
+
+    outputs, objects, proposals = predictions(), truths(numbers), all_proposals(23)
+    head = DeformableDETRHead(
+        CLASSES,
+        embed_dims=8,
+        share_pred_layer=False,
+        num_pred_layer=2,
+        as_two_stage=True,
+        loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True, loss_weight=2.0),
+        loss_bbox=dict(type='mmdet.L1Loss', loss_weight=5.0),
+        loss_iou=dict(type='mmdet.GIoULoss', loss_weight=2.0),
+        train_cfg=dict(
+            assigner=dict(
+                type='mmdet.HungarianAssigner', match_costs=[{**c, 'type': f'mmdet.{c["type"]}'} for c in COSTS]
+            )
+        ),
+    )
+    any_object = [item.clone() for item in objects]
+    for item in any_object:
         item.labels = torch.zeros_like(item.labels)
-    one_class = evaluate(criterion(), outputs, objects, proposals=Proposals(*proposals[:2], False))
-    assert torch.equal(losses['enc_loss_cls'], one_class['enc_loss_cls']) == agnostic
+    metas = [dict(img_shape=SHAPE)] * 2
+    expected = head.loss_by_feat_single(proposals.scores, proposals.boxes, any_object, metas)
+    losses = evaluate(criterion(loss_proposal_cls=head.loss_cls), outputs, objects, proposals=proposals)
+    for name, value in zip(('enc_loss_cls', 'enc_loss_bbox', 'enc_loss_iou'), expected):
+        torch.testing.assert_close(losses[name], value.reshape(()), msg=lambda text, name=name: f'{name}: {text}')
+        for part in (proposals.scores, proposals.boxes):
+            actual, wanted = (
+                torch.autograd.grad(loss.sum() + 0 * part.sum(), part, retain_graph=True)[0]
+                for loss in (losses[name], value)
+            )
+            torch.testing.assert_close(actual, wanted)
+
+
+def test_all_proposals_change_nothing_else() -> None:
+    outputs, objects = predictions(), truths([3, 2])
+    without = evaluate(criterion(), outputs, objects, denoising=noise(2, 3))
+    losses = evaluate(criterion(), outputs, objects, proposals=all_proposals(23), denoising=noise(2, 3))
+    assert losses.keys() - without.keys() == {'enc_loss_cls', 'enc_loss_bbox', 'enc_loss_iou'}
+    for key, value in without.items():
+        assert torch.equal(losses[key], value), key
 
 
 def test_proposals_may_have_a_class_loss_of_their_own() -> None:
     outputs, objects = predictions(), truths([3, 2])
-    proposals = Proposals(outputs.initial_scores * 0.9, outputs.initial_boxes * 0.99, False)
+    proposals = Proposals(outputs.initial_scores * 0.9, outputs.initial_boxes * 0.99, selected=True)
     usual, focal, mixed = (
         evaluate(criterion(**options), outputs, objects, proposals=proposals, denoising=noise(2, 3))
         for options in ({}, {'loss_cls': FocalLoss()}, {'loss_proposal_cls': FocalLoss()})
@@ -204,10 +254,11 @@ CASES: dict[str, list[int]] = {
 
 
 @pytest.mark.parametrize('matching', ['union', 'own'])
+@pytest.mark.parametrize('selected', [True, False], ids=['chosen proposals', 'all proposals'])
 @pytest.mark.parametrize('numbers', CASES.values(), ids=CASES.keys())
-def test_any_number_of_objects(numbers: list[int], matching: str) -> None:
+def test_any_number_of_objects(numbers: list[int], selected: bool, matching: str) -> None:
     outputs, denoising = predictions(), noise(2, max(numbers))
-    proposals = Proposals(outputs.initial_scores, outputs.initial_boxes, False)
+    proposals = Proposals(outputs.initial_scores, outputs.initial_boxes, selected)
     losses = evaluate(criterion(matching=matching), outputs, truths(numbers), proposals=proposals, denoising=denoising)
     usual = evaluate(criterion(), outputs, truths([2, 2]), proposals=proposals, denoising=noise(2, 2))
     assert losses.keys() == usual.keys()
@@ -274,7 +325,7 @@ def test_half_precision_outputs_are_lifted() -> None:
         torch.testing.assert_close(value, expected[key])
 
 
-def _step(images: slice) -> dict[str, Any]:
+def _step(images: slice, selected: bool = True) -> dict[str, Any]:
     """Return losses and gradients of some of four images."""
     outputs, objects = predictions(images=4, queries=9), truths([3, 0, 5, 2])
     queries = noise(4, 5)
@@ -282,7 +333,7 @@ def _step(images: slice) -> dict[str, Any]:
     denoising_share = Predictions(
         *(x[:, images] for x in queries.predictions[:3]), *(x[images] for x in queries.predictions[3:])
     )
-    proposals = Proposals(share.initial_scores * 0.5, share.initial_boxes, False)
+    proposals = Proposals(share.initial_scores * 0.5, share.initial_boxes, selected)
     losses = evaluate(
         criterion(),
         share,
@@ -294,15 +345,16 @@ def _step(images: slice) -> dict[str, Any]:
     return {'gradients': torch.autograd.grad(total, [*outputs, *queries.predictions]), 'keys': list(losses)}
 
 
-def _half_step() -> dict[str, Any]:
+def _half_step() -> list[dict[str, Any]]:
     start = 2 * dist.get_rank()
-    return _step(slice(start, start + 2))
+    return [_step(slice(start, start + 2), selected) for selected in (True, False)]
 
 
 @pytest.mark.distributed
 def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
-    parts = on_two_ranks(tmp_path, _half_step)
-    whole = _step(slice(None))
-    assert parts[0]['keys'] == parts[1]['keys'] == whole['keys']
-    for first, second, expected in zip(parts[0]['gradients'], parts[1]['gradients'], whole['gradients']):
-        torch.testing.assert_close((first + second) / 2, expected, rtol=1e-5, atol=1e-7)
+    first_rank, second_rank = on_two_ranks(tmp_path, _half_step)
+    whole = [_step(slice(None), selected) for selected in (True, False)]
+    for first, second, expected in zip(first_rank, second_rank, whole):
+        assert first['keys'] == second['keys'] == expected['keys']
+        for one, other, wanted in zip(first['gradients'], second['gradients'], expected['gradients']):
+            torch.testing.assert_close((one + other) / 2, wanted, rtol=1e-5, atol=1e-7)

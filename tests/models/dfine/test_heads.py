@@ -100,10 +100,13 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], sentence: str) -> N
         build(model_config)
 
 
-def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
+@pytest.mark.parametrize('family', ['dino', 'deformable'])
+def test_proposals_and_first_layer_learn_as_in_the_plain_detector(family: str) -> None:
     """For equal weights, matching and class loss, what FDR does not change has the plain losses and gradients."""
-    plain_config, model_config = config('dino', fdr=False), config('dino')
-    model_config['bbox_head'].update(loss_cls=plain_config['bbox_head']['loss_cls'], matching='own')
+    plain_config, model_config = config(family, fdr=False), config(family)
+    loss_cls = plain_config['bbox_head']['loss_cls']
+    model_config['bbox_head'].update(loss_cls=loss_cls, matching='own')
+    assert model_config['bbox_head']['loss_proposal_cls'] == loss_cls
     plain, with_fdr = build(plain_config).train(), build(model_config, seed=1).train()
     with_fdr.load_state_dict(plain.state_dict(), strict=False)
     actual = {}
@@ -113,11 +116,13 @@ def test_proposals_and_first_layer_learn_as_in_the_plain_detector() -> None:
         kept = {key: value for key, value in values.items() if key.startswith('enc_')}
         kept |= {key.replace('init.', 'd0.'): value for key, value in values.items() if key.startswith('init.')}
         kept |= {key: value for key, value in values.items() if key.startswith('d0.') and name == 'plain'}
-        weights = [made.bbox_head.cls_branches[-1].weight, made.memory_trans_fc.weight]
+        weights = [made.bbox_head.cls_branches[-1].weight, made.bbox_head.reg_branches[-1][-1].weight]
         total = torch.stack([value for key, value in kept.items() if key.startswith('enc_')]).sum()
         actual[name] = kept, torch.autograd.grad(total, weights)
-    assert actual['plain'][0].keys() == actual['with_fdr'][0].keys() and len(actual['plain'][0]) == 9
+    assert actual['plain'][0].keys() == actual['with_fdr'][0].keys()
+    assert len(actual['plain'][0]) == {'dino': 9, 'deformable': 6}[family]
     for key, value in actual['plain'][0].items():
         torch.testing.assert_close(actual['with_fdr'][0][key], value, msg=lambda text, key=key: f'{key}: {text}')
     for first, second in zip(*(gradients for _, gradients in actual.values())):
+        assert first.abs().sum() > 0
         torch.testing.assert_close(first, second)

@@ -66,7 +66,7 @@ def evaluate(**options: Any) -> dict[str, Tensor]:
     labels = torch.tensor([0, 2, 1])
     truths = [InstanceData(bboxes=corners[part], labels=labels[part]) for part in (slice(2), slice(2, 3))]
     made = criterion(num_classes=3, **options)
-    proposals = Proposals(scores(6, 5), boxes(6, 5), class_agnostic=False)
+    proposals = Proposals(scores(6, 5), boxes(6, 5), selected=True)
     return made(predictions(6, 0, -1), truths, [SHAPE] * 2, proposals, Denoising(predictions(8, 10, 9), 2))
 
 
