@@ -1,0 +1,36 @@
+"""D-FINE on a DINO with six decoder layers, on blood cells (written before the first run)."""
+
+question = """
+Do distributions of box edges (FDR) give better boxes than a plain DINO with the same quality-aware class loss, and
+does the last decoder layer teach the earlier ones (GO-LSD)?
+"""
+arms = dict(
+    plain=dict(config='configs/dfine/dino_r18l6_bccd.py', note='DINO, focal loss'),
+    quality=dict(
+        config='configs/dfine/dino_r18l6_bccd_quality-loss.py',
+        note='the same with the class loss of the next two arms (VFL; focal loss for the proposals)',
+    ),
+    fdr=dict(config='configs/dfine/dino_r18l6_bccd_fdr.py', note='FDR, no distillation'),
+    golsd=dict(
+        config='configs/dfine/dino_r18l6_bccd_golsd.py',
+        note="FDR and GO-LSD, counts of the denoising term as released ('matching')",
+    ),
+)
+seeds = (0, 1, 2)
+more_seeds = (3, 4)
+# The validation data are the test data; one measurement, after the last epoch.
+test_last = False
+metrics = (
+    'coco/bbox_mAP_75',
+    'coco/bbox_mAP',
+    'coco/bbox_mAP_50',
+    'coco/RBC_precision',
+    'coco/WBC_precision',
+    'coco/Platelets_precision',
+)
+contrasts = (('golsd', 'quality'), ('fdr', 'quality'), ('golsd', 'fdr'))
+refuted_if = """
+FDR: the 95 % interval of fdr minus quality at AP75 (and at AP75 to AP90) holds 0, or the GIoU loss of the last layer is
+no lower than in the quality arm. GO-LSD: the AP of layers 1 and 2 is no higher than with FDR alone.
+"""
+stop_if = 'After three seeds both contrasts with quality have a mean below 0.'
