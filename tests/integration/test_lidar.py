@@ -12,6 +12,7 @@ import torch
 pytest.importorskip('mmdet3d')
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from kd_plugins.config.data_checks import check_data
 from kd_plugins.config.loading import load_config
@@ -68,6 +69,56 @@ def test_teacher_and_student_encode_the_same_voxels() -> None:
     values = [losses['distill.local.loss_local_graph'] for losses in result['losses']]
     assert all(0 < value < 100 for value in values)
     assert result['keys'] == run(small_config('pointpillars_x4_scenes'))['keys']
+
+
+def test_the_smallest_student_learns_all_maps_of_the_backbone() -> None:
+    plain = run(small_config('pointpillars_x16_scenes'))
+    local, released, features = (
+        run(small_config(f'pointpillars_x16_scenes_{arm}')) for arm in ('local', 'released', 'feat')
+    )
+    for result in (local, features):
+        report = result['report']
+        student, teacher = report.student_shapes['backbone'], report.teacher_shapes['teacher']['backbone']
+        assert [shape[1] for shape in student] == [8, 16, 32] and [shape[1] for shape in teacher] == [32, 64, 128]
+        assert [shape[2:] for shape in student] == [shape[2:] for shape in teacher]
+        assert result['losses'][0]['loss_cls'] == plain['losses'][0]['loss_cls']
+        assert result['keys'] == plain['keys']
+    key = 'distill.graph.loss_local_graph'
+    # The log of these arms shows raw values: the weight is 1.
+    assert local['losses'][0][key] == pytest.approx(float(local['report'].terms[0].raw))
+    # The sum over three levels, times the scenes of a batch.
+    levels, scenes = len(local['report'].student_shapes['backbone']), local['report'].student_shapes['backbone'][0][0]
+    assert released['losses'][0][key] == pytest.approx(levels * scenes * local['losses'][0][key], rel=1e-3)
+
+
+def test_the_control_has_an_untrained_teacher() -> None:
+    teacher = load_config(f'{CONFIGS}/pointpillars_x16_scenes_random.py').default_hooks.distill.teacher
+    taught = load_config(f'{CONFIGS}/pointpillars_x16_scenes_local.py').default_hooks.distill.teacher
+    assert teacher.pop('checkpoint') is None and taught.pop('checkpoint')
+    assert teacher == taught
+
+
+@pytest.mark.parametrize(
+    ('student', 'teacher', 'ratio'),
+    [
+        ('pointpillars_x16_scenes', 'kd_plugins::local_graph/pointpillars_scenes_24e.py', 16),
+        ('pointpillars_x4_8xb6-160e_kitti-3d-3class_local', '', 4),
+        ('pointpillars_x16_8xb6-160e_kitti-3d-3class_local', '', 16),
+        ('second_x4_8xb6-80e_kitti-3d-3class_local', '', 4),
+        ('second_x16_8xb6-80e_kitti-3d-3class_local', '', 16),
+        ('point-rcnn_x8_8xb2_kitti-3d-3class_local', '', 8),
+        ('point-rcnn_x16_8xb2_kitti-3d-3class_local', '', 16),
+    ],
+)
+def test_students_are_as_small_as_their_names_say(student: str, teacher: str, ratio: int) -> None:
+    from mmdet3d.registry import MODELS
+
+    config = load_config(f'{CONFIGS}/{student}.py')
+    name = teacher or config.default_hooks.distill.teacher.config
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        models = [MODELS.build(part.model) for part in (config, load_config(name))]
+    ours, theirs = (sum(value.numel() for value in model.parameters()) for model in models)
+    assert 0.93 * ratio < theirs / ours < 1.05 * ratio
 
 
 @pytest.mark.parametrize('legacy', [False, True])

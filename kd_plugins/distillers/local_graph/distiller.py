@@ -69,6 +69,8 @@ class LocalGraphDistiller(PairedDistiller):
             temperature means the same for counts, norms and probabilities.
         freeze_teacher_adapter: Whether the teacher's edge function keeps its initial weights. If it is trained, the two
             functions can make the loss small by giving constant outputs; a warning reports that.
+        affine: Whether scale and shift of the edge functions' BatchNorm are trained, as in the released code. A smaller
+            scale of both makes the loss smaller for any student; ``False`` keeps scale 1 and shift 0.
         resize: For ``'grid'``: interpolation of the student's map to the teacher's size: None (sizes must agree),
             ``'bilinear'``, ``'nearest'`` or ``'area'``.
         reference: Weights of the released code for ``'pointpillars'``, ``'second'``, ``'nuscenes'`` or
@@ -98,6 +100,7 @@ class LocalGraphDistiller(PairedDistiller):
         temperature: float | None = 1.0,
         standardize: bool = True,
         freeze_teacher_adapter: bool = False,
+        affine: bool = True,
         resize: str | None = None,
         reference: str | None = None,
         weight: float | dict[str, Any] = 1.0,
@@ -123,6 +126,7 @@ class LocalGraphDistiller(PairedDistiller):
             self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
         self.standardize = check_flag(f'{key}.standardize', standardize)
         self.freeze_teacher_adapter = check_flag(f'{key}.freeze_teacher_adapter', freeze_teacher_adapter)
+        self.affine = check_flag(f'{key}.affine', affine)
         self.resize = None if resize is None else check_choice(f'{key}.resize', resize, RESIZES)
         self._check_together()
         self._importance = importance_function(f'{key}.importance', self.importance)
@@ -194,6 +198,9 @@ class LocalGraphDistiller(PairedDistiller):
             self.student_adapters.append(student_adapter)
             self.teacher_adapters.append(teacher_adapter)
         self.teacher_adapters.requires_grad_(not self.freeze_teacher_adapter)
+        if not self.affine:
+            for adapter in (*self.student_adapters, *self.teacher_adapters):
+                adapter.fix_normalization()
 
     @torch.no_grad()
     def graphs(self, teacher_outputs: Taps, batch: Batch) -> list[list[LocalGraph]]:
@@ -310,7 +317,7 @@ class LocalGraphDistiller(PairedDistiller):
             print_log(
                 f'{self.key}: at level {flags.index(max(flags))} both edge functions give nearly the same output for '
                 'every edge, so their distance is small without the student having learned anything; set '
-                'freeze_teacher_adapter=True and start a new training',
+                f'{"freeze_teacher_adapter=True" if not self.affine else "affine=False"} and start a new training',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -43,6 +43,11 @@ class EdgeAdapter(nn.Module):
         self.scale = nn.Parameter(torch.ones(out_channels))
         self.shift = nn.Parameter(torch.zeros(out_channels))
 
+    def fix_normalization(self) -> None:
+        """Keep scale and shift of the BatchNorm at 1 and 0; they are not trained."""
+        for parameter in (self.scale, self.shift):
+            parameter.requires_grad_(False)
+
     def forward(self, features: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
         """Return the neighbour terms (n, C') of ``features`` (n, C) and the centre terms (N, C') of points ``centers``.
 

@@ -267,6 +267,27 @@ def test_a_frozen_teacher_adapter_stays() -> None:
     assert all(param.grad is not None for param in distiller.student_adapters.parameters())
 
 
+def test_without_affine_the_loss_cannot_shrink_by_scale() -> None:
+    torch.manual_seed(0)
+    student, teacher = {'student_tap': [torch.randn(2, 4, 8, 8)]}, {'teacher_tap': [torch.randn(2, 6, 8, 8)]}
+    losses, spreads = {}, {}
+    for affine in (True, False):
+        distiller = built(student, teacher, affine=affine)
+        trained = [param for param in distiller.parameters() if param.requires_grad]
+        assert len(trained) == (6 if affine else 2)
+        optimizer = torch.optim.Adam(trained, lr=0.02)
+        for _ in range(100):
+            loss = distiller(student, teacher, make_batch([None] * 2))['loss_local_graph']
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses[affine] = float(loss.detach())
+        spreads[affine] = [float(distiller.monitors()[name]) for name in ('teacher_spread', 'student_spread')]
+    # These features have nothing in common, so only constant outputs make the loss small.
+    assert losses[True] < 0.1 * losses[False]
+    assert max(spreads[True]) < 0.3 and min(spreads[False]) > 0.5
+
+
 def test_the_student_learns_the_teachers_geometry() -> None:
     torch.manual_seed(0)
     teacher = {'teacher_tap': [torch.randn(1, 6, 4, 4)]}
@@ -328,4 +349,4 @@ def test_collapse_is_reported_once(case: str, messages: list[str]) -> None:
     assert len(messages) == (case == 'both')
     if messages:
         assert messages[0].startswith('distillers.graph: at level 0 both edge functions give nearly the same output')
-        assert 'freeze_teacher_adapter=True' in messages[0]
+        assert 'affine=False' in messages[0]
