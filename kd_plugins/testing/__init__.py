@@ -48,7 +48,9 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
 
 
 def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
-    """Remove every ``init_cfg`` or ``pretrained`` that loads a file, and yield the config key and file of each.
+    """Remove every entry that loads pretrained weights, and yield the config key and file of each.
+
+    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone``.
 
     Args:
         model: The ``model`` of a config; changed in place.
@@ -62,6 +64,9 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
         if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
             checkpoint, node['pretrained'] = node['pretrained'], None
             yield f'{key}.pretrained ({checkpoint})'
+        if str(node.get('type')).rpartition('.')[2] == 'TimmBackbone' and node.get('weights'):
+            checkpoint, node['weights'] = node['weights'], None
+            yield f'{key}.weights ({checkpoint})'
 
 
 __all__ = ['GENERATORS', 'strip_pretrained', 'use_generated_data']

