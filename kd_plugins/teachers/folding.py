@@ -19,8 +19,9 @@ from ..utils.memory_format import set_channels_last
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-WRAPPERS = 'mmcv.cnn.bricks.wrappers'
-"""Module of MMCV's subclasses of the convolutions, which compute the same."""
+WRAPPERS = ('mmcv.cnn.bricks.wrappers', 'timm.layers.conv2d_same')
+"""Modules of subclasses of the convolutions that compute the same, but for the padding of the input."""
+NORM_WITH_ACTIVATION = 'timm.layers.norm_act.BatchNormAct2d'
 TOLERANCES = {torch.bfloat16: 0.1, torch.float16: 0.02}
 """Largest relative difference that counts as rounding. A wrong fold changes an output by its own size."""
 FLOAT_TOLERANCE = 0.01
@@ -101,7 +102,7 @@ class PairFinder:
 
 def is_foldable_conv(layer: nn.Module) -> bool:
     """Return whether a layer is a plain convolution that nobody watches."""
-    plain = type(layer) in CONVOLUTIONS or (isinstance(layer, CONVOLUTIONS) and type(layer).__module__ == WRAPPERS)
+    plain = type(layer) in CONVOLUTIONS or (isinstance(layer, CONVOLUTIONS) and type(layer).__module__ in WRAPPERS)
     if not plain or _is_watched(layer) or layer._parameters.get('weight') is None:
         return False
     # torch's helper scales the output channels of one group.
@@ -110,9 +111,22 @@ def is_foldable_conv(layer: nn.Module) -> bool:
 
 def is_foldable_norm(layer: nn.Module) -> bool:
     """Return whether a layer is a BatchNorm layer with fixed statistics that nobody watches."""
-    if not isinstance(layer, _BatchNorm) or type(layer).forward not in (_BatchNorm.forward, SyncBatchNorm.forward):
+    if not isinstance(layer, _BatchNorm):
+        return False
+    if type(layer).forward not in (_BatchNorm.forward, SyncBatchNorm.forward) and not has_activation(layer):
         return False
     return not layer.training and layer.running_mean is not None and not _is_watched(layer)
+
+
+def has_activation(norm: nn.Module) -> bool:
+    """Return whether a layer is timm's BatchNorm with a dropout layer and an activation inside."""
+    return f'{type(norm).__module__}.{type(norm).__qualname__}' == NORM_WITH_ACTIVATION
+
+
+def rest_of(norm: Any) -> nn.Module:
+    """Return what a BatchNorm layer computes after its normalisation, the identity in most cases."""
+    rest = nn.Sequential(norm.drop, norm.act) if has_activation(norm) else nn.Identity()
+    return rest.train(norm.training)
 
 
 def _is_watched(layer: nn.Module) -> bool:
@@ -129,8 +143,8 @@ class FastForm(NamedTuple):
 class Folded:
     """A network in a faster form, and the way back.
 
-    Each BatchNorm layer becomes an identity, as in MMCV's ``fuse_conv_bn``. The weights of a folded convolution are new
-    tensors, so a convolution that shares its weights with another layer does not change that layer.
+    Each BatchNorm layer becomes an identity, as in MMCV's ``fuse_conv_bn``, or its activation. The weights of a folded
+    convolution are new tensors, so a convolution that shares its weights with another layer does not change that layer.
 
     Args:
         model: The network; changed in place.
@@ -168,7 +182,7 @@ class Folded:
             transpose=isinstance(conv, TRANSPOSED),
         )
         conv.weight, conv.bias = weight.requires_grad_(False), bias.requires_grad_(False)
-        self._replaced[norm] = nn.Identity().eval()
+        self._replaced[norm] = rest_of(norm)
 
     def _replace(self, replacements: dict[nn.Module, nn.Module]) -> None:
         for module in list(self._model.modules()):

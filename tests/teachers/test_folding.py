@@ -37,6 +37,18 @@ class Network(nn.Module):
         return self.last(self.call(self, inputs))
 
 
+class AllMaps(nn.Module):
+    """A backbone whose every map can be tapped."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.maps = nn.ModuleList(nn.Identity() for _ in range(5))
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> list[Tensor]:
+        return [keep(value) for keep, value in zip(self.maps, self.backbone(inputs))]
+
+
 def simple(net: Any, x: Tensor) -> Tensor:
     return net.norm(net.conv(x)).relu_()
 
@@ -100,6 +112,29 @@ def test_kinds_of_layers(name: str) -> None:
     comparison.check()
     assert comparison.folded == ['norm'] and isinstance(comparison.teacher.model.norm, nn.Identity)
     assert not any(param.requires_grad for param in comparison.teacher.model.parameters())
+
+
+@pytest.mark.parametrize('act', [nn.ReLU6, nn.SiLU])
+def test_a_norm_of_timm_with_an_activation_inside(act: type[nn.Module]) -> None:
+    layers = pytest.importorskip('timm.layers')
+
+    def plain(net: Any, x: Tensor) -> Tensor:
+        return net.norm(net.conv(x))
+
+    norm = layers.BatchNormAct2d(6, act_layer=act)
+    comparison = Comparison(Network(plain, nn.Conv2d(4, 6, 3, bias=False), norm), IMAGES, 'last')
+    comparison.check()
+    assert comparison.folded == ['norm'] and isinstance(comparison.teacher.model.norm[1], act)
+    assert float(comparison.actual[0].min()) == pytest.approx(float(act()(torch.linspace(-9, 9, 9000)).min()), abs=0.1)
+
+
+def test_a_backbone_of_timm() -> None:
+    pytest.importorskip('timm')
+    torch.manual_seed(0)
+    backbone = MODELS.build({'type': 'kd_plugins.TimmBackbone', 'model': 'tf_efficientnet_lite0'})
+    comparison = Comparison(AllMaps(backbone), torch.randn(1, 3, 64, 96), *(f'maps.{index}' for index in range(5)))
+    comparison.check()
+    assert comparison.folded == comparison.norms and len(comparison.norms) == 48
 
 
 def test_a_convolution_that_runs_at_several_levels() -> None:
