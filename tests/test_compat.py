@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from kd_plugins.compat import image_of_map
+from kd_plugins.compat import StandIn, TorchvisionUserFinder, _TorchvisionModule, image_of_map
 
 ROOT = Path(__file__).resolve().parents[1]
 # A torchvision of each kind lies in a folder of its own; the folders are arguments.
@@ -64,6 +66,66 @@ def test_mmpose_draws_simcc_whatever_torchvision_is(tmp_path):
         ['kd_plugins.compat', 'RuntimeError', 3],
         ['torchvision.transforms', 'works', 3],
     ]
+
+
+TIMM_SCRIPT = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import kd_plugins
+assert not {'timm', 'torchvision'} & set(sys.modules), 'imported before it is needed'
+import timm
+from timm.layers import BatchNormAct2d
+from timm.utils.model import FrozenBatchNorm2d, freeze_batch_norm_2d
+assert not [name for name in sys.modules if name.startswith('torchvision')]
+maps = timm.create_model('test_efficientnet', features_only=True)(torch.randn(1, 3, 64, 64))
+assert len(maps) == 5 and not isinstance(torch.nn.BatchNorm2d(1), FrozenBatchNorm2d)
+assert timm.data.transforms.str_to_interp_mode('bicubic').value == 'bicubic'
+assert not timm.layers._fx.has_fx_feature_extraction, 'the fallback for a missing torchvision'
+for call in (lambda: freeze_batch_norm_2d(torch.nn.BatchNorm2d(1)), lambda: timm.data.create_transform(64)):
+    try:
+        call()
+    except ImportError as error:
+        assert str(error).startswith("torchvision, whose '") and 'is not installed or not usable' in str(error)
+    else:
+        raise AssertionError('a part of torchvision was feigned')
+try:
+    importlib.import_module('torchvision')
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
+@pytest.mark.parametrize(('kind', 'error'), [('absent', 'ModuleNotFoundError'), ('broken', 'RuntimeError')])
+def test_networks_of_timm_need_no_torchvision(kind, error, tmp_path):
+    (tmp_path / 'torchvision').mkdir()
+    (tmp_path / 'torchvision' / '__init__.py').write_text(TORCHVISIONS[kind])
+    command = [sys.executable, '-W', 'ignore', '-c', TIMM_SCRIPT, str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [error]
+
+
+def test_a_working_torchvision_is_left_alone(monkeypatch):
+    for name in ('torchvision', 'torchvision.transforms'):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert TorchvisionUserFinder.find_spec('timm') is None
+    assert TorchvisionUserFinder.find_spec('json') is None
+
+
+def test_stand_ins_are_classes_that_cannot_be_used():
+    module = _TorchvisionModule('torchvision.ops.misc')
+    stand_in = module.FrozenBatchNorm2d
+    assert stand_in is module.FrozenBatchNorm2d and issubclass(stand_in, StandIn)
+    assert stand_in.__module__ == 'torchvision.ops.misc' and not isinstance(torch.nn.BatchNorm2d(1), stand_in)
+    with pytest.raises(ImportError, match="^torchvision, whose 'FrozenBatchNorm2d' is called here, is not installed"):
+        stand_in(3)
+    with pytest.raises(AttributeError):
+        module.__file__
 
 
 def test_a_map_becomes_the_grey_image_that_torchvision_makes():

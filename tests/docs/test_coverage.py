@@ -20,7 +20,7 @@ PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in
 WRITTEN = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', *PAGES]
 MODULES = ('adapters', 'schedules', 'structures', 'hooks', 'teachers', 'distillers', 'distillers.local_graph', 'losses')
 MODULES += ('ops.boxes', 'ops.chunked_sum', 'ops.edge_bins', 'ops.reduction', 'ops.rotated_iou', 'visualization')
-MODULES += ('models.volumetric', 'datasets', 'datasets.nifti', 'datasets.volume_transforms')
+MODULES += ('models.backbones', 'models.volumetric', 'datasets', 'datasets.nifti', 'datasets.volume_transforms')
 MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors')
 if find_spec('mmdet') is not None:
     MODULES += ('models.dfine', 'models.dfine.matching')

@@ -11,6 +11,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 
 from kd_plugins.registry import DATASETS
+from kd_plugins.testing import strip_pretrained
 from kd_plugins.testing.detection import GeneratedDetection, generated_dataset, image_size
 
 
@@ -57,3 +58,9 @@ def test_annotations_that_the_pipeline_loads(pipeline: list[dict[str, Any]], mas
 @pytest.mark.parametrize(('queries', 'size'), [(None, (128, 160)), (300, (128, 160)), (900, (256, 320))])
 def test_images_hold_as_many_places_as_a_detr_has_queries(queries: int | None, size: tuple[int, int]) -> None:
     assert image_size(config(num_queries=queries)) == size
+
+
+def test_weights_of_a_backbone_of_timm_are_stripped() -> None:
+    model = {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': 'package:a'}, 'neck': {'weights': 'mine'}}
+    assert list(strip_pretrained(model)) == ['model.backbone.weights (package:a)']
+    assert model == {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': None}, 'neck': {'weights': 'mine'}}
