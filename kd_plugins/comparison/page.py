@@ -117,21 +117,24 @@ def _arms(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _how(values: Mapping[str, Any]) -> Iterator[str]:
     name = values['metric']
-    points = 'Metrics between 0 and 1 are shown as points. ' if values['points'] else ''
-    direction = 'A lower value is better. ' if lower_is_better(name) else ''
-    yield (
-        f'Values of the {values["source"]}, mean ± sample standard deviation over the seeds. {points}{direction}'
-        'Differences are paired by seed, with a Student t interval, in bold where it excludes 0. '
+    lines = [
+        f'Values of the {values["source"]}, mean ± sample standard deviation over the seeds.',
+        'Metrics between 0 and 1 are shown as points.' if values['points'] else '',
+        'A lower value is better.' if lower_is_better(name) else '',
+        'Differences are paired by seed, with a Student t interval, in bold where it excludes 0.',
         '"Sees" is the smallest true difference whose interval excludes 0 with a probability of 80 %, by the spread of '
-        'the paired differences. "Step" is the time of a training step as a multiple of the baseline\'s, measured with '
-        'alternating steps, or by the logs where it says about. "Training" is the mean time of all training steps.'
-    )
+        'the paired differences.',
+        '"Step" is the time of a training step as a multiple of the baseline\'s, measured with alternating steps, or '
+        'by the logs where it says about.',
+        '"Training" is the mean time of all training steps.',
+    ]
     if values['added_seeds']:
-        yield (
+        lines += [
             f'The seeds {seed_range(values["added_seeds"])} were added where the mean was better and the interval of '
-            'the first seeds held 0. Such a second look makes a false positive more likely: 4.3 % above 0 instead of '
-            '2.5 %, with 3 and 2 seeds.'
-        )
+            'the first seeds held 0.',
+            'Such a second look makes a false positive more likely: with 3 and 2 seeds 4.3 % above 0 and not 2.5 %.',
+        ]
+    yield '\n'.join(line for line in lines if line)
     if values['notes']:
         yield '\n'.join(f'- {note}.' for note in values['notes'])
     runs = [f'{arm} seed {seed}: {state}' for arm, seeds in values['runs'].items() for seed, state in seeds.items()]

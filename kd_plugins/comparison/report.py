@@ -196,7 +196,7 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
     sees = visible(result, name, change)
     return (
         f'{text}: {size} than the spread between seeds ({number(result, name, widest)}), and the 95 % interval {zero} '
-        f'0; a comparison of this size sees {sees} or more'
+        f'0; a comparison of this size sees {sees} or more with a power of 80 %'
     )
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +59,108 @@ def test_a_new_seed_is_trained_and_a_failure_does_not_lose_the_others(arms, run,
         raise KDPluginsError('it broke')
 
     monkeypatch.setattr(execution, 'execute', execute)
+    # Seeds 0 and 1 differ by the same amount, so their interval excludes 0 and no seed is added.
     status, out, err = run(tool, *arms, '--seeds', '0', '1', '7', '--work-dir', tmp_path / 'runs')
     assert status == 2 and started == ['randomness.seed=7'] * 2
     assert 'taught seed 7: it broke' in err
     assert 'over 2 seeds' in out
+
+
+LOGS = Path(__file__).resolve().parents[1] / 'comparison' / 'logs'
+PAGE = [
+    *('configs/plain.py', 'configs/taught.py', 'configs/quality.py', 'configs/slow.py', '--work-dir', '.'),
+    *('--metric', 'coco/bbox_mAP', 'coco/bbox_mAP_75', 'NME', '--points', '--against', 'quality', '--mixed-weights'),
+    '--report-only',
+]
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """The folder of small logs that are kept with the tests as working folder."""
+    monkeypatch.chdir(LOGS)
+    monkeypatch.setattr(execution, 'execute', lambda *args: pytest.fail('a report trained'))
+
+
+def test_the_page_is_written_whole_from_the_logs(committed, run, tmp_path):
+    """To accept a wanted change: run the command in the folder of the logs with ``--page page.md``."""
+    for name in ('first.md', 'second.md'):
+        outcome = run(tool, *PAGE, '--out', tmp_path / 'out', '--page', tmp_path / name)
+        assert outcome.status == 0, outcome.err
+    page = (tmp_path / 'first.md').read_bytes()
+    assert page == (tmp_path / 'second.md').read_bytes()
+    assert page.decode() == (LOGS / 'page.md').read_text(encoding='utf-8')
+
+
+def test_seeds_were_added_to_the_undecided_pair_alone(committed, run, tmp_path):
+    assert run(tool, *PAGE, '--out', tmp_path).status == 0
+    values = json.loads((tmp_path / 'results.json').read_text())
+    assert values['seeds_of'] == {
+        'plain': [0, 1, 2, 3, 4],
+        'taught': [0, 1, 2, 3, 4],
+        'quality': [0, 1, 2],
+        'slow': [0, 1],
+    }
+    assert values['added_seeds'] == [3, 4] and values['points'] == [
+        'coco/bbox_mAP',
+        'coco/bbox_mAP_75',
+        'coco/cell_precision',
+    ]
+    assert values['runs']['taught']['1'] == 'finished after 2 starts' and values['runs']['slow']['2'] == 'not started'
+    assert values['against']['quality']['taught']['coco/bbox_mAP']['seeds'] == [0, 1, 2]
+    # Without further seeds those of the folder do not count.
+    assert run(tool, *PAGE, '--out', tmp_path, '--more-seeds').status == 0
+    assert json.loads((tmp_path / 'results.json').read_text())['seeds_of']['taught'] == [0, 1, 2]
+
+
+def test_averaged_weights_in_one_arm_are_refused(committed, run, tmp_path):
+    arguments = [argument for argument in PAGE if argument != '--mixed-weights']
+    assert "'slow' evaluates averaged weights" in run(tool, *arguments, '--out', tmp_path).error
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--metric', 'coco/bbox_mAP', 'NMEs'], "--metric: 'NMEs' is not in the logs of every run; nearest: 'NME'"),
+        (['--against', 'qualitty'], "--against is 'qualitty'; nearest: 'quality'"),
+        (['--equal', 'compute'], "taught.json' holds no step time of these settings"),
+        (['--control', 'quality-loss'], '--control quality-loss does not fit'),
+        (['--more-seeds', '1'], '--seeds 0 1 2 1 repeats a seed'),
+        (['--pilot', 'nowhere'], "--pilot: 'nowhere' cannot be read as results.json"),
+    ],
+)
+def test_a_mistake_is_one_sentence(committed, run, tmp_path, arguments, sentence):
+    assert sentence in run(tool, *PAGE, '--out', tmp_path, *arguments).error
+
+
+def test_a_teacher_is_counted_with_equal_compute_alone(committed, run):
+    outcome = run(tool, *PAGE, '--count-teacher', 'configs/plain.py')
+    assert outcome.status == 2 and '--count-teacher counts only with --equal compute' in outcome.err
+
+
+def test_further_seeds_are_trained_after_the_first(arms, run, tmp_path, monkeypatch):
+    """The first three seeds leave a gain undecided, so both arms go on with seeds 3 and 4, once."""
+    values = {'plain': {0: 0.5, 1: 0.51, 2: 0.52}, 'taught': {0: 0.5, 1: 0.52, 2: 0.55}}
+    started = []
+
+    def execute(command, log, jobs):
+        started.append((log.parent.parent.name, command[-1]))
+        scalars = log.parent / '20260101_000000' / 'vis_data' / 'scalars.json'
+        scalars.parent.mkdir(parents=True)
+        scalars.write_text(json.dumps({'coco/bbox_mAP': 0.5, 'step': 2}) + '\n')
+
+    for arm, seeds in values.items():
+        for seed, value in seeds.items():
+            (path,) = (tmp_path / 'runs' / arm / f'seed_{seed}').glob('*/vis_data/scalars.json')
+            path.write_text(json.dumps({'coco/bbox_mAP': value, 'step': 2}) + '\n')
+    monkeypatch.setattr(execution, 'execute', execute)
+    status, out, _ = run(tool, *arms, '--work-dir', tmp_path / 'runs', '--page', tmp_path / 'page.md')
+    assert status == 0 and 'more seeds (3, 4) for plain, taught' in out
+    assert started == [(arm, f'randomness.seed={seed}') for seed in (3, 4) for arm in ('plain', 'taught')]
+    assert '5 (3, 4 added)' in (tmp_path / 'page.md').read_text()
+    assert run(tool, *arms, '--work-dir', tmp_path / 'runs').status == 0 and len(started) == 4
+
+
+def test_the_power_of_a_pilot_is_told_before_training(arms, run, tmp_path, monkeypatch):
+    assert run(tool, *arms, '--work-dir', tmp_path / 'runs', '--out', tmp_path / 'pilot').status == 0
+    outcome = run(tool, *arms, '--work-dir', tmp_path / 'runs', '--pilot', tmp_path / 'pilot')
+    assert outcome.status == 0 and 'with 3 seeds this comparison sees a difference of 0.0000' in outcome.err

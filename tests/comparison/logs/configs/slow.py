@@ -1,0 +1,3 @@
+_base_ = './plain.py'
+name = 'slow'
+custom_hooks = [dict(type='EMAHook', momentum=0.01)]
