@@ -79,8 +79,14 @@ def given(args: Namespace) -> list[Member]:
     return members
 
 
-def complete(args: Namespace, members: list[Member]) -> tuple[list[Member], Equal, list[str]]:
-    """Return the given members with controls and arms of equal compute, and the notes about them."""
+def complete(args: Namespace, members: list[Member], seeds: Sequence[int]) -> tuple[list[Member], Equal, list[str]]:
+    """Return the given members with controls and arms of equal compute, and the notes about them.
+
+    Args:
+        args: The arguments.
+        members: Of :func:`given`.
+        seeds: All seeds that may be trained.
+    """
     work_dir = Path(args.work_dir)
     controls, refused = make_controls(members, args.control, work_dir)
     for sentence in refused:
@@ -88,20 +94,20 @@ def complete(args: Namespace, members: list[Member]) -> tuple[list[Member], Equa
     members = [*members, *controls]
     if not args.mixed_weights:
         check_weights([(member.arm.name, evaluated_weights(member.config)) for member in members])
-    check_folders(members, args)
+    check_folders(members, seeds, work_dir)
     equal = Equal()
     if args.equal == 'compute':
-        equal = make_equal(members, work_dir, args.count_teacher, not args.report_only)
+        equal = make_equal(members, work_dir, args.count_teacher, None if args.report_only else args.jobs)
     members = [*members, *equal.members]
-    check_folders(members, args)
+    check_folders(members, seeds, work_dir)
     for name in args.against:
         check_choice('--against', name, [member.arm.name for member in members[1:]])
     return members, equal, [*equal.notes, *refused]
 
 
-def check_folders(members: Sequence[Member], args: Namespace) -> None:
-    """Refuse a folder with results of other settings."""
-    for run in plan_runs([member.arm for member in members], args.seeds, args.work_dir):
+def check_folders(members: Sequence[Member], seeds: Sequence[int], work_dir: Path) -> None:
+    """Refuse repeated seeds, and a folder with results of other settings."""
+    for run in plan_runs([member.arm for member in members], seeds, work_dir):
         check_fingerprint(run.folder, run.arm)
 
 
@@ -114,9 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
         more = next_seeds(args.seeds) if args.more_seeds is None else args.more_seeds
-        members, equal, notes = complete(args, given(args))
+        members, equal, notes = complete(args, given(args), [*args.seeds, *more])
         arms = [member.arm for member in members]
-        plan_runs(arms, [*args.seeds, *more], args.work_dir)  # refuses a repeated seed
         if args.pilot:
             notes.append(pilot_sentence(args.pilot, args.metric[0], len(args.seeds)))
             note(notes[-1])

@@ -24,7 +24,7 @@ STEPS, WARMUP = 30, 5
 """Measured steps and steps before them, of both configs in turn."""
 
 
-def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, measure: bool = True) -> float:
+def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, jobs: int | None = 1) -> float:
     """Return the time of a training step as a multiple of that of the baseline, measured once per comparison.
 
     The steps of both alternate in one process, see ``kd_plugins overhead``. The result is recorded together with the
@@ -35,10 +35,10 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, meas
         config: The config to measure.
         baseline: The config to compare with.
         work_dir: Folder of the comparison.
-        measure: Whether to measure where nothing is recorded.
+        jobs: How many trainings run at once, which decides on the CPU threads; ``None`` measures nothing.
 
     Raises:
-        ConfigError: If nothing is recorded and nothing may be measured.
+        ConfigError: If nothing is recorded and ``jobs`` is ``None``.
         KDPluginsError: If the measurement fails.
     """
     folder = work_dir / FOLDER
@@ -47,7 +47,7 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, meas
     recorded = _read(path)
     if recorded.get('configs') == hashes:
         return float(recorded['ratio'])
-    if not measure:
+    if jobs is None:
         raise ConfigError(
             f"--equal compute: '{path}' holds no step time of these settings; leave out --report-only once"
         )
@@ -56,7 +56,9 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, meas
     numbers = folder / f'{name}_numbers.json'
     command = [*subcommand('overhead'), str(folder / f'{name}.py'), '--baseline', str(folder / 'baseline.py')]
     print(f'{name}: measuring its step time, log in {folder / f"{name}.log"}', flush=True)
-    execute([*command, '--steps', str(STEPS), '--warmup', str(WARMUP), '--out', str(numbers)], folder / f'{name}.log')
+    execute(
+        [*command, '--steps', str(STEPS), '--warmup', str(WARMUP), '--out', str(numbers)], folder / f'{name}.log', jobs
+    )
     values = json.loads(numbers.read_text(encoding='utf-8'))
     record = {'configs': hashes, 'ratio': values['time_median_of_ratios'], 'steps': STEPS, **values}
     write_atomically(path, f'{json.dumps(record, indent=2)}\n'.encode())

@@ -33,7 +33,7 @@ class Equal:
     notes: list[str] = field(default_factory=list)
 
 
-def make_equal(members: Sequence[Member], work_dir: Path, counted: str | None = None, measure: bool = True) -> Equal:
+def make_equal(members: Sequence[Member], work_dir: Path, counted: str | None = None, jobs: int | None = 1) -> Equal:
     """Make a plain arm for each distilled one whose training costs more than the baseline's.
 
     Its length is that of the distilled training times the ratio of the steps, plus the training of a teacher where it
@@ -43,7 +43,7 @@ def make_equal(members: Sequence[Member], work_dir: Path, counted: str | None = 
         members: The baseline and the distilled configs.
         work_dir: Folder of the comparison.
         counted: Config of a teacher whose training is counted.
-        measure: Whether to measure step times that are not recorded.
+        jobs: See :func:`~kd_plugins.comparison.cost.step_ratio`.
 
     Raises:
         ConfigError: If two lengths cannot be compared, or a teacher is counted and no arm has a frozen one.
@@ -57,14 +57,14 @@ def make_equal(members: Sequence[Member], work_dir: Path, counted: str | None = 
         raise ConfigError(f"--count-teacher is '{counted}', and no distilled config has a kd_plugins.FrozenTeacher")
     for member in distilled:
         name = member.arm.name
-        ratio = step_ratio(name, member.config, base.config, work_dir, measure)
+        ratio = step_ratio(name, member.config, base.config, work_dir, jobs)
         equal.ratios[name] = ratio
         length = comparable_length(member.config, base.config) * ratio
         text = f'the training of {name}, whose step takes {ratio:.3f} times as long'
         for path in taught[name] if counted is None else []:
-            equal.notes.append(_report_teacher(name, path, base, work_dir, measure))
+            equal.notes.append(_report_teacher(name, path, base, work_dir, jobs))
         if counted is not None and taught[name]:
-            extra = teacher_length(counted, base, work_dir, measure)
+            extra = teacher_length(counted, base, work_dir, jobs)
             length += extra
             text += f', and the training of the teacher, worth {extra:.1f} {unit}s of the baseline'
             equal.notes.append(f"the training of the teacher '{counted}' is counted for {name}: {extra:.1f} {unit}s")
@@ -105,21 +105,21 @@ def comparable_length(config: Config, baseline: Config) -> float:
     return float(length) if unit == 'epoch' else length * sizes[0] / sizes[1]
 
 
-def teacher_length(path: str, base: Member, work_dir: Path, measure: bool) -> float:
+def teacher_length(path: str, base: Member, work_dir: Path, jobs: int | None) -> float:
     """Return the training of a teacher in epochs or iterations of the baseline.
 
     Args:
         path: Its config.
         base: The baseline.
         work_dir: Folder of the comparison.
-        measure: Whether to measure its step time if it is not recorded.
+        jobs: See :func:`~kd_plugins.comparison.cost.step_ratio`.
 
     Raises:
         KDPluginsError: If its config cannot be trained or measured.
     """
     config = load_config(path)
     length = comparable_length(config, base.config)
-    return length * step_ratio(f'teacher_{Path(path).stem}', config, base.config, work_dir, measure)
+    return length * step_ratio(f'teacher_{Path(path).stem}', config, base.config, work_dir, jobs)
 
 
 def _teachers(config: Config) -> list[str]:
@@ -131,10 +131,10 @@ def _teachers(config: Config) -> list[str]:
     return list(dict.fromkeys(str(one['config']) for one in teachers.values() if isinstance(one['config'], str)))
 
 
-def _report_teacher(name: str, path: str, base: Member, work_dir: Path, measure: bool) -> str:
+def _report_teacher(name: str, path: str, base: Member, work_dir: Path, jobs: int | None) -> str:
     unit, _ = training_length(base.config)
     try:
-        cost = f'worth {teacher_length(path, base, work_dir, measure):.1f} {unit}s of the baseline'
+        cost = f'worth {teacher_length(path, base, work_dir, jobs):.1f} {unit}s of the baseline'
     except KDPluginsError as error:
         cost = f'of unknown cost ({error})'
     return f"the training of the teacher '{path}' of {name}, {cost}, is not counted"

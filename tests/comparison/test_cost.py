@@ -22,7 +22,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that measure; each one finds the next of the ratios 1.25, 1.5, ..."""
     commands: list[list[str]] = []
 
-    def execute(command: Sequence[str], log: Path) -> None:
+    def execute(command: Sequence[str], log: Path, jobs: int) -> None:
+        assert jobs == 1
         commands.append(list(command))
         numbers = {'time_median_of_ratios': 1.0 + 0.25 * len(commands), 'memory_ratio': 1.1}
         Path(command[list(command).index('--out') + 1]).write_text(json.dumps(numbers))
@@ -33,7 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_a_ratio_is_measured_once(measured: list[list[str]], tmp_path: Path) -> None:
     assert step_ratio('taught', TAUGHT, PLAIN, tmp_path) == 1.25
-    assert step_ratio('taught', TAUGHT, PLAIN, tmp_path, measure=False) == 1.25
+    assert step_ratio('taught', TAUGHT, PLAIN, tmp_path, jobs=None) == 1.25
     assert len(measured) == 1 and measured[0][3] == 'overhead'
     config, baseline = (Config.fromfile(measured[0][index]) for index in (4, 6))
     assert (config.x, baseline.x) == (2, 1)
@@ -51,7 +52,7 @@ def test_other_settings_and_a_damaged_record_are_measured_again(measured: list[l
 
 def test_a_report_measures_nothing(measured: list[list[str]], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"taught\.json' holds no step time of these settings"):
-        step_ratio('taught', TAUGHT, PLAIN, tmp_path, measure=False)
+        step_ratio('taught', TAUGHT, PLAIN, tmp_path, jobs=None)
     assert not measured
 
 
