@@ -51,10 +51,11 @@ SHOW = Group(
         'gradients': Command('show_gradients', 'table: gradient of each term relative to the gradient of the task'),
         'graph': Command('show_graph', 'picture: points and neighbours of a local graph'),
         'keypoints': Command('show_keypoints', 'picture: keypoints of ground truth, teacher and student'),
+        'layer-ap': Command('show_layer_ap', 'table: AP of each decoder layer of a DETR'),
         'levels': Command('show_levels', 'picture: prediction of each level of a segmentation network'),
         'refinement': Command('show_refinement', "picture: D-FINE's boxes and edge distributions, layer by layer"),
     },
-    'show what a term or a model does: gradients, graph, keypoints, levels, refinement',
+    'show what a term or a model does: gradients, graph, keypoints, layer-ap, levels, refinement',
 )
 DATA = Group(
     {

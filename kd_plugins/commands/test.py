@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import check_classes, check_data
@@ -73,29 +74,52 @@ def dump_predictions(config: Config, out: str) -> None:
     config.test_evaluator = [*listed, {'type': kind, 'out_file_path': out}]
 
 
+def read_tested_config(args: Namespace) -> Config:
+    """Return the config as the options of a run change it.
+
+    Raises:
+        KDPluginsError: If the config cannot be read, has no test, or an option does not fit it.
+    """
+    config = read_run_config(args)
+    missing = [key for key in ('model', 'test_dataloader', 'test_cfg', 'test_evaluator') if config.get(key) is None]
+    if missing:
+        raise ConfigError(
+            f"config: '{args.config}' has no '{missing[0]}', so it cannot be tested; inherit one that has"
+        )
+    return config
+
+
+def build_tested_runner(config: Config, args: Namespace) -> Runner:
+    """Return a runner that tests a checkpoint, after checking data and weights.
+
+    Args:
+        config: Result of :func:`read_tested_config`.
+        args: With ``checkpoint`` and ``skip_data_checks``.
+
+    Raises:
+        KDPluginsError: If the data or the checkpoint do not fit the config.
+    """
+    checkpoint = load_checkpoint(args.checkpoint)
+    check_data(config, ('test_dataloader',))
+    check_classes(config, ('test_dataloader',))
+    if is_checked(config) and not args.skip_data_checks:
+        for remark in check_data_files(config, ('test_dataloader',)):
+            note(remark)
+    config.load_from, config.resume = args.checkpoint, False
+    runner = build_runner(config)
+    for remark in check_weights(runner.model, checkpoint, args.checkpoint):
+        note(remark)
+    return runner
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate; return the exit status."""
     args = parse(parser(), arguments)
     with one_sentence():
-        config = read_run_config(args)
-        missing = [key for key in ('model', 'test_dataloader', 'test_cfg', 'test_evaluator') if config.get(key) is None]
-        if missing:
-            raise ConfigError(
-                f"config: '{args.config}' has no '{missing[0]}', so it cannot be tested; inherit one that has"
-            )
+        config = read_tested_config(args)
         if args.show or args.show_dir:
             show_predictions(config, args)
         if args.out:
             dump_predictions(config, args.out)
-        checkpoint = load_checkpoint(args.checkpoint)
-        check_data(config, ('test_dataloader',))
-        check_classes(config, ('test_dataloader',))
-        if is_checked(config) and not args.skip_data_checks:
-            for remark in check_data_files(config, ('test_dataloader',)):
-                note(remark)
-        config.load_from, config.resume = args.checkpoint, False
-        runner = build_runner(config)
-        for remark in check_weights(runner.model, checkpoint, args.checkpoint):
-            note(remark)
-        runner.test()
+        build_tested_runner(config, args).test()
     return 0
