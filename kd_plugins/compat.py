@@ -121,6 +121,8 @@ class _TorchvisionModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith('_'):
             raise AttributeError(name)
+        if self.__name__ == 'torchvision' and name.islower():  # `from torchvision import transforms`
+            return import_module(f'torchvision.{name}')
         value = self._known[name] if name in self._known else type(name, (StandIn,), {'__module__': self.__name__})
         setattr(self, name, value)
         return value

