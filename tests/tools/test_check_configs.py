@@ -25,6 +25,7 @@ def test_patterns_choose_configs():
 
 def test_packages_of_bases_and_teachers_count():
     assert check_configs.needed_packages(CONFIGS / 'gfl' / 'gfl_r18_bccd.py') == ['mmdet']
+    assert check_configs.needed_packages(CONFIGS / 'gfl' / 'gfl_lite0_bccd.py') == ['mmdet', 'timm']
     # MMPose by the runtime that it inherits.
     assert check_configs.needed_packages(CONFIGS / 'dwpose' / 'dwpose_t-t_lspet_stage2.py') == ['mmpose']
     assert check_configs.needed_packages(CONFIGS / 'chains' / 'dwpose_s-t_lspet.py') == ['mmpose']

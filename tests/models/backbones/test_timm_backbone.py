@@ -411,9 +411,7 @@ def test_in_models_of_openmmlab(package: str, model: Any, out_indices: Any, shap
 
 def test_a_conversion_that_removes_activations_is_refused() -> None:
     backbone = nn.SyncBatchNorm.convert_sync_batchnorm(build('tf_efficientnet_lite0'))
-    with pytest.raises(
-        ConfigError, match=r"^sync_bn: .* of 'backbone\.network\.bn1' has removed its activation"
-    ):
+    with pytest.raises(ConfigError, match=r"^sync_bn: .* of 'backbone\.network\.bn1' has removed its activation"):
         backbone.train()
     nn.SyncBatchNorm.convert_sync_batchnorm(build('resnet18', frozen_stages=0)).train()  # its activations are layers
 
