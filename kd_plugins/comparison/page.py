@@ -130,8 +130,8 @@ def _how(values: Mapping[str, Any]) -> Iterator[str]:
     ]
     if values['added_seeds']:
         lines += [
-            f'The seeds {seed_range(values["added_seeds"])} were added where the mean was better and the interval of '
-            'the first seeds held 0.',
+            f'Further seeds ({seed_range(values["added_seeds"])}) were added where the mean was better and the '
+            'interval of the first seeds held 0.',
             'Such a second look makes a false positive more likely: with 3 and 2 seeds 4.3 % above 0 and not 2.5 %.',
         ]
     yield '\n'.join(line for line in lines if line)
