@@ -53,7 +53,7 @@ def test_both_sides_train_every_tensor(complete: bool) -> None:
 
 
 def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sides, 'VFLLoss', lambda: VFLLoss(alpha=0.5))
+    monkeypatch.setattr('kd_plugins.models.dfine.VFLLoss', lambda: VFLLoss(alpha=0.5))
     with pytest.raises(KDPluginsError, match=r'different things: .*loss_cls differs'):
         tool.check(tool.parser().parse_args(SMALL))
 

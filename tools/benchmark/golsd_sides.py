@@ -140,7 +140,7 @@ def ours(batch: Batch, matching: str = 'union') -> Side:
         loss_bbox=L1Loss(loss_weight=5.0),
         loss_iou=GIoULoss(loss_weight=2.0),
         loss_fgl=FGLLoss(),
-        loss_ddf=DDFLoss(),
+        loss_ddf=DDFLoss(denoising_counts='own'),  # as in transformers, and not in the authors' release
         matching=matching,
     )
     pixels = batch.objects.new_tensor([IMAGE[1], IMAGE[0]] * 2)
