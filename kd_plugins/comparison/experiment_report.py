@@ -43,6 +43,7 @@ def settings_of(protocol: Protocol, work_dir: Path) -> Settings:
         protocol.metrics,
         protocol.test_last,
         list(references),
+        protocol.contrasts,
     )
 
 

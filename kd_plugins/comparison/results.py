@@ -30,6 +30,8 @@ class Settings:
         metrics: Metrics of the page; the first one decides.
         test_last: Whether the tests of the last checkpoints count.
         against: Arms to compare with, besides the baseline.
+        contrasts: Pairs that decide for all arms on the further seeds, see
+            :func:`~kd_plugins.comparison.rounds.unsettled`.
     """
 
     members: Sequence[Member]
@@ -39,6 +41,7 @@ class Settings:
     metrics: Sequence[str]
     test_last: bool = False
     against: Sequence[str] = ()
+    contrasts: Sequence[tuple[str, str]] | None = None
 
     @property
     def arms(self) -> list[Arm]:
@@ -70,7 +73,7 @@ class Settings:
         if not self.more_seeds:
             return []
         result, _ = self.compared({arm.name: self.seeds for arm in self.arms})
-        names = unsettled(result, self.seeds)
+        names = unsettled(result, self.seeds, self.contrasts)
         return [arm for arm in self.arms if arm.name in names]
 
 

@@ -29,17 +29,23 @@ def differences_of(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[s
             yield reference, arm, table[metric]
 
 
-def unsettled(result: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
-    """Return the arms that need further seeds: both sides of a pair with a better mean and an interval that holds 0.
+def unsettled(
+    result: Mapping[str, Any], seeds: Sequence[int], contrasts: Sequence[tuple[str, str]] | None = None
+) -> list[str]:
+    """Return the arms that need further seeds, because a better mean has an interval that holds 0.
 
     Args:
         result: Of :func:`~kd_plugins.comparison.report.compare`, over the first seeds.
         seeds: The first seeds; a pair that has not finished them all waits.
+        contrasts: Pairs of an arm and its reference that decide for all arms at once; with ``None`` every pair decides
+            for its own two arms.
     """
     sign = -1.0 if lower_is_better(result['metric']) else 1.0
     needed: list[str] = []
     for reference, arm, change in differences_of(result):
         ends = sorted(sign * change[key] for key in ('low', 'high'))
+        if contrasts is not None and (arm, reference) not in contrasts:
+            continue
         if list(change['seeds']) == sorted(seeds) and undecided([(sign * change['mean'], ends[0], ends[1])]):
-            needed += [reference, arm]
+            needed += [reference, arm] if contrasts is None else list(result['arms'])
     return [arm for arm in result['arms'] if arm in needed]

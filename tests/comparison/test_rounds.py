@@ -46,3 +46,9 @@ def test_a_pair_waits_for_all_first_seeds() -> None:
 def test_one_seed_is_not_followed_by_more() -> None:
     one = {arm: row[:1] for arm, row in VALUES.items()}
     assert unsettled(result(**one), [0]) == []
+
+
+def test_named_contrasts_decide_for_all_arms() -> None:
+    found = result(against=('clear',))
+    assert unsettled(found, [0, 1, 2], [('promising', 'plain')]) == list(VALUES)
+    assert unsettled(found, [0, 1, 2], [('clear', 'plain'), ('worse', 'clear'), ('plain', 'promising')]) == []
