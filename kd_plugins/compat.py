@@ -113,7 +113,7 @@ class InterpolationMode(Enum):
     LANCZOS = 'lanczos'
 
 
-class _TorchvisionModule(ModuleType):
+class TorchvisionModule(ModuleType):
     """Module of the stand-in for torchvision; it has every public name."""
 
     _known: ClassVar[dict[str, Any]] = {'ToPILImage': lambda: image_of_map, 'InterpolationMode': InterpolationMode}
@@ -138,7 +138,7 @@ class _TorchvisionFinder(Loader):
         return ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _TorchvisionModule(spec.name)
+        return TorchvisionModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Leave the module empty: its attributes are made when they are read."""

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from kd_plugins.compat import StandIn, TorchvisionUserFinder, _TorchvisionModule, image_of_map
+from kd_plugins.compat import StandIn, TorchvisionModule, TorchvisionUserFinder, image_of_map
 
 ROOT = Path(__file__).resolve().parents[1]
 # A torchvision of each kind lies in a folder of its own; the folders are arguments.
@@ -118,7 +118,7 @@ def test_a_working_torchvision_is_left_alone(monkeypatch):
 
 
 def test_stand_ins_are_classes_that_cannot_be_used():
-    module = _TorchvisionModule('torchvision.ops.misc')
+    module = TorchvisionModule('torchvision.ops.misc')
     stand_in = module.FrozenBatchNorm2d
     assert stand_in is module.FrozenBatchNorm2d and issubclass(stand_in, StandIn)
     assert stand_in.__module__ == 'torchvision.ops.misc' and not isinstance(torch.nn.BatchNorm2d(1), stand_in)
