@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError
-from ..runner.processes import config_hash, execute, subcommand
+from ..runner.processes import execute, subcommand
 from ..runner.run_log import is_validation, read_rows
 from ..utils.files import write_atomically
 from .members import write_config
@@ -24,7 +24,9 @@ STEPS, WARMUP = 30, 5
 """Measured steps and steps before them, of both configs in turn."""
 
 
-def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, jobs: int | None = 1) -> float:
+def step_ratio(
+    name: str, config: Config, baseline: Config, hashes: Sequence[str], work_dir: Path, jobs: int | None = 1
+) -> float:
     """Return the time of a training step as a multiple of that of the baseline, measured once per comparison.
 
     The steps of both alternate in one process, see ``kd_plugins overhead``. The result is recorded together with the
@@ -34,6 +36,7 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, jobs
         name: Name of the record.
         config: The config to measure.
         baseline: The config to compare with.
+        hashes: Identities of the baseline's and the config's settings.
         work_dir: Folder of the comparison.
         jobs: How many trainings run at once, which decides on the CPU threads; ``None`` measures nothing.
 
@@ -43,9 +46,8 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, jobs
     """
     folder = work_dir / FOLDER
     path = folder / f'{name}.json'
-    hashes = [config_hash(baseline)[:16], config_hash(config)[:16]]
     recorded = _read(path)
-    if recorded.get('configs') == hashes:
+    if recorded.get('configs') == list(hashes):
         return float(recorded['ratio'])
     if jobs is None:
         raise ConfigError(
@@ -60,7 +62,7 @@ def step_ratio(name: str, config: Config, baseline: Config, work_dir: Path, jobs
         [*command, '--steps', str(STEPS), '--warmup', str(WARMUP), '--out', str(numbers)], folder / f'{name}.log', jobs
     )
     values = json.loads(numbers.read_text(encoding='utf-8'))
-    record = {'configs': hashes, 'ratio': values['time_median_of_ratios'], 'steps': STEPS, **values}
+    record = {'configs': list(hashes), 'ratio': values['time_median_of_ratios'], 'steps': STEPS, **values}
     write_atomically(path, f'{json.dumps(record, indent=2)}\n'.encode())
     numbers.unlink()
     return float(record['ratio'])

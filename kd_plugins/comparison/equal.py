@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ..config.loading import load_config
 from ..errors import ConfigError, KDPluginsError
-from ..runner.processes import training_length
+from ..runner.processes import config_hash, training_length
 from .controls import frozen_teachers
 from .cost import step_ratio
 from .members import DISTILLED, EQUAL_COMPUTE, Member, written
@@ -57,7 +57,8 @@ def make_equal(members: Sequence[Member], work_dir: Path, counted: str | None = 
         raise ConfigError(f"--count-teacher is '{counted}', and no distilled config has a kd_plugins.FrozenTeacher")
     for member in distilled:
         name = member.arm.name
-        ratio = step_ratio(name, member.config, base.config, work_dir, jobs)
+        hashes = (base.arm.fingerprint, member.arm.fingerprint)
+        ratio = step_ratio(name, member.config, base.config, hashes, work_dir, jobs)
         equal.ratios[name] = ratio
         length = comparable_length(member.config, base.config) * ratio
         text = f'the training of {name}, whose step takes {ratio:.3f} times as long'
@@ -119,7 +120,8 @@ def teacher_length(path: str, base: Member, work_dir: Path, jobs: int | None) ->
     """
     config = load_config(path)
     length = comparable_length(config, base.config)
-    return length * step_ratio(f'teacher_{Path(path).stem}', config, base.config, work_dir, jobs)
+    hashes = (base.arm.fingerprint, config_hash(config)[:16])
+    return length * step_ratio(f'teacher_{Path(path).stem}', config, base.config, hashes, work_dir, jobs)
 
 
 def _teachers(config: Config) -> list[str]:

@@ -33,8 +33,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def test_a_ratio_is_measured_once(measured: list[list[str]], tmp_path: Path) -> None:
-    assert step_ratio('taught', TAUGHT, PLAIN, tmp_path) == 1.25
-    assert step_ratio('taught', TAUGHT, PLAIN, tmp_path, jobs=None) == 1.25
+    assert step_ratio('taught', TAUGHT, PLAIN, ('p', 't'), tmp_path) == 1.25
+    assert step_ratio('taught', TAUGHT, PLAIN, ('p', 't'), tmp_path, jobs=None) == 1.25
     assert len(measured) == 1 and measured[0][3] == 'overhead'
     config, baseline = (Config.fromfile(measured[0][index]) for index in (4, 6))
     assert (config.x, baseline.x) == (2, 1)
@@ -43,16 +43,16 @@ def test_a_ratio_is_measured_once(measured: list[list[str]], tmp_path: Path) -> 
 
 
 def test_other_settings_and_a_damaged_record_are_measured_again(measured: list[list[str]], tmp_path: Path) -> None:
-    step_ratio('taught', TAUGHT, PLAIN, tmp_path)
-    assert step_ratio('taught', Config({'x': 3}), PLAIN, tmp_path) == 1.5
-    assert step_ratio('taught', Config({'x': 3}), TAUGHT, tmp_path) == 1.75
+    step_ratio('taught', TAUGHT, PLAIN, ('p', 't'), tmp_path)
+    assert step_ratio('taught', Config({'x': 3}), PLAIN, ('p', 'x'), tmp_path) == 1.5
+    assert step_ratio('taught', Config({'x': 3}), TAUGHT, ('t', 'x'), tmp_path) == 1.75
     (tmp_path / 'cost' / 'taught.json').write_text('{"ratio": 1')
-    assert step_ratio('taught', Config({'x': 3}), TAUGHT, tmp_path) == 2.0
+    assert step_ratio('taught', Config({'x': 3}), TAUGHT, ('t', 'x'), tmp_path) == 2.0
 
 
 def test_a_report_measures_nothing(measured: list[list[str]], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"taught\.json' holds no step time of these settings"):
-        step_ratio('taught', TAUGHT, PLAIN, tmp_path, jobs=None)
+        step_ratio('taught', TAUGHT, PLAIN, ('p', 't'), tmp_path, jobs=None)
     assert not measured
 
 
