@@ -10,6 +10,8 @@ max_epochs = {{'$LSPET_EPOCHS:20'}}
 # A photograph counts once an epoch: 2000 in batches of 64.
 epoch_length = 32
 model = dict(
+    # The early stages keep their ImageNet weights, in every arm: half the time of a step.
+    backbone=dict(frozen_stages=3, norm_eval=True),
     head=dict(
         out_channels=14,
         input_size=(128, 160),
