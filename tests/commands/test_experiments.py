@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kd_plugins.commands import experiments as tool
-from tests.comparison.test_queue import CONFIG, PROTOCOL, Trainings, trainings
+from tests.comparison.experiment_runs import CONFIG, PROTOCOL, Trainings, trainings
 
 pytest.importorskip('scipy')
 __all__ = ['trainings']

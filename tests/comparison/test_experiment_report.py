@@ -10,7 +10,7 @@ import pytest
 from kd_plugins.comparison import queue
 from kd_plugins.comparison.experiment_report import experiment_page, settings_of, write_experiment
 from kd_plugins.comparison.protocol import read_protocol
-from tests.comparison.test_queue import Trainings, protocol_of, trainings
+from tests.comparison.experiment_runs import Trainings, protocol_of, trainings
 
 pytest.importorskip('scipy')
 pytest.importorskip('matplotlib')
