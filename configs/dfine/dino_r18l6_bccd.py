@@ -1,4 +1,5 @@
-# DINO-R18 with six decoder layers from scratch on BCCD. The average of the weights is evaluated, here and in every child.
+# DINO-R18 with six decoder layers from scratch on BCCD. The average of the weights is evaluated, here and in every
+# child.
 _base_ = './dino_r18_bccd.py'
 model = dict(num_queries=60, decoder=dict(num_layers=6), test_cfg=dict(max_per_img=60))
 train_cfg = dict(val_interval=12)

@@ -18,7 +18,7 @@ model = dict(
         in_featuremap_size=(4, 5),
         decoder=_base_.codec,
         gau_cfg=dict(hidden_dims=128, s=64),
-    )
+    ),
 )
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [_base_.warmup, dict(begin=max_epochs // 2, **_base_.cosine)]

@@ -1,4 +1,4 @@
-"""Dual self-distillation where the plain network overfits: few volumes, a wide network (written before the first run)."""
+"""Dual self-distillation where a wide network overfits on few volumes (written before the first run)."""
 
 question = """
 In the regime of the paper, a wide UNETR on few volumes that overfits by 5 Dice or more, does dual self-distillation
