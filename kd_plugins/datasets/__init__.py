@@ -1,5 +1,6 @@
 """Data sets that the package generates or reads, and steps of their pipelines."""
 
+from .image_folder import ImageFolder
 from .isbi import ISBIMembraneDataset
 from .kitti import CameraView, kitti_folder
 from .nifti import NiftiDataset
@@ -8,6 +9,7 @@ from .volume_transforms import LoadVolume, MonaiTransforms, PackVolume
 __all__ = [
     'CameraView',
     'ISBIMembraneDataset',
+    'ImageFolder',
     'LoadVolume',
     'MonaiTransforms',
     'NiftiDataset',
