@@ -1,6 +1,7 @@
 """Distillers: each one reads taps of student and teacher and returns losses."""
 
 from .base import BaseDistiller, Batch, Taps
+from .box import BoxDistiller
 from .dual_self import DualSelfDistiller
 from .feature import FeatureDistiller
 from .keypoint import HeatmapDistiller, RLEDistiller, SimCCDistiller
@@ -12,6 +13,7 @@ from .stage_localization import StageLocalizationDistiller
 __all__ = [
     'BaseDistiller',
     'Batch',
+    'BoxDistiller',
     'DualSelfDistiller',
     'FeatureDistiller',
     'HeatmapDistiller',

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigError, nearest
 from ..losses import softmax_kl
@@ -17,62 +16,8 @@ from ..registry import MODELS
 from ..utils.checks import check_levels, check_number, check_same_size
 from ..utils.head_types import has_distributions, roi_head, why_no_distribution
 from .base import BaseDistiller, Batch, Taps
-
-Grid = tuple[tuple[float, float], tuple[float, float]]
-"""Stride (x, y) and first location (x, y) of one level, in pixels."""
-
-
-def level_grids(prior_generator: Any) -> list[Grid]:
-    """Return the grid of locations of each level of a head.
-
-    Args:
-        prior_generator: An ``AnchorGenerator`` (locations are the centres of its anchors) or a point generator.
-    """
-    strides = [tuple(float(step) for step in stride) for stride in prior_generator.strides]
-    if hasattr(prior_generator, 'base_anchors'):
-        corners = [anchors[0].tolist() for anchors in prior_generator.base_anchors]
-        first = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in corners]
-    else:
-        offset = float(getattr(prior_generator, 'offset', 0.0))
-        first = [(offset * x, offset * y) for x, y in strides]
-    return [((x, y), start) for (x, y), start in zip(strides, first)]
-
-
-def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
-    """Return the boxes of all images, padded with boxes without area, which contain no location.
-
-    Args:
-        batch: Its data samples hold ``gt_instances.bboxes``; an image without them has no boxes.
-        like: A tensor whose first dimension is N, with the dtype and device of the result.
-
-    Returns:
-        Corners in pixels of the network input, shape (N, G, 4), G >= 1.
-    """
-    boxes = [like.new_zeros(1, 4) for _ in range(like.shape[0])]
-    for index, sample in enumerate(batch.data_samples or ()):
-        image_boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
-        if image_boxes is not None and len(image_boxes):
-            boxes[index] = getattr(image_boxes, 'tensor', image_boxes).to(like)
-    return pad_sequence(boxes, batch_first=True)
-
-
-def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
-    """Return which locations lie on an image and not on its padding.
-
-    Args:
-        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image.
-        centers: Locations (x, y), shape (L, 2).
-        num_images: N.
-
-    Returns:
-        Booleans, shape (N, L).
-    """
-    rows = [torch.ones_like(centers[:, 0], dtype=torch.bool) for _ in range(num_images)]
-    for index, sample in enumerate(batch.data_samples or ()):
-        shape = getattr(sample, 'metainfo', {}).get('img_shape')
-        if shape is not None:
-            rows[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
-    return torch.stack(rows)
+from .locations import Grid, grid_locations, ground_truth_boxes, inside_images, level_grids, location_rows
+from .regions import Regions
 
 
 @MODELS.register_module()
@@ -83,13 +28,20 @@ class LocalizationDistiller(BaseDistiller):
     inside a ground-truth box are weighted by the highest IoU of the teacher's box with such a box (``loss_ld``); all
     others by the teacher's highest class probability (``loss_ld_neg``). Both are weighted means over all ranks.
 
+    With ``select`` or ``trust`` there is one term, ``loss_ld``, which needs no labels: the mean over the selected
+    locations, weighted as :meth:`kd_plugins.distillers.regions.Regions.box_weights` says.
+
     Args:
         head: Dotted path of the head, the same in student and teacher.
         logits: Tap of the edge logits, (N, 4 * (reg_max + 1), H, W) per level; by default ``{head}.scales.*``.
-        scores: Tap of the teacher's class logits, (N, C, H, W) per level; by default ``{head}.gfl_cls``.
+        scores: Tap of the class logits, (N, C, H, W) per level; by default ``{head}.gfl_cls``. Read from the
+            teacher, and from the student with ``trust='difference'``.
         temperature: Softens both distributions.
         positive_weight: Factor inside ``loss_ld``.
         negative_weight: Factor inside ``loss_ld_neg``.
+        select: The locations to learn from, by the teacher's highest probability: ``dict(ratio=0.01)``, the highest of
+            the batch, or ``dict(score=0.1)``, all from there. None: all locations.
+        trust: Weight of a location: ``'teacher'``, the default with ``select``, ``'difference'`` or ``'truth'``.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`. A teacher is required, since a network's own boxes teach it nothing.
         key: See :class:`BaseDistiller`.
@@ -98,7 +50,7 @@ class LocalizationDistiller(BaseDistiller):
         ConfigError: If an argument does not fit.
     """
 
-    loss_names = ('loss_ld', 'loss_ld_neg')
+    loss_names: tuple[str, ...] = ('loss_ld', 'loss_ld_neg')
 
     def __init__(
         self,
@@ -108,6 +60,8 @@ class LocalizationDistiller(BaseDistiller):
         temperature: float = 5.0,
         positive_weight: float = 1.0,
         negative_weight: float = 0.25,
+        select: dict[str, Any] | None = None,
+        trust: str | None = None,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
@@ -119,12 +73,16 @@ class LocalizationDistiller(BaseDistiller):
         self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
         self.positive_weight = check_number(f'{key}.positive_weight', positive_weight, positive=False)
         self.negative_weight = check_number(f'{key}.negative_weight', negative_weight, positive=False)
+        self.regions = Regions(key, select, trust)
+        if self.regions.active:
+            self.loss_names = ('loss_ld',)
+        self.compares_classes = trust in ('difference', 'truth')
         self.reg_max = 0
         self.grids: list[Grid] = []
 
     def student_taps(self) -> dict[str, str]:
-        """Return the tap of the edge logits."""
-        return {'logits': self.logits}
+        """Return the tap of the edge logits, and that of the class logits where they are compared."""
+        return {'logits': self.logits, **({'scores': self.scores} if self.regions.needs_student else {})}
 
     def teacher_taps(self) -> dict[str, str]:
         """Return the taps of the edge logits and of the class logits."""
@@ -196,6 +154,9 @@ class LocalizationDistiller(BaseDistiller):
         # One channel of each, since only the channels may differ.
         first_logits, first_scores = ([level[:, 0] for level in levels] for levels in (logits, scores))
         check_same_size(key, first_logits, first_scores, 'class logits belong to the same locations')
+        if self.regions.needs_student:
+            check_levels(key, student_outputs['scores'], scores, 'levels')
+            check_same_size(key, student_outputs['scores'], scores, 'both must predict the same classes')
 
     def _edges(self, levels: Sequence[Tensor]) -> Tensor:
         """Return (N, L, 4, bins) from levels of (N, 4 * bins, H, W), locations in row-major order."""
@@ -204,16 +165,7 @@ class LocalizationDistiller(BaseDistiller):
 
     def locations(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return centres (x, y) and strides (x, y) of all locations, each of shape (L, 2), in pixels."""
-        centers, strides = [], []
-        for level, ((step_x, step_y), (first_x, first_y)) in zip(levels, self.grids):
-            options: dict[str, Any] = {'device': level.device, 'dtype': level.dtype}
-            xs = torch.arange(level.shape[-1], **options) * step_x + first_x
-            ys = torch.arange(level.shape[-2], **options) * step_y + first_y
-            grid_y, grid_x = torch.meshgrid(ys, xs, indexing='ij')
-            centers.append(torch.stack([grid_x.flatten(), grid_y.flatten()], dim=-1))
-            steps = [torch.full_like(centers[-1][:, 0], step) for step in (step_x, step_y)]
-            strides.append(torch.stack(steps, dim=-1))
-        return torch.cat(centers), torch.cat(strides)
+        return grid_locations(levels, self.grids)
 
     @torch.no_grad()
     def weights(
@@ -239,12 +191,26 @@ class LocalizationDistiller(BaseDistiller):
         return overlap * valid, confidence * valid
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss_ld`` and ``loss_ld_neg``."""
+        """Return ``loss_ld`` and, without selection and trust, ``loss_ld_neg``."""
         edges, teacher_edges = self._edges(student_outputs['logits']), self._edges(teacher_outputs['logits'])
-        positive, negative = self.weights(teacher_outputs, batch, teacher_edges)
         # One divergence serves both terms, as in `localization_loss` with two weights.
         divergence = softmax_kl(edges, teacher_edges, self.temperature, dim=-1).mean(dim=-1)
+        if self.regions.active:
+            weight = self._region_weights(student_outputs, teacher_outputs, batch)
+            return {'loss_ld': self.positive_weight * weighted_mean(divergence, weight, eps=1.0)}
+        positive, negative = self.weights(teacher_outputs, batch, teacher_edges)
         return {
             'loss_ld': self.positive_weight * weighted_mean(divergence, positive),
             'loss_ld_neg': self.negative_weight * weighted_mean(divergence, negative),
         }
+
+    def _region_weights(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> Tensor:
+        teacher = location_rows(teacher_outputs['scores']).sigmoid()
+        student = location_rows(student_outputs['scores']).sigmoid() if self.regions.needs_student else None
+        centers, _ = self.locations(teacher_outputs['logits'])
+        valid = inside_images(batch, centers, len(teacher))
+        return self.regions.box_weights(teacher, student, centers, valid, batch)
+
+    def monitors(self) -> dict[str, Tensor]:
+        """Return ``selected``, the share of the locations that the last batch selected, where there is a selection."""
+        return self.regions.shares

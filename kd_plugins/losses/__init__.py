@@ -1,6 +1,7 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
 from .decoupled import DDFLoss, decoupled_distillation
+from .dense import dense_box_loss, dense_focal_loss, giou_distance
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
 from .feature import (
     ChannelWiseKLLoss,
@@ -21,6 +22,7 @@ from .logit import (
     SoftmaxKLLoss,
     quality_focal,
     quality_focal_kd_loss,
+    soft_target_focal,
     softmax_kl,
     softmax_kl_loss,
 )
@@ -43,11 +45,14 @@ __all__ = [
     'channel_wise_kl',
     'class_masks',
     'decoupled_distillation',
+    'dense_box_loss',
+    'dense_focal_loss',
     'dice_cross_entropy',
     'feature_cosine',
     'feature_loss',
     'feature_mse',
     'fine_grained_localization',
+    'giou_distance',
     'keypoint_kl',
     'laplace_kl',
     'laplace_kl_loss',
@@ -58,6 +63,7 @@ __all__ = [
     'quality_focal',
     'quality_focal_kd_loss',
     'segmentation_sums',
+    'soft_target_focal',
     'softmax_kl',
     'softmax_kl_loss',
     'uncertainty_weighted',

@@ -40,6 +40,27 @@ def softmax_kl(
     return (log_p.exp() * (log_p - log_q)).sum(dim=dim) * temperature**2
 
 
+def soft_target_focal(student: Tensor, target: Tensor, beta: float = 2.0) -> Tensor:
+    r"""Return the quality focal loss of every element, with any probability as target (arXiv 2006.04388, eq. 2).
+
+    .. math:: |y - \sigma(s)|^\beta \, BCE(\sigma(s), y)
+
+    Args:
+        student: Logits :math:`s` of any shape.
+        target: Probabilities :math:`y` of the same shape, float32 or float64.
+        beta: Exponent of the modulating factor: 0 (plain cross entropy) or >= 1.
+
+    Returns:
+        The shape of the input, float32 (float64 for float64).
+
+    >>> soft_target_focal(torch.tensor([0.0]), torch.tensor([0.0]))
+    tensor([0.1733])
+    """
+    student = to_float(student)
+    entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
+    return entropy * (target - student.sigmoid()).abs().pow(beta)
+
+
 def quality_focal(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor:
     r"""Return the quality focal loss of every element, with the teacher's probability as soft target.
 
@@ -59,10 +80,7 @@ def quality_focal(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor
     >>> quality_focal(torch.tensor([0.0]), torch.tensor([40.0]))
     tensor([0.1733])
     """
-    student = to_float(student)
-    target = to_float(teacher.detach()).sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
-    return entropy * (target - student.sigmoid()).abs().pow(beta)
+    return soft_target_focal(student, to_float(teacher.detach()).sigmoid(), beta)
 
 
 def softmax_kl_loss(

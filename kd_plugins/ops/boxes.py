@@ -64,8 +64,15 @@ def to_centers(corners: Tensor) -> Tensor:
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
-def _area(boxes: Tensor) -> Tensor:
+def area(boxes: Tensor) -> Tensor:
+    """Return the area of boxes (..., 4), 0 where the edges cross."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+
+
+def intersection(first: Tensor, second: Tensor) -> Tensor:
+    """Return the area that boxes (..., 4) share in pairs; shapes broadcast."""
+    corner = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    return corner.clamp(min=0).prod(dim=-1)
 
 
 def aligned_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
@@ -82,9 +89,8 @@ def aligned_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
     >>> aligned_iou(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 3.0, 2.0]))
     tensor(0.3333)
     """
-    corner = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
-    overlap = corner.clamp(min=0).prod(dim=-1)
-    union = _area(first) + _area(second) - overlap
+    overlap = intersection(first, second)
+    union = area(first) + area(second) - overlap
     return overlap / union.clamp(min=eps)
 
 

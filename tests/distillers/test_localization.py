@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LocalizationDistiller
-from kd_plugins.distillers.localization import level_grids
+from kd_plugins.distillers.locations import level_grids
 from kd_plugins.losses import softmax_kl
 from kd_plugins.profiling.memory import LiveBytes
 from kd_plugins.registry import MODELS

@@ -1,0 +1,185 @@
+"""Locations of dense heads: grids of the levels, padding, and the ground truth around each location."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..errors import ConfigError
+from ..ops.boxes import area, centers_inside
+from .base import Batch
+
+Grid = tuple[tuple[float, float], tuple[float, float]]
+"""Stride (x, y) and first location (x, y) of one level, in pixels."""
+
+
+def level_grids(prior_generator: Any) -> list[Grid]:
+    """Return the grid of locations of each level of a head.
+
+    Args:
+        prior_generator: An ``AnchorGenerator`` (locations are the centres of its anchors) or a point generator.
+    """
+    strides = [tuple(float(step) for step in stride) for stride in prior_generator.strides]
+    if hasattr(prior_generator, 'base_anchors'):
+        corners = [anchors[0].tolist() for anchors in prior_generator.base_anchors]
+        first = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in corners]
+    else:
+        offset = float(getattr(prior_generator, 'offset', 0.0))
+        first = [(offset * x, offset * y) for x, y in strides]
+    return [((x, y), start) for (x, y), start in zip(strides, first)]
+
+
+def location_rows(levels: Sequence[Tensor], channel_dim: int = 1, anchors: int = 1) -> Tensor:
+    """Return the outputs of all locations of all levels, one row each.
+
+    Args:
+        levels: Outputs, (N, C) or (N, C, *spatial) or (N, L, C).
+        channel_dim: Dimension of the channels.
+        anchors: Number of anchors that share the channels of a cell; each one is a location.
+
+    Returns:
+        Shape (N, L * anchors, C / anchors), locations in row-major order, the anchors of a cell one after another.
+
+    >>> location_rows([torch.zeros(2, 6, 3, 4), torch.zeros(2, 6, 1, 2)], anchors=2).shape
+    torch.Size([2, 28, 3])
+    """
+    last = [level.movedim(channel_dim, -1) for level in levels]
+    rows = torch.cat([level[:, None] if level.ndim == 2 else level.flatten(1, -2) for level in last], dim=1)
+    return rows.unflatten(2, (anchors, rows.shape[2] // anchors)).flatten(1, 2)
+
+
+def grid_locations(levels: Sequence[Tensor], grids: Sequence[Grid]) -> tuple[Tensor, Tensor]:
+    """Return centres (x, y) and strides (x, y) of all locations, each of shape (L, 2), in pixels.
+
+    Args:
+        levels: A map (N, C, H, W) of each level, for its size, dtype and device.
+        grids: Grid of each level.
+
+    >>> centers, strides = grid_locations([torch.zeros(1, 1, 1, 2)], [((8.0, 8.0), (4.0, 4.0))])
+    >>> centers.tolist(), strides.tolist()
+    ([[4.0, 4.0], [12.0, 4.0]], [[8.0, 8.0], [8.0, 8.0]])
+    """
+    centers, strides = [], []
+    for level, ((step_x, step_y), (first_x, first_y)) in zip(levels, grids):
+        options: dict[str, Any] = {'device': level.device, 'dtype': level.dtype}
+        xs = torch.arange(level.shape[-1], **options) * step_x + first_x
+        ys = torch.arange(level.shape[-2], **options) * step_y + first_y
+        grid_y, grid_x = torch.meshgrid(ys, xs, indexing='ij')
+        centers.append(torch.stack([grid_x.flatten(), grid_y.flatten()], dim=-1))
+        steps = [torch.full_like(centers[-1][:, 0], step) for step in (step_x, step_y)]
+        strides.append(torch.stack(steps, dim=-1))
+    return torch.cat(centers), torch.cat(strides)
+
+
+def cells(levels: Sequence[Tensor], batch: Batch) -> Tensor | None:
+    """Return the first corner (x, y) of each cell of image maps, which is the location of most heads.
+
+    Args:
+        levels: Maps (N, C, H, W).
+        batch: Its inputs are images (N, 3, H, W).
+
+    Returns:
+        Shape (L, 2), in pixels; None where levels or inputs have other dimensions, so that no cell lies on padding.
+    """
+    inputs = batch.inputs
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4 or any(level.ndim != 4 for level in levels):
+        return None
+    # An empty level has no cells, whatever its stride.
+    grids = [
+        ((inputs.shape[3] / max(level.shape[3], 1), inputs.shape[2] / max(level.shape[2], 1)), (0.0, 0.0))
+        for level in levels
+    ]
+    return grid_locations(levels, grids)[0]
+
+
+def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
+    """Return the boxes of all images, padded with boxes without area, which contain no location.
+
+    Args:
+        batch: Its data samples hold ``gt_instances.bboxes``; an image without them has no boxes.
+        like: A tensor whose first dimension is N, with the dtype and device of the result.
+
+    Returns:
+        Corners in pixels of the network input, shape (N, G, 4), G >= 1.
+    """
+    boxes = [like.new_zeros(1, 4) for _ in range(like.shape[0])]
+    for index, sample in enumerate(batch.data_samples or ()):
+        image_boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
+        if image_boxes is not None and len(image_boxes):
+            boxes[index] = getattr(image_boxes, 'tensor', image_boxes).to(like)
+    return pad_sequence(boxes, batch_first=True)
+
+
+def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
+    """Return which locations lie on an image and not on its padding.
+
+    Args:
+        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image.
+        centers: Locations (x, y), shape (L, 2).
+        num_images: N.
+
+    Returns:
+        Booleans, shape (N, L).
+    """
+    rows = [torch.ones_like(centers[:, 0], dtype=torch.bool) for _ in range(num_images)]
+    for index, sample in enumerate(batch.data_samples or ()):
+        shape = getattr(sample, 'metainfo', {}).get('img_shape')
+        if shape is not None:
+            rows[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
+    return torch.stack(rows)
+
+
+def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:
+    """Return the classes of the boxes of :func:`ground_truth_boxes`, padded with -1.
+
+    Args:
+        batch: The batch.
+        key: Config key of what needs them, for the error sentence.
+        like: A tensor whose first dimension is N, with the device of the result.
+
+    Returns:
+        Integers, shape (N, G).
+
+    Raises:
+        ConfigError: If the images have no instances, or boxes without classes.
+    """
+    labels = [torch.full((1,), -1, dtype=torch.long, device=like.device) for _ in range(like.shape[0])]
+    samples = batch.data_samples or ()
+    if not any(hasattr(sample, 'gt_instances') for sample in samples) and like.shape[0]:
+        raise ConfigError(f"{key} is 'truth' and the batch has no gt_instances; use it for detectors")
+    for index, sample in enumerate(samples):
+        instances: Any = getattr(sample, 'gt_instances', None)
+        if len(getattr(instances, 'bboxes', ())):
+            if not hasattr(instances, 'labels'):
+                raise ConfigError(f"{key} is 'truth' and gt_instances has boxes without labels; use it for detectors")
+            labels[index] = instances.labels.to(like.device)
+    return pad_sequence(labels, batch_first=True, padding_value=-1)
+
+
+def smallest_box_label(centers: Tensor, boxes: Tensor, labels: Tensor, pairs: int = 2**18) -> Tensor:
+    """Return the class of the smallest box that contains each location, -1 where none does.
+
+    Args:
+        centers: Locations (x, y), shape (L, 2).
+        boxes: Corners, shape (N, G, 4), G >= 1; boxes without area contain no location.
+        labels: Classes, shape (N, G).
+        pairs: Pairs of a location and a box to compute at a time; the result does not depend on it.
+
+    Returns:
+        Integers, shape (N, L).
+
+    >>> boxes = torch.tensor([[[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0]]])
+    >>> smallest_box_label(torch.tensor([[1.0, 1.0], [3.0, 3.0], [5.0, 5.0]]), boxes, torch.tensor([[7, 9]]))
+    tensor([[ 7,  9, -1]])
+    """
+    size = area(boxes)[:, None]
+    rows = max(1, pairs // max(boxes.shape[0] * boxes.shape[1], 1))
+    found = []
+    for some in centers.split(rows):
+        smallest, index = size.masked_fill(~centers_inside(some, boxes), float('inf')).min(dim=-1)
+        found.append(labels.gather(1, index).masked_fill(smallest.isinf(), -1))
+    return torch.cat(found, dim=1)
