@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kd_plugins.distillers import Batch
+from kd_plugins.distillers.locations import (
+    cells,
+    ground_truth_boxes,
+    ground_truth_labels,
+    inside_images,
+    level_grids,
+    location_rows,
+    smallest_box_label,
+)
+from tests.distillers.common import make_batch, sentence
+
+
+def test_cells_are_the_locations_of_mmdet_anchors() -> None:
+    generators = pytest.importorskip('mmdet.models.task_modules.prior_generators')
+    generator = generators.AnchorGenerator(strides=[8, 16], ratios=[1.0], scales=[4])
+    levels = [torch.zeros(2, 3, 8, 12), torch.zeros(2, 3, 4, 6)]
+    batch = Batch(torch.zeros(2, 3, 64, 96), None)
+    anchors = torch.cat(generator.grid_priors([level.shape[-2:] for level in levels], device='cpu'))
+    torch.testing.assert_close(cells(levels, batch), (anchors[:, :2] + anchors[:, 2:]) / 2)
+
+
+def test_valid_cells_are_the_valid_flags_of_mmdet() -> None:
+    generators = pytest.importorskip('mmdet.models.task_modules.prior_generators')
+    generator = generators.AnchorGenerator(strides=[8, 16], ratios=[1.0], scales=[4])
+    levels = [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 4, 4)]
+    for shape in ((64, 64), (33, 40), (1, 64), (32, 17)):
+        batch = make_batch([None], img_shape=shape)
+        flags = generator.valid_flags([level.shape[-2:] for level in levels], shape, device='cpu')
+        centers = cells(levels, batch)
+        assert centers is not None and torch.equal(inside_images(batch, centers, 1)[0], torch.cat(flags))
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'level'), [((2, 9), (2, 5)), ((2, 1, 8, 8, 8), (2, 5, 4, 4, 4)), ((2, 3, 8, 8), (2, 5))], ids=str
+)
+def test_outputs_without_cells(inputs: tuple[int, ...], level: tuple[int, ...]) -> None:
+    assert cells([torch.zeros(level)], Batch(torch.zeros(inputs), None)) is None
+
+
+def test_rows_are_the_order_of_mmdet() -> None:
+    """MMDetection's heads permute (N, A * C, H, W) to (N, H, W, A * C) and reshape it to rows of C."""
+    level = torch.randn(2, 6, 3, 4)
+    expected = level.permute(0, 2, 3, 1).reshape(2, -1, 3)
+    assert torch.equal(location_rows([level], anchors=2), expected)
+    assert location_rows([torch.zeros(2, 5)]).shape == (2, 1, 5)
+    assert location_rows([torch.zeros(2, 9, 5)], channel_dim=2).shape == (2, 9, 5)
+
+
+def test_smallest_box() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, 40.0, 40.0], [10.0, 10.0, 20.0, 20.0], [0.0, 0.0, 0.0, 0.0]]])
+    labels = torch.tensor([[4, 2, 7]])
+    centers = torch.tensor([[15.0, 15.0], [30.0, 30.0], [50.0, 50.0], [0.0, 0.0]])
+    expected = [[2, 4, -1, -1]]
+    assert smallest_box_label(centers, boxes, labels).tolist() == expected
+    assert smallest_box_label(centers, boxes, labels, pairs=1).tolist() == expected
+    assert smallest_box_label(centers[:0], boxes, labels).shape == (1, 0)
+
+
+def test_labels_belong_to_the_boxes() -> None:
+    batch = make_batch([[[0.0, 0.0, 9.0, 9.0]] * 2, [], None])
+    like = torch.zeros(3)
+    for index, labels in ((0, [3, 1]), (1, [])):
+        batch.data_samples[index].gt_instances.labels = torch.tensor(labels, dtype=torch.long)
+    assert ground_truth_labels(batch, 'key', like).tolist() == [[3, 1], [-1, -1], [-1, -1]]
+    assert ground_truth_boxes(batch, like).shape == (3, 2, 4)
+
+
+def test_labels_that_are_missing() -> None:
+    with sentence("key.trust is 'truth' and the batch has no gt_instances"):
+        ground_truth_labels(make_batch([None, None]), 'key.trust', torch.zeros(2))
+    with sentence('boxes without labels'):
+        ground_truth_labels(make_batch([[[0.0, 0.0, 9.0, 9.0]]]), 'key.trust', torch.zeros(1))
+
+
+def test_grids_of_points() -> None:
+    points = SimpleNamespace(strides=[(8, 8), (16, 16)], offset=0.5)
+    assert level_grids(points) == [((8.0, 8.0), (4.0, 4.0)), ((16.0, 16.0), (8.0, 8.0))]
