@@ -34,7 +34,7 @@ class BoxDistiller(BaseDistiller):
             the batch, or ``dict(score=0.1)``, all from there. None: all locations.
         trust: Weight of a location: ``'teacher'``, the teacher's highest class probability; ``'difference'``, the
             largest difference of a probability; ``'truth'``, as ``'teacher'`` where its class is that of the label. The
-            probabilities of YOLOX are multiplied by its objectness.
+            probabilities of heads with objectness (YOLOX, some RTMDet) include it.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`. A teacher is required, since a network's own boxes teach it nothing.
         key: See :class:`BaseDistiller`.
@@ -144,7 +144,8 @@ class BoxDistiller(BaseDistiller):
         anchors = self.decoders[role].anchors
         scores = location_rows(outputs['scores'], anchors=anchors).detach().sigmoid()
         if 'objectness' in outputs:
-            scores = scores * location_rows(outputs['objectness'], anchors=anchors).detach().sigmoid()
+            objectness = location_rows(outputs['objectness'], anchors=anchors).detach().sigmoid()
+            scores = (scores * objectness) ** self.decoders[role].layers.exponent
         return scores
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:

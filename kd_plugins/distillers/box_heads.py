@@ -42,21 +42,29 @@ class Layers(NamedTuple):
     """Last layers of a head, as paths below it, and the form of its box outputs.
 
     The form is a key of :data:`DISTANCES`, ``'deltas'`` (of an anchor) or ``'centers'`` (offset and log size, in
-    strides).
+    strides). Where a head predicts objectness as well, its score is the product of both probabilities to the power of
+    ``exponent``.
     """
 
     boxes: str
     scores: str
     form: str
     objectness: str | None = None
+    exponent: float = 1.0
 
 
 def _layers_of_fcos(head: Any) -> Layers:
     return Layers('scales.*', 'conv_cls', 'strides_positive' if head.norm_on_bbox else 'pixels_log')
 
 
+def _layers_of_rtmdet(head: Any) -> Layers:
+    # The scales get the exponential of the layer before them.
+    return Layers('scales.*', 'rtm_cls', 'strides', 'rtm_obj' if head.with_objectness else None, exponent=0.5)
+
+
 def _layers_of_separate_rtmdet(head: Any) -> Layers:
-    return Layers('rtm_reg.*', 'rtm_cls.*', 'strides_log' if head.exp_on_reg else 'strides')
+    form = 'strides_log' if head.exp_on_reg else 'strides'
+    return Layers('rtm_reg.*', 'rtm_cls.*', form, 'rtm_obj.*' if head.with_objectness else None, exponent=0.5)
 
 
 HEADS: dict[str, Callable[[Any], Layers]] = {
@@ -64,8 +72,7 @@ HEADS: dict[str, Callable[[Any], Layers]] = {
     'FCOSHead': _layers_of_fcos,
     'GFLHead': lambda head: Layers('scales.*', 'gfl_cls', 'strides_bins'),
     'RetinaHead': lambda head: Layers('retina_reg', 'retina_cls', 'deltas'),
-    # The scales of RTMDetHead get the exponential of the layer before them.
-    'RTMDetHead': lambda head: Layers('scales.*', 'rtm_cls', 'strides'),
+    'RTMDetHead': _layers_of_rtmdet,
     'RTMDetSepBNHead': _layers_of_separate_rtmdet,
     'YOLOXHead': lambda head: Layers(
         'multi_level_conv_reg.*', 'multi_level_conv_cls.*', 'centers', 'multi_level_conv_obj.*'

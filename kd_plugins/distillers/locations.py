@@ -125,12 +125,12 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     Returns:
         Booleans, shape (N, L).
     """
-    rows = [torch.ones_like(centers[:, 0], dtype=torch.bool) for _ in range(num_images)]
+    inside = torch.ones(num_images, len(centers), dtype=torch.bool, device=centers.device)
     for index, sample in enumerate(batch.data_samples or ()):
         shape = getattr(sample, 'metainfo', {}).get('img_shape')
         if shape is not None:
-            rows[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
-    return torch.stack(rows)
+            inside[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
+    return inside
 
 
 def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def dense_box_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
 
     with :math:`Z` summed over all ranks. Sources: CrossKD (arXiv 2306.11369), where :math:`w_i` is the teacher's
     highest class probability, and BCKD (arXiv 2308.14286), where it is the largest difference of the probabilities of
-    both networks. Every rank must call it.
+    both networks. A teacher's box without area counts for nothing. Every rank must call it.
 
     Args:
         student: Corners in pixels, shape (..., 4).
@@ -91,4 +91,5 @@ def dense_box_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
     >>> dense_box_loss(box + 1, box, weight=torch.ones(1))
     tensor(1.0794)
     """
-    return weighted_mean(giou_distance(to_float(student), to_float(teacher.detach())), weight, eps=1.0)
+    target = to_float(teacher.detach())
+    return weighted_mean(giou_distance(to_float(student), target), weight * (area(target) > 0), eps=1.0)

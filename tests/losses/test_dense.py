@@ -123,6 +123,13 @@ def test_degenerate_boxes_are_finite(box: list[float]) -> None:
         assert 0 <= distance <= 2 and student.grad is not None and student.grad.isfinite().all()
 
 
+def test_teacher_boxes_without_area_count_for_nothing() -> None:
+    student = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]])
+    teacher = torch.tensor([[5.0, 5.0, 5.0, 9.0], [0.0, 0.0, 2.0, 2.0]])
+    expected = giou_distance(student[1], teacher[1])
+    torch.testing.assert_close(dense_box_loss(student, teacher, torch.ones(2)), expected)
+
+
 def test_nothing_selected() -> None:
     student = torch.randn(2, 5, 4, requires_grad=True)
     none = torch.zeros(2, 5)
