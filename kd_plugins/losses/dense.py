@@ -24,7 +24,7 @@ def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative:
         student: Logits :math:`s`, shape (..., C).
         teacher: Logits :math:`t` of the same shape; no gradient goes through them.
         weight: :math:`w_i` >= 0, shape (...).
-        negative: :math:`v_i` >= 0, shape (...); 0 at locations that count for nothing.
+        negative: :math:`v_i` >= 0, shape (...); read where :math:`w_i` is 0, so that no location has two targets.
         beta: Exponent of the modulating factor: 0 or >= 1.
 
     Returns:
@@ -36,12 +36,13 @@ def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative:
     >>> dense_focal_loss(logits, torch.full((2, 1), 40.0), weight=one, negative=1 - one)
     tensor(0.3466)
     """
-    target = to_float(teacher.detach()).sigmoid()
-    weight, negative = weight.detach().to(target.dtype), negative.detach().to(target.dtype)
-    taught = soft_target_focal(student, target, beta).sum(dim=-1)
-    empty = soft_target_focal(student, torch.zeros_like(target), beta).sum(dim=-1)
-    total = (taught * weight + empty * negative).sum()
-    return total / global_normalizer((target.amax(dim=-1) * weight).sum(), minimum=1.0)
+    scores = to_float(teacher.detach()).sigmoid()
+    weight, negative = weight.detach().to(scores.dtype), negative.detach().to(scores.dtype)
+    # Each location has one kind of target, so that one pass over the classes is enough.
+    taught = weight > 0
+    focal = soft_target_focal(student, scores * taught[..., None], beta).sum(dim=-1)
+    total = (focal * torch.where(taught, weight, negative)).sum()
+    return total / global_normalizer((scores.amax(dim=-1) * weight).sum(), minimum=1.0)
 
 
 def giou_distance(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
