@@ -72,4 +72,4 @@ def why_no_distribution(model: nn.Module, path: str) -> str:
         )
     if any(is_a(module, 'BaseRoIHead') for module in lineage(model, path)):
         return f'{plain}, and whose proposals no other network shares; {ROI_ALTERNATIVE}'
-    return f'{plain}; GFLHead and LDHead do, and for other heads there are BoxDistiller, LogitDistiller and FeatureDistiller'
+    return f'{plain}; GFLHead and LDHead do; for other heads there are BoxDistiller, LogitDistiller, FeatureDistiller'
