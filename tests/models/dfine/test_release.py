@@ -12,8 +12,6 @@ import torch
 
 pytest.importorskip('mmdet')
 
-import mmdet.models  # noqa: F401 registers the costs of the matching
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -67,8 +65,7 @@ def evaluate(**options: Any) -> dict[str, Tensor]:
     corners = 100 * torch.cat([centers[:, :2] - centers[:, 2:] / 2, centers[:, :2] + centers[:, 2:] / 2], dim=1)
     labels = torch.tensor([0, 2, 1])
     truths = [InstanceData(bboxes=corners[part], labels=labels[part]) for part in (slice(2), slice(2, 3))]
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        made = criterion(num_classes=3, **options)
+    made = criterion(num_classes=3, **options)
     proposals = Proposals(scores(6, 5), boxes(6, 5), selected=True)
     return made(predictions(6, 0, -1), truths, [SHAPE] * 2, proposals, Denoising(predictions(8, 10, 9), 2))
 
