@@ -60,7 +60,7 @@ docs: ## HTML pages in docs/_build, warnings are errors
 
 configs: ## build everything that each config names
 	$(NEED) "$(EXTRAS)"
-	$(RUN) tools/setup/check_configs.py
+	$(RUN) tools/setup/check_configs.py --jobs $(JOBS)
 
 unit: ## fast tests and doctests, without slow ones and several processes
 	$(NEED) "$(EXTRAS) dev"

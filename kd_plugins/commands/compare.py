@@ -98,8 +98,8 @@ def complete(args: Namespace, members: list[Member], seeds: Sequence[int]) -> tu
     equal = Equal()
     if args.equal == 'compute':
         equal = make_equal(members, work_dir, args.count_teacher, None if args.report_only else args.jobs)
+    check_folders(equal.members, seeds, work_dir)
     members = [*members, *equal.members]
-    check_folders(members, seeds, work_dir)
     for name in args.against:
         check_choice('--against', name, [member.arm.name for member in members[1:]])
     return members, equal, [*equal.notes, *refused]

@@ -11,9 +11,10 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..comparison.experiment import Experiment, Task
 from ..comparison.experiment_report import write_experiment
 from ..comparison.protocol import read_protocol
-from ..comparison.queue import in_turn, perform, seeds_to_run, tasks_of
+from ..comparison.queue import in_turn, perform
 from ..utils.cli import one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
@@ -32,36 +33,48 @@ def parser() -> ArgumentParser:
     return built
 
 
+def planned(experiments: Sequence[Experiment]) -> list[Task]:
+    """Return the runs of all experiments in their turn, with the seeds that their results ask for."""
+    return in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
+
+
+def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
+    """Write results and pages; return the exit status.
+
+    Args:
+        experiments: With all their arms.
+        pages: Folder of the pages; ``None`` for each beside its protocol.
+    """
+    for experiment in experiments:
+        name, beside = experiment.protocol.name, Path(experiment.protocol.path).parent
+        path = beside / 'page.md' if pages is None else pages / f'{name}.md'
+        write_atomically(path, write_experiment(experiment).encode())
+        print(f'written: {path}')
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not finished; return the exit status."""
     args = parse(parser(), arguments)
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
-        protocols = []
+        experiments = []
         for path in args.protocols:
             protocol = read_protocol(path)
             if protocol.stopped and not args.report:
                 print(f'{protocol.name}: stopped: {protocol.stopped}')
             else:
-                protocols.append(protocol)
-        for protocol in protocols if args.report else []:
-            path = args.pages / f'{protocol.name}.md' if args.pages else Path(protocol.path).parent / 'page.md'
-            write_atomically(path, write_experiment(protocol, args.work_dir).encode())
-            print(f'written: {path}')
-        while not args.report:
-            queues = [
-                tasks_of(protocol, args.work_dir, seeds_to_run(protocol, args.work_dir, args.arms), args.arms)
-                for protocol in protocols
-            ]
-            tasks = in_turn(queues)
-            if args.list:
-                rows = [[task.name, 'finished' if task.finished() else task.run().state] for task in tasks]
-                print_table('runs', ['run', 'state'], rows)
-                return 0
-            missing = [task for task in tasks if not task.finished()]
-            if failures or not missing:
-                break
+                experiments.append(Experiment(protocol, args.work_dir, () if args.report else args.arms))
+        if args.report:
+            return report(experiments, args.pages)
+        tasks = planned(experiments)
+        if args.list:
+            rows = [[task.name, 'finished' if task.finished() else task.run().state] for task in tasks]
+            print_table('runs', ['run', 'state'], rows)
+            return 0
+        while not failures and not all(task.finished() for task in tasks):
             failures = perform(tasks, args.jobs)
+            tasks = planned(experiments)  # with further seeds, where the first ones leave a contrast undecided
     for sentence in failures:
         print(f'error: {sentence}', file=sys.stderr)
     return 2 if failures else 0

@@ -16,6 +16,7 @@ from mmengine.dist import is_main_process
 
 from ..diagnostics.layer_ap import layer_ap
 from ..errors import ConfigError
+from ..runner.run_log import without_nan
 from ..utils.cli import one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
@@ -35,15 +36,6 @@ def parser() -> ArgumentParser:
     built.add_argument('--out', help='write AP at every IoU and all metrics of each layer to this JSON file')
     add_run_options(built, 'the log')
     return built
-
-
-def without_nan(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return metrics with None for NaN, which JSON does not have: the AP of a class without objects.
-
-    >>> without_nan({'WBC_precision': float('nan'), 'bbox_mAP': 0.5})
-    {'WBC_precision': None, 'bbox_mAP': 0.5}
-    """
-    return {name: None if value != value else value for name, value in metrics.items()}
 
 
 def table(results: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -68,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = layer_ap(build_tested_runner(config, args))
         if is_main_process():
             if args.out is not None:
-                layers = [{**result, 'metrics': without_nan(result['metrics'])} for result in results]
-                content = {'config': args.config, 'checkpoint': args.checkpoint, 'layers': layers}
+                content = {'config': args.config, 'checkpoint': args.checkpoint, 'layers': without_nan(results)}
                 write_atomically(Path(args.out), (json.dumps(content, indent=1) + '\n').encode())
             print_table('AP of each decoder layer on the test data', ['layer', *COLUMNS], table(results))
     return 0

@@ -16,13 +16,13 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor
 
 from ..checkpoints import load_checkpoint, weights_of
-from ..config.loading import walk
-from ..config.reading import merge_options, read_config
+from ..config.loading import class_name, walk
+from ..config.reading import read_changed
 from ..errors import ConfigError
 from ..teachers.collection import teacher_configs
 from ..testing import strip_pretrained
 from ..utils.files import write_atomically
-from .entries import class_name, distill_entry
+from .entries import distill_entry
 
 QUALITY_LOSSES = ('VFLLoss', 'QualityFocalLoss')
 """Class losses whose target is the quality of a box, which the heads of plain detectors know as well."""
@@ -121,13 +121,7 @@ def frozen_teachers(distilled: Config) -> dict[str, dict[str, Any]]:
 
 def teacher_config(teacher: Mapping[str, Any], key: str) -> Config:
     """Return the config of a frozen teacher with its ``cfg_options``."""
-    config = (
-        read_config(teacher['config'], key=f'{key}.config')
-        if isinstance(teacher['config'], str)
-        else Config(copy.deepcopy(dict(teacher['config'])))
-    )
-    merge_options(config, teacher.get('cfg_options') or {}, f'{key}.cfg_options')
-    return config
+    return read_changed(teacher['config'], teacher.get('cfg_options') or {}, key)
 
 
 def random_teacher(baseline: Config, distilled: Config, folder: Path) -> Made:

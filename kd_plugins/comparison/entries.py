@@ -9,21 +9,11 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..errors import ConfigError
 
 RAW, AVERAGED = 'raw', 'averaged'
 """Weights that a validation can use."""
-
-
-def class_name(node: Any) -> str:
-    """Return the name of the class that an entry names, without its scope.
-
-    >>> class_name({'type': 'kd_plugins.DistillHook'})
-    'DistillHook'
-    """
-    named = node.get('type')
-    return named.__name__ if isinstance(named, type) else str(named).rpartition('.')[2]
 
 
 def hooks_of(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:

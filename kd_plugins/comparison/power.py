@@ -66,13 +66,12 @@ def smallest_effect(deviation: float, count: int, power: float = POWER, level: f
     _check(deviation, count)
     if not level < power < 1:
         raise ConfigError(f'power is {power}; valid: above {level} and below 1, for example {POWER}')
-    low, high = 0.0, 1.0
+    high = 1.0
     while paired_power(high, 1.0, count, level) < power:
-        low, high = high, 2 * high
-    while high - low > 1e-10 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if paired_power(middle, 1.0, count, level) >= power else (middle, high)
-    return high * deviation
+        high *= 2
+    from scipy.optimize import brentq  # SciPy is there, or paired_power would have said so
+
+    return deviation * float(brentq(lambda effect: paired_power(effect, 1.0, count, level) - power, 0.0, high))
 
 
 def _check(deviation: float, count: int) -> None:

@@ -206,15 +206,3 @@ def _trainings(entries: Mapping[str, Mapping[str, Any]], key: str, teacher: bool
 
 def _text(text: str) -> str:
     return ' '.join(str(text).split())
-
-
-def undecided(differences: Sequence[tuple[float, float, float]]) -> bool:
-    """Return whether any contrast has a mean above 0 and an interval that holds 0.
-
-    Args:
-        differences: Mean, lower and upper end of each contrast, positive where the hypothesis predicts.
-
-    >>> undecided([(0.2, -0.1, 0.5)]), undecided([(0.2, 0.1, 0.3), (-0.1, -0.3, 0.1)])
-    (True, False)
-    """
-    return any(mean > 0 and low <= 0 for mean, low, _ in differences)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .formatting import lower_is_better
-from .protocol import undecided
 
 
 def next_seeds(seeds: Sequence[int], count: int = 2) -> list[int]:
@@ -16,6 +15,19 @@ def next_seeds(seeds: Sequence[int], count: int = 2) -> list[int]:
     [3, 4]
     """
     return [max(seeds) + 1 + index for index in range(count)]
+
+
+def is_undecided(mean: float, low: float) -> bool:
+    """Return whether a difference has a mean above 0 and an interval that holds 0.
+
+    Args:
+        mean: Mean, positive where the hypothesis predicts.
+        low: Lower end of the interval.
+
+    >>> is_undecided(0.2, -0.1), is_undecided(0.2, 0.1), is_undecided(-0.1, -0.3)
+    (True, False, False)
+    """
+    return mean > 0 >= low
 
 
 def differences_of(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -43,9 +55,9 @@ def unsettled(
     sign = -1.0 if lower_is_better(result['metric']) else 1.0
     needed: list[str] = []
     for reference, arm, change in differences_of(result):
-        ends = sorted(sign * change[key] for key in ('low', 'high'))
         if contrasts is not None and (arm, reference) not in contrasts:
             continue
-        if list(change['seeds']) == sorted(seeds) and undecided([(sign * change['mean'], ends[0], ends[1])]):
+        low = sign * change['low' if sign > 0 else 'high']
+        if list(change['seeds']) == sorted(seeds) and is_undecided(sign * change['mean'], low):
             needed += [reference, arm] if contrasts is None else list(result['arms'])
     return [arm for arm in result['arms'] if arm in needed]

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 
 from ..errors import ConfigError, nearest
 from .gpu_only import needs_gpu
-from .loading import walk
+from .loading import class_name, walk
 from .pose_checks import check_pose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -205,8 +205,8 @@ def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
         return
     heads = set(HEADS.get(config.get('default_scope'), ()))
     for path, node in walk(config.model, 'model'):
-        class_name = str(node.get('type')).rsplit('.', 1)[-1]
-        if node.get('num_classes') is not None and heads & set(path.split('.')) and class_name not in OTHER_COUNTS:
+        counted = class_name(node) not in OTHER_COUNTS
+        if node.get('num_classes') is not None and heads & set(path.split('.')) and counted:
             yield f'{path}.num_classes', node['num_classes']
 
 

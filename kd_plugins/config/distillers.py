@@ -10,6 +10,7 @@ from torch import nn
 from ..errors import ConfigError, nearest
 from ..registry import MODELS
 from ..utils.build import build
+from . import loading
 
 KEY = 'default_hooks.distill.distillers'
 
@@ -25,11 +26,7 @@ def distillers_of(config: Config, class_name: str) -> dict[str, Any]:
         ConfigError: If the config has no distiller of this class.
     """
     entries = ((config.get('default_hooks') or {}).get('distill') or {}).get('distillers') or {}
-    selected = {
-        name: entry
-        for name, entry in entries.items()
-        if entry and str(entry.get('type')).rpartition('.')[2] == class_name
-    }
+    selected = {name: entry for name, entry in entries.items() if entry and loading.class_name(entry) == class_name}
     if not selected:
         raise ConfigError(f"{KEY} has no 'kd_plugins.{class_name}'; give a config that has one")
     return selected

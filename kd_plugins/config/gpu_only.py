@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.config import Config
 
 from ..utils.device import has_accelerator
-from .loading import walk
+from .loading import class_name, walk
 
 # Parts of MMDetection3D to the operators that they use and that exist for GPUs only.
 GPU_ONLY = {
@@ -26,7 +26,7 @@ def needs_gpu(config: Config) -> str:
     if has_accelerator():
         return ''
     for path, node in walk(config.model, 'model'):
-        class_name = str(node.get('type', '')).rpartition('.')[2]
-        if class_name in GPU_ONLY:
-            return f'{path} is {class_name}, whose {GPU_ONLY[class_name]} needs a GPU, and there is none'
+        name = class_name(node)
+        if name in GPU_ONLY:
+            return f'{path} is {name}, whose {GPU_ONLY[name]} needs a GPU, and there is none'
     return ''

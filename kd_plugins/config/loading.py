@@ -63,6 +63,16 @@ def walk(node: Any, path: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
         yield from walk(child, f'{path}.{key}' if path else str(key))
 
 
+def class_name(entry: Mapping[str, Any]) -> str:
+    """Return the name of the class that an entry of a config names, without its scope.
+
+    >>> class_name({'type': 'kd_plugins.DistillHook'}), class_name({'type': Config})
+    ('DistillHook', 'Config')
+    """
+    named = entry.get('type')
+    return named.__name__ if isinstance(named, type) else str(named).rpartition('.')[2]
+
+
 def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
     """Return a remark for each option whose key the config does not have yet; such a key is often misspelt.
 

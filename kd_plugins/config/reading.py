@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -66,6 +67,26 @@ def merge_options(config: Config, options: Mapping[str, Any], key: str) -> None:
         except (TypeError, KeyError, AttributeError, AssertionError, ValueError, IndexError) as error:
             text = ' '.join(str(error).split())
             raise ConfigError(f'{key}: {name}={shown(value)} does not fit the config: {text}') from error
+
+
+def read_changed(source: str | Mapping[str, Any], options: Mapping[str, Any], key: str) -> Config:
+    """Return the config of a part of a config, such as a teacher, with its ``cfg_options``.
+
+    Args:
+        source: Path of the config, or the config itself, which stays as it is.
+        options: Dotted key to value.
+        key: Config key of the part, whose ``config`` and ``cfg_options`` they are.
+
+    Raises:
+        ConfigError: If the config cannot be read, or an option does not fit it.
+        MissingDependencyError: If a package that it names is not installed.
+
+    >>> read_changed({'model': {'depth': 50}}, {'model.depth': 18}, 'teacher').model.depth
+    18
+    """
+    config = read_config(source, f'{key}.config') if isinstance(source, str) else Config(copy.deepcopy(dict(source)))
+    merge_options(config, options, f'{key}.cfg_options')
+    return config
 
 
 def _is_installed(package: str) -> bool:

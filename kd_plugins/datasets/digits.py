@@ -8,7 +8,6 @@ index.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingDependencyError, nearest
 from ..utils.files import is_complete, write_atomically
+from .coco_writing import coco_object, tight_box, write_coco
 
 CLASSES = tuple('0123456789')
 SPLITS = ('train', 'val')
@@ -124,18 +124,6 @@ def enlarge(ink: Field, height: float, aspect: float, angle: float) -> Field:
     sharp = np.clip((turned - 0.3) * 3.0, 0.0, 1.0).astype(np.float32)
     x1, y1, x2, y2 = tight_box(sharp > 0.5)
     return sharp[y1:y2, x1:x2]
-
-
-def tight_box(mask: Mask) -> tuple[int, int, int, int]:
-    """Return the bounding box x1, y1, x2, y2 (exclusive) of the pixels set in a mask of shape (h, w).
-
-    >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
-    (1, 1, 3, 2)
-    """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def paper(rng: np.random.Generator, size: int) -> tuple[Field, bool]:
@@ -256,20 +244,9 @@ def make_split(
         encoded = cv2.imencode('.jpg', scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
         write_atomically(root / split / name, encoded.tobytes())
         images.append(dict(id=index, file_name=name, width=size, height=size))
-        for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist()):
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=index,
-                    category_id=label + 1,
-                    bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=(x2 - x1) * (y2 - y1),
-                    iscrowd=0,
-                )
-            )
+        for box, label in zip(scene.boxes.tolist(), scene.labels.tolist()):
+            annotations.append(coco_object(len(annotations) + 1, index, label, box))
         if progress is not None:
             progress(index + 1)
-    categories = [dict(id=number + 1, name=name) for number, name in enumerate(CLASSES)]
-    coco = dict(info=info, images=images, annotations=annotations, categories=categories)
-    write_atomically(ann_file, json.dumps(coco).encode())
+    write_coco(ann_file, info, images, annotations, CLASSES)
     return True

@@ -7,7 +7,6 @@ arXiv 1902.09063), which ``kd_plugins data hippocampus`` fetches.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..utils.files import is_complete, write_atomically
+from .coco_writing import coco_object, tight_box, write_coco
 from .nifti import SUFFIXES, read_labels, read_volume, split_names
 
 CLASSES = ('anterior', 'posterior')
@@ -63,16 +63,6 @@ def grey_values(volume: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.round(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
 
 
-def label_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return the bounding box x1, y1, x2, y2 (exclusive) of the voxels set in a mask of shape (H, W), not empty.
-
-    >>> label_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
-    (1, 1, 3, 2)
-    """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def slices_of(volume: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> dict[int, Slice]:
     """Return the slices that hold an object, by index.
 
@@ -90,7 +80,7 @@ def slices_of(volume: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]
         masks = [plane == number + 1 for number in present]
         result[index] = Slice(
             np.ascontiguousarray(np.take(grey, index, AXIS).T),
-            np.array([label_box(mask) for mask in masks], dtype=np.int64),
+            np.array([tight_box(mask) for mask in masks], dtype=np.int64),
             np.array(present, dtype=np.int64),
             np.array([mask.sum() for mask in masks], dtype=np.int64),
         )
@@ -135,20 +125,10 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
             write_atomically(root / split / file_name, cv2.imencode('.png', plane.image)[1].tobytes())
             height, width = plane.image.shape
             images.append(dict(id=len(images), file_name=file_name, width=width, height=height))
-            for (x1, y1, x2, y2), label, area in zip(plane.boxes.tolist(), plane.labels.tolist(), plane.areas.tolist()):
-                annotations.append(
-                    dict(
-                        id=len(annotations) + 1,
-                        image_id=images[-1]['id'],
-                        category_id=label + 1,
-                        bbox=[x1, y1, x2 - x1, y2 - y1],
-                        area=area,
-                        iscrowd=int(min(x2 - x1, y2 - y1) < MIN_SIDE),
-                    )
-                )
+            for box, label, area in zip(plane.boxes.tolist(), plane.labels.tolist(), plane.areas.tolist()):
+                crowd = min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE
+                annotations.append(coco_object(len(annotations) + 1, images[-1]['id'], label, box, area, crowd))
         if progress is not None:
             progress(count + 1)
-    categories = [dict(id=number + 1, name=name) for number, name in enumerate(CLASSES)]
-    coco = dict(info=info, images=images, annotations=annotations, categories=categories)
-    write_atomically(ann_file, json.dumps(coco).encode())
+    write_coco(ann_file, info, images, annotations, CLASSES)
     return len(images)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
 from ..config.data_checks import validates
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..errors import CheckpointError, ConfigError, nearest
 from ..runner.resume import best_key, best_metrics, checkpoint_settings, runtime_info
 from ..utils.checks import check_choice
@@ -33,8 +33,7 @@ def averages(config: Config) -> bool:
     True
     """
     hooks = {'default': config.get('default_hooks'), 'custom': config.get('custom_hooks')}
-    types = (node.get('type') for _, node in walk(hooks) if 'type' in node)
-    return any(str(getattr(hook, '__name__', hook)).rpartition('.')[2].endswith('EMAHook') for hook in types)
+    return any(class_name(node).endswith('EMAHook') for _, node in walk(hooks))
 
 
 def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:

@@ -78,13 +78,9 @@ class FrozenTeacher(BaseTeacher):
         self.report: LoadReport | None = None
 
     def _load_config(self) -> Config:
-        from ..config.reading import merge_options, read_config
+        from ..config.reading import read_changed
 
-        if isinstance(self.config, str):
-            config = read_config(self.config, key=f'{self.key}.config')
-        else:
-            config = Config(dict(self.config))
-        merge_options(config, self.cfg_options, f'{self.key}.cfg_options')
+        config = read_changed(self.config, self.cfg_options, self.key)
         if 'model' not in config:
             raise ConfigError(f"{self.key}.config: '{self.config}' holds no 'model'; valid: a config that trains")
         return config

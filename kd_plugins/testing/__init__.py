@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..errors import ConfigError
 from . import detection, lidar, pose, segmentation, volumes
 
@@ -64,7 +64,7 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
         if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
             checkpoint, node['pretrained'] = node['pretrained'], None
             yield f'{key}.pretrained ({checkpoint})'
-        if str(node.get('type')).rpartition('.')[2] == 'TimmBackbone' and node.get('weights'):
+        if class_name(node) == 'TimmBackbone' and node.get('weights'):
             checkpoint, node['weights'] = node['weights'], None
             yield f'{key}.weights ({checkpoint})'
 

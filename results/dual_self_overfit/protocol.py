@@ -36,6 +36,7 @@ test_last = False
 refuted_if = 'The 95 % interval of released minus plain in Dice of the test volumes, over five folds, holds 0.'
 stop_if = """
 The plain network of fold 0 overfits by less than 5 Dice after 1600 steps: then the length is doubled, in all arms,
-before any other arm is run. After three folds the mean of released minus plain is below 0: then the two last folds are
+before any other arm is run. (So it was: 3.8, Dice .729 on the test volumes and .766 on its own, after 10 epochs. All
+arms train 20 epochs now.) After three folds the mean of released minus plain is below 0: then the two last folds are
 left out.
 """

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_plugins.comparison import execution, queue
+from kd_plugins.comparison import execution
+from kd_plugins.comparison.experiment import Experiment
 from kd_plugins.comparison.protocol import Protocol, read_protocol
 from kd_plugins.errors import KDPluginsError
 
@@ -46,6 +47,11 @@ def protocol_of(folder: Path, name: str = 'trial', **changes: str) -> Protocol:
     return read_protocol(path)
 
 
+def experiment_of(folder: Path, name: str = 'trial', arms: Sequence[str] = (), **changes: str) -> Experiment:
+    """Return the experiment of a new protocol; its runs lie in ``folder/runs``."""
+    return Experiment(protocol_of(folder, name, **changes), folder / 'runs', arms)
+
+
 class Trainings:
     """Commands in place of processes; each leaves a log and a checkpoint, unless its folder is to fail."""
 
@@ -78,5 +84,4 @@ class Trainings:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings()
     monkeypatch.setattr(execution, 'execute', made)
-    monkeypatch.setattr(queue, 'WAIT', 0.01)
     return made

@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 
-from kd_plugins.comparison.entries import check_weights, class_name, distill_entry, evaluated_weights, hooks_of
+from kd_plugins.comparison.entries import check_weights, distill_entry, evaluated_weights, hooks_of
+from kd_plugins.config.loading import class_name
 from kd_plugins.errors import ConfigError
 
 CONFIG = Config(

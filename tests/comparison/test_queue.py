@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kd_plugins.comparison import queue
-from kd_plugins.errors import ConfigError
-from tests.comparison.experiment_runs import CONFIG, GAIN, Trainings, protocol_of, trainings
+from kd_plugins.comparison.experiment import Task
+from kd_plugins.runner.run_log import read_test
+from tests.comparison.experiment_runs import Trainings, experiment_of, trainings
 
 pytest.importorskip('scipy')
 __all__ = ['trainings']
 
 
 def test_each_run_starts_from_the_checkpoints_that_it_names(tmp_path: Path, trainings: Trainings) -> None:
-    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    tasks = experiment_of(tmp_path).tasks((0, 1))
     assert queue.perform(tasks) == []
     assert trainings.runs == [f'{arm}/seed_{seed}' for arm, seed in ORDER]
     words = dict(zip(trainings.runs, trainings.commands))
@@ -30,7 +33,7 @@ ORDER = [('big', 0), *((arm, seed) for seed in (0, 1) for arm in ('plain', 'taug
 
 
 def test_two_jobs_wait_for_what_they_need(tmp_path: Path, trainings: Trainings) -> None:
-    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    tasks = experiment_of(tmp_path).tasks((0, 1))
     assert queue.perform(tasks, jobs=2) == []
     runs = trainings.runs
     assert sorted(runs) == sorted(f'{arm}/seed_{seed}' for arm, seed in ORDER)
@@ -40,7 +43,7 @@ def test_two_jobs_wait_for_what_they_need(tmp_path: Path, trainings: Trainings) 
 
 def test_a_failure_stops_only_the_runs_that_need_it(tmp_path: Path, trainings: Trainings) -> None:
     trainings.fails = {'taught/seed_0'}
-    tasks = queue.tasks_of(protocol_of(tmp_path), tmp_path / 'runs', (0, 1))
+    tasks = experiment_of(tmp_path).tasks((0, 1))
     failures = queue.perform(tasks)
     assert failures == [
         'trial: taught seed 0: it broke',
@@ -50,46 +53,39 @@ def test_a_failure_stops_only_the_runs_that_need_it(tmp_path: Path, trainings: T
 
 
 def test_first_seeds_of_all_experiments_come_first(tmp_path: Path) -> None:
-    queues = [
-        queue.tasks_of(protocol_of(tmp_path, name), tmp_path / 'runs', (5, 6), ['plain']) for name in ('one', 'two')
-    ]
+    queues = [experiment_of(tmp_path, name, ['plain']).tasks((5, 6)) for name in ('one', 'two')]
     names = [(task.protocol.name, task.seed) for task in queue.in_turn(queues)]
     assert names == [('one', 5), ('two', 5), ('one', 6), ('two', 6)]
 
 
-def test_further_seeds_where_the_first_leave_it_open(tmp_path: Path, trainings: Trainings) -> None:
-    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
-    assert queue.seeds_to_run(protocol, runs) == (0, 1)
-    queue.perform(queue.tasks_of(protocol, runs, (0, 1)))
-    assert queue.seeds_to_run(protocol, runs) == (0, 1, 2)
-    assert queue.seeds_to_run(protocol, runs, ['plain']) == (0, 1)
-
-
-def test_a_decided_contrast_gets_no_further_seeds(
-    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(GAIN, 'taught', -0.5)
-    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
-    queue.perform(queue.tasks_of(protocol, runs, (0, 1)))
-    assert queue.seeds_to_run(protocol, runs) == (0, 1)
-
-
-def test_a_changed_config_is_refused(tmp_path: Path, trainings: Trainings) -> None:
-    protocol, runs = protocol_of(tmp_path), tmp_path / 'runs'
-    queue.perform(queue.tasks_of(protocol, runs, (0,)))
-    (tmp_path / 'a.py').write_text(CONFIG + 'other = 1\n')
-    with pytest.raises(ConfigError, match='with other settings'):
-        queue.tasks_of(protocol, runs, (0,))
-
-
 def test_the_last_checkpoint_is_tested_where_the_protocol_says_so(tmp_path: Path, trainings: Trainings) -> None:
     changes = {'test_last = False': 'test_last = True'}
-    (task,) = queue.tasks_of(protocol_of(tmp_path, **changes), tmp_path / 'runs', (1,), ['plain'])
-    queue.perform([task])
+    (task,) = experiment_of(tmp_path, arms=['plain'], **changes).tasks((1,))
+    (failure,) = queue.perform([task])
+    assert failure.endswith('left no metrics; see test.log beside it')
     train, test = trainings.commands
     assert train[3] == 'train' and test[3] == 'test' and test[5].endswith('seed_1/epoch_2.pth')
     assert not task.finished()
     path = task.folder / 'test' / '20260102_000000' / '20260102_000000.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({'AP': 0.4}))
-    assert task.finished() and queue.measured(task) == {'AP': 0.4}
+    assert task.finished() and read_test(task.folder / 'test') == {'AP': 0.4}
+    assert queue.perform([task]) == [] and len(trainings.commands) == 2
+
+
+def test_an_unexpected_error_does_not_let_the_others_wait(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = experiment_of(tmp_path).tasks((0,))
+    usual = queue.train_and_test
+
+    def broken(task: Task, *arguments: Any) -> None:
+        if task.training.name == 'taught':
+            raise RuntimeError('not expected')
+        usual(task, *arguments)
+
+    monkeypatch.setattr(queue, 'train_and_test', broken)
+    monkeypatch.setattr(threading, 'excepthook', lambda error: None)
+    failures = queue.perform(tasks, jobs=2)
+    assert 'trial: taught seed 0: stopped by an unexpected error' in failures
+    assert 'trial: after seed 0: not run, because a run that it needs failed' in failures

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip('sklearn')
 
 from kd_plugins.datasets import digits
-from kd_plugins.datasets.digits import SPLITS, compose, load_scans, make_split, tight_box
+from kd_plugins.datasets.digits import SPLITS, compose, load_scans, make_split
 from kd_plugins.errors import ConfigError
 
 
@@ -74,10 +74,6 @@ def test_scales_vary_and_several_digits_share_an_image() -> None:
     heights = np.concatenate([scene.boxes[:, 3] - scene.boxes[:, 1] for scene in scenes])
     assert heights.max() > 2.5 * heights.min()
     assert 3 <= np.mean([len(scene.boxes) for scene in scenes]) <= 6
-
-
-def test_empty_mask_has_an_empty_box() -> None:
-    assert tight_box(np.zeros((3, 4), dtype=bool)) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize('split', SPLITS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import re
 import sys
 import time
@@ -16,6 +17,7 @@ import warnings
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -158,35 +160,55 @@ def check(path: Path, answer: Any) -> None:
     answer.send((failure, left_out))
 
 
+def check_apart(path: Path, context: Any) -> tuple[str, list[str], float]:
+    """Check one config in a process of its own.
+
+    Args:
+        path: The config.
+        context: Of multiprocessing.
+
+    Returns:
+        What failed, or ``''``, what was left out, and the seconds that it took.
+    """
+    start = time.monotonic()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=check, args=(path, theirs))
+    process.start()
+    theirs.close()
+    try:
+        failure, left_out = ours.recv()
+    except EOFError:
+        failure, left_out = 'its process died', []
+    process.join()
+    return failure, left_out, time.monotonic() - start
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check all configs; return the exit status."""
     parser = ArgumentParser(description='Build what each config names and run one step')
     parser.add_argument('patterns', nargs='*', help='parts of paths, with wildcards; by default every config')
-    paths = shipped_configs(parser.parse_args(arguments).patterns)
+    parser.add_argument('--jobs', type=int, default=1, help='configs at once; more than one get one CPU thread each')
+    args = parser.parse_args(arguments)
+    if args.jobs > 1:
+        os.environ['OMP_NUM_THREADS'] = '1'  # the processes inherit it
+    paths = shipped_configs(args.patterns)
     server = 'forkserver' in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context('forkserver' if server else 'spawn')
     if server:
         context.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
     failed, remarks = 0, Counter[str]()
-    for path in paths:
-        name = path.relative_to(ROOT).as_posix()
-        lacking = [package for package in needed_packages(path) if not find_spec(package)]
-        if lacking:
-            print(f'skip  {name}: {", ".join(lacking)} is not installed')
-            continue
-        start = time.monotonic()
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=check, args=(path, theirs))
-        process.start()
-        theirs.close()
-        try:
-            failure, left_out = ours.recv()
-        except EOFError:
-            failure, left_out = 'its process died', []
-        process.join()
-        failed += bool(failure)
-        remarks.update(left_out)
-        print(f'FAIL  {name}: {failure}' if failure else f'ok    {name} ({time.monotonic() - start:.1f} s)', flush=True)
+    with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
+        lacking = {path: [package for package in needed_packages(path) if not find_spec(package)] for path in paths}
+        waiting = {path: pool.submit(check_apart, path, context) for path in paths if not lacking[path]}
+        for path in paths:
+            name = path.relative_to(ROOT).as_posix()
+            if path not in waiting:
+                print(f'skip  {name}: {", ".join(lacking[path])} is not installed')
+                continue
+            failure, left_out, seconds = waiting[path].result()
+            failed += bool(failure)
+            remarks.update(left_out)
+            print(f'FAIL  {name}: {failure}' if failure else f'ok    {name} ({seconds:.1f} s)', flush=True)
     for remark, count in remarks.items():
         print(f'note: {remark} ({count} configs)')
     print(f'{failed} configs failed' if failed else f'{len(paths)} configs build and pass preflight')

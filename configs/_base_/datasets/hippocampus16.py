@@ -20,15 +20,7 @@ train_pipeline = [
     dict(
         type='kd_plugins.MonaiTransforms',
         transforms=[
-            dict(
-                type='RandCropByPosNegLabeld',
-                keys=_base_.both,
-                label_key='label',
-                spatial_size=_base_.patch_size,
-                pos=1,
-                neg=0.1,
-                num_samples=2,
-            ),
+            _base_.train_pipeline[2]['transforms'][0],  # two patches, most of them around a voxel of a part
             dict(type='RandFlipd', keys=_base_.both, prob=0.5, spatial_axis=0),
             dict(type='RandFlipd', keys=_base_.both, prob=0.5, spatial_axis=1),
             dict(type='RandFlipd', keys=_base_.both, prob=0.5, spatial_axis=2),

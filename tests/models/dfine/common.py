@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmdet.models.losses import GIoULoss, L1Loss
 from mmdet.models.task_modules.assigners import HungarianAssigner
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -56,11 +57,14 @@ def truths(numbers: list[int], seed: int = 1) -> list[InstanceData]:
 
 def criterion(**options: Any) -> Criterion:
     """Return the criterion with the weights of the paper."""
+    # Another test of the process may have left MMEngine's scope, which does not know the costs.
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        match_costs = HungarianAssigner(match_costs=COSTS).match_costs
     settings: dict[str, Any] = dict(
         num_classes=CLASSES,
         bins=BINS.float(),
         reg_scale=4.0,
-        match_costs=HungarianAssigner(match_costs=COSTS).match_costs,
+        match_costs=match_costs,
         loss_cls=VFLLoss(),
         loss_bbox=L1Loss(loss_weight=5.0),
         loss_iou=GIoULoss(loss_weight=2.0),

@@ -1,0 +1,159 @@
+"""Experiment: the runs that a protocol describes, and their place in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config.loading import load_config
+from ..errors import ConfigError
+from ..runner.resume import newest_named
+from ..runner.run_log import read_test
+from ..utils.cli import parse_options
+from .members import BASELINE, Member
+from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs
+from .protocol import Protocol, Training
+from .results import Settings
+
+ARM, TEACHER = 'arm', 'teacher'
+TEACHER_SEED = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training with its test.
+
+    Attributes:
+        protocol: Its experiment.
+        training: Its config.
+        arm: The same for the functions of a comparison.
+        seed: ``randomness.seed``.
+        root: Folder of the experiment's runs.
+    """
+
+    protocol: Protocol
+    training: Training
+    arm: Arm
+    seed: int
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's work_dir."""
+        return self.root / self.arm.name / f'seed_{self.seed}'
+
+    @property
+    def name(self) -> str:
+        """Name in printed lines."""
+        return f'{self.protocol.name}: {self.arm.name} seed {self.seed}'
+
+    @property
+    def tested(self) -> bool:
+        """Whether the last checkpoint is measured; a teacher's is not."""
+        return self.protocol.test_last and not self.training.teacher
+
+    def run(self) -> Run:
+        """Return the run in its present state."""
+        return plan_runs([self.arm], [self.seed], self.root)[0]
+
+    def finished(self) -> bool:
+        """Return whether the training and its test have left their metrics."""
+        return self.run().state == 'finished' and (not self.tested or bool(read_test(self.folder / 'test')))
+
+    def needed(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks whose checkpoints this one needs."""
+        return [
+            task
+            for task in tasks
+            if task.protocol is self.protocol
+            and task.training.name in self.training.needs
+            and task.seed == (TEACHER_SEED if task.training.teacher else self.seed)
+        ]
+
+    def options(self, tasks: Sequence[Task]) -> list[str]:
+        """Return the ``KEY=VALUE`` settings, with the newest checkpoints of the runs that they mention.
+
+        Raises:
+            ConfigError: If such a run left no checkpoint.
+        """
+        values = {'seed': str(self.seed)}
+        for other in self.needed(tasks):
+            path = newest_named(other.folder, other.arm.filename_tmpl)
+            if path is None:
+                raise ConfigError(f"'{other.folder}' holds no readable checkpoint, which {self.name} needs")
+            values[other.training.name] = str(path)
+        return self.training.option_words(values)
+
+
+class Experiment:
+    """A protocol whose configs are loaded.
+
+    Args:
+        protocol: The protocol.
+        work_dir: Folder of all experiments.
+        arms: Names of arms; only these and the trainings that they need are loaded. None means all.
+
+    Raises:
+        ConfigError: If there is no such arm, or a config cannot be loaded.
+    """
+
+    def __init__(self, protocol: Protocol, work_dir: Path, arms: Sequence[str] = ()) -> None:
+        self.protocol, self.root = protocol, work_dir / protocol.name
+        wanted = protocol.needed_by(arms)
+        self._trainings = [one for one in (*protocol.teachers, *protocol.arms) if one.name in wanted]
+        self._members = {one.name: self._member(one) for one in self._trainings}
+
+    def _member(self, training: Training) -> Member:
+        config = load_config(training.config, parse_options(training.option_words({})))
+        kind = TEACHER if training.teacher else BASELINE if training is self.protocol.arms[0] else ARM
+        return Member(make_arm(training.config, config, training.name), config, kind, training.note)
+
+    def tasks(self, seeds: Sequence[int]) -> list[Task]:
+        """Return the teachers and then the arms, seed by seed.
+
+        Args:
+            seeds: The seeds of the arms.
+
+        Raises:
+            ConfigError: If a folder holds a run of other settings.
+        """
+        made = []
+        for teacher, values in ((True, [TEACHER_SEED]), (False, seeds)):
+            for seed in values:
+                for training in self._trainings:
+                    if training.teacher is teacher:
+                        task = Task(self.protocol, training, self._members[training.name].arm, seed, self.root)
+                        check_fingerprint(task.folder, task.arm)
+                        made.append(task)
+        return made
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the comparison of the arms."""
+        protocol = self.protocol
+        members = [self._members[one.name] for one in self._trainings if not one.teacher]
+        references = dict.fromkeys(worse for _, worse in protocol.contrasts if worse != members[0].arm.name)
+        return Settings(
+            members,
+            protocol.seeds,
+            protocol.more_seeds,
+            self.root,
+            protocol.metrics,
+            protocol.test_last,
+            list(references),
+            protocol.contrasts,
+        )
+
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds to run; the further ones are added where the first seeds leave a contrast undecided.
+
+        They never are while an arm of a contrast is left out or has not finished the first seeds.
+        """
+        first, more = self.protocol.seeds, self.protocol.more_seeds
+        names = {name for pair in self.protocol.contrasts for name in pair}
+        if not more or not names <= set(self._members):
+            return first
+        if not all(task.finished() for task in self.tasks(first) if task.training.name in names):
+            return first
+        return (*first, *more) if self.settings.undecided() else first
