@@ -209,6 +209,18 @@ def _tap_rows(report: StepReport, result: Preflight) -> None:
             )
 
 
+def nothing_selected(distiller: nn.Module) -> str | None:
+    """Return the remark on a distiller whose selection is empty, None where it has no selection or a location in it.
+
+    Args:
+        distiller: A distiller that has seen a batch.
+    """
+    counts = getattr(getattr(distiller, 'regions', None), 'counts', None)
+    if counts is None or int(counts[0]):
+        return None
+    return f'selected 0 of {int(counts[1])} locations; normal before the teacher has learned'
+
+
 def inspect_terms(
     hook: DistillHook, report: StepReport | None, runner: Any, result: Preflight, objects: bool = True
 ) -> None:
@@ -239,6 +251,7 @@ def inspect_terms(
         gradient = gradient_norm(raw, parameters)
         value = float(raw.detach())
         ratio = peak * value / task if task else float('nan')
+        empty = nothing_selected(hook.distillers[distiller])
         result.terms.append(TermRow(name, value, term.weight, peak, ratio, gradient))
         if peak == 0:
             result.remarks.append(
@@ -253,6 +266,8 @@ def inspect_terms(
                 f"'{name}' is 0 on the first batch, because the teaching layer and the learning layers give the same "
                 'output, as branches do that start at 0; check that it rises'
             )
+        elif gradient <= ZERO_GRADIENT and empty:
+            result.remarks.append(f"'{name}' has no gradient on the student: distillers.{distiller}.select {empty}")
         elif gradient <= ZERO_GRADIENT and not objects:
             result.remarks.append(f"'{name}' has no gradient on the student, because the batch has no object")
         elif gradient <= ZERO_GRADIENT:

@@ -127,6 +127,8 @@ class Regions:
         self.trust = None if trust is None else check_choice(f'{key}.trust', trust, TRUSTS)
         self.shares: dict[str, Tensor] = {}
         """Share of the valid locations that the last batch selected, to log."""
+        self.counts: tuple[Tensor, Tensor] | None = None
+        """Numbers of selected and of valid locations of the last batch of this rank, None without a selection."""
 
     @property
     def active(self) -> bool:
@@ -142,7 +144,8 @@ class Regions:
         """Return which locations are selected; every rank must call it."""
         chosen = valid if self.selection is None else self.selection(confidence, valid)
         if self.selection is not None:
-            self.shares = {'selected': chosen.sum() / valid.sum().clamp(min=1)}
+            self.counts = chosen.sum(), valid.sum()
+            self.shares = {'selected': self.counts[0] / self.counts[1].clamp(min=1)}
         return chosen
 
     @torch.no_grad()

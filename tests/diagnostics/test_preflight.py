@@ -11,17 +11,19 @@ import torch
 from kd_plugins.diagnostics.preflight import Preflight, batch_with_objects, inspect_terms
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
+from kd_plugins.distillers.regions import Regions
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.observer import StepReport
 from kd_plugins.schedules import Constant
 
 
-def inspect(value: float, teacher: Any, objects: bool = True) -> Preflight:
+def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = None) -> Preflight:
     """Report on one term without gradient on the student and a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
     teachers = {} if teacher is None else {'teacher': teacher}
-    hook = SimpleNamespace(teachers=teachers, distillers={'stages': SimpleNamespace(schedule=Constant(1.0))})
+    distiller = SimpleNamespace(schedule=Constant(1.0), regions=regions)
+    hook = SimpleNamespace(teachers=teachers, distillers={'stages': distiller})
     report = StepReport([Term('stages', 'loss_stages', term, 1.0)], torch.tensor(1.0), Batch(None, []), {}, {})
     model = torch.nn.Module()
     model.weight = weight
@@ -46,6 +48,23 @@ def test_a_term_without_gradient_on_background_is_a_remark() -> None:
     result = inspect(0.3, 'a network', objects=False)
     assert not result.problems
     assert ['because the batch has no object' in remark for remark in result.remarks] == [True]
+
+
+@pytest.mark.parametrize(('score', 'remarks'), [(0.5, 1), (0.2, 0)])
+def test_an_empty_selection_is_a_remark(score: float, remarks: int) -> None:
+    regions = Regions('distillers.stages', dict(score=score), None)
+    regions.selected(torch.tensor([[0.1, 0.3, 0.9]]), torch.tensor([[True, True, False]]))
+    result = inspect(0.0, 'a network', regions=regions)
+    assert len(result.remarks) == remarks and len(result.problems) == 1 - remarks
+    if remarks:
+        assert result.remarks[0] == (
+            "'distill.stages.loss_stages' has no gradient on the student: distillers.stages.select selected 0 of 2 "
+            'locations; normal before the teacher has learned'
+        )
+
+
+def test_without_a_selection_nothing_is_remarked() -> None:
+    assert inspect(0.0, 'a network', regions=Regions('distillers.stages', None, 'teacher')).problems
 
 
 def loader(*counts: int) -> Any:
