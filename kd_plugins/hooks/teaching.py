@@ -12,6 +12,8 @@ from ..errors import ConfigError
 from ..teachers.base import BaseTeacher
 from ..teachers.classes import check_classes
 from ..teachers.collection import load_teacher_states, resolve_source
+from ..teachers.ema import EMATeacher
+from .averages import run_average
 from .building import model_builder
 from .loop_epochs import current_epoch
 
@@ -41,6 +43,8 @@ def prepare_teachers(
     build_model = model_builder(runner)
     for teacher in teachers.values():
         teacher.frozen = frozen
+        if isinstance(teacher, EMATeacher) and teacher.share is not None:
+            teacher.average = run_average(runner, teacher.key, length)
         teacher.prepare(student, runner.iter, current_epoch(runner, length), build_model)
     if resumed is not None:
         saved = resumed.get('teachers') if isinstance(resumed, Mapping) else None

@@ -9,9 +9,14 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
+from ..utils.checks import check_choice
 from .base import BaseTeacher
+from .shared_average import SharedAverage
 from .student_copy import ModelBuilder
 from .tensor_slots import NetworkPair
+
+OWN_SETTINGS: dict[str, float] = {'momentum': 2e-4, 'warmup': 0, 'interval': 1}
+"""Defaults of the settings that only an average of the teacher's own has."""
 
 
 @TASK_UTILS.register_module()
@@ -25,6 +30,9 @@ class EMATeacher(BaseTeacher):
     well; integer buffers are copied. An update follows an optimizer step, so ``accumulative_counts=4`` gives one update
     in four iterations.
 
+    With ``share='EMAHook'`` the teacher is the average that MMEngine's ``EMAHook`` keeps in the same run. There is one
+    copy of the weights, which ``EMAHook`` updates, evaluates and saves.
+
     Args:
         momentum: :math:`m`, the share of the student in each update.
         warmup: Time constant of the warm-up, in updates; 0 for a constant momentum.
@@ -32,11 +40,14 @@ class EMATeacher(BaseTeacher):
             ready.
         interval: Optimizer steps between updates; ``momentum`` is that of one update.
         by_epoch: Whether ``begin`` counts epochs. In a loop of iterations an epoch is one pass over the data loader.
+        share: ``'EMAHook'`` teaches with the average of the run's ``EMAHook``, ``None`` keeps an average of its own.
+            The rule of a shared average is that of the hook, so ``momentum``, ``warmup`` and ``interval`` are refused.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
     Raises:
-        ConfigError: If ``momentum`` is outside (0, 1] or a count is negative.
+        ConfigError: If ``momentum`` is outside (0, 1], a count is negative, or a setting has no effect on a shared
+            average.
     """
 
     def __init__(
@@ -46,6 +57,7 @@ class EMATeacher(BaseTeacher):
         begin: int = 0,
         interval: int = 1,
         by_epoch: bool = False,
+        share: str | None = None,
         mode: str = 'tensor',
         key: str = 'teacher',
     ) -> None:
@@ -55,6 +67,18 @@ class EMATeacher(BaseTeacher):
         for name, value, least in (('warmup', warmup, 0), ('begin', begin, 0), ('interval', interval, 1)):
             if value < least:
                 raise ConfigError(f'{self.key}.{name} is {value}; it must be at least {least}')
+        if share is not None:
+            check_choice(f'{self.key}.share', share, ('EMAHook',))
+            given = {'momentum': momentum, 'warmup': warmup, 'interval': interval}
+            for name, default in OWN_SETTINGS.items():
+                if given[name] != default:
+                    raise ConfigError(
+                        f"{self.key}.{name} is {given[name]}, and share='EMAHook' teaches with the average of the "
+                        f'EMAHook, which has settings of its own; remove {name} here and set it in custom_hooks'
+                    )
+        self.share = share
+        self.average: SharedAverage | None = None
+        """The average of ``EMAHook``; the hook sets it before :meth:`prepare` where ``share`` asks for it."""
         self.momentum = momentum
         self.warmup = warmup
         self.begin = begin
@@ -86,8 +110,14 @@ class EMATeacher(BaseTeacher):
     def prepare(
         self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
     ) -> None:
-        """Copy the student, and begin the average if training begins at or after ``begin``."""
-        self._copy_of(student, build_model)
+        """Copy the student or take the shared average, and begin if training begins at or after ``begin``."""
+        if self.share is None:
+            self._copy_of(student, build_model)
+        elif self.average is None:
+            raise ConfigError(f"{self.key}.share is 'EMAHook', and no DistillHook has found the EMAHook of the run")
+        else:
+            self.average.check_begin(self.begin, self.by_epoch, self.key)
+            self._adopt(self.average.network(student, self.key))
         self._pair = None
         self._ready = (epoch if self.by_epoch else iteration) >= self.begin
 
@@ -122,16 +152,31 @@ class EMATeacher(BaseTeacher):
         self._ready = True
 
     def _update(self, student: nn.Module, momentum: float) -> None:
+        if self.share is not None:
+            return  # EMAHook updates its average
         if self._pair is None or self._pair.source is not student:
             self._pair = NetworkPair(self.model, student)
         self._pair.average(momentum)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averaged weights and the counts of optimizer steps and updates since the beginning."""
+        """Return the averaged weights and the counts of optimizer steps and updates since the beginning.
+
+        A shared average has no state here, because EMAHook saves it.
+        """
+        if self.share is not None:
+            return {}
         counts = {'ready': self._ready, 'steps': self._steps, 'updates': self.updates}
         return {'model': self.model.state_dict(), **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the average."""
+        if (self.share is None) != ('model' in state):
+            saved = 'EMAHook' if self.share is None else None
+            raise ConfigError(
+                f'{self.key}.share is {self.share!r}, and in the resumed checkpoint it was {saved!r}; resume with '
+                f'share={saved!r}, or start a new run with load_from'
+            )
+        if self.share is not None:
+            return
         self.model.load_state_dict(state['model'])
         self._ready, self._steps, self.updates = bool(state['ready']), int(state['steps']), int(state['updates'])
