@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import torch
+
+from kd_plugins.ops.rectangles import erased_sizes, random_corners, rectangle_mask
+
+
+def test_mask_is_slicing() -> None:
+    corners = torch.tensor([[0, 0], [2, 3], [4, 1], [1, 1]])
+    sizes = torch.tensor([[5, 7], [1, 2], [9, 9], [0, 3]])
+    masks = rectangle_mask(corners, sizes, (5, 7))
+    for mask, (y, x), (height, width) in zip(masks, corners.tolist(), sizes.tolist()):
+        expected = torch.zeros(1, 5, 7, dtype=torch.bool)
+        expected[:, y : y + height, x : x + width] = True
+        assert torch.equal(mask, expected)
+
+
+def test_sizes_are_those_of_torchvision() -> None:
+    """The rule of ``RandomErasing.get_params``, one attempt after the other."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.tensor([[20, 30], [30, 20], [6, 90], [3, 4], [1, 50]]).repeat(20, 1)
+    areas = 0.02 + 0.9 * torch.rand(len(images), 4, generator=generator)
+    ratios = torch.exp(3 * (2 * torch.rand(len(images), 4, generator=generator) - 1))
+    sizes = erased_sizes(images, areas, ratios)
+    empty = 0
+    for (height, width), area, ratio, size in zip(images.tolist(), areas.tolist(), ratios.tolist(), sizes.tolist()):
+        expected = [0, 0]
+        for share, shape in zip(area, ratio):
+            h = round(math.sqrt(height * width * share * shape))
+            w = round(math.sqrt(height * width * share / shape))
+            if h < height and w < width:
+                expected = [h, w]
+                break
+        assert size == expected
+        empty += expected == [0, 0]
+    assert 20 <= empty < len(images) / 2  # all of the images with one row
+
+
+def test_corners_are_uniform_and_inside() -> None:
+    uniform = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0))
+    uniform[0], uniform[1] = 0, 1 - 2**-24
+    sizes, rectangles = torch.tensor([[5, 9]]).expand(4000, 2), torch.tensor([[2, 9]]).expand(4000, 2)
+    corners = random_corners(sizes, rectangles, uniform)
+    assert corners[:, 1].unique().tolist() == [0]
+    counts = corners[:, 0].bincount()
+    assert len(counts) == 4 and counts.min() > 850
