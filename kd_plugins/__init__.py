@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from .version import __version__
 
-PARTS = ('adapters', 'distillers', 'hooks', 'losses', 'schedules', 'teachers')
+PARTS = ('adapters', 'distillers', 'hooks', 'losses', 'schedules', 'teachers', 'views')
 
 
 def load() -> None:

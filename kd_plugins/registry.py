@@ -4,7 +4,7 @@ For ``type='kd_plugins.X'`` MMEngine imports ``kd_plugins.registry`` and then th
 searches, so a config finds every part even without ``custom_imports``.
 
 * :data:`HOOKS`: hooks of the runner.
-* :data:`MODELS`: modules that compute on tensors: distillers, adapters, losses, models.
+* :data:`MODELS`: modules that compute on tensors: distillers, adapters, losses, models, views.
 * :data:`TASK_UTILS`: teachers and weight schedules.
 * :data:`DATASETS`, :data:`TRANSFORMS`, :data:`METRICS`: data sets, their transforms and the metrics.
 """
@@ -22,7 +22,13 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='kd_plugins',
-    locations=['kd_plugins.distillers', 'kd_plugins.adapters', 'kd_plugins.losses', 'kd_plugins.models'],
+    locations=[
+        'kd_plugins.distillers',
+        'kd_plugins.adapters',
+        'kd_plugins.losses',
+        'kd_plugins.models',
+        'kd_plugins.views',
+    ],
 )
 TASK_UTILS = Registry(
     'task util',
