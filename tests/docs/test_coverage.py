@@ -21,7 +21,8 @@ WRITTEN = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', 
 MODULES = ('adapters', 'schedules', 'structures', 'hooks', 'teachers', 'distillers', 'distillers.local_graph', 'losses')
 MODULES += ('ops.boxes', 'ops.chunked_sum', 'ops.edge_bins', 'ops.reduction', 'ops.rotated_iou', 'visualization')
 MODULES += ('models.backbones', 'models.volumetric', 'datasets', 'datasets.nifti', 'datasets.volume_transforms')
-MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors')
+MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors', 'views')
+MODULES += ('ops.photometric', 'ops.rectangles')
 if find_spec('mmdet') is not None:
     MODULES += ('models.dfine', 'models.dfine.matching')
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
