@@ -81,6 +81,12 @@ HEADS: dict[str, Callable[[Any], Layers]] = {
 """MMDetection's heads whose boxes can be decoded, with their layers."""
 
 
+def layers_of(head: nn.Module | None) -> Layers | None:
+    """Return the last layers of a head, None for one that is not in :data:`HEADS`."""
+    names = [cls.__name__ for cls in type(head).__mro__ if cls.__name__ in HEADS]
+    return HEADS[names[0]](head) if names else None
+
+
 @dataclass(frozen=True)
 class BoxDecoder:
     """Decoder of the boxes of one head; it keeps constants of the head and no module.

@@ -133,6 +133,31 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     return inside
 
 
+def ignored_pixels(batch: Batch, corners: Tensor, num_images: int, ignore_index: int | None) -> Tensor:
+    """Return at which cells the segmentation labels say that the pixel does not count.
+
+    Args:
+        batch: Its data samples hold ``gt_sem_seg.data``, shape (1, H, W); an image without it ignores nothing.
+        corners: First corner (x, y) of each cell in pixels, shape (L, 2); the label there is that of the cell.
+        num_images: N.
+        ignore_index: Label of pixels that do not count; None: all count.
+
+    Returns:
+        Booleans, shape (N, L).
+    """
+    ignored = torch.zeros(num_images, len(corners), dtype=torch.bool, device=corners.device)
+    if ignore_index is None:
+        return ignored
+    columns, rows = corners.long().unbind(dim=-1)
+    for index, sample in enumerate(batch.data_samples or ()):
+        labels = getattr(getattr(sample, 'gt_sem_seg', None), 'data', None)
+        if labels is not None and labels.numel():
+            height, width = labels.shape[-2:]
+            values = labels.to(corners.device)[..., rows.clamp(max=height - 1), columns.clamp(max=width - 1)]
+            ignored[index] = values.reshape(-1, len(corners))[0] == ignore_index
+    return ignored
+
+
 def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:
     """Return the classes of the boxes of :func:`ground_truth_boxes`, padded with -1.
 

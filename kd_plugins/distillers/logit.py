@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..losses import dense_focal_loss, quality_focal_kd_loss, softmax_kl, softmax_kl_loss
+from ..losses import dense_focal_loss, hard_label_loss, quality_focal_kd_loss, softmax_kl, softmax_kl_loss
+from ..ops.probabilities import agreement, joint_logits, mean_logits
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
 from ..utils.checks import (
@@ -21,11 +22,13 @@ from ..utils.checks import (
     check_same_size,
 )
 from .base import Batch, Taps
-from .locations import cells, inside_images, location_rows
-from .paired import PairedDistiller, TapPair
-from .regions import Regions
+from .box_heads import layers_of
+from .locations import cells, ignored_pixels, inside_images, location_rows
+from .paired import PairedDistiller, TapPair, module_above
+from .regions import AGREEMENT, TRUSTS, Regions
 
 ACTIVATIONS = ('sigmoid', 'softmax')
+TARGETS = ('soft', 'hard')
 
 
 @MODELS.register_module()
@@ -39,8 +42,12 @@ class LogitDistiller(PairedDistiller):
 
     With ``select`` or ``trust``, padding counts for nothing and each remaining location has a weight: ``'sigmoid'`` is
     then :func:`kd_plugins.losses.dense_focal_loss`, and ``'softmax'`` a weighted mean of the divergences over all
-    ranks. Where ``others='zero'``, ``'teacher'`` and ``'difference'`` weigh the selected locations alone, and
-    ``'truth'`` all of them.
+    ranks. Where ``others='zero'``, ``'teacher'`` and ``'difference'`` weigh the selected locations alone, ``'truth'``
+    and ``'agreement'`` all of them.
+
+    With ``target='hard'`` the target is the teacher's most probable class
+    (:func:`kd_plugins.losses.hard_label_loss`). With ``second``, two teachers teach: the target is the mean of both
+    probabilities.
 
     Args:
         logits: Tap of the class logits, one tensor per level: (N, C), (N, C, *spatial), or (N, L, C) with
@@ -50,11 +57,19 @@ class LogitDistiller(PairedDistiller):
         beta: Exponent of the quality-focal factor, 0 or >= 1; only for ``'sigmoid'``.
         class_dim: Dimension of the classes.
         teacher_logits: Tap of the teacher's class logits, for example of a deeper decoder layer; None is the same path.
+        objectness: Tap of the objectness logits of heads whose score is class times objectness, (N, 1, *spatial) per
+            level. The distilled probability is then this score: the product, and its root for RTMDet heads.
+        teacher_objectness: The same for the teacher; None is the same path.
+        target: ``'soft'``, the teacher's probabilities, or ``'hard'``, its most probable class; the latter for
+            ``'softmax'``.
         select: The locations to learn from, by the teacher's highest probability: ``dict(ratio=0.01)``, the highest of
             the batch, or ``dict(score=0.1)``, all from there. The other locations learn that there is no class
             (``others='zero'``, the default for ``'sigmoid'``) or nothing (``others='ignore'``). None: all locations.
         trust: Weight of a location: ``'teacher'``, ``'difference'`` or ``'truth'``, see
-            :class:`kd_plugins.distillers.regions.Regions`; None is 1.
+            :class:`kd_plugins.distillers.regions.Regions`, or ``'agreement'`` of two teachers
+            (:func:`kd_plugins.ops.probabilities.agreement`); None is 1.
+        second: Name of a second teacher, whose taps are those of the first; None: one teacher.
+        tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -72,17 +87,26 @@ class LogitDistiller(PairedDistiller):
         beta: float = 2.0,
         class_dim: int = 1,
         teacher_logits: str | None = None,
+        objectness: str | None = None,
+        teacher_objectness: str | None = None,
+        target: str = 'soft',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
+        second: str | None = None,
+        tau: float = 0.1,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
-        super().__init__([TapPair.of('logits', logits, 'teacher_logits', teacher_logits)], weight, source, key)
+        pairs = [TapPair.of('logits', logits, 'teacher_logits', teacher_logits)]
+        if objectness is not None:
+            pairs.append(TapPair.of('objectness', objectness, 'teacher_objectness', teacher_objectness))
+        super().__init__(pairs, weight, source, key)
         self.activation = check_choice(f'{key}.activation', activation, ACTIVATIONS)
+        self.softmax = activation == 'softmax'
         self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
         self.beta = check_number(f'{key}.beta', beta, positive=False)
-        if activation == 'sigmoid' and self.temperature != 1.0:
+        if not self.softmax and self.temperature != 1.0:
             raise ConfigError(
                 f"{key}.temperature is {temperature} with activation='sigmoid', whose quality-focal form has none; "
                 "use temperature=1.0 or activation='softmax'"
@@ -92,58 +116,145 @@ class LogitDistiller(PairedDistiller):
                 f'{key}.beta is {beta}, for which the gradient is infinite at 0; use 0 or at least 1, such as 2.0'
             )
         self.class_dim = check_channel_dim(f'{key}.class_dim', class_dim)
+        self.hard = check_choice(f'{key}.target', target, TARGETS) == 'hard'
         # The distribution of a softmax has no state in which there is no class.
-        self.regions = Regions(key, select, trust, ('zero', 'ignore') if activation == 'sigmoid' else ('ignore',))
-        if trust == 'truth' and activation == 'softmax':
+        others = ('ignore',) if self.softmax else ('zero', 'ignore')
+        self.regions = Regions(key, select, trust, others, (*TRUSTS, AGREEMENT))
+        self.second = second
+        self.tau = check_number(f'{key}.tau', tau, positive=True)
+        self.exponents = {'student': 1.0, 'teacher': 1.0}
+        """Exponents of the product of class and objectness, known after :meth:`check_models`."""
+        self.ignore_index: int | None = None
+        """Label of pixels that do not count for hard targets, known after :meth:`check_models`."""
+        self._check_softmax(trust)
+        if trust == AGREEMENT and second is None:
+            raise ConfigError(
+                f"{key}.trust is 'agreement', which compares two teachers, and {key}.second is None; give the name of "
+                "one of default_hooks.distill.teachers, such as second='b'"
+            )
+
+    def _check_softmax(self, trust: str | None) -> None:
+        key = self.key
+        if trust == 'truth' and self.softmax:
             raise ConfigError(
                 f"{key}.trust is 'truth' with activation='softmax'; it needs a head with one sigmoid per class; "
-                "valid: None, 'teacher', 'difference'"
+                "valid: None, 'teacher', 'difference', 'agreement'"
+            )
+        if self.hard and not self.softmax:
+            raise ConfigError(
+                f"{key}.target is 'hard' with activation='{self.activation}'; a location of such a head may have no "
+                "class; valid: target='soft', or activation='softmax'"
+            )
+        if self.hard and self.temperature != 1.0:
+            raise ConfigError(
+                f"{key}.temperature is {self.temperature} with target='hard', which has none; use temperature=1.0 or "
+                "target='soft'"
+            )
+        if len(self.pairs) > 1 and self.softmax:
+            raise ConfigError(
+                f"{key}.objectness is '{self.pairs[1].student_path}' with activation='softmax'; only scores of one "
+                'sigmoid per class are multiplied by objectness; use objectness=None'
+            )
+
+    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse a layer that would teach itself, and read what the heads say about objectness and ignored labels."""
+        super().check_models(student, teacher)
+        pair, key = self.pairs[0], f'{self.key}.logits'
+        if self.hard:
+            head: Any = module_above(
+                student, pair.student_path, key, 'student', lambda module: hasattr(module, 'ignore_index')
+            )
+            self.ignore_index = getattr(head, 'ignore_index', None)
+        if self.regions.active or len(self.pairs) > 1:
+            self._check_objectness('student', student, pair.student_path)
+            self._check_objectness('teacher', teacher, pair.teacher_path)
+
+    def _check_objectness(self, role: str, model: nn.Module, path: str) -> None:
+        head = module_above(model, path, f'{self.key}.logits', role, lambda module: layers_of(module) is not None)
+        layers = layers_of(head)
+        if layers is None or layers.objectness is None:
+            return
+        self.exponents[role] = layers.exponent
+        if len(self.pairs) == 1 and self.regions.active and path.endswith(layers.scores):
+            objectness = path[: -len(layers.scores)] + layers.objectness
+            raise ConfigError(
+                f"{self.key}.select and trust need the score of {type(head).__name__}, which multiplies '{path}' by "
+                f"objectness; give objectness='{objectness}'"
             )
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check levels, classes and sizes."""
         pair, key = self.pairs[0], f'{self.key}.logits'
-        student_levels, teacher_levels = pair.outputs(student_outputs, teacher_outputs)
-        check_levels(key, student_levels, teacher_levels, 'levels')
-        for levels in zip(student_levels, teacher_levels):
-            classes, teacher_classes = (
-                channel_count(f'{self.key}.class_dim', level, self.class_dim, f"'{pair.student_path}'")
-                for level in levels
-            )
-            if classes != teacher_classes:
-                raise ConfigError(
-                    f'{key}: the teacher predicts {teacher_classes} classes where the student predicts {classes}; '
-                    'use a teacher trained on the same classes, or FeatureDistiller'
+        student_levels = student_outputs[pair.student_key]
+        for teacher_levels in pair.taught(teacher_outputs):
+            check_levels(key, student_levels, teacher_levels, 'levels')
+            for levels in zip(student_levels, teacher_levels):
+                classes, teacher_classes = (
+                    channel_count(f'{self.key}.class_dim', level, self.class_dim, f"'{pair.student_path}'")
+                    for level in levels
                 )
-        check_same_size(key, student_levels, teacher_levels, 'both must predict at the same places')
+                if classes != teacher_classes:
+                    raise ConfigError(
+                        f'{key}: the teacher predicts {teacher_classes} classes where the student predicts {classes}; '
+                        'use a teacher trained on the same classes, or FeatureDistiller'
+                    )
+            check_same_size(key, student_levels, teacher_levels, 'both must predict at the same places')
+        for other in self.pairs[1:]:
+            key = f'{self.key}.{other.student_key}'
+            for maps in (student_outputs[other.student_key], *other.taught(teacher_outputs)):
+                check_levels(key, student_levels, maps, 'levels')
+                first = [level.narrow(self.class_dim, 0, 1) for level in student_levels]
+                check_same_size(key, first, maps, 'objectness has one channel at the places of the class logits')
+
+    def _scores(self, role: str, outputs: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
+        """Return the logits of a network's scores, from those of the classes and of objectness where it is tapped."""
+        if len(outputs) == 1:
+            return outputs[0]
+        return [joint_logits(c, o, self.exponents[role]) for c, o in zip(*outputs)]
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_logit``."""
-        levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
-        if self.regions.active:
-            return {'loss_logit': self._dense_loss(*levels, batch)}
-        if self.activation == 'softmax':
-            return {'loss_logit': softmax_kl_loss(*levels, self.temperature, self.class_dim)}
-        return {'loss_logit': quality_focal_kd_loss(*levels, self.beta, self.class_dim)}
+        student_levels = self._scores('student', [student_outputs[pair.student_key] for pair in self.pairs])
+        teachers = [
+            self._scores('teacher', outputs) for outputs in zip(*(pair.taught(teacher_outputs) for pair in self.pairs))
+        ]
+        if self.regions.active or self.hard or len(teachers) > 1:
+            return {'loss_logit': self._dense_loss(student_levels, teachers, batch)}
+        if self.softmax:
+            return {'loss_logit': softmax_kl_loss(student_levels, teachers[0], self.temperature, self.class_dim)}
+        return {'loss_logit': quality_focal_kd_loss(student_levels, teachers[0], self.beta, self.class_dim)}
 
-    def _dense_loss(self, student_levels: Sequence[Tensor], teacher_levels: Sequence[Tensor], batch: Batch) -> Tensor:
-        student, teacher = (location_rows(levels, self.class_dim) for levels in (student_levels, teacher_levels))
-        softmax = self.activation == 'softmax'
-        teacher_scores, student_scores = (
-            x.detach().softmax(dim=-1) if softmax else x.detach().sigmoid() for x in (teacher, student)
-        )
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.detach().softmax(dim=-1) if self.softmax else logits.detach().sigmoid()
+
+    def _dense_loss(
+        self, student_levels: Sequence[Tensor], teacher_levels: Sequence[Sequence[Tensor]], batch: Batch
+    ) -> Tensor:
+        student = location_rows(student_levels, self.class_dim)
+        teachers = [location_rows(levels, self.class_dim) for levels in teacher_levels]
+        teacher = teachers[0]
+        scores = torch.stack([self._probabilities(logits) for logits in teachers]).mean(dim=0)
+        if len(teachers) > 1:
+            teacher = mean_logits(teachers[0], teachers[1], self.softmax, self.temperature)
         # A cell is a place on the image where the classes lie in the second of four dimensions.
-        corners = cells(teacher_levels, batch) if self.class_dim in (1, -3) else None
-        valid = torch.ones_like(teacher_scores[..., 0], dtype=torch.bool)
+        corners = cells(student_levels, batch) if self.class_dim in (1, -3) else None
+        valid = torch.ones_like(scores[..., 0], dtype=torch.bool)
         if corners is not None:
             valid = inside_images(batch, corners, len(valid))
-        selected = self.regions.selected(teacher_scores.amax(dim=-1), valid)
-        trusted = self.regions.trusted(teacher_scores, student_scores, corners, batch)
-        if softmax:
+            if self.hard:
+                valid = valid & ~ignored_pixels(batch, corners, len(valid), self.ignore_index)
+        selected = self.regions.selected(scores.amax(dim=-1), valid)
+        if self.regions.trust == AGREEMENT:
+            trusted = agreement(teachers[0], teachers[1], self.softmax, self.tau)
+        else:
+            trusted = self.regions.trusted(scores, self._probabilities(student), corners, batch)
+        if self.hard:
+            return hard_label_loss(student, teacher, trusted * selected, valid)
+        if self.softmax:
             return weighted_mean(softmax_kl(student, teacher, self.temperature, dim=-1), trusted * selected, eps=1.0)
         others = torch.zeros_like(trusted)
         if self.regions.selection is not None and self.regions.selection.others == 'zero':
-            others = (trusted if self.regions.trust == 'truth' else 1.0) * (valid & ~selected)
+            others = (trusted if self.regions.trust in ('truth', AGREEMENT) else 1.0) * (valid & ~selected)
         return dense_focal_loss(student, teacher, trusted * selected, others, self.beta)
 
     def monitors(self) -> dict[str, Tensor]:

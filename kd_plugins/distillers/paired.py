@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..taps import TokenGrid, match_modules
+from ..utils.head_types import lineage
 from .base import BaseDistiller, Taps
 
+SECOND = 'second.'
+"""Prefix of the aliases of the taps of a distiller's second teacher, before those of the first."""
 RESIZES = ('bilinear', 'nearest', 'area')
 """Interpolations of :func:`resize_map`."""
 
@@ -35,6 +39,30 @@ class TapPair(NamedTuple):
     def outputs(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the outputs of both taps."""
         return student_outputs[self.student_key], teacher_outputs[self.teacher_key]
+
+    def taught(self, teacher_outputs: Taps) -> list[Sequence[Tensor]]:
+        """Return the outputs of the tap on each teacher: one, or two where the distiller has a second one."""
+        keys = (self.teacher_key, SECOND + self.teacher_key)
+        return [teacher_outputs[key] for key in keys if key in teacher_outputs]
+
+
+def module_above(
+    model: nn.Module, path: str, key: str, role: str, fits: Callable[[nn.Module], bool]
+) -> nn.Module | None:
+    """Return the nearest module at or above a tapped layer that fits, or None.
+
+    Args:
+        model: The network.
+        path: Path of the tap.
+        key: Config key of the path for the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
+        fits: Whether a module is the one that is searched.
+
+    Raises:
+        ConfigError: If the path names no module.
+    """
+    name, _ = match_modules(model, TokenGrid.split(path, key)[0], key, role)[0]
+    return next((module for module in reversed(lineage(model, name)) if fits(module)), None)
 
 
 class PairedDistiller(BaseDistiller):

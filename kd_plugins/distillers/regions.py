@@ -18,6 +18,8 @@ from .locations import ground_truth_boxes, ground_truth_labels, smallest_box_lab
 
 TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
+AGREEMENT = 'agreement'
+"""Trust by the agreement of two teachers, which the distillers that can have two compute themselves."""
 BACKGROUND = 0.1
 """Highest probability with which a teacher is right where no object is."""
 
@@ -114,17 +116,25 @@ class Regions:
     Args:
         key: Config key of the distiller, for error sentences.
         select: Config of a :class:`Selection`, or None: every location.
-        trust: One of :data:`TRUSTS`, or None: the same at every location.
+        trust: One of ``trusts``, or None: the same at every location.
         others: Valid values of ``select.others``.
+        trusts: Valid kinds of trust.
 
     Raises:
         ConfigError: If an argument does not fit.
     """
 
-    def __init__(self, key: str, select: Any, trust: str | None, others: tuple[str, ...] = ('ignore',)) -> None:
+    def __init__(
+        self,
+        key: str,
+        select: Any,
+        trust: str | None,
+        others: tuple[str, ...] = ('ignore',),
+        trusts: tuple[str, ...] = TRUSTS,
+    ) -> None:
         self.key = key
         self.selection = None if select is None else Selection.parse(f'{key}.select', select, others)
-        self.trust = None if trust is None else check_choice(f'{key}.trust', trust, TRUSTS)
+        self.trust = None if trust is None else check_choice(f'{key}.trust', trust, trusts)
         self.shares: dict[str, Tensor] = {}
         """Share of the valid locations that the last batch selected, to log."""
         self.counts: tuple[Tensor, Tensor] | None = None

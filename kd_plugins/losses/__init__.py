@@ -1,7 +1,7 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
 from .decoupled import DDFLoss, decoupled_distillation
-from .dense import dense_box_loss, dense_focal_loss, giou_distance
+from .dense import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
 from .feature import (
     ChannelWiseKLLoss,
@@ -53,6 +53,7 @@ __all__ = [
     'feature_mse',
     'fine_grained_localization',
     'giou_distance',
+    'hard_label_loss',
     'keypoint_kl',
     'laplace_kl',
     'laplace_kl_loss',

@@ -1,8 +1,9 @@
-"""Losses on the locations of a dense head that a selection leaves: class scores and boxes."""
+"""Losses on the locations of a dense head that a selection leaves: class scores, hard labels and boxes."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..ops.boxes import area, intersection
@@ -43,6 +44,36 @@ def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative:
     focal = soft_target_focal(student, scores * taught[..., None], beta).sum(dim=-1)
     total = (focal * torch.where(taught, weight, negative)).sum()
     return total / global_normalizer((scores.amax(dim=-1) * weight).sum(), minimum=1.0)
+
+
+def hard_label_loss(student: Tensor, teacher: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+    r"""Return the cross entropy to the teacher's most probable class, divided by the number of valid locations.
+
+    .. math:: -\frac{1}{Z} \sum_i w_i \log softmax(s_i)_{y_i}, \quad y_i = argmax_c \, t_{ic}, \quad
+        Z = \max\Big(\sum_i v_i, 1\Big)
+
+    with :math:`Z` summed over all ranks. Source: UniMatch (arXiv 2208.09910), where :math:`w_i` is 1 where the
+    teacher's highest probability is at least a threshold (FixMatch, arXiv 2001.07685). The divisor counts the locations
+    below the threshold as well, so an unsure teacher teaches little. Every rank must call it.
+
+    Args:
+        student: Logits :math:`s`, shape (..., C).
+        teacher: Logits :math:`t` of the same shape; no gradient goes through them.
+        weight: :math:`w_i` >= 0, shape (...).
+        valid: :math:`v_i`, booleans of shape (...), False on padding and where the labels say that nothing counts.
+
+    Returns:
+        Shape (); ``0 * sum`` where every weight is 0.
+
+    >>> teacher = torch.tensor([[9.0, 0.0], [0.1, 0.0]])
+    >>> hard_label_loss(torch.zeros(2, 2), teacher, weight=torch.tensor([1.0, 0.0]), valid=torch.ones(2) > 0)
+    tensor(0.3466)
+    """
+    logits = to_float(student)
+    rows = logits.flatten(0, -2)
+    entropy = F.cross_entropy(rows, teacher.detach().argmax(dim=-1).flatten(), reduction='none')
+    total = (entropy * (weight * valid).detach().to(logits.dtype).flatten()).sum()
+    return total / global_normalizer(valid.sum().to(logits.dtype), minimum=1.0)
 
 
 def giou_distance(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:

@@ -10,6 +10,7 @@ from kd_plugins.distillers.locations import (
     cells,
     ground_truth_boxes,
     ground_truth_labels,
+    ignored_pixels,
     inside_images,
     level_grids,
     location_rows,
@@ -83,3 +84,14 @@ def test_labels_that_are_missing() -> None:
 def test_grids_of_points() -> None:
     points = SimpleNamespace(strides=[(8, 8), (16, 16)], offset=0.5)
     assert level_grids(points) == [((8.0, 8.0), (4.0, 4.0)), ((16.0, 16.0), (8.0, 8.0))]
+
+
+def test_ignored_pixels() -> None:
+    labels = torch.tensor([[[0, 255, 1], [255, 0, 0]]])
+    corners = torch.tensor([[0.0, 0.0], [1.5, 0.0], [0.0, 1.0], [9.0, 9.0]])
+    batch = make_batch([None, None])
+    batch.data_samples[1].gt_sem_seg = SimpleNamespace(data=labels)
+    expected = [[False] * 4, [False, True, True, False]]  # a corner outside the labels is that of the last pixel
+    assert ignored_pixels(batch, corners, 2, 255).tolist() == expected
+    assert not ignored_pixels(batch, corners, 2, None).any()
+    assert ignored_pixels(Batch(torch.zeros(0), None), corners, 0, 255).shape == (0, 4)

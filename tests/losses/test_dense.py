@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.losses import dense_box_loss, dense_focal_loss, giou_distance, quality_focal
+from kd_plugins.losses import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss, quality_focal
 from kd_plugins.ops.boxes import to_corners
 from kd_plugins.ops.reduction import to_float
 from kd_plugins.ops.selection import largest
@@ -42,6 +43,25 @@ class TestDenseFocalOfTheSelectedAlone(TestDenseFocal):
     def weights(self, images: int) -> tuple[Tensor, Tensor]:
         weight, negative = super().weights(images)
         return weight, torch.zeros_like(negative)
+
+
+class TestHardLabel(LossTester):
+    shape = (2, 6, 4)
+    equal_is_zero = False  # the target is certain and the student is not
+
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        weight = torch.tensor([1.0, 0.0, 0.5, 0.0, 1.0, 1.0]).repeat(len(student), 1)
+        valid = torch.tensor([1, 1, 1, 1, 1, 0]).bool().repeat(len(student), 1)
+        return hard_label_loss(student, teacher, weight, valid)
+
+    def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        total = 0.0
+        for n in range(len(student)):
+            for i, weight in ((0, 1.0), (2, 0.5), (4, 1.0)):
+                label = int(teacher[n, i].argmax())
+                largest = student[n, i].max()
+                total += weight * (largest + (student[n, i] - largest).exp().sum().log() - student[n, i, label])
+        return total / (5 * len(student))
 
 
 class TestDenseBox(LossTester):
@@ -133,7 +153,12 @@ def test_teacher_boxes_without_area_count_for_nothing() -> None:
 def test_nothing_selected() -> None:
     student = torch.randn(2, 5, 4, requires_grad=True)
     none = torch.zeros(2, 5)
-    losses = dense_focal_loss(student, torch.randn(2, 5, 4), none, none), dense_box_loss(student, student + 1, none)
+    losses = (
+        dense_focal_loss(student, torch.randn(2, 5, 4), none, none),
+        dense_box_loss(student, student + 1, none),
+        hard_label_loss(student, torch.randn(2, 5, 4), none, none > 0),
+        hard_label_loss(student, torch.randn(2, 5, 4), none, none == 0),
+    )
     for loss in losses:
         assert loss == 0
         (gradient,) = torch.autograd.grad(loss, student)
@@ -147,3 +172,19 @@ def test_normaliser_is_at_least_one() -> None:
     box = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
     weight = torch.tensor([0.25])
     torch.testing.assert_close(dense_box_loss(box + 1, box, weight), 0.25 * giou_distance(box + 1, box)[0])
+
+
+def test_hard_labels_are_the_cross_entropy_of_torch() -> None:
+    """With UniMatch's mask: sum over the confident pixels, divided by all that are not ignored."""
+    student, teacher = 3 * sines(2, 5, 4, 3), 9 * cosines(2, 5, 4, 3)
+    confidence, label = teacher.softmax(dim=-1).max(dim=-1)
+    valid = torch.ones(2, 5, 4, dtype=torch.bool)
+    valid[1, 3:] = False
+    label[~valid] = 255
+    per_pixel = F.cross_entropy(student.permute(0, 3, 1, 2), label, ignore_index=255, reduction='none')
+    confident = confidence >= 0.95
+    assert 0 < (confident & valid).sum() < valid.sum()
+    expected = (per_pixel * confident).sum() / valid.sum()
+    torch.testing.assert_close(hard_label_loss(student, teacher, confident, valid), expected)
+    mean = F.cross_entropy(student.permute(0, 3, 1, 2), label, ignore_index=255)
+    torch.testing.assert_close(hard_label_loss(student, teacher, torch.ones(2, 5, 4), valid), mean)

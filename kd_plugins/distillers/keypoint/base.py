@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...taps import match_modules
 from ...utils.checks import check_choice
-from ...utils.head_types import lineage
 from ..base import Batch
-from ..paired import PairedDistiller, TapPair
+from ..paired import PairedDistiller, TapPair, module_above
 
 
 def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
@@ -28,8 +26,7 @@ def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
     Raises:
         ConfigError: If the path names no module.
     """
-    name, _ = match_modules(model, path, key, role)[0]
-    return next((module for module in reversed(lineage(model, name)) if hasattr(module, 'loss_module')), None)
+    return module_above(model, path, key, role, lambda module: hasattr(module, 'loss_module'))
 
 
 def with_student_beta(teacher_logits: Tensor, beta: float, teacher_beta: float) -> Tensor:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.ops.probabilities import jensen_shannon, joint_logits, mean_logits
+
+
+def logits(*shape: int, seed: int = 0) -> Tensor:
+    return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize('exponent', [1.0, 0.5])
+def test_joint_probability(exponent: float) -> None:
+    a, b = logits(4, 5, 3), logits(4, 5, 1, seed=1)
+    expected = (a.sigmoid() * b.sigmoid()) ** exponent
+    torch.testing.assert_close(joint_logits(a, b, exponent).sigmoid(), expected)
+    inputs = (a.requires_grad_(), b.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x, y: joint_logits(x, y, exponent), inputs, fast_mode=True)
+
+
+def test_joint_probability_of_rtmdet() -> None:
+    utils = pytest.importorskip('mmdet.models.utils')
+    a, b = logits(4, 3), logits(4, 1, seed=1)
+    torch.testing.assert_close(joint_logits(a, b, 0.5).sigmoid(), utils.sigmoid_geometric_mean(a, b))
+
+
+@pytest.mark.parametrize('exponent', [1.0, 0.5])
+def test_extreme_joint_logits_are_finite(exponent: float) -> None:
+    for size in (1e4, 100.0, 0.0):
+        for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            a, b = (torch.tensor([[sign * size]], requires_grad=True) for sign in signs)
+            value = joint_logits(a, b, exponent)
+            value.backward()
+            assert value.isfinite().all() and a.grad.isfinite().all() and b.grad.isfinite().all()
+            # A missing object, or class, decides: the joint logit is at most the smaller of both.
+            assert exponent != 1.0 or value <= min(a, b)
+
+
+def test_mean_of_probabilities() -> None:
+    a, b = logits(4, 5), logits(4, 5, seed=1)
+    torch.testing.assert_close(mean_logits(a, b, softmax=False).sigmoid(), (a.sigmoid() + b.sigmoid()) / 2)
+    for temperature in (1.0, 4.0):
+        expected = ((a / temperature).softmax(-1) + (b / temperature).softmax(-1)) / 2
+        mean = mean_logits(a, b, True, temperature)
+        torch.testing.assert_close((mean / temperature).softmax(-1), expected)
+
+
+@pytest.mark.parametrize('softmax', [False, True])
+def test_mean_of_equal_predictions_is_the_prediction(softmax: bool) -> None:
+    a = logits(4, 5).float()
+    mean = mean_logits(a, a, softmax)
+    torch.testing.assert_close(mean, a.log_softmax(-1) if softmax else a)
+    for size in (200.0, 1e4):
+        assert mean_logits(a * size, -a * size, softmax).isfinite().all()
+
+
+def test_jensen_shannon_by_definition() -> None:
+    a, b = logits(6, 4), logits(6, 4, seed=1)
+
+    def by_definition(p: Tensor, q: Tensor) -> Tensor:
+        m = (p + q) / 2
+        return ((p * (p / m).log()).sum(-1) + (q * (q / m).log()).sum(-1)) / 2
+
+    expected = by_definition(a.softmax(-1), b.softmax(-1))
+    torch.testing.assert_close(jensen_shannon(a, b, softmax=True), expected)
+    classes = [
+        by_definition(*(torch.stack([x[:, c].sigmoid(), 1 - x[:, c].sigmoid()], dim=-1) for x in (a, b)))
+        for c in range(4)
+    ]
+    torch.testing.assert_close(jensen_shannon(a, b, softmax=False), torch.stack(classes).amax(dim=0))
+
+
+@pytest.mark.parametrize('softmax', [False, True])
+def test_bounds_of_jensen_shannon(softmax: bool) -> None:
+    a, b = logits(8, 3).float() * 1e3, logits(8, 3, seed=1).float() * 1e3
+    divergence = jensen_shannon(a, b, softmax)
+    assert (divergence >= 0).all() and (divergence <= math.log(2) + 1e-6).all()
+    assert torch.equal(jensen_shannon(a, a, softmax), torch.zeros(8))
+    torch.testing.assert_close(divergence, jensen_shannon(b, a, softmax))
