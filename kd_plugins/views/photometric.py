@@ -122,21 +122,23 @@ class PhotometricView(BaseView):
             originals = inputs.index_select(0, places)
             sizes = sizes[rows].to(inputs.device)
             valid = rectangle_mask(torch.zeros_like(sizes), sizes, (inputs.shape[2], inputs.shape[3]))
-            images = self._change(normalisation.undo(originals), draws, sizes, valid, noise_seed)
+            images = normalisation.undo(originals)
+            self._change(images, draws, sizes, valid, noise_seed)
             changed = normalisation.redo(images).to(inputs.dtype)
             return inputs.index_copy(0, places, changed.where(valid, originals))
 
-    def _change(self, images: Tensor, draws: Draws, sizes: Tensor, valid: Tensor, noise_seed: int) -> Tensor:
-        """Return images in [0, 1] after all operations."""
-        images = _jittered(images, draws, valid)
+    def _change(self, images: Tensor, draws: Draws, sizes: Tensor, valid: Tensor, noise_seed: int) -> None:
+        """Apply all operations to images in [0, 1], in place."""
+        _jitter(images, draws, valid)
         if images.shape[1] == 3:
-            images = _where(images, draws.grey, lambda x, rows: ops.grey(x))
+            _apply(images, draws.grey, lambda x, rows: ops.grey(x))
         radius = math.ceil(3 * self.settings.blur_sigma[1])
 
         def blur(x: Tensor, rows: Tensor) -> Tensor:
             return ops.gaussian_blur(x, draws.sigmas[rows], radius, sizes[rows.to(sizes.device)])
 
-        return _erased(_where(images, draws.blur, blur), draws, noise_seed)
+        _apply(images, draws.blur, blur)
+        _erase(images, draws, noise_seed)
 
     def _checked(self, inputs: Tensor) -> Normalisation:
         """Return the normalisation for a batch, after a check of its shape."""
@@ -157,8 +159,8 @@ class PhotometricView(BaseView):
         return self._normalisation
 
 
-def _where(images: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return images of which the chosen ones are replaced.
+def _apply(images: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Replace the chosen images in place.
 
     Args:
         images: Images, (B, C, H, W).
@@ -166,14 +168,13 @@ def _where(images: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor],
         operation: Function of the chosen images and their indices on the CPU.
     """
     rows = chosen.nonzero().flatten()
-    if not len(rows):
-        return images
-    places = rows.to(images.device)
-    return images.index_copy(0, places, operation(images.index_select(0, places), rows))
+    if len(rows):
+        places = rows.to(images.device)
+        images.index_copy_(0, places, operation(images.index_select(0, places), rows))
 
 
-def _jittered(images: Tensor, draws: Draws, valid: Tensor) -> Tensor:
-    """Return images after the four changes of colour, each image in its own order."""
+def _jitter(images: Tensor, draws: Draws, valid: Tensor) -> None:
+    """Apply the four changes of colour in place, to each image in its own order."""
 
     def contrast(x: Tensor, rows: Tensor) -> Tensor:
         return ops.contrast(x, draws.factors[rows, 1], valid[rows.to(valid.device)])
@@ -186,12 +187,11 @@ def _jittered(images: Tensor, draws: Draws, valid: Tensor) -> Tensor:
     ]
     for place in range(len(operations)):
         for number, operation in enumerate(operations[: 4 if images.shape[1] == 3 else 2]):
-            images = _where(images, draws.jitter & (draws.order[:, place] == number), operation)
-    return images
+            _apply(images, draws.jitter & (draws.order[:, place] == number), operation)
 
 
-def _erased(images: Tensor, draws: Draws, seed: int) -> Tensor:
-    """Return images with noise in the rectangles to erase."""
+def _erase(images: Tensor, draws: Draws, seed: int) -> None:
+    """Fill the rectangles to erase with noise in place."""
     shape = (images.shape[2], images.shape[3])
 
     def fill(x: Tensor, rows: Tensor) -> Tensor:
@@ -201,4 +201,4 @@ def _erased(images: Tensor, draws: Draws, seed: int) -> Tensor:
         noise = torch.rand(x.shape, generator=generator, device=x.device)
         return noise.where(masks.unflatten(0, (len(rows), -1)).any(1), x)
 
-    return _where(images, (draws.sizes > 0).flatten(1).any(1), fill)
+    _apply(images, (draws.sizes > 0).flatten(1).any(1), fill)
