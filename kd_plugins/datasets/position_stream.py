@@ -262,6 +262,14 @@ class PositionStream:
         if stop is not None:
             stop()
 
+    def sample_loader(self) -> DataLoader[Any]:
+        """Return a loader of the images in their order in the data set, to read a few in another process."""
+        return DataLoader(
+            self.dataset.dataset,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            collate_fn=self._collate,
+        )
+
     def _loader(self, start: int) -> DataLoader[Any]:
         sampler = PositionSampler(
             len(self.dataset), self.batch_size, self.seed, start, rank=self.rank, world_size=self.world_size

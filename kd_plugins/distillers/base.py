@@ -10,9 +10,14 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..schedules import build_schedule
+from ..utils.checks import check_choice
 
 Taps = Mapping[str, Sequence[Tensor]]
 """Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
+
+
+IMAGES = ('labelled', 'unlabelled')
+"""Images on which a distiller teaches, and which a view changes."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class BaseDistiller(nn.Module):
     """One distillation method.
 
     The hook calls :meth:`check_models` and :meth:`initialize` once before training, and :meth:`forward` at every batch.
+    Every distiller also takes the setting ``on`` in its config, see :attr:`on`.
 
     Args:
         weight: Number or weight schedule (:mod:`kd_plugins.schedules`), the factor on every loss of this distiller.
@@ -57,6 +63,8 @@ class BaseDistiller(nn.Module):
     """Names of the losses that :meth:`forward` returns. It always returns all of them."""
     compares_classes = False
     """Whether class scores are compared, so that the teacher must know the classes of the data, in the same order."""
+    common_settings: tuple[str, ...] = ('on',)
+    """Settings in the config of every distiller, which :func:`~kd_plugins.utils.build.build` sets as attributes."""
 
     def __init__(
         self, weight: float | dict[str, Any] = 1.0, source: str = 'auto', key: str = 'distillers.<name>'
@@ -67,6 +75,22 @@ class BaseDistiller(nn.Module):
         self.key = key
         self.source = source
         self.schedule = build_schedule(weight, f'{key}.weight')
+        self._on = 'labelled'
+
+    @property
+    def on(self) -> str:
+        """Images on which the distiller teaches: ``'labelled'``, those of the run, or ``'unlabelled'``.
+
+        Unlabelled images are those of ``unlabelled=`` in the hook; their data samples hold no ground truth.
+
+        Raises:
+            ConfigError: If it is set to something else.
+        """
+        return self._on
+
+    @on.setter
+    def on(self, value: str) -> None:
+        self._on = check_choice(f'{self.key}.on', value, IMAGES)
 
     def student_taps(self) -> dict[str, str]:
         """Return the taps on the student: alias to module path."""

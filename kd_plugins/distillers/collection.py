@@ -25,12 +25,14 @@ class Term:
         name: Name of the loss, one of the distiller's ``loss_names``.
         raw: Unweighted value of shape ``()``.
         weight: Weight of the distiller in this iteration.
+        on: Images that the loss is computed on: ``'labelled'`` or ``'unlabelled'``.
     """
 
     distiller: str
     name: str
     raw: Tensor
     weight: float
+    on: str = 'labelled'
 
     @property
     def key(self) -> str:
@@ -108,6 +110,7 @@ class DistillerCollection(nn.Module):
         teacher_outputs: Mapping[str, Taps],
         batch: Batch,
         active: Collection[str],
+        unlabelled: Batch | None = None,
     ) -> RawLosses:
         """Return every unweighted loss.
 
@@ -117,6 +120,7 @@ class DistillerCollection(nn.Module):
             batch: The batch.
             active: Names of the distillers to run. The others return a zero that depends on their parameters, so that
                 every rank reduces the same gradients.
+            unlabelled: The batch of the distillers with ``on='unlabelled'``, where one of them is active.
 
         Raises:
             ConfigError: If a distiller does not return its declared losses as scalars.
@@ -124,7 +128,8 @@ class DistillerCollection(nn.Module):
         losses: RawLosses = {}
         for name, member in self.items():
             if name in active:
-                values = member(student_outputs[name], teacher_outputs[name], batch)
+                seen = unlabelled if member.on == 'unlabelled' and unlabelled is not None else batch
+                values = member(student_outputs[name], teacher_outputs[name], seen)
                 if set(values) != set(member.loss_names) or any(value.dim() for value in values.values()):
                     shapes = {loss: tuple(value.shape) for loss, value in values.items()}
                     raise ConfigError(

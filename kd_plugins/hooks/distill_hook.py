@@ -27,11 +27,13 @@ from .observer import Observer, StepReport, is_dry_run
 from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
 from .restart import KEY as RESTART_KEY
 from .restart import Restart
-from .run_checks import check_begins, check_switches, student_of
+from .run_checks import check_begins, check_switches, schedules_of, student_of
 from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
+from .student_view import StudentView, build_view
 from .teaching import check_teacher_classes, prepare_teachers
 from .term_log import Monitors, TermLog, TermMeans, log_scalars, read_monitors
+from .unlabelled import PSEUDO, Unlabelled, check_student, check_use
 
 
 @HOOKS.register_module()
@@ -46,6 +48,11 @@ class DistillHook(Hook):
         teacher: Config of the only teacher; ``None`` where deeper layers of the student teach.
         teachers: Name to config of several teachers, which the distillers name as ``source='big'``. ``teacher`` is the
             short form of ``teachers=dict(teacher=...)``. A teacher that no distiller names is not built.
+        student_view: Config of a view, a change of the images that only the student sees: see
+            :class:`~kd_plugins.views.BaseView`.
+        unlabelled: ``dict(dataloader=..., weight=1.0, statistics='labelled', pseudo=None)`` gives the student a second
+            forward pass over unlabelled images in each training step, for distillers with ``on='unlabelled'`` and for
+            pseudo labels; see :class:`~kd_plugins.hooks.unlabelled.Unlabelled`.
         restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
         optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
@@ -67,6 +74,8 @@ class DistillHook(Hook):
         distillers: dict[str, dict[str, Any] | None],
         teacher: dict[str, Any] | None = None,
         teachers: dict[str, dict[str, Any] | None] | None = None,
+        student_view: dict[str, Any] | None = None,
+        unlabelled: dict[str, Any] | None = None,
         restart: dict[str, Any] | None = None,
         optimizer: dict[str, Any] | None = None,
         task_weight: float = 1.0,
@@ -84,7 +93,12 @@ class DistillHook(Hook):
         }
         check_names(self.distillers)
         every = build_teachers(teacher, teachers)
+        self.student_view = build_view(student_view)
+        self.unlabelled = None if unlabelled is None else Unlabelled(unlabelled)
+        check_use(self.distillers, self.unlabelled, self.student_view)
         used = {resolve_source(one.source, one.key, every) for one in self.distillers.values()}
+        if self.unlabelled is not None:
+            used.add(self.unlabelled.pseudo_teacher(every))
         self.teachers = {name: one for name, one in every.items() if name in used}
         self._unused = [one.key for name, one in every.items() if name not in used]
         self.restart: Restart | None = None
@@ -137,16 +151,21 @@ class DistillHook(Hook):
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
             prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length)
-            check_begins(runner, self.distillers, self.teachers, self._epoch_length)
+            check_begins(runner, self.distillers, self.teachers, self._epoch_length, self.unlabelled)
             if self.checks['classes']:
                 check_classes(runner.cfg)
-                check_teacher_classes(runner, self.distillers.values(), self.teachers)
+                check_teacher_classes(runner, self.distillers.values(), self.teachers, self.unlabelled)
             for key in self._unused:
                 runner.logger.info(f'{key} is not built: no distiller has it as its source.')
             if self.restart is not None:
                 self._restart(runner, student)
             self.session = DistillSession(
-                student, self.distillers, self.teachers, lambda: self._on_initialized(runner), self._observers
+                student,
+                self.distillers,
+                self.teachers,
+                lambda: self._on_initialized(runner),
+                self._observers,
+                *self._prepare_inputs(runner, student),
             )
         self.session.task_weight = self.task_weight
         if is_model_wrapper(runner.model):
@@ -157,8 +176,23 @@ class DistillHook(Hook):
             self.after_train(runner)
             raise
 
+    def _prepare_inputs(self, runner: Any, student: nn.Module) -> tuple[Unlabelled | None, StudentView | None]:
+        """Build the data set of the unlabelled images, and let the view read how images are normalised."""
+        # A resumed run has the seed of its checkpoint, also where the config gives none.
+        if self.unlabelled is not None:
+            check_student(student, self.unlabelled)
+            self.unlabelled.open(runner.seed)
+            if self._state.resumed is not None:
+                self.unlabelled.load_state_dict(self._state.resumed.get(PSEUDO) or {})
+        view = self.student_view
+        if view is None:
+            return self.unlabelled, None
+        return self.unlabelled, StudentView(view, getattr(student, 'data_preprocessor', None), runner.seed)
+
     def after_train(self, runner: Any) -> None:
         """Detach; no hook and no attribute of this package stays on the model."""
+        if self.unlabelled is not None:
+            self.unlabelled.close()
         if self.session is not None:
             self.session.detach()
             self.session = None
@@ -210,7 +244,7 @@ class DistillHook(Hook):
     # Every iteration.
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Look up the weights of this iteration."""
+        """Look up the weights of this iteration, and read its unlabelled images where they count."""
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
         length = self._epoch_length or 1
@@ -218,10 +252,33 @@ class DistillHook(Hook):
         position = runner.iter if is_iteration_loop(runner) else runner.epoch * length + batch_idx
         if self.restart is not None:
             self.restart.hold()
-        for name, distiller in self.distillers.items():
-            schedule = distiller.schedule
-            step = position if schedule.by_epoch else runner.iter
-            self.session.weights[name] = schedule(step, runner.max_iters, length)
+        for name in self.distillers:
+            self.session.weights[name] = self.weight_at(name, runner.iter, runner.max_iters, length, position)
+        if self.unlabelled is not None:
+            self.unlabelled.batch = None
+            self.unlabelled.weight = self.weight_at(PSEUDO, runner.iter, runner.max_iters, length, position)
+            if self.session.wants_unlabelled:
+                self.unlabelled.fetch(runner.iter)
+
+    def weight_at(
+        self, name: str, iteration: int, max_iters: int, length: int = 1, position: int | None = None
+    ) -> float:
+        """Return the weight of a distiller's terms in an iteration.
+
+        The factor of unlabelled images is part of the weight of those that teach on them.
+
+        Args:
+            name: Name of the distiller, or ``'pseudo'`` for the losses on pseudo labels.
+            iteration: 0-based iteration of the run.
+            max_iters: Iterations of the run.
+            length: Iterations of an epoch.
+            position: Iteration for schedules that count epochs, where that differs.
+        """
+        weight = 1.0
+        for schedule in schedules_of(name, self.distillers, self.unlabelled).values():
+            step = position if schedule.by_epoch and position is not None else iteration
+            weight *= schedule(step, max_iters, length)
+        return weight
 
     def _on_step(self, report: StepReport) -> None:
         self._log.add(report.terms, report.task_loss)
@@ -305,11 +362,13 @@ class DistillHook(Hook):
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.session is not None
+        pseudo = self.unlabelled.state_dict() if self.unlabelled is not None else {}
         return {
             'teachers': teacher_states(self.teachers),
             'distillers': self.session.distillers.state_dict(),
             'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
             'log': self._log.state_dict(),
+            **({PSEUDO: pseudo} if pseudo else {}),
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

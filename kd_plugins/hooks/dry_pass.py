@@ -41,7 +41,11 @@ def dry_pass(runner: Any, session: DistillSession) -> None:
     with forked_rng(), warnings.catch_warnings():
         # A warning about the batch or the model comes again in the first iteration.
         warnings.simplefilter('ignore')
-        reason = _run(runner, session)
+        try:
+            reason = _run(runner, session)
+        finally:
+            if session.unlabelled is not None:
+                session.unlabelled.batch = None
     # The compiler must not remember the size of this batch.
     forget_compiled()
     if reason is None:
@@ -55,6 +59,8 @@ def _run(runner: Any, session: DistillSession) -> str | None:
     batch, reason = None, None
     try:
         batch = draw_batch(runner.train_dataloader)
+        if session.unlabelled is not None and (session.unlabelled.used or session.runs_all):
+            session.unlabelled.draw()
     except NoSampleError as error:
         reason = str(error)
     reason = _agreed(reason)

@@ -59,8 +59,6 @@ class Liveness:
         self._distillers = dict(distillers)
         self._waiting = dict.fromkeys(distillers, PATIENCE)
         self._counts: dict[tuple[str, str, str], int] = {}
-        self.taps_checked = False
-        """Whether the first batch of the run has been checked."""
 
     @property
     def proven(self) -> bool:
@@ -68,7 +66,7 @@ class Liveness:
         return not self._waiting
 
     def check_taps(self, outputs: Mapping[str, Taps]) -> None:
-        """Refuse distillers whose taps on the student all lack a gradient, at the first batch.
+        """Refuse distillers whose taps on the student all lack a gradient, at their first batch.
 
         Args:
             outputs: Name of the distiller to the outputs of its taps on the student.
@@ -76,7 +74,6 @@ class Liveness:
         Raises:
             ConfigError: Naming the taps and the usual causes.
         """
-        self.taps_checked = True
         for name, taps in outputs.items():
             distiller = self._distillers[name]
             tensors = [tensor for members in taps.values() for tensor in members]

@@ -23,7 +23,7 @@ class NonFiniteGuard:
 
     def __init__(self) -> None:
         self._keys: list[str] = []
-        self._passes: list[tuple[Tensor, Batch]] = []
+        self._passes: list[tuple[Tensor, list[Batch]]] = []
         self._in_a_row = 0
 
     def add(self, report: StepReport) -> None:
@@ -34,7 +34,8 @@ class NonFiniteGuard:
         """
         if report.terms:
             self._keys = [term.key for term in report.terms]
-            self._passes.append((torch.stack([term.raw.detach() for term in report.terms]), report.batch))
+            values = torch.stack([term.raw.detach() for term in report.terms])
+            self._passes.append((values, [report.batch_of(term) for term in report.terms]))
 
     def check(self, iteration: int, scaler: Any = None) -> str | None:
         """Check the passes since the last check, with one transfer to the host and one reduction over ranks.
@@ -70,9 +71,9 @@ class NonFiniteGuard:
             f'{sentence}{skipped}; the newest checkpoint is untouched: lower its weight or the learning rate and resume'
         )
 
-    def _sentence(self, passes: list[tuple[Tensor, Batch]], iteration: int) -> str:
-        for values, batch in passes:
-            for key, value in zip(self._keys, values.tolist(), strict=True):
+    def _sentence(self, passes: list[tuple[Tensor, list[Batch]]], iteration: int) -> str:
+        for values, batches in passes:
+            for key, value, batch in zip(self._keys, values.tolist(), batches, strict=True):
                 if not math.isfinite(value):
                     return f"'{key}' became {value} at iteration {iteration} on the images {image_names(batch)}"
         return f'a distillation term of another rank became NaN or infinite at iteration {iteration}'

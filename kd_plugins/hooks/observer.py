@@ -24,6 +24,7 @@ class StepReport:
         batch: The batch.
         student_shapes: Shapes of the student's taps; empty where no distiller ran.
         teacher_shapes: Name of each teacher to the shapes of its taps; empty where no distiller ran.
+        unlabelled: The batch of unlabelled images, where the student had a pass over one.
     """
 
     terms: Sequence[Term]
@@ -31,6 +32,11 @@ class StepReport:
     batch: Batch
     student_shapes: Shapes
     teacher_shapes: Mapping[str, Shapes]
+    unlabelled: Batch | None = None
+
+    def batch_of(self, term: Term) -> Batch:
+        """Return the batch from which a term was computed."""
+        return self.unlabelled if term.on == 'unlabelled' and self.unlabelled is not None else self.batch
 
 
 class StepObserver:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.model import is_model_wrapper
 from torch import nn
@@ -11,9 +11,11 @@ from torch import nn
 from ..config.reading import read_config
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, KDPluginsError
+from ..schedules import WeightSchedule
 from ..teachers.base import BaseTeacher
 from ..teachers.collection import resolve_source
 from ..utils.checks import check_choice, check_flag
+from .unlabelled import KEY, PSEUDO, Unlabelled
 
 SHARDING = ('FullyShard', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
 """Parts of the names of wrappers that divide the parameters of a model between ranks."""
@@ -70,8 +72,30 @@ def check_switches(checks: Any) -> dict[str, bool]:
     return {**dict.fromkeys(CHECKS, True), **(checks or {})}
 
 
+def schedules_of(
+    name: str, distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None
+) -> dict[str, WeightSchedule]:
+    """Return the schedules whose product is the weight of a distiller, by their config keys.
+
+    Args:
+        name: Name of the distiller, or ``'pseudo'`` for the losses on pseudo labels.
+        distillers: Name to distiller.
+        unlabelled: The unlabelled images, or ``None``.
+    """
+    schedules: dict[str, WeightSchedule] = {}
+    if name in distillers:
+        schedules[f'distillers.{name}.weight'] = distillers[name].schedule
+    if unlabelled is not None and (name not in distillers or distillers[name].on == KEY):
+        schedules[f'{KEY}.weight'] = unlabelled.schedule
+    return schedules
+
+
 def check_begins(
-    runner: Any, distillers: Mapping[str, BaseDistiller], teachers: Mapping[str, BaseTeacher], length: int | None
+    runner: Any,
+    distillers: Mapping[str, BaseDistiller],
+    teachers: Mapping[str, BaseTeacher],
+    length: int | None,
+    unlabelled: Unlabelled | None = None,
 ) -> None:
     """Refuse a run in which nothing would be taught, because schedules or teachers begin after its end.
 
@@ -83,16 +107,23 @@ def check_begins(
         distillers: Name to distiller.
         teachers: Name to teacher, prepared and restored.
         length: Iterations of an epoch, ``None`` where the loader has no length.
+        unlabelled: The unlabelled images, or ``None``.
 
     Raises:
         ConfigError: If nothing is taught, or if a schedule counts epochs and the loader has no length.
     """
-    by_epoch = next((name for name, distiller in distillers.items() if distiller.schedule.by_epoch), None)
+    parts = {
+        name: _Part(schedules_of(name, distillers, unlabelled), one.source, one.key) for name, one in distillers.items()
+    }
+    if unlabelled is not None and unlabelled.pseudo is not None:
+        parts[PSEUDO] = _Part(schedules_of(PSEUDO, distillers, unlabelled), unlabelled.source, f'{KEY}.{PSEUDO}')
+    every = {key: schedule for part in parts.values() for key, schedule in part.schedules.items()}
+    by_epoch = next((key for key, schedule in every.items() if schedule.by_epoch), None)
     if length is None and by_epoch is not None:
-        raise ConfigError(
-            f'distillers.{by_epoch}.weight.by_epoch is True, but train_dataloader has no length; use by_epoch=False'
-        )
-    wanted = {name: distiller for name, distiller in distillers.items() if distiller.schedule.value > 0}
+        raise ConfigError(f'{by_epoch}.by_epoch is True, but train_dataloader has no length; use by_epoch=False')
+    wanted = {
+        name: part for name, part in parts.items() if all(schedule.value > 0 for schedule in part.schedules.values())
+    }
     idle = _idle(runner.iter, wanted, teachers, length or 1, runner.max_iters)
     if not idle:
         return
@@ -105,26 +136,36 @@ def check_begins(
         runner.logger.warning(f'{sentence}.')
 
 
+class _Part(NamedTuple):
+    """A distiller, or the losses on pseudo labels: its weights by config key, its source and its own key."""
+
+    schedules: dict[str, WeightSchedule]
+    source: str
+    key: str
+
+
 def _idle(
     start: int,
-    distillers: Mapping[str, BaseDistiller],
+    parts: Mapping[str, _Part],
     teachers: Mapping[str, BaseTeacher],
     length: int,
     max_iters: int,
 ) -> dict[str, str]:
-    """Return a sentence for each distiller that teaches nothing in a run of ``max_iters`` iterations."""
+    """Return a sentence for each part that teaches nothing in a run of ``max_iters`` iterations."""
     steps = range(0, max_iters, max(1, max_iters // SAMPLES))
     sentences: dict[str, str] = {}
-    for name, distiller in distillers.items():
-        schedule = distiller.schedule
-        if not any(schedule(step, max_iters, length) > 0 for step in steps):
-            unit = 'epoch' if schedule.by_epoch else 'iteration'
-            sentences[name] = (
-                f'distillers.{name}.weight begins at {unit} {schedule.begin}, and the run has {max_iters} iterations '
-                f'({length} in an epoch), so this distiller teaches nothing; nearest: begin=0'
-            )
+    for name, part in parts.items():
+        for key, schedule in part.schedules.items():
+            if name not in sentences and not any(schedule(step, max_iters, length) > 0 for step in steps):
+                unit = 'epoch' if schedule.by_epoch else 'iteration'
+                what = 'unlabelled images teach' if key == f'{KEY}.weight' else 'this distiller teaches'
+                sentences[name] = (
+                    f'{key} begins at {unit} {schedule.begin}, and the run has {max_iters} iterations '
+                    f'({length} in an epoch), so {what} nothing; nearest: begin=0'
+                )
+        if name in sentences:
             continue
-        source = resolve_source(distiller.source, distiller.key, teachers)
+        source = resolve_source(part.source, part.key, teachers)
         try:
             if source is not None:
                 teachers[source].check_schedule(start, length, max_iters)

@@ -9,25 +9,25 @@ from typing import Any, cast
 
 import torch
 from mmengine.dist import is_distributed
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
-from ..errors import ConfigError
-from ..taps import TapSet
 from ..teachers.base import BaseTeacher
 from ..teachers.collection import resolve_source
 from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .liveness import Liveness
+from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
+from .second_pass import pseudo_terms, second_pass, without_trace
+from .student_view import StudentView
 from .task_losses import scale_task, task_loss
+from .unlabelled import Unlabelled
 
-
-def as_float32(tensor: Tensor) -> Tensor:
-    """Return half precision as float32, other dtypes unchanged."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+Outputs = tuple[dict[str, Taps], dict[str, Taps]]
+"""Name of each distiller to the outputs of its taps on the student, and to those on its teacher."""
 
 
 class DistillSession:
@@ -42,6 +42,8 @@ class DistillSession:
         teachers: Name to teacher, already prepared; empty where deeper layers of the student teach.
         on_initialized: Called once, when the adapters exist.
         observers: Receive the report of every step.
+        unlabelled: Unlabelled images, over which the student has a second pass in the same training step; or ``None``.
+        view: Changes the images that the student sees; or ``None``.
 
     Raises:
         ConfigError: If a path matches nothing or a distiller does not fit the networks.
@@ -54,10 +56,16 @@ class DistillSession:
         teachers: Mapping[str, BaseTeacher],
         on_initialized: Callable[[], None],
         observers: Sequence[Observer] = (),
+        unlabelled: Unlabelled | None = None,
+        view: StudentView | None = None,
     ) -> None:
         self.student = student
         self.teachers = dict(teachers)
         self.distillers = DistillerCollection(distillers)
+        self.unlabelled = unlabelled
+        self.view = view
+        self.labeller = None if unlabelled is None else unlabelled.pseudo_teacher(self.teachers)
+        """Name of the teacher that predicts pseudo labels."""
         self.sources = {
             name: resolve_source(distiller.source, distiller.key, self.teachers)
             for name, distiller in distillers.items()
@@ -73,15 +81,17 @@ class DistillSession:
         self.sync_gradients: Callable[[], bool] = lambda: True
         self._on_initialized = on_initialized
         self._dry = False
-        self._outputs: tuple[dict[str, Taps], dict[str, Taps]] | None = None if distillers else ({}, {})
+        self._outputs: Outputs | None = None if distillers else ({}, {})
         self._running: list[str] = []
         self._calls: list[bool] = []
+        self._clean: tuple[Any, Any] = ((), {})
+        self._unchecked = {distiller.on for distiller in distillers.values()}
         self.passes = 0
         self.liveness = Liveness(student, distillers)
-        self._shapes: dict[str | None, dict[str, list[tuple[int, ...]]]] = {}
+        self._shapes: Shapes = {}
         for name, distiller in self.distillers.items():
             distiller.check_models(student, self._teaching_model(name))
-        self.student_taps, self.teacher_taps = self._make_taps()
+        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources)
         forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [
@@ -92,24 +102,6 @@ class DistillSession:
     def _teaching_model(self, name: str) -> nn.Module:
         source = self.sources[name]
         return self.student if source is None else self.teachers[source].model
-
-    def _make_taps(self) -> tuple[TapSet, dict[str, TapSet]]:
-        paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *self.teachers)}
-        for name, distiller in self.distillers.items():
-            key = f'distillers.{name}'
-            paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
-            teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
-            paths[self.sources[name]].update(teacher_paths)
-        taps: dict[str, TapSet] = {}
-        try:
-            for name, teacher in self.teachers.items():
-                role = 'teacher' if len(self.teachers) == 1 else f"teacher '{name}'"
-                taps[name] = TapSet(teacher.model, paths[name], role)
-            return TapSet(self.student, paths[None], 'student'), taps
-        except ConfigError:
-            for tap_set in taps.values():
-                tap_set.remove()
-            raise
 
     @property
     def runs_all(self) -> bool:
@@ -127,117 +119,170 @@ class DistillSession:
         source = self.sources[name]
         return source is None or self.teachers[source].ready
 
-    def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    @property
+    def wants_unlabelled(self) -> bool:
+        """Whether the student has a pass over unlabelled images in this iteration."""
+        if self.unlabelled is None:
+            return False
+        if self.runs_all or (not self.initialized and self.unlabelled.used):
+            return True
+        return self.unlabelled.weight > 0 and (bool(self._on('unlabelled', self.active())) or self._labels)
+
+    @property
+    def _labels(self) -> bool:
+        """Whether losses on pseudo labels count in this iteration."""
+        if self.unlabelled is None or self.labeller is None:
+            return False
+        return self.unlabelled.weight > 0 and self.teachers[self.labeller].ready
+
+    def _on(self, images: str, names: Sequence[str] | None = None) -> list[str]:
+        """Return which distillers, by default those that run, teach on these images."""
+        names = self._running if names is None else names
+        return [name for name, distiller in self.distillers.items() if distiller.on == images and name in names]
+
+    def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         # A model may call itself inside its loss, so only the outermost call with mode='loss' counts.
-        mode = ForwardCall(module.forward, args, kwargs).mode
-        is_loss = mode == 'loss' and module.training and not any(self._calls)
+        call = ForwardCall(module.forward, args, kwargs)
+        is_loss = call.mode == 'loss' and module.training and not any(self._calls)
         self._calls.append(is_loss)
         if not is_loss:
-            return
-        self._running = self.active() if self.initialized else list(self.weights)
-        for name in self._needed_teachers():
+            return None
+        second = self.unlabelled is not None and self.unlabelled.batch is not None
+        names = self.active() if self.initialized else list(self.weights)
+        self._running = names if second else self._on('labelled', names)
+        self._clean = (args, kwargs)
+        for name in self._needed_teachers('labelled'):
             if self.teachers[name].after_student:
                 self.teachers[name].before_student()
         # The others run first: their temporary tensors are freed before the student's activations are stored.
-        self._run_teachers(args, kwargs, after_student=False)
-        if self._running or not self.liveness.taps_checked:
-            self.student_taps.start()
+        self._run_teachers('labelled', args, kwargs, after_student=False)
+        if self._on('labelled') or 'labelled' in self._unchecked:
+            self.taps.student.start()
+        if self.view is None or not self.view.changes('labelled'):
+            return None
+        return (), call.arguments(inputs=self.view.inputs(call, self.iteration, 'labelled'))
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         if not self._calls or not self._calls.pop():
             return None
-        self.student_taps.stop()
+        self.taps.student.stop()
+        clean, self._clean = self._clean, ((), {})
         if not isinstance(output, dict):
             return None
-        self._run_teachers(args, kwargs, after_student=True)
+        self._run_teachers('labelled', *clean, after_student=True)
+        self._shapes = {}
+        outputs = self._read('labelled')
+        unlabelled, pseudo = self._second_pass(outputs)
         if self._dry:
-            self._outputs = self._read_student(self._running), self._read_teachers(self._running)
+            self._outputs = outputs
             return None
         self.passes += 1
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
         task = task_loss(output)
-        self._shapes = {}
-        if self._running or not self.liveness.taps_checked:
-            losses = self._distill(batch, task)
+        if self._running or not self.initialized:
+            losses = self._distill(outputs, batch, unlabelled)
         else:
             losses = self.distillers.zeros(task.device)
-        terms = [Term(name, loss, raw, self.weights[name]) for (name, loss), raw in losses.items()]
+        on = {name: distiller.on for name, distiller in self.distillers.items()}
+        terms = [Term(name, loss, raw, self.weights[name], on[name]) for (name, loss), raw in losses.items()]
         if not self.liveness.proven and not self.runs_all and torch.is_grad_enabled():
             self.liveness.check_terms([term for term in terms if term.distiller in self._running])
+        if self.unlabelled is not None and self.labeller is not None:
+            terms += pseudo_terms(output, pseudo, self.unlabelled.weight if self._labels else 0.0)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
-        report = StepReport(terms, task, batch, student_shapes, teacher_shapes)
+        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
         for observer in self.observers:
             observer(report)
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
 
-    def _needed_teachers(self) -> list[str]:
-        """Return the teachers of the distillers that run in this pass; all run in the pass that makes the adapters."""
-        sources = {self.sources[name] for name in self._running}
+    def _needed_teachers(self, images: str) -> list[str]:
+        """Return the teachers of the distillers that run on these images; all in the pass that makes the adapters."""
+        sources = {self.sources[name] for name in self._on(images)}
         return [name for name in self.teachers if name in sources]
 
-    def _run_teachers(self, args: Any, kwargs: Any, after_student: bool) -> None:
-        for name in self._needed_teachers():
-            teacher, taps = self.teachers[name], self.teacher_taps[name]
-            if teacher.after_student != after_student:
+    def _run_teachers(self, images: str, args: Any, kwargs: Any, after_student: bool | None = None) -> None:
+        """Run the needed teachers; ``after_student`` selects those of one kind."""
+        for name in self._needed_teachers(images):
+            teacher, taps = self.teachers[name], self.taps.teachers[name]
+            if after_student is not None and teacher.after_student != after_student:
                 continue
             # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
                 teacher.run(args, kwargs, taps)
 
-    def _distill(self, batch: Batch, task: Tensor) -> RawLosses:
-        with torch.autocast(_device_type(self.student), enabled=False):
-            if not self.liveness.taps_checked and not self.runs_all and torch.is_grad_enabled():
-                self.liveness.check_taps(self._read_student(list(self.weights)))
+    def _second_pass(self, outputs: Outputs) -> tuple[Batch | None, Mapping[str, Any] | None]:
+        """Run the pass over unlabelled images, if there is one, and add what its taps recorded to the outputs.
+
+        Returns:
+            The batch that the student saw, and its losses on pseudo labels.
+        """
+        if self.unlabelled is None or self.unlabelled.batch is None:
+            return None, None
+        # The only purpose of a pass before the weight rises is to show the shapes.
+        shapes_only = self._dry or (self.unlabelled.weight == 0 and not self.runs_all)
+        with without_trace(self.student, self.unlabelled) if shapes_only else nullcontext():
+            batch, losses = second_pass(
+                self.student,
+                self._call_student,
+                self.unlabelled,
+                self.view,
+                lambda call: self._run_teachers('unlabelled', (), call.arguments()),
+                None if self.labeller is None else self.teachers[self.labeller].model,
+                self.taps.student,
+                (self.iteration, self.epoch),
+            )
+            for together, new in zip(outputs, self._read('unlabelled')):
+                together.update(new)
+        return batch, None if shapes_only else losses
+
+    def _call_student(self, **arguments: Any) -> Any:
+        """Call the student without distillation, inside its own forward pass."""
+        self._calls.append(True)
+        try:
+            return self.student(**arguments)
+        finally:
+            self._calls.pop()
+
+    def _distill(self, outputs: Outputs, batch: Batch, unlabelled: Batch | None) -> RawLosses:
+        with torch.autocast(_device_of(self.student).type, enabled=False):
             if not self.initialized:
-                self._outputs = self._read_student(self._running), self._read_teachers(self._running)
+                self._outputs = outputs
                 self.create_adapters()
-                self._running = self.active()
-            active = self._running
-            student_outputs, teacher_outputs = self._read_student(active), self._read_teachers(active)
+                self._running = self._on('labelled', self.active())
+                self._running += [] if unlabelled is None else self._on('unlabelled', self.active())
+            student_outputs, teacher_outputs = (
+                {name: taps for name, taps in side.items() if name in self._running} for side in outputs
+            )
             self.liveness.check_counts('student', student_outputs)
             self.liveness.check_counts('teacher', teacher_outputs)
             if isinstance(self.module, DistributedDataParallel):
                 # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
                 self.module.require_backward_grad_sync = self.sync_gradients()
-            if active:
-                losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, active)
-            else:
-                losses = self.distillers.zeros(task.device)
-        for source, taps in self._all_taps().items():
-            self._shapes[source] = taps.shapes()
-            taps.clear()
+            if not self._running:
+                return self.distillers.zeros(_device_of(self.student))
+            losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, self._running, unlabelled)
         return losses
 
-    def _all_taps(self) -> dict[str | None, TapSet]:
-        """Return the taps of each teacher by its name, and those of the student under ``None``."""
-        taps: dict[str | None, TapSet] = {None: self.student_taps}
-        taps.update(self.teacher_taps)
-        return taps
-
-    def _read_student(self, names: list[str]) -> dict[str, Taps]:
-        """Return the outputs of the student's taps of some distillers."""
-        return {
-            name: {
-                alias: [as_float32(tensor) for tensor in self.student_taps.read(path)]
-                for alias, path in distiller.student_taps().items()
-            }
-            for name, distiller in self.distillers.items()
-            if name in names
-        }
-
-    def _read_teachers(self, names: list[str]) -> dict[str, Taps]:
-        """Return the outputs of the taps on the teachers of some distillers, without gradient."""
-        taps = self._all_taps()
-        return {
-            name: {
-                alias: [as_float32(tensor.detach()) for tensor in taps[self.sources[name]].read(path)]
-                for alias, path in distiller.teacher_taps().items()
-            }
-            for name, distiller in self.distillers.items()
-            if name in names
-        }
+    def _read(self, images: str) -> Outputs:
+        """Return what the taps of the running distillers on these images recorded, and drop it from the taps."""
+        names, checked = self._on(images), self._on(images)
+        checks = images in self._unchecked and not self._dry and not self.runs_all and torch.is_grad_enabled()
+        if checks:
+            checked = self._on(images, list(self.weights))
+            self._unchecked.discard(images)
+        if not checked:
+            return {}, {}
+        student_outputs = self.taps.read_student(checked)
+        if checks:
+            self.liveness.check_taps(student_outputs)
+        outputs = {name: student_outputs[name] for name in names}, self.taps.read_teachers(names)
+        for source, recorded in self.taps.shapes().items():
+            earlier = {path: shapes for path, shapes in self._shapes.get(source, {}).items() if shapes}
+            self._shapes[source] = {**recorded, **earlier}
+        self.taps.clear()
+        return outputs
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -264,8 +309,10 @@ class DistillSession:
         (student_outputs, teacher_outputs), self._outputs = self._outputs, None
         with forked_rng():
             for name, distiller in self.distillers.items():
-                distiller.initialize(student_outputs[name], teacher_outputs[name])
-            self.distillers.to(next(self.student.parameters()).device)
+                # Without outputs are those on unlabelled images in a run that uses none, as their weight is 0.
+                if name in student_outputs:
+                    distiller.initialize(student_outputs[name], teacher_outputs[name])
+            self.distillers.to(_device_of(self.student))
             has_params = any(param.requires_grad for param in self.distillers.parameters())
             if has_params and is_distributed():
                 self.module = DistributedDataParallel(self.distillers, broadcast_buffers=False)
@@ -278,17 +325,14 @@ class DistillSession:
         """Drop everything that is kept from a forward pass."""
         for teacher in self.teachers.values():
             teacher.forget()
-        for taps in self._all_taps().values():
-            taps.stop()
-            taps.clear()
+        self.taps.clear()
 
     def detach(self) -> None:
         """Remove every hook from the student."""
         self._clear()
         for handle in self._handles:
             handle.remove()
-        for taps in self._all_taps().values():
-            taps.remove()
+        self.taps.remove()
         forget_compiled()
 
 
@@ -308,5 +352,5 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if compiler is None else cast(Callable[..., Any], compiler.disable(function))
 
 
-def _device_type(model: nn.Module) -> str:
-    return next(model.parameters()).device.type
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -16,6 +16,7 @@ from ..teachers.ema import EMATeacher
 from .averages import run_average
 from .building import model_builder
 from .loop_epochs import current_epoch
+from .unlabelled import KEY, PSEUDO, Unlabelled
 
 
 def prepare_teachers(
@@ -59,9 +60,12 @@ def prepare_teachers(
 
 
 def check_teacher_classes(
-    runner: Any, distillers: Iterable[BaseDistiller], teachers: Mapping[str, BaseTeacher]
+    runner: Any,
+    distillers: Iterable[BaseDistiller],
+    teachers: Mapping[str, BaseTeacher],
+    unlabelled: Unlabelled | None = None,
 ) -> None:
-    """Compare the classes of the training data with those of the teachers whose class scores are distilled.
+    """Compare the classes of the training data with those of the teachers of class scores and pseudo labels.
 
     Raises:
         ConfigError: If they differ.
@@ -71,3 +75,6 @@ def check_teacher_classes(
         source = resolve_source(distiller.source, distiller.key, teachers)
         if source is not None and distiller.compares_classes:
             check_classes(teachers[source], distiller.key, metainfo)
+    labeller = None if unlabelled is None else unlabelled.pseudo_teacher(teachers)
+    if labeller is not None:
+        check_classes(teachers[labeller], f'{KEY}.{PSEUDO}', metainfo)

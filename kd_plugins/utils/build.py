@@ -18,7 +18,8 @@ Part = TypeVar('Part')
 def build(registry: Registry, config: Any, base: type[Part], key: str, **arguments: Any) -> Part:
     """Build an instance of ``base`` from ``dict(type=..., **settings)``.
 
-    A constructor that takes ``key`` gets the config key, so that its own error sentences name it.
+    A constructor that takes ``key`` gets the config key, so that its own error sentences name it. Settings that the class
+    lists in ``common_settings`` are attributes of the built part, which need not be arguments of its constructor.
 
     Args:
         registry: Where ``type`` is looked up.
@@ -45,11 +46,15 @@ def build(registry: Registry, config: Any, base: type[Part], key: str, **argumen
     settings = {**arguments, **config}
     cls = find_class(registry, settings.pop('type'), base, f'{key}.type')
     has_key = takes_key(cls, base)
+    common = {name: settings.pop(name) for name in getattr(cls, 'common_settings', ()) if name in settings}
     check_arguments(cls, settings, key, ('key',) if has_key else ())
     check_types(cls, settings, key)
     if has_key:
         settings['key'] = key
-    return construct(cls, settings, key)
+    part = construct(cls, settings, key)
+    for name, value in common.items():
+        setattr(part, name, value)
+    return part
 
 
 def find_class(registry: Registry, name: Any, base: type[Part], key: str) -> type[Part]:

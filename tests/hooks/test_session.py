@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
+from kd_plugins.hooks.network_taps import as_float32
 from kd_plugins.hooks.observer import StepObserver, StepReport
-from kd_plugins.hooks.session import DistillSession, as_float32
+from kd_plugins.hooks.session import DistillSession
 from kd_plugins.teachers import EMATeacher
 from tests.hooks.tiny_runs import TinyGap, TinyStudent
 

@@ -1,0 +1,100 @@
+"""Taps of all distillers of a run, on its student and on its teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..distillers.base import BaseDistiller, Taps
+from ..errors import ConfigError
+from ..taps import TapSet
+from ..teachers.base import BaseTeacher
+
+Shapes = dict[str | None, dict[str, list[tuple[int, ...]]]]
+"""Name of each teacher, ``None`` for the student, to path and shapes of the recorded tensors."""
+
+
+class NetworkTaps:
+    """Taps of all distillers.
+
+    Args:
+        student: The student.
+        teachers: Name to teacher.
+        distillers: Name to distiller.
+        sources: Name of each distiller to that of its teacher, ``None`` where the student teaches itself.
+
+    Raises:
+        ConfigError: If a path matches nothing.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teachers: Mapping[str, BaseTeacher],
+        distillers: Mapping[str, BaseDistiller],
+        sources: Mapping[str, str | None],
+    ) -> None:
+        self._distillers = dict(distillers)
+        self._sources = dict(sources)
+        paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *teachers)}
+        for name, distiller in distillers.items():
+            key = f'distillers.{name}'
+            paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
+            teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
+            paths[sources[name]].update(teacher_paths)
+        self.teachers: dict[str, TapSet] = {}
+        try:
+            for name, teacher in teachers.items():
+                role = 'teacher' if len(teachers) == 1 else f"teacher '{name}'"
+                self.teachers[name] = TapSet(teacher.model, paths[name], role)
+            self.student = TapSet(student, paths[None], 'student')
+        except ConfigError:
+            for taps in self.teachers.values():
+                taps.remove()
+            raise
+        self._all: dict[str | None, TapSet] = {None: self.student}
+        self._all.update(self.teachers)
+
+    def read_student(self, names: Collection[str]) -> dict[str, Taps]:
+        """Return the outputs of the student's taps of some distillers."""
+        return {
+            name: {
+                alias: [as_float32(tensor) for tensor in self.student.read(path)]
+                for alias, path in distiller.student_taps().items()
+            }
+            for name, distiller in self._distillers.items()
+            if name in names
+        }
+
+    def read_teachers(self, names: Collection[str]) -> dict[str, Taps]:
+        """Return the outputs of the taps on the teachers of some distillers, without gradient."""
+        return {
+            name: {
+                alias: [as_float32(tensor.detach()) for tensor in self._all[self._sources[name]].read(path)]
+                for alias, path in distiller.teacher_taps().items()
+            }
+            for name, distiller in self._distillers.items()
+            if name in names
+        }
+
+    def shapes(self) -> Shapes:
+        """Return the shapes of all recorded tensors."""
+        return {source: taps.shapes() for source, taps in self._all.items()}
+
+    def clear(self) -> None:
+        """Stop recording and drop every recorded tensor."""
+        for taps in self._all.values():
+            taps.stop()
+            taps.clear()
+
+    def remove(self) -> None:
+        """Remove every hook from the networks."""
+        for taps in self._all.values():
+            taps.remove()
+
+
+def as_float32(tensor: Tensor) -> Tensor:
+    """Return half precision as float32, other dtypes unchanged."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,0 +1,172 @@
+"""Second forward pass of the student in a training step, over unlabelled images."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..distillers.base import Batch
+from ..distillers.collection import Term
+from ..taps import TapSet
+from ..utils.calls import ForwardCall
+from ..utils.rng import forked_rng
+from ..utils.scratch_state import scratch_state
+from .student_view import StudentView
+from .task_losses import ADDED, tensors_of
+from .unlabelled import KEY, PSEUDO, Unlabelled
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Let normalisation layers move copies of their running statistics, and put the originals back.
+
+    The layers still normalise by the statistics of their batch. The originals are the same tensors afterwards, which
+    backward passes and DistributedDataParallel may refer to.
+
+    Args:
+        model: The network.
+
+    >>> norm = nn.BatchNorm1d(2)
+    >>> with statistics_kept(norm):
+    ...     _ = norm(torch.ones(3, 2))
+    >>> norm.running_mean.tolist(), int(norm.num_batches_tracked)
+    ([0.0, 0.0], 0)
+    """
+    moving = [layer for layer in model.modules() if isinstance(layer, _NormBase) and layer.training]
+    originals = [(layer, dict(layer._buffers)) for layer in moving]
+    try:
+        for layer, buffers in originals:
+            layer._buffers.update({name: None if one is None else one.clone() for name, one in buffers.items()})
+        yield
+    finally:
+        for layer, buffers in originals:
+            layer._buffers.update(buffers)
+
+
+@contextmanager
+def seeded_pass(seed: int) -> Iterator[None]:
+    """Draw from seeded generators, those of accelerators included, and restore the generators of the run at the end.
+
+    Args:
+        seed: From 0 to 2^32 - 1.
+    """
+    with forked_rng():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
+    """Run a pass without gradient that leaves the student and the pseudo labels as they are."""
+    state = copy.deepcopy(unlabelled.state_dict())
+    try:
+        with scratch_state(student), torch.no_grad():
+            yield
+    finally:
+        unlabelled.load_state_dict(state)
+
+
+def preprocessed(student: Any, batch: Any) -> ForwardCall:
+    """Return the arguments of the student's forward call for a batch of a loader.
+
+    Args:
+        student: An OpenMMLab model.
+        batch: The batch.
+    """
+    data = student.data_preprocessor(batch, True)
+    if isinstance(data, Mapping):
+        return ForwardCall(student.forward, (), data)
+    return ForwardCall(student.forward, tuple(data), {})
+
+
+def predictions(model: Any, call: ForwardCall) -> list[Any]:
+    """Return what a teacher predicts, in the coordinates of its inputs where the model offers them.
+
+    Args:
+        model: The teacher's network; it runs in eval mode.
+        call: Arguments of the model. Its data samples stay as they are.
+    """
+    if any(module.training for module in model.modules()):
+        model.eval()
+    samples = copy.deepcopy(call.data_samples)
+    options = {'rescale': False} if 'rescale' in signature(model.predict).parameters else {}
+    with torch.no_grad():
+        return list(model.predict(call.inputs, samples, **options))
+
+
+def second_pass(
+    student: Any,
+    forward: Callable[..., Any],
+    unlabelled: Unlabelled,
+    view: StudentView | None,
+    teach: Callable[[ForwardCall], None],
+    labeller: nn.Module | None,
+    taps: TapSet,
+    step: tuple[int, int],
+) -> tuple[Batch, Mapping[str, Any]]:
+    """Run teachers and student on the unlabelled batch of an iteration, while the taps record.
+
+    All random numbers, from the preprocessor to dropout, come from the seed of the iteration and rank.
+
+    Args:
+        student: The student.
+        forward: Calls the student without its hooks of distillation.
+        unlabelled: The unlabelled images, with a batch.
+        view: Changes the student's images; ``None`` where it sees those of the teachers.
+        teach: Runs the teachers on the unchanged images.
+        labeller: Network that predicts pseudo labels; ``None`` without.
+        taps: The student's taps.
+        step: 0-based iteration and epoch.
+
+    Returns:
+        The batch that the student saw, and its losses on pseudo labels.
+    """
+    iteration, epoch = step
+    kept = statistics_kept(student) if unlabelled.statistics == 'labelled' else nullcontext()
+    with seeded_pass(unlabelled.seed(iteration)):
+        call = preprocessed(student, unlabelled.batch)
+        samples, inputs = call.data_samples, call.inputs
+        if view is not None:
+            inputs = view.inputs(call, iteration, 'unlabelled')
+        teach(call)
+        if labeller is not None:
+            samples = unlabelled.pseudo(predictions(labeller, call), samples)
+        mode = 'tensor' if labeller is None else 'loss'
+        with kept:
+            taps.start()
+            try:
+                output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
+            finally:
+                taps.stop()
+    return Batch(inputs, samples, iteration, epoch), output if labeller is not None else {}
+
+
+def pseudo_terms(task: Mapping[str, Any], losses: Mapping[str, Any] | None, weight: float) -> list[Term]:
+    """Return the losses on pseudo labels as terms, with the same names in every iteration.
+
+    Args:
+        task: The losses on labelled images, whose names are used.
+        losses: The losses on pseudo labels; ``None`` where they are not computed, so that all are 0.
+        weight: Their weight in this iteration.
+
+    >>> [term.key for term in pseudo_terms({'loss_cls': torch.ones(()), 'acc': 1}, None, 0.0)]
+    ['distill.pseudo.loss_cls']
+    """
+    reference = next((entry for value in task.values() for entry in tensors_of(value)), torch.zeros(()))
+    values: dict[str, Tensor] = {key: reference.new_zeros((), dtype=torch.float32) for key in task if ADDED in key}
+    for key, value in (losses or {}).items():
+        entries = tensors_of(value) if ADDED in key else []
+        if entries:
+            values[key] = torch.stack([entry.float().mean() for entry in entries]).sum()
+    return [Term(PSEUDO, key, value, weight, KEY) for key, value in values.items()]
