@@ -4,7 +4,7 @@ For ``type='kd_plugins.X'`` MMEngine imports ``kd_plugins.registry`` and then th
 searches, so a config finds every part even without ``custom_imports``.
 
 * :data:`HOOKS`: hooks of the runner.
-* :data:`MODELS`: modules that compute on tensors: distillers, adapters, losses, models, views.
+* :data:`MODELS`: modules that compute on tensors: distillers, adapters, losses, models, views, pseudo labels.
 * :data:`TASK_UTILS`: teachers and weight schedules.
 * :data:`DATASETS`, :data:`TRANSFORMS`, :data:`METRICS`: data sets, their transforms and the metrics.
 """
@@ -28,6 +28,7 @@ MODELS = Registry(
         'kd_plugins.losses',
         'kd_plugins.models',
         'kd_plugins.views',
+        'kd_plugins.pseudo_labels',
     ],
 )
 TASK_UTILS = Registry(
