@@ -25,7 +25,7 @@ from .base import Batch, Taps
 from .box_heads import layers_of
 from .locations import cells, ignored_pixels, inside_images, location_rows
 from .paired import PairedDistiller, TapPair, module_above
-from .regions import AGREEMENT, TRUSTS, Regions
+from .regions import AGREEMENT, TRUSTS, Regions, check_second
 
 ACTIVATIONS = ('sigmoid', 'softmax')
 TARGETS = ('soft', 'hard')
@@ -120,18 +120,12 @@ class LogitDistiller(PairedDistiller):
         # The distribution of a softmax has no state in which there is no class.
         others = ('ignore',) if self.softmax else ('zero', 'ignore')
         self.regions = Regions(key, select, trust, others, (*TRUSTS, AGREEMENT))
-        self.second = second
-        self.tau = check_number(f'{key}.tau', tau, positive=True)
+        self.second, self.tau = check_second(key, trust, second, tau)
         self.exponents = {'student': 1.0, 'teacher': 1.0}
         """Exponents of the product of class and objectness, known after :meth:`check_models`."""
         self.ignore_index: int | None = None
         """Label of pixels that do not count for hard targets, known after :meth:`check_models`."""
         self._check_softmax(trust)
-        if trust == AGREEMENT and second is None:
-            raise ConfigError(
-                f"{key}.trust is 'agreement', which compares two teachers, and {key}.second is None; give the name of "
-                "one of default_hooks.distill.teachers, such as second='b'"
-            )
 
     def _check_softmax(self, trust: str | None) -> None:
         key = self.key

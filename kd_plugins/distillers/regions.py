@@ -24,6 +24,28 @@ BACKGROUND = 0.1
 """Highest probability with which a teacher is right where no object is."""
 
 
+def check_second(key: str, trust: str | None, second: Any, tau: float) -> tuple[str | None, float]:
+    """Return the name of the second teacher of a distiller and ``tau``.
+
+    Args:
+        key: Config key of the distiller, for error sentences.
+        trust: Kind of trust, which ``'agreement'`` needs two teachers for.
+        second: The name, or None.
+        tau: Divergence at which the weight is 1 / e.
+
+    Raises:
+        ConfigError: If the trust needs a second teacher, or an argument does not fit.
+    """
+    if second is not None and (not isinstance(second, str) or second in ('auto', 'student')):
+        raise ConfigError(f'{key}.second is {second!r}; valid: None, or the name of a second teacher')
+    if trust == AGREEMENT and second is None:
+        raise ConfigError(
+            f"{key}.trust is 'agreement', which compares two teachers, and {key}.second is None; give the name of one "
+            "of default_hooks.distill.teachers, such as second='b'"
+        )
+    return second, check_number(f'{key}.tau', tau, positive=True)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which locations are selected, by the teacher's highest class probability.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops.reduction import mean_over_images, mean_per_image, to_float
+from ..errors import ConfigError
+from ..ops.reduction import global_mean, mean_over_images, mean_per_image, to_float, weighted_mean
 from ..registry import MODELS
 from ..utils.checks import check_choice
 from .logit import softmax_kl
@@ -42,6 +43,7 @@ def keypoint_kl(
     beta: float,
     weight: Tensor | None = None,
     reduction: str = 'task',
+    counted: Tensor | None = None,
 ) -> Tensor:
     r"""Return the KL divergence of every joint's distribution along every axis.
 
@@ -59,6 +61,10 @@ def keypoint_kl(
                   ``weight`` is None, since the release takes a weight and does not use it.
     ============= =============================================================================================
 
+    With ``counted``, the other joints are no part of the mean: :math:`NK` is the sum of :math:`w_{nk}` over the counted
+    joints of all ranks, at least 1, and ``task`` is this mean times the number of images of a rank. So few confident
+    joints do not make the loss small, and ``task`` with all joints counted is ``task``.
+
     Args:
         student: Logits of each axis, shape (N, K, bins of that axis).
         teacher: Logits of the same shapes; no gradient goes through them.
@@ -66,12 +72,13 @@ def keypoint_kl(
             factor of its square.
         weight: Weight of each joint, shape (N, K); None gives all joints the weight 1.
         reduction: ``'task'``, ``'mean'`` or ``'reference'``.
+        counted: Booleans of shape (N, K), the joints that count; None: all. Every rank must call.
 
     Returns:
         Shape (), float32 (float64 for float64), ``0 * sum`` where every weight is 0 or there is no image.
 
     Raises:
-        ConfigError: If ``reduction`` is none of these.
+        ConfigError: If ``reduction`` is none of these, or ``'reference'`` with ``counted``.
 
     >>> x, y = torch.zeros(1, 1, 2), torch.zeros(1, 1, 4)
     >>> keypoint_kl([x, y], [torch.tensor([[[0.0, 9.0]]]), y], beta=10.0)
@@ -87,6 +94,14 @@ def keypoint_kl(
     if reduction == 'task':
         axes = [axis / max(s.shape[-1], 1) for axis, s in zip(axes, student)]
     joints = torch.stack(axes).sum(dim=0)
+    if counted is not None:
+        if reduction == 'reference':
+            raise ConfigError(
+                "reduction is 'reference', which counts all joints; use 'task' or 'mean' with a selection"
+            )
+        weights = torch.ones_like(joints) if weight is None else weight
+        mean = weighted_mean(joints, weights * counted, eps=1.0)
+        return mean * global_mean(mean.new_tensor(float(len(joints)))) if reduction == 'task' else mean
     if reduction == 'mean':
         return mean_over_joints(joints, weight)
     if weight is not None:

@@ -194,3 +194,29 @@ def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
             # a sum over the rank's own images, which no other rank changes.
             split = torch.cat(ranks) if name == 'task' else torch.cat(ranks) / 2
             torch.testing.assert_close(split, whole, msg=lambda text, name=name: f'{name}: {text}')
+
+
+@pytest.mark.parametrize('reduction', ['task', 'mean'])
+def test_counted_joints(reduction: str) -> None:
+    """The mean of the joints that count; all of them give the plain value."""
+    student, teacher, weight = data()
+    counted = torch.rand(4, 3, generator=torch.Generator().manual_seed(1)) > 0.4
+    assert 0 < counted.sum() < counted.numel()
+    masked = by_definition(student, teacher, 3.0, weight * counted, reduction)
+    # 'mean' divides by N K and 'task' by K.
+    expected = masked * 12 / (weight * counted).sum()
+    actual = keypoint_kl(student, teacher, 3.0, weight, reduction, counted)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    every = keypoint_kl(student, teacher, 3.0, None, reduction, torch.ones_like(counted))
+    torch.testing.assert_close(every, keypoint_kl(student, teacher, 3.0, None, reduction))
+
+
+@pytest.mark.parametrize('reduction', ['task', 'mean'])
+def test_no_joint_counts(reduction: str) -> None:
+    student, teacher, weight = data()
+    leaves = [axis.requires_grad_() for axis in student]
+    value = keypoint_kl(leaves, teacher, 3.0, weight, reduction, torch.zeros(4, 3, dtype=torch.bool))
+    gradients = torch.autograd.grad(value, leaves)
+    assert value == 0 and not any(gradient.any() for gradient in gradients)
+    with pytest.raises(ConfigError, match="reduction is 'reference', which counts all joints"):
+        keypoint_kl(student, teacher, 3.0, weight, 'reference', torch.ones(4, 3, dtype=torch.bool))

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...ops.probabilities import jensen_shannon, mean_logits
+from ...ops.reduction import to_float
 from ...utils.checks import check_choice
 from ..base import Batch
 from ..paired import PairedDistiller, TapPair, module_above
+from ..regions import AGREEMENT, Regions, check_second
 
 
 def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
@@ -43,6 +46,13 @@ def with_student_beta(teacher_logits: Tensor, beta: float, teacher_beta: float) 
     return teacher_logits if teacher_beta == beta else teacher_logits * (teacher_beta / beta)
 
 
+def weighted(weights: Tensor | None, trust: Tensor | None) -> Tensor | None:
+    """Return the product of two weights, of which each may be None, that is 1."""
+    if weights is None or trust is None:
+        return trust if weights is None else weights
+    return weights * trust
+
+
 class KeypointDistiller(PairedDistiller):
     """Base of the keypoint distillers.
 
@@ -52,6 +62,12 @@ class KeypointDistiller(PairedDistiller):
             task loss. Otherwise all joints weigh 1.
         reduction: One of :attr:`reductions`.
         weight, source, key: See :class:`BaseDistiller`.
+        select: The joints that count, by the height of the teacher's peak: ``dict(score=0.3)``, those from there, or
+            ``dict(ratio=0.5)``, the highest of the batch. The mean is then that of the joints that count. None: all.
+        trust: ``'agreement'`` weighs each joint by the agreement of two teachers, None does not.
+        second: Name of a second teacher with the same head, whose taps are those of the first; None: one teacher. The
+            target is the mean of both distributions.
+        tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -69,10 +85,20 @@ class KeypointDistiller(PairedDistiller):
         weight: float | dict[str, Any],
         source: str,
         key: str,
+        select: dict[str, Any] | None = None,
+        trust: str | None = None,
+        second: str | None = None,
+        tau: float = 0.1,
     ) -> None:
         super().__init__(pairs, weight, source, key)
         self.visible_only = visible_only
         self.reduction = check_choice(f'{key}.reduction', reduction, self.reductions)
+        self.regions = Regions(key, select, trust, trusts=(AGREEMENT,))
+        self.second, self.tau = check_second(key, trust, second, tau)
+        if self.regions.active and reduction == 'reference':
+            raise ConfigError(
+                f"{key}.reduction is 'reference', which counts all joints, with select or trust; use 'task' or 'mean'"
+            )
 
     def heads(self, student: nn.Module, teacher: nn.Module) -> tuple[Any, Any]:
         """Return the heads of student and teacher that the first pair of taps belongs to.
@@ -96,6 +122,36 @@ class KeypointDistiller(PairedDistiller):
                 f'{self.key}.{pair.student_key}: the teacher predicts {teacher_joints} keypoints where the student '
                 f'predicts {student_joints}; use a teacher trained on the same keypoints, or FeatureDistiller'
             )
+
+    def target(self, teachers: Sequence[Sequence[Tensor]], beta: float) -> tuple[Sequence[Tensor], Tensor | None]:
+        """Return the teachers' mean and the trust in each joint, which is None without ``trust``.
+
+        Args:
+            teachers: Logits of each axis of one or two teachers, shape (N, K, bins), for the student's ``beta``.
+            beta: The factor on them.
+        """
+        if len(teachers) == 1:
+            return teachers[0], None
+        pairs = [(to_float(a) * beta, to_float(b) * beta) for a, b in zip(*teachers)]
+        mean = [mean_logits(a, b, softmax=True) / beta for a, b in pairs]
+        if self.regions.trust is None:
+            return mean, None
+        divergence = torch.stack([jensen_shannon(a, b, softmax=True) for a, b in pairs]).mean(dim=0)
+        return mean, (-divergence / self.tau).exp()
+
+    def counted(self, peaks: Tensor, weights: Tensor | None) -> Tensor:
+        """Return which joints count, where there is a selection or trust; every rank must call it.
+
+        Args:
+            peaks: Heights of the teacher's peaks, shape (N, K).
+            weights: Weights of the joints, or None; a joint of weight 0 does not count.
+        """
+        valid = torch.ones_like(peaks, dtype=torch.bool) if weights is None else weights > 0
+        return self.regions.selected(peaks.detach().clamp(min=0), valid)
+
+    def monitors(self) -> dict[str, Tensor]:
+        """Return ``selected``, the share of the joints that counted in the last batch, where there is a selection."""
+        return self.regions.shares
 
     def joint_weights(self, batch: Batch, like: Tensor) -> Tensor | None:
         """Return the weight of each joint, or None where all joints weigh 1.

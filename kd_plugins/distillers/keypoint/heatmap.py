@@ -14,13 +14,29 @@ from ...utils.checks import check_levels, check_number
 from ...utils.head_types import is_a
 from ..base import Batch, Taps
 from ..paired import TapPair
-from .base import KeypointDistiller, with_student_beta
+from .base import KeypointDistiller, weighted, with_student_beta
 
 BETA = 10.0
 """Factor on heatmaps whose peak is 1."""
 
 PEAKS = {'MegviiHeatmap': 255.0}
 """Height of the target's peak for the codecs of MMPose in which it is not 1."""
+
+
+def peaks_of(heatmaps: Tensor) -> Tensor:
+    """Return the highest value of every heatmap.
+
+    Args:
+        heatmaps: Shape (N, K, H, W).
+
+    Returns:
+        Shape (N, K), 0 for heatmaps without pixels.
+
+    >>> peaks_of(torch.tensor([[[[0.1, 0.7]]]]))
+    tensor([[0.7000]])
+    """
+    pixels = heatmaps.flatten(2)
+    return pixels.amax(dim=-1) if pixels.shape[-1] else pixels.sum(dim=-1)
 
 
 @MODELS.register_module()
@@ -44,6 +60,9 @@ class HeatmapDistiller(KeypointDistiller):
         visible_only: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         reduction: ``'task'`` is a mean over images, joints and pixels in units of the squared peak, like
             ``KeypointMSELoss``, and has gradients of its size; ``'mean'`` is a mean over images and joints.
+        select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
+            height of the peak of the teacher's last stage, relative to that of the codec.
+        trust, second, tau: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -57,17 +76,21 @@ class HeatmapDistiller(KeypointDistiller):
         beta: float | None = None,
         visible_only: bool = False,
         reduction: str = 'task',
+        select: dict[str, Any] | None = None,
+        trust: str | None = None,
+        second: str | None = None,
+        tau: float = 0.1,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pair = TapPair.of('heatmap', heatmap, 'teacher_heatmap', teacher_heatmap)
-        super().__init__([pair], visible_only, reduction, weight, source, key)
+        super().__init__([pair], visible_only, reduction, weight, source, key, select, trust, second, tau)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or BETA, self.beta or BETA)
         """Factors on the heatmaps of student and teacher, known after :meth:`check_models`."""
-        self.peak = 1.0
-        """Height of the peak in the student's training targets, known after :meth:`check_models`."""
+        self.peak, self.teacher_peak = 1.0, 1.0
+        """Height of the peak in the training targets of student and teacher, known after :meth:`check_models`."""
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself and heads with offset maps; read the height of the peaks."""
@@ -79,9 +102,9 @@ class HeatmapDistiller(KeypointDistiller):
                     f'{self.key}.heatmap: {type(head).__name__} of the {role} gives two offset maps with every heatmap '
                     '(CombinedTargetMSELoss), which are not distributions; use FeatureDistiller'
                 )
-        self.peak, teacher_peak = (PEAKS.get(type(getattr(head, 'decoder', None)).__name__, 1.0) for head in heads)
+        self.peak, self.teacher_peak = (PEAKS.get(type(getattr(head, 'decoder', None)).__name__, 1.0) for head in heads)
         if self.beta is None:
-            self.betas = (BETA / self.peak, BETA / teacher_peak)
+            self.betas = (BETA / self.peak, BETA / self.teacher_peak)
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check stages, keypoints and sizes."""
@@ -103,12 +126,19 @@ class HeatmapDistiller(KeypointDistiller):
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_kpt``."""
-        student_stages, teacher_stages = self.pairs[0].outputs(student_outputs, teacher_outputs)
+        student_stages, stages_of = student_outputs['heatmap'], self.pairs[0].taught(teacher_outputs)
         joint_weights = self.joint_weights(batch, student_stages[0])
+        counted = None
+        if self.regions.active:
+            # The last stage is what a network predicts.
+            last = torch.stack([stages[-1] for stages in stages_of]).mean(dim=0)
+            counted = self.counted(peaks_of(last) / self.teacher_peak, joint_weights)
         terms = []
-        for s, t in zip(student_stages, teacher_stages):
-            target = with_student_beta(t, *self.betas).flatten(2)
-            divergence = keypoint_kl([s.flatten(2)], [target], self.betas[0], joint_weights, 'mean')
+        for s, *teachers in zip(student_stages, *stages_of):
+            targets = [[with_student_beta(t, *self.betas).flatten(2)] for t in teachers]
+            target, trust = self.target(targets, self.betas[0])
+            weights = weighted(joint_weights, trust)
+            divergence = keypoint_kl([s.flatten(2)], target, self.betas[0], weights, 'mean', counted)
             scale = self.peak**2 / max(s.shape[2:].numel(), 1) if self.reduction == 'task' else 1.0
             terms.append(divergence * scale)
         return {'loss_kpt': torch.stack(terms).sum()}

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...losses import keypoint_kl
 from ...losses.keypoint import REDUCTIONS
+from ...ops.reduction import to_float
 from ...registry import MODELS
 from ...utils.checks import check_number
 from ..base import Batch, Taps
 from ..paired import TapPair
-from .base import KeypointDistiller, with_student_beta
+from .base import KeypointDistiller, weighted, with_student_beta
+
+
+def lowest_peak(axes: Sequence[Tensor], beta: float) -> Tensor:
+    """Return the probability of every joint's most probable bin, the lower one of both axes.
+
+    Logits are free up to a constant along an axis, so their height alone is no measure of confidence.
+
+    Args:
+        axes: Logits of each axis, shape (N, K, bins), bins >= 1.
+        beta: Factor on the logits.
+
+    Returns:
+        Shape (N, K).
+
+    >>> lowest_peak([torch.zeros(1, 1, 2), torch.zeros(1, 1, 4)], beta=10.0)
+    tensor([[0.2500]])
+    """
+    peaks = [(to_float(axis) * beta).softmax(dim=-1).amax(dim=-1) for axis in axes]
+    return torch.stack(peaks).amin(dim=0)
 
 
 @MODELS.register_module()
@@ -33,6 +55,9 @@ class SimCCDistiller(KeypointDistiller):
         visible_only: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         reduction: ``'task'`` keeps the ratio to the task loss in any batch and on any number of ranks; ``'mean'`` is a
             mean over images and joints; ``'reference'`` gives the released value.
+        select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
+            teacher's probability of the most probable bin, the lower one of both axes (:func:`lowest_peak`).
+        trust, second, tau: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -50,12 +75,16 @@ class SimCCDistiller(KeypointDistiller):
         beta: float | None = None,
         visible_only: bool = False,
         reduction: str = 'task',
+        select: dict[str, Any] | None = None,
+        trust: str | None = None,
+        second: str | None = None,
+        tau: float = 0.1,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pairs = [TapPair.of('x', x, 'teacher_x', teacher_x), TapPair.of('y', y, 'teacher_y', teacher_y)]
-        super().__init__(pairs, visible_only, reduction, weight, source, key)
+        super().__init__(pairs, visible_only, reduction, weight, source, key, select, trust, second, tau)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or 1.0, self.beta or 1.0)
         """Factors on the logits of student and teacher, known after :meth:`check_models`."""
@@ -97,8 +126,11 @@ class SimCCDistiller(KeypointDistiller):
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_kpt``."""
-        axes = [pair.outputs(student_outputs, teacher_outputs) for pair in self.pairs]
-        logits = [student_axis[0] for student_axis, _ in axes]
-        targets = [with_student_beta(teacher_axis[0], *self.betas) for _, teacher_axis in axes]
+        logits = [student_outputs[pair.student_key][0] for pair in self.pairs]
+        axes = [[tensors[0] for tensors in pair.taught(teacher_outputs)] for pair in self.pairs]
+        teachers = [[with_student_beta(axis, *self.betas) for axis in teacher] for teacher in zip(*axes)]
+        target, trust = self.target(teachers, self.betas[0])
         weights = self.joint_weights(batch, logits[0])
-        return {'loss_kpt': keypoint_kl(logits, targets, self.betas[0], weights, self.reduction)}
+        counted = self.counted(lowest_peak(target, self.betas[0]), weights) if self.regions.active else None
+        weights = weighted(weights, trust)
+        return {'loss_kpt': keypoint_kl(logits, target, self.betas[0], weights, self.reduction, counted)}
