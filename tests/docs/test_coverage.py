@@ -22,7 +22,7 @@ MODULES = ('adapters', 'schedules', 'structures', 'hooks', 'teachers', 'distille
 MODULES += ('ops.boxes', 'ops.chunked_sum', 'ops.edge_bins', 'ops.reduction', 'ops.rotated_iou', 'visualization')
 MODULES += ('models.backbones', 'models.volumetric', 'datasets', 'datasets.nifti', 'datasets.volume_transforms')
 MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors', 'views')
-MODULES += ('ops.photometric', 'ops.rectangles')
+MODULES += ('ops.photometric', 'ops.rectangles', 'ops.gathering', 'pseudo_labels', 'pseudo_labels.mixture')
 if find_spec('mmdet') is not None:
     MODULES += ('models.dfine', 'models.dfine.matching')
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
