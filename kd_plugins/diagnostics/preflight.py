@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.observer import StepObserver, StepReport
+from ..hooks.run_checks import schedules_of
 from ..runner.steps import distill_hook, drive
 from ..utils.sample_batch import has_objects
 from .alignment import gradients
@@ -88,15 +89,15 @@ def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int,
 
     Args:
         hook: The hook with the distiller.
-        name: Name of the distiller.
+        name: Name of the distiller, or ``'pseudo'``.
         max_iters: Number of iterations of the run.
         epoch_length: Number of iterations of an epoch.
         samples: Number of iterations, at equal distances, at which the schedule is read.
     """
-    schedule = hook.distillers[name].schedule
     stride = max(max_iters // samples, 1)
     return max(
-        schedule(iteration, max_iters, epoch_length) for iteration in [*range(0, max_iters, stride), max_iters - 1]
+        hook.weight_at(name, iteration, max_iters, epoch_length)
+        for iteration in [*range(0, max_iters, stride), max_iters - 1]
     )
 
 
@@ -251,12 +252,12 @@ def inspect_terms(
         gradient = gradient_norm(raw, parameters)
         value = float(raw.detach())
         ratio = peak * value / task if task else float('nan')
-        empty = nothing_selected(hook.distillers[distiller])
+        empty = nothing_selected(hook.distillers[distiller]) if distiller in hook.distillers else None
         result.terms.append(TermRow(name, value, term.weight, peak, ratio, gradient))
+        schedules = schedules_of(distiller, hook.distillers, hook.unlabelled)
+        key = next((key for key, schedule in schedules.items() if not schedule.value), next(iter(schedules)))
         if peak == 0:
-            result.remarks.append(
-                f"distillers.{distiller}.weight is 0 during the whole run, so '{name}' changes nothing"
-            )
+            result.remarks.append(f"{key} is 0 during the whole run, so '{name}' changes nothing")
         elif not raw.isfinite():
             continue
         elif not torch.isfinite(torch.tensor(gradient)):
@@ -272,7 +273,7 @@ def inspect_terms(
             result.remarks.append(f"'{name}' has no gradient on the student, because the batch has no object")
         elif gradient <= ZERO_GRADIENT:
             result.problems.append(
-                f"'{name}' has no gradient on the student although distillers.{distiller}.weight becomes {peak:g}: "
+                f"'{name}' has no gradient on the student although {key} becomes {peak:g}: "
                 'its taps lie where the student does not learn (frozen stages, detached outputs), or nothing in '
                 'the batch counts'
             )

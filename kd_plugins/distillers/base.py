@@ -16,6 +16,8 @@ Taps = Mapping[str, Sequence[Tensor]]
 """Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
 
 
+SECOND = 'second.'
+"""Prefix of the aliases of the taps on a distiller's second teacher."""
 IMAGES = ('labelled', 'unlabelled')
 """Images on which a distiller teaches, and which a view changes."""
 
@@ -63,6 +65,8 @@ class BaseDistiller(nn.Module):
     """Names of the losses that :meth:`forward` returns. It always returns all of them."""
     compares_classes = False
     """Whether class scores are compared, so that the teacher must know the classes of the data, in the same order."""
+    second: str | None = None
+    """Name of a second teacher, which has the same taps as the first, their aliases after :data:`SECOND`; or None."""
     common_settings: tuple[str, ...] = ('on',)
     """Settings in the config of every distiller, which :func:`~kd_plugins.utils.build.build` sets as attributes."""
 

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..taps import TokenGrid, match_modules
 from ..utils.head_types import lineage
-from .base import BaseDistiller, Taps
+from .base import SECOND, BaseDistiller, Taps
 
-SECOND = 'second.'
-"""Prefix of the aliases of the taps of a distiller's second teacher, before those of the first."""
 RESIZES = ('bilinear', 'nearest', 'area')
 """Interpolations of :func:`resize_map`."""
 

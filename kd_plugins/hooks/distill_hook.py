@@ -12,6 +12,7 @@ from ..config.data_checks import check_classes
 from ..distillers.base import BaseDistiller
 from ..distillers.collection import check_names
 from ..errors import ConfigError, KDPluginsError
+from ..pseudo_labels import PseudoLabels
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
@@ -182,6 +183,9 @@ class DistillHook(Hook):
         if self.unlabelled is not None:
             check_student(student, self.unlabelled)
             self.unlabelled.open(runner.seed)
+            if self.unlabelled.pseudo is not None:
+                metainfo = getattr(getattr(runner.train_dataloader, 'dataset', None), 'metainfo', None)
+                self.unlabelled.pseudo.bind(student, metainfo)
             if self._state.resumed is not None:
                 self.unlabelled.load_state_dict(self._state.resumed.get(PSEUDO) or {})
         view = self.student_view
@@ -303,11 +307,15 @@ class DistillHook(Hook):
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take()
             if means:
-                reports: list[TermMeans | Monitors] = [*means, *read_monitors(self.distillers)]
+                reports: list[TermMeans | Monitors] = [*means, *read_monitors(self._monitored())]
                 scalars = {name: value for report in reports for name, value in report.scalars().items()}
                 log_scalars(runner.visualizer, scalars, runner.iter + 1, self._logger_follows(runner, batch_idx))
                 for report in reports:
                     runner.logger.info(report.sentence())
+
+    def _monitored(self) -> dict[str, BaseDistiller | PseudoLabels]:
+        pseudo = None if self.unlabelled is None else self.unlabelled.pseudo
+        return {**self.distillers, **({} if pseudo is None else {PSEUDO: pseudo})}
 
     def after_train_epoch(self, runner: Any) -> None:
         """Update the teacher at the end of an epoch."""

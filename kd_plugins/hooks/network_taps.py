@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..distillers.base import BaseDistiller, Taps
+from ..distillers.base import SECOND, BaseDistiller, Taps
 from ..errors import ConfigError
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
@@ -24,6 +24,7 @@ class NetworkTaps:
         teachers: Name to teacher.
         distillers: Name to distiller.
         sources: Name of each distiller to that of its teacher, ``None`` where the student teaches itself.
+        seconds: Name of each distiller to that of its second teacher, where it has one.
 
     Raises:
         ConfigError: If a path matches nothing.
@@ -35,15 +36,20 @@ class NetworkTaps:
         teachers: Mapping[str, BaseTeacher],
         distillers: Mapping[str, BaseDistiller],
         sources: Mapping[str, str | None],
+        seconds: Mapping[str, str | None] | None = None,
     ) -> None:
         self._distillers = dict(distillers)
         self._sources = dict(sources)
+        self._seconds = dict(seconds or {})
         paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *teachers)}
         for name, distiller in distillers.items():
             key = f'distillers.{name}'
             paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
             teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
             paths[sources[name]].update(teacher_paths)
+            second = self._seconds.get(name)
+            if second is not None:
+                paths[second].update(teacher_paths)
         self.teachers: dict[str, TapSet] = {}
         try:
             for name, teacher in teachers.items():
@@ -70,13 +76,21 @@ class NetworkTaps:
 
     def read_teachers(self, names: Collection[str]) -> dict[str, Taps]:
         """Return the outputs of the taps on the teachers of some distillers, without gradient."""
+        outputs: dict[str, Taps] = {}
+        for name, distiller in self._distillers.items():
+            if name in names:
+                outputs[name] = self._read(distiller, self._sources[name])
+                second = self._seconds.get(name)
+                if second is not None:
+                    others = self._read(distiller, second)
+                    outputs[name] = {**outputs[name], **{SECOND + alias: tensors for alias, tensors in others.items()}}
+        return outputs
+
+    def _read(self, distiller: BaseDistiller, source: str | None) -> Taps:
+        taps = self._all[source]
         return {
-            name: {
-                alias: [as_float32(tensor.detach()) for tensor in self._all[self._sources[name]].read(path)]
-                for alias, path in distiller.teacher_taps().items()
-            }
-            for name, distiller in self._distillers.items()
-            if name in names
+            alias: [as_float32(tensor.detach()) for tensor in taps.read(path)]
+            for alias, path in distiller.teacher_taps().items()
         }
 
     def shapes(self) -> Shapes:

@@ -140,7 +140,7 @@ def second_pass(
         if view is not None:
             inputs = view.inputs(call, iteration, 'unlabelled')
         teach(call)
-        if labeller is not None:
+        if labeller is not None and unlabelled.pseudo is not None:
             samples = unlabelled.pseudo(predictions(labeller, call), samples)
         mode = 'tensor' if labeller is None else 'loss'
         with kept:

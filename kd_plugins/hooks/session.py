@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
 from ..teachers.base import BaseTeacher
-from ..teachers.collection import resolve_source
+from ..teachers.collection import resolve_second, resolve_source
 from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .liveness import Liveness
@@ -71,6 +71,11 @@ class DistillSession:
             for name, distiller in distillers.items()
         }
         """Name of each distiller to that of its teacher, ``None`` where the student teaches itself."""
+        self.seconds = {
+            name: resolve_second(distiller.second, self.sources[name], distiller.key, self.teachers)
+            for name, distiller in distillers.items()
+        }
+        """Name of each distiller to that of its second teacher, ``None`` where it has none."""
         self.module: nn.Module = self.distillers
         self.initialized = False
         self.observers = list(observers)
@@ -90,8 +95,9 @@ class DistillSession:
         self.liveness = Liveness(student, distillers)
         self._shapes: Shapes = {}
         for name, distiller in self.distillers.items():
-            distiller.check_models(student, self._teaching_model(name))
-        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources)
+            for model in self._teaching_models(name):
+                distiller.check_models(student, model)
+        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.seconds)
         forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [
@@ -99,9 +105,11 @@ class DistillSession:
             student.register_forward_hook(uncompiled(self._after_forward), with_kwargs=True, always_call=True),
         ]
 
-    def _teaching_model(self, name: str) -> nn.Module:
-        source = self.sources[name]
-        return self.student if source is None else self.teachers[source].model
+    def _teaching_models(self, name: str) -> list[nn.Module]:
+        """Return the models that teach a distiller, the first teacher last, whose constants it keeps."""
+        source, second = self.sources[name], self.seconds[name]
+        first = self.student if source is None else self.teachers[source].model
+        return [first] if second is None else [self.teachers[second].model, first]
 
     @property
     def runs_all(self) -> bool:
@@ -115,9 +123,9 @@ class DistillSession:
         return [name for name, weight in self.weights.items() if weight > 0 and self._is_taught(name)]
 
     def _is_taught(self, name: str) -> bool:
-        """Return whether a distiller's teacher is ready; the student itself always is."""
-        source = self.sources[name]
-        return source is None or self.teachers[source].ready
+        """Return whether a distiller's teachers are ready; the student itself always is."""
+        sources = self.sources[name], self.seconds[name]
+        return all(source is None or self.teachers[source].ready for source in sources)
 
     @property
     def wants_unlabelled(self) -> bool:
@@ -199,7 +207,7 @@ class DistillSession:
 
     def _needed_teachers(self, images: str) -> list[str]:
         """Return the teachers of the distillers that run on these images; all in the pass that makes the adapters."""
-        sources = {self.sources[name] for name in self._on(images)}
+        sources = {source for name in self._on(images) for source in (self.sources[name], self.seconds[name])}
         return [name for name in self.teachers if name in sources]
 
     def _run_teachers(self, images: str, args: Any, kwargs: Any, after_student: bool | None = None) -> None:

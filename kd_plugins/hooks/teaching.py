@@ -75,6 +75,8 @@ def check_teacher_classes(
         source = resolve_source(distiller.source, distiller.key, teachers)
         if source is not None and distiller.compares_classes:
             check_classes(teachers[source], distiller.key, metainfo)
+            if distiller.second is not None:
+                check_classes(teachers[distiller.second], distiller.key, metainfo)
     labeller = None if unlabelled is None else unlabelled.pseudo_teacher(teachers)
     if labeller is not None:
         check_classes(teachers[labeller], f'{KEY}.{PSEUDO}', metainfo)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..distillers.base import BaseDistiller, Batch
 from ..distillers.collection import Term
+from ..pseudo_labels import PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,11 @@ class Monitors:
         return f'distill.{self.distiller}: {listed}'
 
 
-def read_monitors(distillers: Mapping[str, BaseDistiller]) -> list[Monitors]:
+def read_monitors(distillers: Mapping[str, BaseDistiller | PseudoLabels]) -> list[Monitors]:
     """Return the monitored values of all distillers, with one transfer to the host.
 
     Args:
-        distillers: Name to distiller.
+        distillers: Name to distiller, and ``'pseudo'`` to pseudo labels.
     """
     monitored = {name: distiller.monitors() for name, distiller in distillers.items()}
     tensors = [value.detach().float() for values in monitored.values() for value in values.values()]

@@ -10,11 +10,12 @@ from torch import nn
 from ..datasets.position_stream import PositionStream, position_seed
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, KDPluginsError, nearest
+from ..pseudo_labels import PseudoLabels
 from ..registry import MODELS
 from ..schedules import build_schedule
 from ..teachers.collection import resolve_source
-from ..utils.argument_types import check_types, shown
-from ..utils.build import check_arguments, construct, find_class, first_line, takes_key
+from ..utils.argument_types import shown
+from ..utils.build import build, first_line
 from ..utils.checks import check_choice
 from ..utils.data_errors import data_sentence
 from ..utils.sample_batch import draw_batch
@@ -140,14 +141,12 @@ class Unlabelled:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the pseudo labels; the stream has none."""
-        read = getattr(self.pseudo, 'state_dict', None)
-        return dict(read()) if callable(read) else {}
+        return {} if self.pseudo is None else self.pseudo.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of the pseudo labels."""
-        restore = getattr(self.pseudo, 'load_state_dict', None)
-        if callable(restore) and state:
-            restore(state)
+        if self.pseudo is not None and state:
+            self.pseudo.load_state_dict(state)
 
 
 def _prefixed(sentence: str) -> str:
@@ -155,21 +154,18 @@ def _prefixed(sentence: str) -> str:
     return sentence if sentence.startswith(key) else f'{key}: {sentence}'
 
 
-def _build_pseudo(config: Any) -> tuple[Any, str]:
+def _build_pseudo(config: Any) -> tuple[PseudoLabels | None, str]:
     """Return the pseudo labels of a config, or ``None``, and the source of the predictions."""
     key = f'{KEY}.{PSEUDO}'
-    if config is None or not isinstance(config, Mapping):
-        if config is not None and not callable(config):
-            raise ConfigError(f"{key} is {shown(config)}; give None or dict(type='kd_plugins.PseudoLabels')")
-        return config, 'auto'
+    if config is None:
+        return None, 'auto'
+    if not isinstance(config, Mapping):
+        return build(MODELS, config, PseudoLabels, key), 'auto'
     settings = dict(config)
     source = settings.pop('source', 'auto')
     if not isinstance(source, str):
         raise ConfigError(f"{key}.source is {shown(source)}; valid: 'auto', or the name of a teacher")
-    cls: type = find_class(MODELS, settings.pop('type', None), object, f'{key}.type')
-    check_arguments(cls, settings, key, ('key',) if takes_key(cls, cls) else ())
-    check_types(cls, settings, key)
-    return construct(cls, {**settings, 'key': key} if takes_key(cls, cls) else settings, key), source
+    return build(MODELS, settings, PseudoLabels, key), source
 
 
 def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None, view: BaseView | None) -> None:

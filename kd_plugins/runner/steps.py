@@ -42,11 +42,23 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
     if generated:
         use_generated_data(config)
     else:
-        config.train_dataloader.num_workers = 0
-        config.train_dataloader.persistent_workers = False
-        config.train_dataloader.pop('prefetch_factor', None)
+        _without_workers(config.train_dataloader)
+    unlabelled = ((config.get('default_hooks') or {}).get('distill') or {}).get('unlabelled')
+    if isinstance(unlabelled, dict) and isinstance(unlabelled.get('dataloader'), dict):
+        _without_workers(unlabelled.dataloader)
+        if generated:
+            loader = config.train_dataloader
+            unlabelled.dataloader.update(batch_size=loader.batch_size, dataset=copy.deepcopy(loader.dataset))
     removed = [*strip_pretrained(config.model), *_strip_teachers(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
+
+
+def _without_workers(loader: Any) -> None:
+    """Let this process read the data; changes the config of a loader in place."""
+    for name in ('multiprocessing_context', 'prefetch_factor', 'timeout'):
+        loader.pop(name, None)
+    loader.num_workers = 0
+    loader.persistent_workers = False
 
 
 def _strip_teachers(config: Config) -> list[str]:

@@ -14,6 +14,8 @@ from torch import nn
 from kd_plugins.errors import ConfigError, KDPluginsError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
 from kd_plugins.hooks.observer import StepReport
+from kd_plugins.losses import dense_focal_loss
+from kd_plugins.ops.probabilities import agreement, mean_logits
 from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, ITERATIONS, TinyStudent, losses_of, make_runner
 
 SNAPSHOT: dict[str, Any] = {'type': 'kd_plugins.SnapshotTeacher'}
@@ -64,6 +66,43 @@ def test_the_outputs_are_those_of_the_named_teacher(tmp_path: Path) -> None:
     losses = losses_of(tmp_path / 'run', [Set(), distill], epochs=1)
     assert losses[0]['distill.a.loss_gap'] == 4.0 and losses[0]['distill.b.loss_gap'] == 25.0
     assert reports[0].teacher_shapes == {'a': {'second': [(2, 3)]}, 'b': {'second': [(2, 3)]}}
+
+
+def test_two_teachers_of_one_distiller(tmp_path: Path) -> None:
+    """Both run, the target is the mean of both, and the distiller waits for the later one."""
+
+    class Set(Hook):
+        def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+            with torch.no_grad():
+                layers = [runner.model.second, *(teacher.model.second for teacher in distill.teachers.values())]
+                for layer, value in zip(layers, (0.0, 2.0, -1.0)):
+                    nn.init.zeros_(layer.weight)
+                    nn.init.constant_(layer.bias, value)
+
+    agreed = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second', 'source': 'a', 'second': 'b', 'tau': 0.5}
+    agreed['trust'] = 'agreement'
+    distill = DistillHook({'agreed': agreed}, teachers={'a': EMA, 'b': {**EMA, 'begin': 2}, 'c': EMA})
+    losses = losses_of(tmp_path / 'run', [Set(), distill], epochs=1)
+    assert list(distill.teachers) == ['a', 'b']
+    rows = [torch.full((2, 1, 3), value) for value in (0.0, 2.0, -1.0)]
+    weight = agreement(rows[1], rows[2], softmax=False, tau=0.5)
+    expected = dense_focal_loss(rows[0], mean_logits(rows[1], rows[2], softmax=False), weight, torch.zeros(2, 1))
+    values = [step['distill.agreed.loss_logit'] for step in losses]
+    assert values[:2] == [0.0, 0.0] and values[2] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_second_teacher_that_does_not_fit_is_one_sentence() -> None:
+    gap = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second', 'source': 'a'}
+    for changes, match in (
+        ({'second': 'slower'}, "distillers.x.second is 'slower', and must be a teacher beside .*nearest: 'slow'"),
+        (
+            {'second': 'a'},
+            "distillers.x.second is 'a', and must be .* beside distillers.x.source; valid: 'slow'",
+        ),
+        ({'second': 'a', 'source': 'student'}, "distillers.x.second is 'a', and must be a teacher beside"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            DistillHook({'x': {**gap, **changes}}, teachers={'a': EMA, 'slow': SLOW})
 
 
 def test_a_tap_names_the_teacher_that_lacks_it(tmp_path: Path) -> None:

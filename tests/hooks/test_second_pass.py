@@ -1,0 +1,207 @@
+"""The student's pass over unlabelled images: its images, its random numbers, its statistics and its losses."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kd_plugins.distillers import BaseDistiller
+from kd_plugins.hooks.second_pass import predictions, preprocessed, pseudo_terms, seeded_pass, statistics_kept
+from kd_plugins.hooks.session import DistillSession
+from kd_plugins.hooks.student_view import StudentView
+from kd_plugins.hooks.unlabelled import Unlabelled
+from kd_plugins.teachers import EMATeacher
+from kd_plugins.utils.calls import ForwardCall
+from tests.hooks.tiny_runs import TinyGap
+from tests.hooks.unlabelled_runs import NoiseView, NormedStudent, RoundedLabels, images
+
+LABELLED = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
+
+
+class Inputs:
+    """Inputs of a network's calls."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.seen: list[Tensor] = []
+        network.first.register_forward_pre_hook(lambda module, args: self.seen.append(args[0]))
+
+
+def attached(
+    *, view: NoiseView | None = None, after_student: bool = False, distillers: Any = None, **settings: Any
+) -> tuple[DistillSession, Inputs, Inputs]:
+    """Attach a distiller on labelled and one on unlabelled images, with a batch; return what the networks see."""
+    torch.manual_seed(0)
+    student, teacher = NormedStudent(), EMATeacher()
+    student.dropout.p = 0.0
+    teacher.after_student = after_student
+    teacher.prepare(student)
+    if distillers is None:
+        distillers = {'gap': TinyGap(), 'other': TinyGap()}
+        distillers['other'].on = 'unlabelled'
+    unlabelled = Unlabelled(images(**settings))
+    unlabelled.open(0)
+    unlabelled.weight = 1.0
+    unlabelled.fetch(0)
+    seen = Inputs(student), Inputs(teacher.model)
+    bound = None if view is None else StudentView(view, student.data_preprocessor, 0)
+    session = DistillSession(student, distillers, {'teacher': teacher}, lambda: None, (), unlabelled, bound)
+    session.weights = dict.fromkeys(distillers, 1.0)
+    return session, *seen
+
+
+@pytest.mark.parametrize('after_student', [False, True])
+@pytest.mark.parametrize('on', [('labelled',), ('unlabelled',), ('labelled', 'unlabelled')])
+def test_the_student_sees_the_view_and_the_teacher_the_images(on: Any, after_student: bool) -> None:
+    session, student, teacher = attached(view=NoiseView(on), after_student=after_student)
+    assert session.unlabelled is not None
+    clean = [LABELLED, session.unlabelled.batch['inputs']]
+    losses = session.student(LABELLED, None, mode='loss')
+    assert [torch.equal(*pair) for pair in zip(teacher.seen, clean, strict=True)] == [True, True]
+    expected = ['labelled' not in on, 'unlabelled' not in on]
+    assert [torch.equal(*pair) for pair in zip(student.seen, clean, strict=True)] == expected
+    # The teacher is a copy of the student in eval mode, so both terms come from BatchNorm and the view.
+    assert losses['distill.gap.loss_gap'] > 0 and losses['distill.other.loss_gap'] > 0
+
+
+def test_the_term_is_that_of_the_unlabelled_images() -> None:
+    session, _, _ = attached()
+    assert session.unlabelled is not None
+    unlabelled = session.unlabelled.batch['inputs']
+    losses = session.student(LABELLED, None, mode='loss')
+    student, teacher = session.student, session.teachers['teacher'].model
+    expected = (student(unlabelled) - teacher(unlabelled)).square().mean()
+    torch.testing.assert_close(losses['distill.other.loss_gap'], expected)
+    losses['distill.other.loss_gap'].backward()
+    assert student.first.weight.grad is not None
+
+
+def test_the_distiller_gets_the_batch_of_its_images() -> None:
+    session, student, _ = attached(view=NoiseView())
+    seen: dict[str, Any] = {}
+    for name, distiller in session.distillers.items():
+        distiller.register_forward_pre_hook(lambda module, args, name=name: seen.update({name: args[2].inputs}))
+    session.student(LABELLED, None, mode='loss')
+    assert torch.equal(seen['gap'], LABELLED) and torch.equal(seen['other'], student.seen[1])
+
+
+def test_a_pass_before_the_weight_rises_only_shows_the_shapes() -> None:
+    session, student, _ = attached(pseudo=RoundedLabels())
+    assert session.unlabelled is not None and session.unlabelled.pseudo is not None
+    session.unlabelled.weight = session.weights['other'] = 0.0
+    assert session.wants_unlabelled
+    generator = torch.get_rng_state()
+    losses = session.student(LABELLED, None, mode='loss')
+    assert session.initialized and len(student.seen) == 2 and not session.wants_unlabelled
+    assert torch.equal(torch.get_rng_state(), generator) and session.unlabelled.pseudo.state_dict() == {'calls': 0}
+    assert int(session.student.norm.num_batches_tracked) == 1
+    assert losses['distill.other.loss_gap'] == 0 and losses['distill.pseudo.loss_task'] == 0
+
+
+def test_a_gradient_passes_through_both_passes() -> None:
+    for statistics in ('labelled', 'both'):
+        session, _, _ = attached(statistics=statistics, pseudo=RoundedLabels())
+        losses = session.student(LABELLED, torch.ones(2, 3), mode='loss')
+        sum(value for key, value in losses.items() if 'loss' in key).backward()
+        assert all(parameter.grad is not None for parameter in session.student.parameters())
+
+
+def test_pseudo_labels_reach_the_loss() -> None:
+    session, _, teacher = attached(distillers={}, pseudo=RoundedLabels())
+    assert session.unlabelled is not None
+    labels = session.teachers['teacher'].model(session.unlabelled.batch['inputs']).round()
+    losses = session.student(LABELLED, None, mode='loss')
+    outputs = session.student(session.unlabelled.batch['inputs'])
+    torch.testing.assert_close(losses['distill.pseudo.loss_task'], (outputs - labels).square().mean())
+    assert len(teacher.seen) == 2, 'once here, and once for the labels'
+
+
+def test_a_tap_must_fire_equally_often_in_both_passes() -> None:
+    distillers: dict[str, BaseDistiller] = {'other': TinyGap('first')}
+    distillers['other'].on = 'unlabelled'
+    session, student, teacher = attached(distillers=distillers)
+    session.student(LABELLED, None, mode='loss')
+    assert len(student.seen) == 2 and len(teacher.seen) == 1, 'the teacher teaches on one of the two'
+
+
+def test_the_statistics_are_kept_and_the_batch_normalised() -> None:
+    torch.manual_seed(0)
+    norm, x = nn.BatchNorm1d(3), torch.randn(8, 3, requires_grad=True)
+    first = norm(torch.randn(8, 3))
+    before = dict(norm.named_buffers())
+    values = {name: buffer.clone() for name, buffer in before.items()}
+    with statistics_kept(norm):
+        output = norm(x)
+    torch.testing.assert_close(output.mean(dim=0), torch.zeros(3), atol=1e-6, rtol=0)
+    for name, buffer in norm.named_buffers():
+        assert buffer is before[name] and torch.equal(buffer, values[name])
+    (first.sum() + output.square().sum()).backward()
+    assert x.grad is not None
+
+
+def test_statistics_come_back_after_an_error() -> None:
+    norm = nn.BatchNorm1d(2, track_running_stats=False)
+    with statistics_kept(norm):
+        assert norm.running_mean is None
+    norm = nn.BatchNorm1d(2)
+    mean = norm.running_mean
+    with pytest.raises(ValueError, match='stop'), statistics_kept(norm):
+        raise ValueError('stop')
+    assert norm.running_mean is mean
+
+
+def draws() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def test_the_numbers_of_a_pass_come_from_its_seed_alone() -> None:
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    expected = draws()
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    with seeded_pass(5):
+        first = draws()
+    assert draws() == expected
+    with seeded_pass(5):
+        assert draws() == first
+
+
+def test_a_batch_may_be_a_list() -> None:
+    class Pair(nn.Module):
+        def forward(self, imgs: Tensor, labels: Any, mode: str = 'tensor') -> Tensor:
+            return imgs
+
+        def data_preprocessor(self, batch: Any, training: bool) -> Any:
+            assert training
+            return batch
+
+    call = preprocessed(Pair(), [LABELLED, [1, 2]])
+    assert call.inputs is LABELLED and call.arguments(data_samples=[3]) == {'imgs': LABELLED, 'labels': [3]}
+
+
+def test_predictions_are_in_the_coordinates_of_the_inputs() -> None:
+    class Detector(nn.Module):
+        def forward(self, inputs: Any, data_samples: Any, mode: str = 'tensor') -> Any: ...
+
+        def predict(self, inputs: Any, samples: Any, rescale: bool = True) -> Any:
+            assert not rescale and not self.training and not torch.is_grad_enabled()
+            samples[0].append('predicted')
+            return samples
+
+    model, samples = Detector().train(), [['sample']]
+    call = ForwardCall(model.forward, (LABELLED, samples), {})
+    assert predictions(model, call) == [['sample', 'predicted']] and samples == [['sample']]
+
+
+def test_terms_keep_their_names() -> None:
+    task = {'loss_cls': torch.tensor(1.0), 'd0.loss_bbox': [torch.tensor(1.0)], 'acc': torch.tensor(9.0)}
+    losses = {'loss_cls': torch.ones(4), 'd0.loss_bbox': [torch.tensor(2.0), torch.tensor(3.0)], 'acc': torch.ones(())}
+    names = ['distill.pseudo.loss_cls', 'distill.pseudo.d0.loss_bbox']
+    terms = pseudo_terms(task, losses, 0.5)
+    assert [term.key for term in terms] == names and [float(term.weighted) for term in terms] == [0.5, 2.5]
+    terms = pseudo_terms(task, None, 0.0)
+    assert [term.key for term in terms] == names and [float(term.raw) for term in terms] == [0.0, 0.0]
+    assert all(term.on == 'unlabelled' for term in terms)

@@ -1,0 +1,73 @@
+"""The view of a run: its seeds and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.hooks import DistillHook
+from kd_plugins.hooks.student_view import StudentView, build_view
+from kd_plugins.utils.calls import ForwardCall
+from kd_plugins.views import BaseView
+from tests.hooks.tiny_runs import EMA, GAP, losses_of
+from tests.hooks.unlabelled_runs import NOISE, NoiseView
+
+BOTH = ('labelled', 'unlabelled')
+IMAGES = torch.zeros(2, 3, 4, 4)
+
+
+def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> None: ...
+
+
+def viewed(view: BaseView, iteration: int = 0, images: str = 'labelled', inputs: Any = IMAGES, seed: int = 0) -> Any:
+    return StudentView(view, None, seed).inputs(ForwardCall(forward, (inputs,), {}), iteration, images)
+
+
+def test_each_pass_of_each_iteration_has_its_seed() -> None:
+    view = NoiseView(BOTH)
+    first = viewed(view)
+    assert torch.equal(viewed(view), first)
+    others = [viewed(view, iteration=1), viewed(view, images='unlabelled'), viewed(view, seed=1)]
+    assert not any(torch.equal(other, first) for other in others)
+
+
+def test_other_images_stay() -> None:
+    assert viewed(NoiseView('unlabelled')) is IMAGES and viewed(NoiseView('labelled'), images='unlabelled') is IMAGES
+
+
+def test_the_view_reads_the_preprocessor() -> None:
+    class Bound(NoiseView):
+        def bind(self, preprocessor: Any) -> None:
+            bound.append(preprocessor)
+
+    bound: list[Any] = []
+    StudentView(Bound(), preprocessor := torch.nn.Identity(), 0)
+    assert bound == [preprocessor]
+
+
+def test_sentences() -> None:
+    class Cropped(BaseView):
+        def __call__(self, inputs: Tensor, samples: Any, seed: int) -> Tensor:
+            return inputs[..., 1:]
+
+    with pytest.raises(ConfigError, match=r'Cropped returned the shape \(2, 3, 4, 3\) for inputs of \(2, 3, 4, 4\)'):
+        viewed(Cropped('labelled'))
+    with pytest.raises(ConfigError, match='the inputs of the labelled images are dict; use student_view=None'):
+        viewed(NoiseView('labelled'), inputs={'voxels': 1})
+    with pytest.raises(ConfigError, match="student_view.on is 'labeled'"):
+        build_view({**NOISE, 'on': 'labeled'})
+    assert build_view(None) is None
+
+
+def test_a_view_of_labelled_images_needs_no_other_images(tmp_path: Any) -> None:
+    view = {**NOISE, 'on': ('labelled',)}
+    off = {**GAP, 'weight': 0.0}
+    plain = losses_of(tmp_path / 'plain', [])
+    losses = losses_of(tmp_path / 'run', [DistillHook({'gap': off}, EMA, student_view=view)])
+    assert all(a['loss_task'] != b['loss_task'] for a, b in zip(plain, losses))
+    again = losses_of(tmp_path / 'again', [DistillHook({'gap': off}, EMA, student_view=view)])
+    assert again == losses
