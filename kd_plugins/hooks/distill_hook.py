@@ -14,7 +14,7 @@ from ..distillers.collection import check_names
 from ..errors import ConfigError, KDPluginsError
 from ..pseudo_labels import PseudoLabels
 from ..registry import HOOKS, MODELS
-from ..teachers.collection import build_teachers, resolve_source, teacher_states
+from ..teachers.collection import build_teachers, resolve_second, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
 from ..utils.build import build, check_arguments
 from ..utils.checks import check_integer, check_number
@@ -97,7 +97,9 @@ class DistillHook(Hook):
         self.student_view = build_view(student_view)
         self.unlabelled = None if unlabelled is None else Unlabelled(unlabelled)
         check_use(self.distillers, self.unlabelled, self.student_view)
-        used = {resolve_source(one.source, one.key, every) for one in self.distillers.values()}
+        sources = {name: resolve_source(one.source, one.key, every) for name, one in self.distillers.items()}
+        used = set(sources.values())
+        used.update(resolve_second(one.second, sources[name], one.key, every) for name, one in self.distillers.items())
         if self.unlabelled is not None:
             used.add(self.unlabelled.pseudo_teacher(every))
         self.teachers = {name: one for name, one in every.items() if name in used}
