@@ -54,8 +54,9 @@ SHOW = Group(
         'layer-ap': Command('show_layer_ap', 'table: AP of each decoder layer of a DETR'),
         'levels': Command('show_levels', 'picture: prediction of each level of a segmentation network'),
         'refinement': Command('show_refinement', "picture: D-FINE's boxes and edge distributions, layer by layer"),
+        'views': Command('show_views', 'picture: training images as teacher and student see them'),
     },
-    'show what a term or a model does: gradients, graph, keypoints, layer-ap, levels, refinement',
+    'show what a term or a model does: gradients, graph, keypoints, layer-ap, levels, refinement, views',
 )
 DATA = Group(
     {
