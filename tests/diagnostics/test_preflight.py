@@ -23,7 +23,9 @@ def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = Non
     term = weight * 0 + value
     teachers = {} if teacher is None else {'teacher': teacher}
     distiller = SimpleNamespace(schedule=Constant(1.0), regions=regions)
-    hook = SimpleNamespace(teachers=teachers, distillers={'stages': distiller})
+    hook = SimpleNamespace(
+        teachers=teachers, distillers={'stages': distiller}, unlabelled=None, weight_at=lambda *at: 1.0
+    )
     report = StepReport([Term('stages', 'loss_stages', term, 1.0)], torch.tensor(1.0), Batch(None, []), {}, {})
     model = torch.nn.Module()
     model.weight = weight
