@@ -31,7 +31,7 @@ from .restart import Restart
 from .run_checks import check_begins, check_switches, schedules_of, student_of
 from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
-from .student_view import StudentView, build_view
+from .student_view import StudentView, build_views
 from .teaching import check_teacher_classes, prepare_teachers
 from .term_log import Monitors, TermLog, TermMeans, log_scalars, read_monitors
 from .unlabelled import PSEUDO, Unlabelled, check_student, check_use
@@ -49,8 +49,8 @@ class DistillHook(Hook):
         teacher: Config of the only teacher; ``None`` where deeper layers of the student teach.
         teachers: Name to config of several teachers, which the distillers name as ``source='big'``. ``teacher`` is the
             short form of ``teachers=dict(teacher=...)``. A teacher that no distiller names is not built.
-        student_view: Config of a view, a change of the images that only the student sees: see
-            :class:`~kd_plugins.views.BaseView`.
+        student_view: Config of a view, a change of the images that only the student sees, see
+            :class:`~kd_plugins.views.BaseView`; or ``dict(labelled=..., unlabelled=...)`` with one view for each.
         unlabelled: ``dict(dataloader=..., weight=1.0, statistics='labelled', pseudo=None)`` gives the student a second
             forward pass over unlabelled images in each training step, for distillers with ``on='unlabelled'`` and for
             pseudo labels; see :class:`~kd_plugins.hooks.unlabelled.Unlabelled`.
@@ -94,9 +94,9 @@ class DistillHook(Hook):
         }
         check_names(self.distillers)
         every = build_teachers(teacher, teachers)
-        self.student_view = build_view(student_view)
+        self.views = build_views(student_view)
         self.unlabelled = None if unlabelled is None else Unlabelled(unlabelled)
-        check_use(self.distillers, self.unlabelled, self.student_view)
+        check_use(self.distillers, self.unlabelled, self.views)
         sources = {name: resolve_source(one.source, one.key, every) for name, one in self.distillers.items()}
         used = set(sources.values())
         used.update(resolve_second(one.second, sources[name], one.key, every) for name, one in self.distillers.items())
@@ -190,10 +190,9 @@ class DistillHook(Hook):
                 self.unlabelled.pseudo.bind(student, metainfo)
             if self._state.resumed is not None:
                 self.unlabelled.load_state_dict(self._state.resumed.get(PSEUDO) or {})
-        view = self.student_view
-        if view is None:
+        if not self.views:
             return self.unlabelled, None
-        return self.unlabelled, StudentView(view, getattr(student, 'data_preprocessor', None), runner.seed)
+        return self.unlabelled, StudentView(self.views, getattr(student, 'data_preprocessor', None), runner.seed)
 
     def after_train(self, runner: Any) -> None:
         """Detach; no hook and no attribute of this package stays on the model."""

@@ -1,15 +1,18 @@
-"""View of a run: it changes the images that the student sees, never those of the teachers."""
+"""Views of a run: they change the images that the student sees, never those of the teachers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from ..datasets.position_stream import position_seed
+from ..distillers.base import IMAGES
 from ..errors import ConfigError
 from ..registry import MODELS
+from ..utils.argument_types import shown
 from ..utils.build import build
 from ..utils.calls import ForwardCall
 from ..views import BaseView
@@ -17,35 +20,53 @@ from ..views import BaseView
 KEY = 'student_view'
 
 
-def build_view(config: Any) -> BaseView | None:
-    """Return the view of a hook.
+Views = dict[str, BaseView]
+"""``'labelled'`` or ``'unlabelled'`` to the view of these images."""
+
+
+def build_views(config: Any) -> Views:
+    """Return the views of a hook.
 
     Args:
-        config: Its config, a view, or ``None``.
+        config: Config of a view, which changes the images in its ``on``; ``dict(labelled=..., unlabelled=...)`` with
+            the config of one view for each; or ``None``.
 
     Raises:
         ConfigError: If it is no view.
     """
-    return None if config is None else build(MODELS, config, BaseView, KEY)
+    if config is None:
+        return {}
+    if not isinstance(config, Mapping) or 'type' in config or not config or not set(config) <= set(IMAGES):
+        view = build(MODELS, config, BaseView, KEY)
+        return dict.fromkeys(view.on, view)
+    for images, entry in config.items():
+        if isinstance(entry, Mapping) and 'on' in entry:
+            raise ConfigError(f'{KEY}.{images}.on is {shown(entry["on"])}; leave it out, as {images} says it')
+    return {
+        images: build(MODELS, entry, BaseView, f'{KEY}.{images}', on=(images,))
+        for images, entry in config.items()
+        if entry is not None
+    }
 
 
 class StudentView:
-    """A view with the seeds of one rank of a run.
+    """The views of a run with the seeds of one rank.
 
     Args:
-        view: The view.
+        views: ``'labelled'`` or ``'unlabelled'`` to the view of these images.
         preprocessor: The student's ``data_preprocessor``, or ``None``.
         seed: Seed of the run, the same on all ranks and after a resume.
     """
 
-    def __init__(self, view: BaseView, preprocessor: nn.Module | None, seed: int) -> None:
-        view.bind(preprocessor)
-        self.view = view
+    def __init__(self, views: Views, preprocessor: nn.Module | None, seed: int) -> None:
+        for view in dict.fromkeys(views.values()):
+            view.bind(preprocessor)
+        self.views = dict(views)
         self.seed = seed
 
     def changes(self, images: str) -> bool:
-        """Return whether the view changes ``'labelled'`` or ``'unlabelled'`` images."""
-        return images in self.view.on
+        """Return whether a view changes ``'labelled'`` or ``'unlabelled'`` images."""
+        return images in self.views
 
     def inputs(self, call: ForwardCall, iteration: int, images: str) -> Any:
         """Return the inputs of the student for a call whose inputs the teachers see unchanged.
@@ -68,10 +89,10 @@ class StudentView:
             )
         samples = call.data_samples
         seed = position_seed(self.seed, 'view', iteration, get_rank(), images)
-        viewed = self.view(inputs, list(samples) if isinstance(samples, (list, tuple)) else None, seed)
+        viewed = self.views[images](inputs, list(samples) if isinstance(samples, (list, tuple)) else None, seed)
         if viewed.shape != inputs.shape:
             raise ConfigError(
-                f'{KEY}: {type(self.view).__name__} returned the shape {tuple(viewed.shape)} for inputs of '
+                f'{KEY}: {type(self.views[images]).__name__} returned the shape {tuple(viewed.shape)} for inputs of '
                 f'{tuple(inputs.shape)}; a view keeps the shape'
             )
         return viewed

@@ -19,8 +19,8 @@ from ..utils.build import build, first_line
 from ..utils.checks import check_choice
 from ..utils.data_errors import data_sentence
 from ..utils.sample_batch import draw_batch
-from ..views import BaseView
 from .student_view import KEY as VIEW_KEY
+from .student_view import Views
 
 KEY = 'unlabelled'
 HOOK_KEY = f'default_hooks.distill.{KEY}'
@@ -168,13 +168,13 @@ def _build_pseudo(config: Any) -> tuple[PseudoLabels | None, str]:
     return build(MODELS, settings, PseudoLabels, key), source
 
 
-def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None, view: BaseView | None) -> None:
+def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None, views: Views) -> None:
     """Refuse a hook in which unlabelled images, or what is meant for them, would have no effect.
 
     Args:
         distillers: Name to distiller.
         unlabelled: The unlabelled images, or ``None``.
-        view: The view, or ``None``.
+        views: Images to their view.
 
     Raises:
         ConfigError: Naming the setting without effect.
@@ -182,11 +182,11 @@ def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | 
     taught = [one for one in distillers.values() if one.on == KEY]
     if unlabelled is None:
         keys = [f"{one.key}.on is '{KEY}'" for one in taught]
-        if view is not None and KEY in view.on:
-            keys.append(f"{VIEW_KEY}.on holds '{KEY}'")
+        if KEY in views:
+            keys.append(f"{VIEW_KEY}.on holds '{KEY}'" if views[KEY].key == VIEW_KEY else f'{views[KEY].key} is a view')
         if keys:
             raise ConfigError(
-                f"{keys[0]}, but {HOOK_KEY} is None; give {KEY}=dict(dataloader=...), or leave '{KEY}' out of on"
+                f"{keys[0]}, but {HOOK_KEY} is None; give {KEY}=dict(dataloader=...), or leave '{KEY}' out"
             )
         return
     if unlabelled.pseudo is None and not taught:

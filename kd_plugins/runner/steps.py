@@ -44,21 +44,21 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
     else:
         _without_workers(config.train_dataloader)
     unlabelled = ((config.get('default_hooks') or {}).get('distill') or {}).get('unlabelled')
-    if isinstance(unlabelled, dict) and isinstance(unlabelled.get('dataloader'), dict):
-        _without_workers(unlabelled.dataloader)
+    others = unlabelled.get('dataloader') if isinstance(unlabelled, dict) else None
+    if isinstance(others, dict):
+        _without_workers(others)
         if generated:
             loader = config.train_dataloader
-            unlabelled.dataloader.update(batch_size=loader.batch_size, dataset=copy.deepcopy(loader.dataset))
+            others.update(batch_size=loader.batch_size, dataset=copy.deepcopy(loader.dataset))
     removed = [*strip_pretrained(config.model), *_strip_teachers(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 
 
-def _without_workers(loader: Any) -> None:
+def _without_workers(loader: dict[str, Any]) -> None:
     """Let this process read the data; changes the config of a loader in place."""
     for name in ('multiprocessing_context', 'prefetch_factor', 'timeout'):
         loader.pop(name, None)
-    loader.num_workers = 0
-    loader.persistent_workers = False
+    loader.update(num_workers=0, persistent_workers=False)
 
 
 def _strip_teachers(config: Config) -> list[str]:

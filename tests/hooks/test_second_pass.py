@@ -48,7 +48,7 @@ def attached(
     unlabelled.weight = 1.0
     unlabelled.fetch(0)
     seen = Inputs(student), Inputs(teacher.model)
-    bound = None if view is None else StudentView(view, student.data_preprocessor, 0)
+    bound = None if view is None else StudentView(dict.fromkeys(view.on, view), student.data_preprocessor, 0)
     session = DistillSession(student, distillers, {'teacher': teacher}, lambda: None, (), unlabelled, bound)
     session.weights = dict.fromkeys(distillers, 1.0)
     return session, *seen

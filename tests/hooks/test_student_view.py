@@ -10,10 +10,10 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
-from kd_plugins.hooks.student_view import StudentView, build_view
+from kd_plugins.hooks.student_view import StudentView, build_views
 from kd_plugins.utils.calls import ForwardCall
 from kd_plugins.views import BaseView
-from tests.hooks.tiny_runs import EMA, GAP, losses_of
+from tests.hooks.tiny_runs import losses_of
 from tests.hooks.unlabelled_runs import NOISE, NoiseView
 
 BOTH = ('labelled', 'unlabelled')
@@ -24,7 +24,9 @@ def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> None
 
 
 def viewed(view: BaseView, iteration: int = 0, images: str = 'labelled', inputs: Any = IMAGES, seed: int = 0) -> Any:
-    return StudentView(view, None, seed).inputs(ForwardCall(forward, (inputs,), {}), iteration, images)
+    return StudentView(dict.fromkeys(view.on, view), None, seed).inputs(
+        ForwardCall(forward, (inputs,), {}), iteration, images
+    )
 
 
 def test_each_pass_of_each_iteration_has_its_seed() -> None:
@@ -45,7 +47,8 @@ def test_the_view_reads_the_preprocessor() -> None:
             bound.append(preprocessor)
 
     bound: list[Any] = []
-    StudentView(Bound(), preprocessor := torch.nn.Identity(), 0)
+    view = Bound(BOTH)
+    StudentView(dict.fromkeys(view.on, view), preprocessor := torch.nn.Identity(), 0)
     assert bound == [preprocessor]
 
 
@@ -59,15 +62,26 @@ def test_sentences() -> None:
     with pytest.raises(ConfigError, match='the inputs of the labelled images are dict; use student_view=None'):
         viewed(NoiseView('labelled'), inputs={'voxels': 1})
     with pytest.raises(ConfigError, match="student_view.on is 'labeled'"):
-        build_view({**NOISE, 'on': 'labeled'})
-    assert build_view(None) is None
+        build_views({**NOISE, 'on': 'labeled'})
+    with pytest.raises(ConfigError, match=r"student_view.labelled.on is 'unlabelled'; leave it out"):
+        build_views({'labelled': {**NOISE, 'on': 'unlabelled'}})
+    with pytest.raises(ConfigError, match="student_view is {'labeled'.*give a dict with 'type'"):
+        build_views({'labeled': NOISE})
+
+
+def test_both_kinds_of_images_may_have_a_view_of_their_own() -> None:
+    views = build_views({'labelled': NOISE, 'unlabelled': None})
+    assert list(views) == ['labelled'] and views['labelled'].key == 'student_view.labelled'
+    first, second = build_views({'labelled': NOISE, 'unlabelled': NOISE}).values()
+    assert first is not second and (first.on, second.on) == (('labelled',), ('unlabelled',))
+    shared = build_views({**NOISE, 'on': BOTH})
+    assert shared['labelled'] is shared['unlabelled'] and build_views(None) == {}
 
 
 def test_a_view_of_labelled_images_needs_no_other_images(tmp_path: Any) -> None:
     view = {**NOISE, 'on': ('labelled',)}
-    off = {**GAP, 'weight': 0.0}
     plain = losses_of(tmp_path / 'plain', [])
-    losses = losses_of(tmp_path / 'run', [DistillHook({'gap': off}, EMA, student_view=view)])
+    losses = losses_of(tmp_path / 'run', [DistillHook({}, student_view=view)])
     assert all(a['loss_task'] != b['loss_task'] for a, b in zip(plain, losses))
-    again = losses_of(tmp_path / 'again', [DistillHook({'gap': off}, EMA, student_view=view)])
+    again = losses_of(tmp_path / 'again', [DistillHook({}, student_view=view)])
     assert again == losses

@@ -181,6 +181,10 @@ def test_a_weight_that_begins_after_the_end_is_refused(tmp_path: Path) -> None:
             {'distillers': {'a': GAP}, 'student_view': NOISE},
             "student_view.on holds 'unlabelled', but default_hooks.distill.unlabelled is None",
         ),
+        (
+            {'distillers': {'a': GAP}, 'student_view': {'unlabelled': NOISE}},
+            'student_view.unlabelled is a view, but default_hooks.distill.unlabelled is None',
+        ),
         ({'distillers': {'a': GAP}, 'student_view': GAP}, "student_view.type is 'kd_plugins.TinyGap', which is not a"),
         ({'distillers': {'a': ON}, 'unlabelled': 3}, 'default_hooks.distill.unlabelled is 3; give dict'),
         ({'distillers': {'a': ON}, 'unlabelled': {}}, 'default_hooks.distill.unlabelled has no dataloader'),
