@@ -97,7 +97,7 @@ def upper_mode(scores: Tensor, valid: Tensor, mixture: Mixture) -> Tensor:
     >>> scores = torch.tensor([[0.1, 0.1, 0.12, 0.8, 0.9, 0.91, 0.92]])
     >>> valid = torch.ones_like(scores, dtype=torch.bool)
     >>> upper_mode(scores, valid, fit_mixture(scores, valid))
-    tensor([0.9000], dtype=torch.float64)
+    tensor([0.8000], dtype=torch.float64)
     """
     values = scores.double()
     joint = log_densities(values, mixture)
