@@ -1,7 +1,6 @@
 """Draw training images as teacher and student see them: ``kd_plugins show views CONFIG``.
 
-The config's DistillHook has a ``student_view``. The images are unlabelled ones where the view changes those and the
-config has some, and training images otherwise.
+The config's DistillHook has a ``student_view``. For each view there is a row for the teacher and a row for the student.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def parser() -> ArgumentParser:
         prog='kd_plugins show views', description='Draw training images as teacher and student see them'
     )
     built.add_argument('config', help='config file whose DistillHook has a student_view, or package::path')
-    built.add_argument('--count', type=int, default=4, help='number of images')
+    built.add_argument('--count', type=int, default=4, help='number of images of each view')
     built.add_argument('--seed', type=int, default=0, help='seed of the images and of the view')
     built.add_argument('--out', default='views.png', help='picture to write')
     add_cfg_options(built)

@@ -65,7 +65,7 @@ def assert_colour(picture: np.ndarray, rgb: tuple[float, ...]) -> None:
 
 def test_unlabelled_images_and_their_grey_view(config: Config) -> None:
     figure = view_figure(config, count=3)
-    assert [axes.get_title() for axes in figure.axes] == ['teacher'] * 3 + ['student'] * 3
+    assert [axes.get_title() for axes in figure.axes] == ['unlabelled, teacher'] * 3 + ['unlabelled, student'] * 3
     pictures = drawn(figure)
     for picture in pictures[:3]:
         assert_colour(picture, (250 / 255, 0, 0))
@@ -77,9 +77,20 @@ def test_unlabelled_images_and_their_grey_view(config: Config) -> None:
 def test_labelled_images_where_the_view_changes_them(config: Config) -> None:
     config.default_hooks.distill.student_view.on = ['labelled']
     assert_colour(drawn(view_figure(config, count=1))[0], (0, 0, 200 / 255))
-    config.default_hooks.distill.student_view.on = ['unlabelled']
+    config.default_hooks.distill.student_view.on = ['unlabelled']  # training images stand for those that lack
     config.default_hooks.distill.unlabelled = None
     assert_colour(drawn(view_figure(config, count=1))[0], (0, 0, 200 / 255))
+
+
+def test_one_view_for_each_kind_of_images(config: Config) -> None:
+    plain = {**GREY_ONLY, 'grey_prob': 0.0}
+    config.default_hooks.distill.student_view = dict(labelled=plain, unlabelled=GREY_ONLY)
+    figure = view_figure(config, count=1)
+    titles = ['labelled, teacher', 'labelled, student', 'unlabelled, teacher', 'unlabelled, student']
+    assert [axes.get_title() for axes in figure.axes] == titles
+    colours = [(0, 0, 200 / 255), (0, 0, 200 / 255), (250 / 255, 0, 0), (0.299 * 250 / 255,) * 3]
+    for picture, colour in zip(drawn(figure), colours):
+        assert_colour(picture, colour)
 
 
 def test_seed_decides(config: Config) -> None:
@@ -117,6 +128,6 @@ def test_refusals(config: Config, change: dict[str, Any], message: str) -> None:
 
 
 def test_channels_that_are_no_picture() -> None:
-    assert len(draw_views([[np.zeros((4, 5, 1))], [np.ones((4, 5, 1))]]).axes) == 2
+    assert len(draw_views(dict(teacher=[np.zeros((4, 5, 1))], student=[np.ones((4, 5, 1))])).axes) == 2
     with pytest.raises(ConfigError, match='the images have 2 channels; show views draws images of 1 or 3'):
-        draw_views([[np.zeros((4, 5, 2))], [np.zeros((4, 5, 2))]])
+        draw_views(dict(teacher=[np.zeros((4, 5, 2))]))
