@@ -133,29 +133,44 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     return inside
 
 
-def ignored_pixels(batch: Batch, corners: Tensor, num_images: int, ignore_index: int | None) -> Tensor:
-    """Return at which cells the segmentation labels say that the pixel does not count.
+def pixel_labels(batch: Batch, corners: Tensor, num_images: int) -> Tensor:
+    """Return the segmentation label of each cell, that of its first pixel, and -1 where an image has none.
 
     Args:
-        batch: Its data samples hold ``gt_sem_seg.data``, shape (1, H, W); an image without it ignores nothing.
-        corners: First corner (x, y) of each cell in pixels, shape (L, 2); the label there is that of the cell.
+        batch: Its data samples hold ``gt_sem_seg.data``, shape (1, H, W).
+        corners: First corner (x, y) of each cell in pixels, shape (L, 2).
         num_images: N.
-        ignore_index: Label of pixels that do not count; None: all count.
 
     Returns:
-        Booleans, shape (N, L).
+        Integers, shape (N, L).
     """
-    ignored = torch.zeros(num_images, len(corners), dtype=torch.bool, device=corners.device)
-    if ignore_index is None:
-        return ignored
+    found = torch.full((num_images, len(corners)), -1, dtype=torch.long, device=corners.device)
     columns, rows = corners.long().unbind(dim=-1)
     for index, sample in enumerate(batch.data_samples or ()):
         labels = getattr(getattr(sample, 'gt_sem_seg', None), 'data', None)
         if labels is not None and labels.numel():
             height, width = labels.shape[-2:]
             values = labels.to(corners.device)[..., rows.clamp(max=height - 1), columns.clamp(max=width - 1)]
-            ignored[index] = values.reshape(-1, len(corners))[0] == ignore_index
-    return ignored
+            found[index] = values.reshape(-1, len(corners))[0].long()
+    return found
+
+
+def image_labels(batch: Batch, like: Tensor) -> Tensor:
+    """Return the class of each image, -1 where an image has none or several.
+
+    Args:
+        batch: Its data samples hold ``gt_label``, as those of MMPretrain do.
+        like: A tensor whose first dimension is N, with the device of the result.
+
+    Returns:
+        Integers, shape (N, 1).
+    """
+    found = torch.full((like.shape[0], 1), -1, dtype=torch.long, device=like.device)
+    for index, sample in enumerate(batch.data_samples or ()):
+        label = getattr(sample, 'gt_label', None)
+        if label is not None and label.numel() == 1:
+            found[index] = label.to(like.device).flatten()
+    return found
 
 
 def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ from ..utils.checks import (
 )
 from .base import Batch, Taps
 from .box_heads import layers_of
-from .locations import cells, ignored_pixels, inside_images, location_rows
+from .locations import cells, inside_images, location_rows, pixel_labels
 from .paired import PairedDistiller, TapPair, module_above
-from .regions import AGREEMENT, TRUSTS, Regions, check_second
+from .regions import AGREEMENT, TRUSTS, Regions, check_second, label_is_predicted
 
 ACTIVATIONS = ('sigmoid', 'softmax')
 TARGETS = ('soft', 'hard')
@@ -66,7 +66,8 @@ class LogitDistiller(PairedDistiller):
             the batch, or ``dict(score=0.1)``, all from there. The other locations learn that there is no class
             (``others='zero'``, the default for ``'sigmoid'``) or nothing (``others='ignore'``). None: all locations.
         trust: Weight of a location: ``'teacher'``, ``'difference'`` or ``'truth'``, see
-            :class:`kd_plugins.distillers.regions.Regions`, or ``'agreement'`` of two teachers
+            :class:`kd_plugins.distillers.regions.Regions` (with ``'softmax'``, ``'truth'`` is
+            :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of two teachers
             (:func:`kd_plugins.ops.probabilities.agreement`); None is 1.
         second: Name of a second teacher, whose taps are those of the first; None: one teacher.
         tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
@@ -125,15 +126,10 @@ class LogitDistiller(PairedDistiller):
         """Exponents of the product of class and objectness, known after :meth:`check_models`."""
         self.ignore_index: int | None = None
         """Label of pixels that do not count for hard targets, known after :meth:`check_models`."""
-        self._check_softmax(trust)
+        self._check_target()
 
-    def _check_softmax(self, trust: str | None) -> None:
+    def _check_target(self) -> None:
         key = self.key
-        if trust == 'truth' and self.softmax:
-            raise ConfigError(
-                f"{key}.trust is 'truth' with activation='softmax'; it needs a head with one sigmoid per class; "
-                "valid: None, 'teacher', 'difference', 'agreement'"
-            )
         if self.hard and not self.softmax:
             raise ConfigError(
                 f"{key}.target is 'hard' with activation='{self.activation}'; a location of such a head may have no "
@@ -235,11 +231,13 @@ class LogitDistiller(PairedDistiller):
         valid = torch.ones_like(scores[..., 0], dtype=torch.bool)
         if corners is not None:
             valid = inside_images(batch, corners, len(valid))
-            if self.hard:
-                valid = valid & ~ignored_pixels(batch, corners, len(valid), self.ignore_index)
+            if self.hard and self.ignore_index is not None:
+                valid = valid & (pixel_labels(batch, corners, len(valid)) != self.ignore_index)
         selected = self.regions.selected(scores.amax(dim=-1), valid)
         if self.regions.trust == AGREEMENT:
             trusted = agreement(teachers[0], teachers[1], self.softmax, self.tau)
+        elif self.softmax and self.regions.trust == 'truth':
+            trusted = label_is_predicted(scores, corners, batch, f'{self.key}.trust').to(scores.dtype)
         else:
             trusted = self.regions.trusted(scores, self._probabilities(student), corners, batch)
         if self.hard:

@@ -14,7 +14,7 @@ from ..ops.selection import largest
 from ..utils.argument_types import shown
 from ..utils.checks import check_choice, check_number
 from .base import Batch
-from .locations import ground_truth_boxes, ground_truth_labels, smallest_box_label
+from .locations import ground_truth_boxes, ground_truth_labels, image_labels, pixel_labels, smallest_box_label
 
 TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
@@ -124,6 +124,29 @@ def teacher_is_right(scores: Tensor, centers: Tensor, batch: Batch, key: str) ->
     label = smallest_box_label(centers, boxes, ground_truth_labels(batch, key, boxes))
     confidence, predicted = scores.max(dim=-1)
     return torch.where(label >= 0, predicted == label, confidence <= BACKGROUND)
+
+
+@torch.no_grad()
+def label_is_predicted(scores: Tensor, corners: Tensor | None, batch: Batch, key: str) -> Tensor:
+    """Return where the teacher's most probable class is the label, for heads whose classes share one distribution.
+
+    Args:
+        scores: The teacher's class probabilities, shape (N, L, C); L = 1 for classifiers.
+        corners: First corners (x, y) of the cells in pixels, shape (L, 2); None for classifiers.
+        batch: The batch, with ``gt_sem_seg`` or ``gt_label``. A pixel or image without a label is not right.
+        key: Config key for the error sentence.
+
+    Returns:
+        Booleans, shape (N, L).
+
+    Raises:
+        ConfigError: If no image of the batch has labels of this kind.
+    """
+    name = 'gt_label' if corners is None else 'gt_sem_seg'
+    if len(scores) and not any(hasattr(sample, name) for sample in batch.data_samples or ()):
+        raise ConfigError(f"{key} is 'truth' and the batch has no {name}; use it on images with labels")
+    labels = image_labels(batch, scores) if corners is None else pixel_labels(batch, corners, len(scores))
+    return scores.argmax(dim=-1) == labels
 
 
 class Regions:

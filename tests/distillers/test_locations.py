@@ -10,10 +10,11 @@ from kd_plugins.distillers.locations import (
     cells,
     ground_truth_boxes,
     ground_truth_labels,
-    ignored_pixels,
+    image_labels,
     inside_images,
     level_grids,
     location_rows,
+    pixel_labels,
     smallest_box_label,
 )
 from tests.distillers.common import make_batch, sentence
@@ -86,12 +87,18 @@ def test_grids_of_points() -> None:
     assert level_grids(points) == [((8.0, 8.0), (4.0, 4.0)), ((16.0, 16.0), (8.0, 8.0))]
 
 
-def test_ignored_pixels() -> None:
-    labels = torch.tensor([[[0, 255, 1], [255, 0, 0]]])
-    corners = torch.tensor([[0.0, 0.0], [1.5, 0.0], [0.0, 1.0], [9.0, 9.0]])
+def test_labels_of_pixels() -> None:
+    labels = torch.tensor([[[0, 255, 1], [255, 3, 2]]])
+    corners = torch.tensor([[0.0, 0.0], [1.5, 0.0], [1.0, 1.0], [9.0, 9.0]])
     batch = make_batch([None, None])
     batch.data_samples[1].gt_sem_seg = SimpleNamespace(data=labels)
-    expected = [[False] * 4, [False, True, True, False]]  # a corner outside the labels is that of the last pixel
-    assert ignored_pixels(batch, corners, 2, 255).tolist() == expected
-    assert not ignored_pixels(batch, corners, 2, None).any()
-    assert ignored_pixels(Batch(torch.zeros(0), None), corners, 0, 255).shape == (0, 4)
+    # A corner outside the labels has that of the last pixel.
+    assert pixel_labels(batch, corners, 2).tolist() == [[-1] * 4, [0, 255, 3, 2]]
+    assert pixel_labels(Batch(torch.zeros(0), None), corners, 0).shape == (0, 4)
+
+
+def test_labels_of_images() -> None:
+    batch = make_batch([None, None, None])
+    for index, label in ((0, [4]), (2, [1, 2])):
+        batch.data_samples[index].gt_label = torch.tensor(label)
+    assert image_labels(batch, torch.zeros(3)).tolist() == [[4], [-1], [-1]]

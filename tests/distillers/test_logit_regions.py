@@ -186,8 +186,6 @@ def test_gradcheck(options: dict[str, Any]) -> None:
 def test_config_sentences() -> None:
     with sentence("select.others is 'zero'; valid: 'ignore'"):
         LogitDistiller('head', activation='softmax', select=dict(ratio=0.1, others='zero'))
-    with sentence("trust is 'truth' with activation='softmax'"):
-        LogitDistiller('head', activation='softmax', trust='truth')
     assert not LogitDistiller('head').monitors()
 
 

@@ -121,6 +121,43 @@ def test_nothing_confident() -> None:
     assert check_step(distiller, *maps(images=0), make_batch([]))['loss_logit'] == 0
 
 
+@pytest.mark.parametrize('target', ['soft', 'hard'])
+def test_truth_of_pixels(target: str) -> None:
+    """The teacher teaches at the pixels whose label it predicts."""
+    student, teacher = maps(images=1)
+    batch = make_batch([None])
+    distiller = LogitDistiller('head', activation='softmax', target=target, trust='truth')
+    with sentence("trust is 'truth' and the batch has no gt_sem_seg; use it on images with labels"):
+        distiller(student, teacher, batch)
+    label = torch.randint(0, 3, (1, 16, 16), generator=torch.Generator().manual_seed(2))
+    label[:, :2] = 255
+    pixels = label.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    batch.data_samples[0].gt_sem_seg = SimpleNamespace(data=pixels)
+    loss = check_step(distiller, student, teacher, batch)['loss_logit']
+    s, t = student['logits'][0].detach(), teacher['teacher_logits'][0]
+    right = t.argmax(dim=1) == label
+    assert 0 < right.sum() < 256
+    if target == 'hard':
+        expected = (F.cross_entropy(s, t.argmax(dim=1), reduction='none') * right).sum() / 256
+    else:
+        expected = softmax_kl(s, t, 1.0)[right].mean()
+    torch.testing.assert_close(loss, expected)
+    assert torch.equal(student['logits'][0].grad.abs().sum(dim=1) > 0, right)
+
+
+def test_truth_of_images() -> None:
+    student, teacher = {'logits': [torch.randn(3, 4)]}, {'teacher_logits': [torch.eye(4)[:3] * 5]}
+    batch = make_batch([None] * 3)
+    distiller = LogitDistiller('head', activation='softmax', trust='truth')
+    with sentence("trust is 'truth' and the batch has no gt_label"):
+        distiller(student, teacher, batch)
+    for index, label in ((0, 0), (1, 3)):
+        batch.data_samples[index].gt_label = torch.tensor([label])
+    loss = check_step(distiller, student, teacher, batch)['loss_logit']
+    torch.testing.assert_close(loss, softmax_kl(student['logits'][0].detach(), teacher['teacher_logits'][0], 1.0)[0])
+    assert (student['logits'][0].grad.abs().sum(dim=1) > 0).tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize('activation', ['sigmoid', 'softmax'])
 @pytest.mark.parametrize('trust', [None, 'agreement'])
 def test_two_teachers(activation: str, trust: str | None) -> None:
