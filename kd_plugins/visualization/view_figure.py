@@ -48,7 +48,7 @@ def view_figure(config: Config, count: int = 4, seed: int = 0) -> Any:
         with seeded(position_seed(seed, 'preprocessor')):  # it may resize batches at random
             data = preprocessor(read_batch(config, images, count, seed), True)
         inputs, samples = data['inputs'], data.get('data_samples')
-        changed = view(inputs, samples, position_seed(seed, 'view'))
+        changed = view(inputs, samples, position_seed(seed, 'view', images))
         normalisation = read_normalisation(preprocessor, getattr(view, 'channel_order', 'auto'), view.key)
         sizes = picture_sizes(inputs, samples).tolist()
         for network, shown in (('teacher', inputs), ('student', changed)):
