@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.ops.probabilities import jensen_shannon, joint_logits, mean_logits
+from kd_plugins.ops.probabilities import agreement, jensen_shannon, joint_logits, mean_logits
 
 
 def logits(*shape: int, seed: int = 0) -> Tensor:
@@ -72,6 +72,14 @@ def test_jensen_shannon_by_definition() -> None:
         for c in range(4)
     ]
     torch.testing.assert_close(jensen_shannon(a, b, softmax=False), torch.stack(classes).amax(dim=0))
+
+
+@pytest.mark.parametrize(('first', 'second', 'weight'), [(0.9, 0.9, 1.0), (0.9, 0.5, 0.36), (0.9, 0.1, 0.03)])
+def test_agreement(first: float, second: float, weight: float) -> None:
+    """The numbers of the documentation, and no gradient."""
+    a, b = (torch.tensor([[p]]).logit().requires_grad_() for p in (first, second))
+    value = agreement(a, b, softmax=False, tau=0.1)
+    assert value.item() == pytest.approx(weight, abs=0.006) and not value.requires_grad
 
 
 @pytest.mark.parametrize('softmax', [False, True])
