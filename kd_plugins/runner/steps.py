@@ -49,7 +49,8 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         _without_workers(others)
         if generated:
             loader = config.train_dataloader
-            others.update(batch_size=loader.batch_size, dataset=copy.deepcopy(loader.dataset))
+            # ``update`` would merge the two data sets.
+            others['batch_size'], others['dataset'] = loader.batch_size, copy.deepcopy(loader.dataset)
     removed = [*strip_pretrained(config.model), *_strip_teachers(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 

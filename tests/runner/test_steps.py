@@ -134,3 +134,24 @@ def test_teachers_without_a_checkpoint_load_no_pretrained_weights(tmp_path: Path
     changed = changed.teachers.big if several else changed.teacher
     assert changed.config.model.backbone.init_cfg is None
     assert [remark.split('.config')[0] for remark in remarks] == ['teachers.big' if several else 'teacher']
+
+
+@pytest.mark.parametrize('generated', [False, True])
+def test_unlabelled_images_are_read_in_this_process(tmp_path: Path, generated: bool) -> None:
+    loader = dict(batch_size=8, num_workers=2, prefetch_factor=4, persistent_workers=True, dataset=dict(data_root='x/'))
+    hook = dict(type='kd_plugins.DistillHook', distillers={}, unlabelled=dict(dataloader=loader))
+    config = Config(
+        dict(
+            default_scope='mmdet',
+            model=dict(bbox_head=dict(num_classes=2)),
+            train_dataloader=dict(batch_size=4),
+            default_hooks=dict(distill=hook),
+        )
+    )
+    prepare_config(config, str(tmp_path), generated)
+    changed = config.default_hooks.distill.unlabelled.dataloader
+    assert changed.num_workers == 0 and 'prefetch_factor' not in changed
+    if generated:
+        assert changed.dataset == config.train_dataloader.dataset and changed.batch_size == 2
+    else:
+        assert changed.dataset == dict(data_root='x/') and changed.batch_size == 8
