@@ -113,7 +113,8 @@ def check_begins(
         ConfigError: If nothing is taught, or if a schedule counts epochs and the loader has no length.
     """
     parts = {
-        name: _Part(schedules_of(name, distillers, unlabelled), one.source, one.key) for name, one in distillers.items()
+        name: _Part(schedules_of(name, distillers, unlabelled), one.source, one.key, one.second)
+        for name, one in distillers.items()
     }
     if unlabelled is not None and unlabelled.pseudo is not None:
         parts[PSEUDO] = _Part(schedules_of(PSEUDO, distillers, unlabelled), unlabelled.source, f'{KEY}.{PSEUDO}')
@@ -137,11 +138,12 @@ def check_begins(
 
 
 class _Part(NamedTuple):
-    """A distiller, or the losses on pseudo labels: its weights by config key, its source and its own key."""
+    """A distiller, or the losses on pseudo labels: its weights by config key, its teachers and its own key."""
 
     schedules: dict[str, WeightSchedule]
     source: str
     key: str
+    second: str | None = None
 
 
 def _idle(
@@ -167,8 +169,9 @@ def _idle(
             continue
         source = resolve_source(part.source, part.key, teachers)
         try:
-            if source is not None:
-                teachers[source].check_schedule(start, length, max_iters)
+            for taught_by in (source, part.second):
+                if taught_by is not None:
+                    teachers[taught_by].check_schedule(start, length, max_iters)
         except ConfigError as error:
             sentences[name] = str(error)
     return sentences

@@ -35,6 +35,7 @@ def check(
     max_iters: int = 8,
     teacher: BaseTeacher | None = None,
     config: Config | None = None,
+    **others: BaseTeacher,
 ) -> None:
     """Check distillers of which the first is called ``gap``."""
     loader = DataLoader(Points(), batch_size=2) if loader is None else loader
@@ -43,7 +44,8 @@ def check(
         train_dataloader=loader, iter=0, max_iters=max_iters, logger=logger, cfg=config or Config()
     )
     members = dict(zip(('gap', 'other'), distillers))
-    check_begins(runner, members, {} if teacher is None else {'teacher': teacher}, epoch_length(runner))
+    teachers = {} if teacher is None else {'teacher': teacher}
+    check_begins(runner, members, {**teachers, **others}, epoch_length(runner))
 
 
 @pytest.mark.parametrize('name', ['MMFullyShardedDataParallel', 'MMDeepSpeedEngineWrapper', 'Sharded'])
@@ -92,6 +94,14 @@ def test_a_run_in_which_nothing_is_taught(caplog: pytest.LogCaptureFixture) -> N
         check(TinyGap(), TinyGap(), teacher=EMATeacher(begin=8))
     check(TinyGap(weight=0.0))
     assert not caplog.text
+
+
+def test_a_second_teacher_that_never_begins() -> None:
+    gap = TinyGap(source='teacher')
+    gap.second = 'late'
+    check(gap, teacher=EMATeacher(), late=EMATeacher(begin=7))
+    with pytest.raises(ConfigError, match='begin is 8 iterations and the run ends after 8'):
+        check(gap, teacher=EMATeacher(), late=EMATeacher(begin=8))
 
 
 def test_a_teacher_that_is_late_for_some_distillers_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
