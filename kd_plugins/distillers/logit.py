@@ -47,7 +47,7 @@ class LogitDistiller(PairedDistiller):
 
     With ``target='hard'`` the target is the teacher's most probable class
     (:func:`kd_plugins.losses.hard_label_loss`). With ``second``, two teachers teach: the target is the mean of both
-    probabilities.
+    probabilities. Padding counts for nothing with either.
 
     Args:
         logits: Tap of the class logits, one tensor per level: (N, C), (N, C, *spatial), or (N, L, C) with

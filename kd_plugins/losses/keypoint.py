@@ -101,7 +101,7 @@ def keypoint_kl(
             )
         weights = torch.ones_like(joints) if weight is None else weight
         mean = weighted_mean(joints, weights * counted, eps=1.0)
-        return mean * global_mean(mean.new_tensor(float(len(joints)))) if reduction == 'task' else mean
+        return mean * global_mean(mean.new_full((), float(len(joints)))) if reduction == 'task' else mean
     if reduction == 'mean':
         return mean_over_joints(joints, weight)
     if weight is not None:

@@ -109,8 +109,8 @@ def agreement(first: Tensor, second: Tensor, softmax: bool, tau: float) -> Tenso
     Returns:
         Shape (...), in (0, 1].
 
-    >>> agreement(torch.tensor([[2.0], [40.0]]), torch.tensor([[2.0], [-40.0]]), softmax=False, tau=0.1)
-    tensor([1.0000, 0.0010])
+    >>> agreement(torch.tensor([[2.0], [40.0]]), torch.tensor([[2.0], [-40.0]]), softmax=False, tau=0.2)
+    tensor([1.0000, 0.0312])
     """
     return (-jensen_shannon(first.detach(), second.detach(), softmax) / tau).exp()
 
