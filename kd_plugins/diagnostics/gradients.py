@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..hooks.observer import StepObserver
+from ..hooks.unlabelled import PSEUDO
 from ..runner.steps import batches, distill_hook, drive
 from .alignment import Alignment, Rows, alignments
 from .preflight import forward_losses, peak_weight, separate_teacher
@@ -35,7 +36,8 @@ def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict
             separate_teacher(hook, model)
         parameters = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
         length = len(runner.train_dataloader)
-        peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in hook.distillers}
+        names = [*hook.distillers, *([PSEUDO] if hook.unlabelled is not None else [])]
+        peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in names}
         for index, batch in enumerate(batches(runner, count)):
             _, task = forward_losses(runner, index, batch)
             assert observer.report is not None

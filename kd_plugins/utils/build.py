@@ -18,8 +18,8 @@ Part = TypeVar('Part')
 def build(registry: Registry, config: Any, base: type[Part], key: str, **arguments: Any) -> Part:
     """Build an instance of ``base`` from ``dict(type=..., **settings)``.
 
-    A constructor that takes ``key`` gets the config key, so that its own error sentences name it. Settings that the class
-    lists in ``common_settings`` are attributes of the built part, which need not be arguments of its constructor.
+    A constructor that takes ``key`` gets the config key, so that its own error sentences name it. Settings that the
+    class lists in ``common_settings`` are attributes of the built part, and no arguments of its constructor.
 
     Args:
         registry: Where ``type`` is looked up.

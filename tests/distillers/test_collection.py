@@ -89,3 +89,15 @@ def test_names_that_no_module_can_have_are_refused(name: Any) -> None:
         ConfigError, match=r"^distillers: the name .* is not a valid one; use a word such as 'features'$"
     ):
         check_names({name: Scaled()})
+
+
+def test_distillers_on_unlabelled_images_get_their_batch() -> None:
+    seen: dict[str, Batch] = {}
+    members = {'one': Scaled(), 'other': Scaled()}
+    members['other'].on = 'unlabelled'
+    for name, member in members.items():
+        member.register_forward_pre_hook(lambda module, args, name=name: seen.update({name: args[2]}))
+    unlabelled = Batch(torch.ones(3, 3), None)
+    names = ['one', 'other']
+    DistillerCollection(members)(outputs(*names), outputs(*names), BATCH, names, unlabelled)
+    assert seen == {'one': BATCH, 'other': unlabelled}

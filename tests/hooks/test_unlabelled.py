@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.hooks import Hook
-from torch import nn
+from torch import Tensor, nn
 
 from kd_plugins.distillers import FeatureDistiller
 from kd_plugins.errors import ConfigError
@@ -153,6 +153,21 @@ def test_commands_that_inspect_a_run_see_both_passes(tmp_path: Path) -> None:
     assert [term.key for term in observer.report.terms] == ['distill.gap.loss_gap', KEY, 'distill.pseudo.loss_task']
     assert all(term.raw.requires_grad and term.raw > 0 for term in observer.report.terms)
     assert observer.report.student_shapes == {'second': [(2, 3)]}
+
+
+def test_mixed_precision_and_accumulation(tmp_path: Path) -> None:
+    wrapper = dict(type='CpuAmpOptimWrapper', optimizer=dict(type='SGD', lr=0.01), accumulative_counts=2)
+    precisions: list[tuple[str, torch.dtype]] = []
+
+    class Watched(NormedStudent):
+        def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            if self.training and torch.is_grad_enabled():
+                precisions.append((mode, self.first(inputs).dtype))
+            return super().forward(inputs, data_samples, mode)
+
+    distill = hook(images(pseudo=ROUNDED), {**ON, 'adapter': True})
+    losses = losses_of(tmp_path / 'run', [distill], model=Watched(), optim_wrapper=wrapper)
+    assert precisions == [('loss', torch.bfloat16)] * 16 and all(step[KEY] > 0 for step in losses)
 
 
 def test_errors_of_the_data_name_the_loader(tmp_path: Path) -> None:

@@ -55,6 +55,16 @@ def test_the_config_key_reaches_constructors_that_take_it() -> None:
     assert [takes_key(cls, Part) for cls in (Part, NamedPart, KeylessPart)] == [True, True, False]
 
 
+def test_common_settings_are_no_arguments() -> None:
+    class Common(KeylessPart):
+        common_settings = ('mood',)
+
+    part = build(PARTS, {'type': Common, 'size': 2, 'mood': 'calm'}, Part, 'parts.a')
+    assert (part.size, part.mood) == (2, 'calm')
+    with pytest.raises(ConfigError, match="has no argument 'mood'"):
+        build(PARTS, {'type': 'KeylessPart', 'mood': 'calm'}, Part, 'parts.a')
+
+
 def test_the_registry_lists_subclasses_without_their_base() -> None:
     assert subclasses_in(PARTS, Part) == ['NamedPart', 'KeylessPart']
 
