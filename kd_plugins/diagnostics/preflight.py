@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.observer import StepObserver, StepReport
 from ..hooks.run_checks import schedules_of
+from ..hooks.unlabelled import KEY as UNLABELLED
 from ..runner.steps import distill_hook, drive
 from ..utils.sample_batch import has_objects
 from .alignment import gradients
@@ -269,6 +270,11 @@ def inspect_terms(
             )
         elif gradient <= ZERO_GRADIENT and empty:
             result.remarks.append(f"'{name}' has no gradient on the student: distillers.{distiller}.select {empty}")
+        elif gradient <= ZERO_GRADIENT and term.on == UNLABELLED and abs(value) <= ZERO_LOSS:
+            result.remarks.append(
+                f"'{name}' is 0 on the first unlabelled images: the teacher gives nothing there that counts; normal "
+                'before it has learned'
+            )
         elif gradient <= ZERO_GRADIENT and not objects:
             result.remarks.append(f"'{name}' has no gradient on the student, because the batch has no object")
         elif gradient <= ZERO_GRADIENT:

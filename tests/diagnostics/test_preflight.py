@@ -17,7 +17,7 @@ from kd_plugins.hooks.observer import StepReport
 from kd_plugins.schedules import Constant
 
 
-def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = None) -> Preflight:
+def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = None, on: str = 'labelled') -> Preflight:
     """Report on one term without gradient on the student and a task loss of 1."""
     weight = torch.nn.Parameter(torch.ones(()))
     term = weight * 0 + value
@@ -26,7 +26,7 @@ def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = Non
     hook = SimpleNamespace(
         teachers=teachers, distillers={'stages': distiller}, unlabelled=None, weight_at=lambda *at: 1.0
     )
-    report = StepReport([Term('stages', 'loss_stages', term, 1.0)], torch.tensor(1.0), Batch(None, []), {}, {})
+    report = StepReport([Term('stages', 'loss_stages', term, 1.0, on)], torch.tensor(1.0), Batch(None, []), {}, {})
     model = torch.nn.Module()
     model.weight = weight
     runner = SimpleNamespace(model=model, train_dataloader=[0], max_iters=1)
@@ -50,6 +50,14 @@ def test_a_term_without_gradient_on_background_is_a_remark() -> None:
     result = inspect(0.3, 'a network', objects=False)
     assert not result.problems
     assert ['because the batch has no object' in remark for remark in result.remarks] == [True]
+
+
+@pytest.mark.parametrize(
+    ('value', 'on', 'problems'), [(0.0, 'unlabelled', 0), (0.3, 'unlabelled', 1), (0.0, 'labelled', 1)]
+)
+def test_an_untrained_teacher_may_find_nothing_on_unlabelled_images(value: float, on: str, problems: int) -> None:
+    result = inspect(value, 'a network', on=on)
+    assert len(result.problems) == problems and len(result.remarks) == 1 - problems
 
 
 @pytest.mark.parametrize(('score', 'remarks'), [(0.5, 1), (0.2, 0)])
