@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..errors import KDPluginsError
 from ..runner.processes import execute, subcommand
 from ..runner.resume import newest_named
 from ..runner.run_log import read_run, read_test
+from .layers import LAYERS
 from .plan import Run, read_record, train_command, write_record
 
 
@@ -71,6 +73,21 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
     print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
 
 
+def measure_layers(run: Run, options: Sequence[str], jobs: int) -> None:
+    """Measure every decoder layer of the last checkpoint of a DETR on the test data of its config.
+
+    Args:
+        run: A finished run.
+        options: ``KEY=VALUE`` settings.
+        jobs: How many processes run at once.
+
+    Raises:
+        KDPluginsError: If there is no checkpoint or the measurement fails.
+    """
+    words = ['--out', str(run.folder / LAYERS), '--work-dir', str(run.folder / 'layers')]
+    _on_checkpoint(run, subcommand('show') + ['layer-ap'], words, options, run.folder / 'layers.log', jobs)
+
+
 def test(run: Run, options: Sequence[str], jobs: int) -> None:
     """Measure the last checkpoint of a run on the test data of its config.
 
@@ -82,9 +99,20 @@ def test(run: Run, options: Sequence[str], jobs: int) -> None:
     Raises:
         KDPluginsError: If there is no checkpoint or the test fails.
     """
+    _on_checkpoint(
+        run, subcommand('test'), ['--work-dir', str(run.folder / 'test')], options, run.folder / 'test.log', jobs
+    )
+
+
+def _on_checkpoint(
+    run: Run, command: Sequence[str], words: Sequence[str], options: Sequence[str], log: Path, jobs: int
+) -> None:
     checkpoint = newest_named(run.folder, run.arm.filename_tmpl)
     if checkpoint is None:
         raise KDPluginsError(f"'{run.folder}' holds no readable checkpoint to test")
-    command = [*subcommand('test'), run.arm.path, str(checkpoint), '--work-dir', str(run.folder / 'test')]
     settings = [*options, *run.arm.options]
-    execute([*command, *(['--cfg-options', *settings] if settings else [])], run.folder / 'test.log', jobs)
+    execute(
+        [*command, run.arm.path, str(checkpoint), *words, *(['--cfg-options', *settings] if settings else [])],
+        log,
+        jobs,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..runner.resume import newest_named
 from ..runner.run_log import read_test
 from ..utils.cli import parse_options
+from .layers import LAYERS
 from .members import BASELINE, Member
 from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs
 from .protocol import Protocol, Training
@@ -53,13 +54,20 @@ class Task:
         """Whether the last checkpoint is measured; a teacher's is not."""
         return self.protocol.test_last and not self.training.teacher
 
+    @property
+    def layered(self) -> bool:
+        """Whether every decoder layer of the last checkpoint is measured."""
+        return self.protocol.layers and not self.training.teacher
+
     def run(self) -> Run:
         """Return the run in its present state."""
         return plan_runs([self.arm], [self.seed], self.root)[0]
 
     def finished(self) -> bool:
-        """Return whether the training and its test have left their metrics."""
-        return self.run().state == 'finished' and (not self.tested or bool(read_test(self.folder / 'test')))
+        """Return whether the training and its tests have left their metrics."""
+        tested = not self.tested or bool(read_test(self.folder / 'test'))
+        layered = not self.layered or (self.folder / LAYERS).is_file()
+        return self.run().state == 'finished' and tested and layered
 
     def needed(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose checkpoints this one needs."""
@@ -127,6 +135,14 @@ class Experiment:
                         check_fingerprint(task.folder, task.arm)
                         made.append(task)
         return made
+
+    def folders(self, seeds: Mapping[str, Sequence[int]]) -> dict[str, dict[int, Path]]:
+        """Return the folders of runs by arm and seed.
+
+        Args:
+            seeds: Arm to seeds.
+        """
+        return {arm: {seed: self.root / arm / f'seed_{seed}' for seed in own} for arm, own in seeds.items()}
 
     @property
     def settings(self) -> Settings:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..utils.tables import markdown_table
 from .experiment import Experiment
 from .folder import write_report
+from .layers import SHOWN, layers_table, read_layers
 from .page import page
 from .protocol import Protocol
 from .results import collect
@@ -28,6 +30,8 @@ def write_experiment(experiment: Experiment) -> str:
     protocol = experiment.protocol
     folder = Path(protocol.path).parent
     result, logs, about = collect(experiment.settings, True, {}, [])
+    if protocol.layers:
+        about['layers'] = read_layers(experiment.folders(result['seeds_of']))
     values = write_report(folder, result, logs, about.pop('configs'), [], about)
     path = folder / CONCLUSION
     conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {protocol.name}'
@@ -55,7 +59,20 @@ def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: s
         f'[The protocol]({results}/protocol.py) has all arms and their settings.',
         '## Results',
         table.strip(),
+        *_layers(values),
         f'![{values["metric"]} by step]({results}/curves.png)',
         f'[All metrics]({results}/table.md) and the logs of all runs lie beside the protocol.',
     ]
     return '\n\n'.join(parts) + '\n'
+
+
+def _layers(values: Mapping[str, Any]) -> list[str]:
+    """Return the tables of the decoder layers, where they were measured."""
+    measured = values.get('layers') or {}
+    arms = [arm for arm in values['arms'] if arm in measured]
+    if not arms:
+        return []
+    parts = ['### Every decoder layer', 'On the test data, as points, mean ± sample standard deviation over the seeds.']
+    for name in SHOWN:
+        parts += [f'{name}:', markdown_table(*layers_table(measured, arms, name))]
+    return parts

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..utils.tables import markdown_table
 from .formatting import difference, is_number, label, lower_is_better, seed_range, spread, visible
-from .report import verdict
+from .report import shown_against, verdict
 
 NOTICE = (
     '<!-- Written by kd_plugins compare --page from the logs of the runs; write it again instead of changing it. -->'
@@ -35,7 +35,7 @@ def page(values: Mapping[str, Any]) -> str:
 def _sentences(values: Mapping[str, Any]) -> list[str]:
     arms = [arm for arm in values['arms'] if arm != values['baseline']]
     lines = [verdict(values, arm) for arm in arms]
-    for reference, others in values['against'].items():
+    for reference, others in shown_against(values).items():
         lines += [verdict(values, arm, reference) for arm in others]
     return ['\n'.join(f'- {line}.' for line in lines)]
 
@@ -47,7 +47,8 @@ def main_table(values: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         values: Content of ``results.json``.
     """
     name, base = values['metric'], values['baseline']
-    references = list(values['against'])
+    shown = shown_against(values)
+    references = list(shown)
     headers = ['arm', label(name), f'difference to {base}, 95 % interval']
     headers += [f'difference to {reference}' for reference in references]
     headers += ['seeds', 'sees', 'step', 'training', 'weights']
@@ -55,7 +56,7 @@ def main_table(values: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for arm, table in values['arms'].items():
         about, entry = values['about'][arm], table[name]
         change = entry.get('difference')
-        contrasts = [values['against'][reference].get(arm) for reference in references]
+        contrasts = [shown[reference].get(arm) for reference in references]
         rows.append(
             [
                 arm,
@@ -91,7 +92,7 @@ def differences_table(
             if arm != reference
         }
     else:
-        changes = values['against'][reference]
+        changes = shown_against(values)[reference]
     rows = [[arm, *[difference(values, name, table[name]) for name in metrics]] for arm, table in changes.items()]
     return ['arm', *map(label, metrics)], rows
 

@@ -22,6 +22,7 @@ KEYS = (
     'metrics',
     'contrasts',
     'test_last',
+    'layers',
     'refuted_if',
     'stop_if',
     'stopped',
@@ -83,6 +84,7 @@ class Protocol:
         refuted_if: Outcome that refutes the hypothesis.
         stop_if: Outcome that ends the experiment early.
         stopped: Why it was ended early; its missing runs are not made.
+        layers: Whether the AP of every decoder layer is measured as well; all arms are DETRs then.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Protocol:
     refuted_if: str
     stop_if: str = ''
     stopped: str = ''
+    layers: bool = False
 
     def needed_by(self, arms: Sequence[str] = ()) -> list[str]:
         """Return the names of some arms and of all trainings whose checkpoints they need, directly or not.
@@ -189,6 +192,7 @@ def read_protocol(path: str | Path) -> Protocol:
         refuted_if=_text(values['refuted_if']),
         stop_if=_text(values.get('stop_if', '')),
         stopped=_text(values.get('stopped', '')),
+        layers=check_flag(f"protocol '{path}': layers", values.get('layers', False)),
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import KDPluginsError
 from ..runner.run_log import read_test
-from .execution import test, train
+from .execution import measure_layers, test, train
 from .experiment import Task
+from .layers import LAYERS
 
 
 def in_turn(queues: Sequence[Sequence[Task]]) -> list[Task]:
@@ -101,3 +102,5 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
         test(task.run(), options, jobs)
         if not read_test(task.folder / 'test'):
             raise KDPluginsError(f"the test in '{task.folder / 'test'}' left no metrics; see test.log beside it")
+    if task.layered and not (task.folder / LAYERS).is_file():
+        measure_layers(task.run(), options, jobs)

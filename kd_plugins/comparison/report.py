@@ -200,6 +200,18 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
     )
 
 
+def shown_against(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the differences to the arms beside the baseline, each pair of arms once, under the arm named first.
+
+    >>> shown_against({'against': {'a': {'b': 1, 'c': 2}, 'b': {'a': -1, 'c': 3}}})
+    {'a': {'b': 1, 'c': 2}, 'b': {'c': 3}}
+    """
+    shown: dict[str, dict[str, Any]] = {}
+    for reference, arms in result['against'].items():
+        shown[reference] = {arm: change for arm, change in arms.items() if reference not in shown.get(arm, {})}
+    return shown
+
+
 def seeds_text(result: Mapping[str, Any]) -> str:
     """Return the seeds of a comparison, and those of the arms that have other ones."""
     text = ', '.join(map(str, result['seeds']))
@@ -212,7 +224,7 @@ def markdown(result: Mapping[str, Any], title: str, configs: Mapping[str, str], 
     parts = [f'# {title}']
     for arm in list(result['arms'])[1:]:
         sentences = [verdict(result, arm)]
-        sentences += [verdict(result, arm, other) for other, arms in result['against'].items() if arm in arms]
+        sentences += [verdict(result, arm, other) for other, arms in shown_against(result).items() if arm in arms]
         parts += [f'## {arm}', *[f'{text}.' for text in sentences], markdown_table(*table_of(result, arm))]
     parts.append(
         f'Values of the {result["source"]}, mean ± sample standard deviation over the seeds '

@@ -26,6 +26,7 @@ metrics = (
     'coco/posterior_precision',
 )
 contrasts = (('golsd', 'quality'), ('fdr', 'quality'), ('golsd', 'fdr'))
+layers = True
 refuted_if = """
 FDR: the 95 % interval of fdr minus quality at AP75 (and at AP75 to AP90) holds 0, or the GIoU loss of the last layer is
 no lower than in the quality arm. GO-LSD: the AP of layers 1 and 2 is no higher than with FDR alone.

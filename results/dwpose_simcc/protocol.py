@@ -61,6 +61,6 @@ contrasts = (
 )
 test_last = False
 refuted_if = """
-Stage 1: the 95 % interval of stage1 minus plain_equal_compute in PCK holds 0. Stage 2: the interval of stage2 minus restart holds 0, or
-stage2 is below its start or below stage 1 continued.
+Stage 1: the 95 % interval of stage1 minus plain_equal_compute in PCK holds 0. Stage 2: the interval of stage2 minus
+restart holds 0, or stage2 is below its start or below stage 1 continued.
 """

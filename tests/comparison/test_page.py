@@ -57,6 +57,13 @@ def test_each_arm_is_a_row_with_its_cost_and_weights() -> None:
     assert random[4] == '2' and random[6:8] == ['', '']
 
 
+def test_each_pair_of_arms_is_shown_once() -> None:
+    text = page(values(against=('taught', 'random')))
+    assert text.count('random is worse than taught') == 1 and 'taught is better than random' not in text
+    _, rows = main_table(values(against=('taught', 'random')))
+    assert rows[2][3] and not rows[1][4]
+
+
 def test_a_step_time_from_the_logs_says_so() -> None:
     found = values()
     found['about']['taught']['measured'] = False

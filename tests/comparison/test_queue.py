@@ -89,3 +89,14 @@ def test_an_unexpected_error_does_not_let_the_others_wait(
     failures = queue.perform(tasks, jobs=2)
     assert 'trial: taught seed 0: stopped by an unexpected error' in failures
     assert 'trial: after seed 0: not run, because a run that it needs failed' in failures
+
+
+def test_every_decoder_layer_is_measured_once(tmp_path: Path, trainings: Trainings) -> None:
+    changes = {'test_last = False': 'test_last = False\nlayers = True'}
+    tasks = experiment_of(tmp_path, arms=['taught'], **changes).tasks((1,))
+    assert queue.perform(tasks) == []
+    command = trainings.commands[-1]
+    assert command[3:5] == ['show', 'layer-ap'] and command[6].endswith('taught/seed_1/epoch_2.pth')
+    assert len(trainings.commands) == 3 and not tasks[-1].finished()  # these commands write no file
+    Path(command[command.index('--out') + 1]).write_text('{}')
+    assert tasks[-1].finished()

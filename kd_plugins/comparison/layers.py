@@ -1,0 +1,61 @@
+"""AP of every decoder layer of the arms of a comparison of DETRs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .statistics import summarize
+
+LAYERS = 'layers.json'
+"""File in the folder of a run that ``kd_plugins show layer-ap`` has written."""
+SHOWN = ('AP', 'AP75', 'AP75-90')
+
+Layers = dict[str, list[float]]
+"""Metric to its value at each layer, the first layer first."""
+
+
+def read_layers(folders: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, Layers]]:
+    """Return the metrics of the layers by arm and seed; runs whose layers were not measured are left out.
+
+    Args:
+        folders: Arm to seed to the folder of the run.
+    """
+    found: dict[str, dict[str, Layers]] = {}
+    for arm, runs in folders.items():
+        for seed, folder in runs.items():
+            path = folder / LAYERS
+            if path.is_file():
+                layers = json.loads(path.read_text(encoding='utf-8'))['layers']
+                found.setdefault(arm, {})[str(seed)] = {name: [layer[name] for layer in layers] for name in SHOWN}
+    return found
+
+
+def layers_table(values: Mapping[str, Any], arms: Iterable[str], name: str) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows with mean and sample standard deviation of a metric at every layer.
+
+    Args:
+        values: Arm to seed to metrics, of :func:`read_layers`.
+        arms: The rows.
+        name: The metric, one of ``SHOWN``.
+    """
+    rows = []
+    for arm in arms:
+        columns: Sequence[Sequence[float]] = list(zip(*(seed[name] for seed in values[arm].values())))
+        rows.append([arm, *[_spread(column) for column in columns], str(len(values[arm]))])
+    count = max((len(row) - 2 for row in rows), default=0)
+    rows = [[*row[:-1], *[''] * (count - len(row) + 2), row[-1]] for row in rows]
+    return ['arm', *[f'layer {index + 1}' for index in range(count)], 'seeds'], rows
+
+
+def _spread(column: Sequence[float]) -> str:
+    """Return mean and spread of values between 0 and 1, as points.
+
+    >>> _spread([0.5, 0.52]), _spread([0.5])
+    ('51.00 ± 1.41', '50.00')
+    """
+    summary = summarize(list(column))
+    text = f'{100 * summary.mean:.2f}'
+    return text if len(column) < 2 else f'{text} ± {100 * summary.deviation:.2f}'
