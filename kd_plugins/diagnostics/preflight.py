@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..distillers.collection import Term
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.observer import StepObserver, StepReport
 from ..hooks.run_checks import schedules_of
 from ..hooks.unlabelled import KEY as UNLABELLED
+from ..hooks.unlabelled import PSEUDO
 from ..runner.steps import distill_hook, drive
 from ..utils.sample_batch import has_objects
 from .alignment import gradients
@@ -83,6 +85,16 @@ def gradient_norm(value: Tensor, parameters: list[nn.Parameter]) -> float:
     """Return the norm of the gradient of ``value`` over all ``parameters``, or 0 where it has no graph."""
     norms = [gradient.float().norm() for gradient in gradients(value, parameters) if gradient is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def gradient_norms(terms: Sequence[Term], parameters: list[nn.Parameter]) -> list[float]:
+    """Return the gradient norm of each term; the losses on pseudo labels share that of their sum.
+
+    They are the student's own losses, of which a detector with queries has dozens.
+    """
+    pseudo = [term.raw for term in terms if term.distiller == PSEUDO]
+    shared = gradient_norm(torch.stack(pseudo).sum(), parameters) if pseudo else 0.0
+    return [shared if term.distiller == PSEUDO else gradient_norm(term.raw, parameters) for term in terms]
 
 
 def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int, samples: int = 2000) -> float:
@@ -247,10 +259,10 @@ def inspect_terms(
     _tap_rows(report, result)
     task = float(report.task_loss)
     length = len(runner.train_dataloader)
-    for term in report.terms:
+    norms = gradient_norms(report.terms, parameters)
+    for term, gradient in zip(report.terms, norms):
         name, distiller, raw = term.key, term.distiller, term.raw
         peak = peak_weight(hook, distiller, runner.max_iters, length)
-        gradient = gradient_norm(raw, parameters)
         value = float(raw.detach())
         ratio = peak * value / task if task else float('nan')
         empty = nothing_selected(hook.distillers[distiller]) if distiller in hook.distillers else None

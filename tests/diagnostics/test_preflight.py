@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_plugins.diagnostics.preflight import Preflight, batch_with_objects, inspect_terms
+from kd_plugins.diagnostics.preflight import Preflight, batch_with_objects, gradient_norms, inspect_terms
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
 from kd_plugins.distillers.regions import Regions
@@ -75,6 +75,13 @@ def test_an_empty_selection_is_a_remark(score: float, remarks: int) -> None:
 
 def test_without_a_selection_nothing_is_remarked() -> None:
     assert inspect(0.0, 'a network', regions=Regions('distillers.stages', None, 'teacher')).problems
+
+
+def test_losses_on_pseudo_labels_share_the_gradient_of_their_sum() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    terms = [Term('pseudo', 'loss_cls', 3 * weight[0], 1.0, 'unlabelled'), Term('feat', 'loss', weight.sum() * 0, 1.0)]
+    terms.append(Term('pseudo', 'loss_box', 4 * weight[1], 1.0, 'unlabelled'))
+    assert gradient_norms(terms, [weight]) == [5.0, 0.0, 5.0]
 
 
 def loader(*counts: int) -> Any:

@@ -57,9 +57,14 @@ def metafile(folder: str) -> dict[str, Any]:
 
 
 def measured_arms() -> dict[str, dict[str, Any]]:
-    """Return name of each measured config to its metrics; a config has one place in ``results/``."""
+    """Return name of each measured config to its metrics; a config has one place in ``results/``.
+
+    The arms of an experiment have names of their own, and its page is compared with its results elsewhere.
+    """
     arms: dict[str, dict[str, Any]] = {}
     for path in sorted((ROOT / 'results').rglob('results.json')):
+        if (path.parent / 'protocol.py').is_file():
+            continue
         for name, metrics in json.loads(path.read_text(encoding='utf-8'))['arms'].items():
             assert name not in arms
             arms[name] = metrics

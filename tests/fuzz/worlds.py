@@ -99,10 +99,15 @@ WORLDS = {
     'gfl/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
+    'unlabelled/rtmdet*': 'rtmdet',
+    'unlabelled/rtmpose*': 'simcc',
+    'unlabelled/segformer*': 'segformer',
+    'unlabelled/*': 'gfl',
 }
 """Pattern of shipped configs to their world; the first match counts."""
-NOT_STEPPED = ('local_graph/point-rcnn*',)
-"""Configs whose network runs on a GPU only; their entries are built and checked without a step."""
+NOT_STEPPED = ('local_graph/point-rcnn*', 'unlabelled/*')
+"""Configs whose network runs on a GPU only, or whose run needs images and an EMAHook; their entries are built and
+checked without a step."""
 
 
 @dataclass
@@ -307,6 +312,8 @@ def add_parts(entry: dict[str, Any]) -> None:
         for distiller in entry['distillers'].values():
             if distiller is not None:
                 distiller['source'] = 'big'
+        if pseudo := (entry.get('unlabelled') or {}).get('pseudo'):
+            pseudo['source'] = 'big'
 
 
 class Loader:
