@@ -3,6 +3,7 @@ _base_ = ['mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py', '../_
 custom_hooks = [_base_.average]
 default_hooks = dict(
     distill=dict(
+        _base_.distill,
         unlabelled=dict(
             dataloader=dict(
                 batch_size=2,
@@ -31,7 +32,5 @@ default_hooks = dict(
             )
         ),
         student_view=dict(type='kd_plugins.PhotometricView', preset='unimatch', on=('unlabelled',)),
-        type='kd_plugins.DistillHook',
-        teacher=_base_.distill.teacher,
     )
 )

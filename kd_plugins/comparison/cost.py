@@ -16,7 +16,7 @@ from ..runner.processes import execute, subcommand
 from ..runner.run_log import is_validation, read_rows
 from ..utils.files import write_atomically
 from .members import write_config
-from .plan import Arm
+from .plan import Arm, run_folder
 
 FOLDER = 'cost'
 """Folder of measured step times below the work_dir of a comparison."""
@@ -111,7 +111,7 @@ def cost_of(arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: fl
         Without a measurement, ``step`` is the median over the seeds of the ratios of the logged step times.
     """
     logged = {
-        seed: [logged_time(work_dir / one.name / f'seed_{seed}') for one in (arm, base)] for seed in sorted(set(seeds))
+        seed: [logged_time(run_folder(work_dir, one.name, seed)) for one in (arm, base)] for seed in sorted(set(seeds))
     }
     seconds = [own[0] for own, _ in logged.values() if own[1]]
     ratios = [own[0] / own[1] / (other[0] / other[1]) for own, other in logged.values() if own[1] and other[0]]

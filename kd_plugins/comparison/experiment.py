@@ -13,7 +13,7 @@ from ..runner.run_log import read_test
 from ..utils.cli import parse_options
 from .layers import LAYERS
 from .members import BASELINE, Member
-from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs
+from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs, run_folder
 from .protocol import Protocol, Training
 from .results import Settings
 
@@ -42,7 +42,7 @@ class Task:
     @property
     def folder(self) -> Path:
         """The run's work_dir."""
-        return self.root / self.arm.name / f'seed_{self.seed}'
+        return run_folder(self.root, self.arm.name, self.seed)
 
     @property
     def name(self) -> str:
@@ -50,14 +50,16 @@ class Task:
         return f'{self.protocol.name}: {self.arm.name} seed {self.seed}'
 
     @property
-    def tested(self) -> bool:
-        """Whether the last checkpoint is measured; a teacher's is not."""
-        return self.protocol.test_last and not self.training.teacher
+    def lacks_test(self) -> bool:
+        """Whether the last checkpoint has still to be measured; a teacher's is not."""
+        wanted = self.protocol.test_last and not self.training.teacher
+        return wanted and not read_test(self.folder / 'test')
 
     @property
-    def layered(self) -> bool:
-        """Whether every decoder layer of the last checkpoint is measured."""
-        return self.protocol.layers and not self.training.teacher
+    def lacks_layers(self) -> bool:
+        """Whether the decoder layers of the last checkpoint have still to be measured; a teacher's are not."""
+        wanted = self.protocol.layers and not self.training.teacher
+        return wanted and not (self.folder / LAYERS).is_file()
 
     def run(self) -> Run:
         """Return the run in its present state."""
@@ -65,9 +67,7 @@ class Task:
 
     def finished(self) -> bool:
         """Return whether the training and its tests have left their metrics."""
-        tested = not self.tested or bool(read_test(self.folder / 'test'))
-        layered = not self.layered or (self.folder / LAYERS).is_file()
-        return self.run().state == 'finished' and tested and layered
+        return self.run().state == 'finished' and not self.lacks_test and not self.lacks_layers
 
     def needed(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose checkpoints this one needs."""
@@ -142,7 +142,7 @@ class Experiment:
         Args:
             seeds: Arm to seeds.
         """
-        return {arm: {seed: self.root / arm / f'seed_{seed}' for seed in own} for arm, own in seeds.items()}
+        return {arm: {seed: run_folder(self.root, arm, seed) for seed in own} for arm, own in seeds.items()}
 
     @property
     def settings(self) -> Settings:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .formatting import spread
 from .statistics import summarize
 
 LAYERS = 'layers.json'
@@ -44,18 +45,8 @@ def layers_table(values: Mapping[str, Any], arms: Iterable[str], name: str) -> t
     rows = []
     for arm in arms:
         columns: Sequence[Sequence[float]] = list(zip(*(seed[name] for seed in values[arm].values())))
-        rows.append([arm, *[_spread(column) for column in columns], str(len(values[arm]))])
+        cells = [spread({'points': [name]}, name, vars(summarize(column))) for column in columns]
+        rows.append([arm, *cells, str(len(values[arm]))])
     count = max((len(row) - 2 for row in rows), default=0)
     rows = [[*row[:-1], *[''] * (count - len(row) + 2), row[-1]] for row in rows]
     return ['arm', *[f'layer {index + 1}' for index in range(count)], 'seeds'], rows
-
-
-def _spread(column: Sequence[float]) -> str:
-    """Return mean and spread of values between 0 and 1, as points.
-
-    >>> _spread([0.5, 0.52]), _spread([0.5])
-    ('51.00 ± 1.41', '50.00')
-    """
-    summary = summarize(list(column))
-    text = f'{100 * summary.mean:.2f}'
-    return text if len(column) < 2 else f'{text} ± {100 * summary.deviation:.2f}'

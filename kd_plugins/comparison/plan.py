@@ -134,6 +134,15 @@ def write_record(run_folder: Path, arm: Arm, ended: bool = False) -> None:
     write_atomically(run_folder / FINGERPRINT, f'{json.dumps(record)}\n'.encode())
 
 
+def run_folder(root: str | Path, arm: str, seed: int) -> Path:
+    """Return the work_dir of a run.
+
+    >>> run_folder('runs', 'plain', 3).as_posix()
+    'runs/plain/seed_3'
+    """
+    return Path(root) / arm / f'seed_{seed}'
+
+
 def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
     """Return all runs, seed by seed, so that an interrupted comparison has complete pairs.
 
@@ -156,7 +165,7 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
     runs = []
     for seed in seeds:
         for arm in arms:
-            folder = Path(root) / arm.name / f'seed_{seed}'
+            folder = run_folder(root, arm.name, seed)
             reached = read_run(folder).last_step
             if reached is not None and (reached >= arm.final_step or read_record(folder).get('ended')):
                 state = 'finished'

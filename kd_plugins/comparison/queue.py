@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import KDPluginsError
-from ..runner.run_log import read_test
 from .execution import measure_layers, test, train
 from .experiment import Task
-from .layers import LAYERS
 
 
 def in_turn(queues: Sequence[Sequence[Task]]) -> list[Task]:
@@ -98,9 +96,9 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
     """
     options = task.options(tasks)
     train(task.run(), task.name, options, jobs)
-    if task.tested and not read_test(task.folder / 'test'):
+    if task.lacks_test:
         test(task.run(), options, jobs)
-        if not read_test(task.folder / 'test'):
+        if task.lacks_test:
             raise KDPluginsError(f"the test in '{task.folder / 'test'}' left no metrics; see test.log beside it")
-    if task.layered and not (task.folder / LAYERS).is_file():
+    if task.lacks_layers:
         measure_layers(task.run(), options, jobs)

@@ -260,9 +260,11 @@ def inspect_terms(
     task = float(report.task_loss)
     length = len(runner.train_dataloader)
     norms = gradient_norms(report.terms, parameters)
+    distillers = dict.fromkeys(term.distiller for term in report.terms)
+    peaks = {name: peak_weight(hook, name, runner.max_iters, length) for name in distillers}
     for term, gradient in zip(report.terms, norms):
         name, distiller, raw = term.key, term.distiller, term.raw
-        peak = peak_weight(hook, distiller, runner.max_iters, length)
+        peak = peaks[distiller]
         value = float(raw.detach())
         ratio = peak * value / task if task else float('nan')
         empty = nothing_selected(hook.distillers[distiller]) if distiller in hook.distillers else None

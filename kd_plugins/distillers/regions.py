@@ -48,7 +48,7 @@ def check_second(key: str, trust: str | None, second: Any, tau: float) -> tuple[
 
 @dataclass(frozen=True)
 class Selection:
-    """Which locations are selected, by the teacher's highest class probability.
+    """Selection of locations by the teacher's highest class probability.
 
     Attributes:
         ratio: Share of the locations of the batch, over all ranks, or None.
