@@ -7,20 +7,20 @@ and a teacher on the labelled images do?
 labelled = {'default_hooks.distill.unlabelled.dataloader.dataset.indices': '73'}
 arms = dict(
     plain=dict(
-        config='configs/gfl/gfl_r18w32_bccd_quarter_view.py',
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_view.py',
         note='900 steps, half of the labelled images in the strong view',
     ),
     unlabelled=dict(
-        config='configs/gfl/gfl_r18w32_bccd_quarter_unlabelled.py',
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_unlabelled.py',
         note='and from step 400 on eight unlabelled images a step; the teacher sees the image, the student a view',
     ),
     two_views=dict(
-        config='configs/gfl/gfl_r18w32_bccd_quarter_unlabelled.py',
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_unlabelled.py',
         options=labelled,
         note='the same with the 73 labelled images in place of the unlabelled ones',
     ),
     same_view=dict(
-        config='configs/gfl/gfl_r18w32_bccd_quarter_unlabelled.py',
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_unlabelled.py',
         options={**labelled, 'default_hooks.distill.student_view.unlabelled': 'None'},
         note='the same, and the student sees what the teacher sees',
     ),
