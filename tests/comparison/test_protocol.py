@@ -9,6 +9,7 @@ import pytest
 from kd_plugins.comparison.protocol import Training, read_protocol
 from kd_plugins.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 TEXT = """
 question = 'Does it?'
 arms = dict(
@@ -70,3 +71,12 @@ def test_faults_are_one_sentence(tmp_path: Path, old: str, new: str, sentence: s
     assert old in TEXT
     with pytest.raises(ConfigError, match=sentence):
         read_protocol(write(tmp_path, TEXT.replace(old, new)))
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('results/*/protocol.py')), ids=lambda path: path.parent.name)
+def test_the_configs_of_a_shipped_protocol_exist(path: Path) -> None:
+    protocol = read_protocol(path)
+    missing = [
+        training.config for training in (*protocol.arms, *protocol.teachers) if not (ROOT / training.config).is_file()
+    ]
+    assert missing == []
