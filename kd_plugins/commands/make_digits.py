@@ -1,7 +1,8 @@
 """Make a detection data set of handwritten digits: ``kd_plugins data digits OUT``.
 
-OUT gets ``train/``, ``val/`` and ``annotations/{train,val}.json`` (COCO). Needs no network: the scans come with
-scikit-learn. The same arguments give the same images, and what is already there is not made again.
+OUT gets ``train/``, ``val/``, ``annotations/{train,val}.json`` (COCO) and the same with one class for all digits,
+``{train,val}_one-class.json``. Needs no network: the scans come with scikit-learn. The same arguments give the same
+images, and what is already there is not made again.
 """
 
 from __future__ import annotations

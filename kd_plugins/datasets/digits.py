@@ -30,8 +30,10 @@ MIN_VISIBLE = 0.7
 DIGIT_HEIGHT = (0.16, 0.42)
 """Range of the height of a digit, relative to the side of the image."""
 MIN_SIZE = 64
-RECIPE = 1
-"""Version of the generator; it is raised when the same arguments give other images, and old folders are replaced."""
+ONE_CLASS = ('digit',)
+"""Classes of the second annotation file, in which all digits are of one class."""
+RECIPE = 2
+"""Version of the generator; it is raised when the same arguments give other files, and old folders are replaced."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -208,7 +210,9 @@ def make_split(
     size: int = 160,
     progress: Callable[[int], None] | None = None,
 ) -> bool:
-    """Write ``<root>/<split>/*.jpg`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they exist.
+    """Write ``<root>/<split>/*.jpg`` and their annotations in COCO's format, unless they exist.
+
+    ``<root>/annotations/<split>.json`` has ten classes, ``<split>_one-class.json`` beside it the same boxes in one.
 
     Args:
         root: Folder of the data set.
@@ -248,5 +252,7 @@ def make_split(
             annotations.append(coco_object(len(annotations) + 1, index, label, box))
         if progress is not None:
             progress(index + 1)
-    write_coco(ann_file, info, images, annotations, CLASSES)
+    of_one_class = [{**annotation, 'category_id': 1} for annotation in annotations]
+    write_coco(ann_file.with_name(f'{split}_one-class.json'), info, images, of_one_class, ONE_CLASS)
+    write_coco(ann_file, info, images, annotations, CLASSES)  # last, because it says that the split is complete
     return True

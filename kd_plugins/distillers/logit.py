@@ -214,8 +214,13 @@ class LogitDistiller(PairedDistiller):
             return {'loss_logit': softmax_kl_loss(student_levels, teachers[0], self.temperature, self.class_dim)}
         return {'loss_logit': quality_focal_kd_loss(student_levels, teachers[0], self.beta, self.class_dim)}
 
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        return logits.detach().softmax(dim=-1) if self.softmax else logits.detach().sigmoid()
+    def _probabilities(self, logits: Tensor, dim: int = -1) -> Tensor:
+        return logits.detach().softmax(dim=dim) if self.softmax else logits.detach().sigmoid()
+
+    def confidence(self, teacher_outputs: Taps) -> list[Tensor]:
+        """Return the teacher's highest class probability at the locations of each level, without ``class_dim``."""
+        outputs = [pair.taught(teacher_outputs)[0] for pair in self.pairs]
+        return [self._probabilities(x, self.class_dim).amax(self.class_dim) for x in self._scores('teacher', outputs)]
 
     def _dense_loss(
         self, student_levels: Sequence[Tensor], teacher_levels: Sequence[Sequence[Tensor]], batch: Batch

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..distillers.dual_self import DualSelfDistiller, upsampled
 from ..errors import CheckpointError
-from ..taps import TapSet, flatten
+from ..taps import flatten
 from .pictures import Array, new_figure
+from .tapping import tapped
 
 PANEL = 1.9
 """Width of a panel in inches."""
@@ -131,15 +132,7 @@ def level_predictions(
         list with the classes of the network's output.
     """
     distiller.check_models(model, model)
-    paths = {f'{distiller.key}.{alias}': path for alias, path in distiller.student_taps().items()}
-    taps = TapSet(model, paths)
-    try:
-        taps.start()
-        output = model(inputs, mode='tensor')
-        taps.stop()
-        outputs = {alias: taps.read(path) for alias, path in distiller.student_taps().items()}
-    finally:
-        taps.remove()
+    output, outputs = tapped(model, distiller.key, distiller.student_taps(), inputs)
     distiller.initialize(outputs, {})
     load_heads(distiller, *heads)
     distiller.eval()

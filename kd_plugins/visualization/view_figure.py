@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import init_default_scope
+from torch import Tensor
 
 from ..config.data_checks import check_data
+from ..config.distillers import build_distiller
 from ..datasets.position_stream import PositionStream, position_seed, seeded
 from ..errors import ConfigError
 from ..hooks.student_view import build_views
 from ..views.base import picture_sizes
 from ..views.normalisation import read_normalisation
-from .loading import check_keys
+from .confidence import teacher_confidence
+from .loading import build_trained, check_keys
 from .pictures import Array, new_figure
 
 HOOK = 'default_hooks.distill'
@@ -23,16 +26,29 @@ PANEL = 3.0
 """Width of a picture in inches."""
 
 
-def view_figure(config: Config, count: int = 4, seed: int = 0) -> Any:
+def view_figure(
+    config: Config,
+    count: int = 4,
+    seed: int = 0,
+    checkpoint: str | None = None,
+    distiller: str | None = None,
+    device: str = 'cpu',
+) -> Any:
     """Return the figure of some images: for each view, a row for the teacher and a row for the student.
+
+    With a checkpoint, a further row shows how confident its network is on the teacher's images.
 
     Args:
         config: A config whose DistillHook has a ``student_view``.
         count: Number of images of each view.
         seed: Seed of the images, of their augmentation and of the view.
+        checkpoint: Weights of the network that teaches; of an average, where the config saves the average.
+        distiller: Name of the LogitDistiller whose class scores are drawn, if the config has several.
+        device: Device that the network runs on.
 
     Raises:
-        ConfigError: If the config has no view or no images for it.
+        ConfigError: If the config has no view, no images for it or, with a checkpoint, no LogitDistiller.
+        CheckpointError: If the checkpoint does not belong to the model.
     """
     init_default_scope(config.get('default_scope') or 'mmengine')
     check_keys(config, 'model')
@@ -41,6 +57,7 @@ def view_figure(config: Config, count: int = 4, seed: int = 0) -> Any:
         raise ConfigError(
             f"{HOOK} has no student_view; give a config that has student_view=dict(type='kd_plugins.PhotometricView')"
         )
+    confidence = None if checkpoint is None else confidence_of(config, checkpoint, distiller, device)
     preprocessor = MMENGINE_MODELS.build(config.model.get('data_preprocessor') or dict(type='BaseDataPreprocessor'))
     rows: dict[str, list[Array]] = {}
     for images, view in views.items():
@@ -56,7 +73,29 @@ def view_figure(config: Config, count: int = 4, seed: int = 0) -> Any:
                 picture[:, :height, :width].permute(1, 2, 0).numpy()
                 for picture, (height, width) in zip(normalisation.undo(shown).clamp(0, 1), sizes)
             ]
+        if confidence is not None:
+            rows[f'{images}, confidence'] = [
+                level[:height, :width].numpy() for level, (height, width) in zip(confidence(inputs), sizes)
+            ]
     return draw_views(rows)
+
+
+def confidence_of(config: Config, checkpoint: str, distiller: str | None, device: str) -> Callable[[Tensor], Tensor]:
+    """Return the function from preprocessed images (B, C, H, W) to a trained network's confidence (B, H, W).
+
+    Args:
+        config: A config with a LogitDistiller.
+        checkpoint: Weights of the network.
+        distiller: Name of the distiller, if the config has several.
+        device: Device that the network runs on.
+
+    Raises:
+        ConfigError: If the config has no such distiller.
+        CheckpointError: If the checkpoint does not belong to the model.
+    """
+    _, built = build_distiller(config, 'LogitDistiller', distiller)
+    model, _ = build_trained(config, checkpoint, device)
+    return lambda inputs: teacher_confidence(model, built, inputs.to(device)).cpu()
 
 
 def read_batch(config: Config, images: str, count: int, seed: int) -> Any:
@@ -86,7 +125,8 @@ def draw_views(rows: dict[str, list[Array]]) -> Any:
     """Draw rows of pictures.
 
     Args:
-        rows: Title of each row to its pictures (H, W, C) in [0, 1], with one or three channels, equally many.
+        rows: Title of each row to its pictures (H, W, C) in [0, 1], with one or three channels, or to maps (H, W) of
+            values in [0, 1]; equally many in each row.
 
     Raises:
         ConfigError: If the pictures have another number of channels.
@@ -101,7 +141,7 @@ def draw_views(rows: dict[str, list[Array]]) -> Any:
     grid = figure.subplots(len(rows), len(first), squeeze=False)
     for line, (title, pictures) in zip(grid, rows.items()):
         for axes, picture in zip(line, pictures):
-            axes.imshow(picture, cmap='gray', vmin=0, vmax=1)
+            axes.imshow(picture, cmap='gray' if picture.ndim == 3 else 'viridis', vmin=0, vmax=1)
             axes.set_title(title)
             axes.set_axis_off()
     return figure

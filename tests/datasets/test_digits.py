@@ -94,6 +94,16 @@ def test_pycocotools_reads_the_annotations_and_finds_them_perfect(root: Path, sp
     assert evaluation.stats[0] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize('split', SPLITS)
+def test_the_second_annotation_file_has_the_same_boxes_in_one_class(root: Path, split: str) -> None:
+    ten, one = (
+        json.loads((root / 'annotations' / f'{split}{suffix}.json').read_text()) for suffix in ('', '_one-class')
+    )
+    assert [category['name'] for category in one['categories']] == ['digit']
+    assert one['images'] == ten['images'] and len({entry['category_id'] for entry in ten['annotations']}) > 1
+    assert one['annotations'] == [{**entry, 'category_id': 1} for entry in ten['annotations']]
+
+
 def test_made_once_and_made_again_where_something_changed(root: Path) -> None:
     ann_file = root / 'annotations' / 'train.json'
     image = root / 'train' / '000000.jpg'
