@@ -22,7 +22,7 @@ help: ## what can be made
 install: ## detection; EXTRAS="pose seg det3d volume timm docs dev", STACK=onedl VENV=.venv-onedl
 	$(NEED) "$(EXTRAS)"
 
-demo: ## train a small detector plain and self-distilled on handwritten digits, under eight minutes from a fresh clone
+demo: ## train a small detector on few labels, with and without unlabelled images, under eight minutes from a fresh clone
 	$(NEED) "$(EXTRAS)" --then-demo
 	@$(RUN) tools/demo.py
 

@@ -88,7 +88,7 @@ def print_summaries(plain: Run, distilled: Run) -> None:
     from rich.table import Table
 
     rows = [coco_summary(run.log.read_text(encoding='utf-8', errors='replace')) for run in (plain, distilled)]
-    table = Table('COCO evaluation, validation images', title='Plain and self-distilled, equal budgets')
+    table = Table('COCO evaluation, validation images', title='24 labelled images; distilled: and 776 without labels')
     for name in (plain.name, distilled.name, 'difference'):
         table.add_column(name, justify='right')
     for (name, first), (_, second) in zip(*rows):
@@ -200,6 +200,23 @@ def detect(model: Any, config: Path, count: int) -> tuple[list[NDArray[Any]], Sa
         keep = predicted.scores > SCORE
         found.append(tuple(getattr(predicted, name)[keep].numpy() for name in ('bboxes', 'labels', 'scores')))
     return images, truth, found
+
+
+def draw_views(config: Path, checkpoint: Path, path: Path) -> None:
+    """Draw unlabelled images, the student's view of them, and how confident the teacher is.
+
+    Args:
+        config: Config of the distilled run.
+        checkpoint: The average of its weights.
+        path: PNG to write.
+    """
+    from mmengine.config import Config
+
+    from kd_plugins.visualization.view_figure import view_figure
+
+    loaded = Config.fromfile(config)
+    loaded.default_hooks.distill.student_view.pop('labelled')
+    save(view_figure(loaded, NUM_IMAGES, checkpoint=str(checkpoint)), path)
 
 
 def draw_detections(images: Sequence[Any], rows: Sequence[tuple[str, Samples]], path: Path) -> None:

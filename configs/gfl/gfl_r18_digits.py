@@ -1,4 +1,4 @@
-# The demo's baseline: a slim GFL-R18 (half of ResNet-18's channels, strides 8 to 64) from scratch at 160x160.
+# A slim GFL-R18 (half of ResNet-18's channels, strides 8 to 64) from scratch at 160x160.
 _base_ = [
     '../_base_/models/gfl_r18.py',
     '../_base_/datasets/digits.py',

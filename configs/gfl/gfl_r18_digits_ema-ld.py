@@ -1,4 +1,4 @@
-# The demo's self-distilled run: the moving average of the detector teaches where edges lie, in the second half of
+# The slim GFL-R18 on digits, whose moving average teaches it where edges lie, in the second half of
 # training.
 _base_ = './gfl_r18_digits.py'
 default_hooks = dict(

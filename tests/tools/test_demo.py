@@ -152,7 +152,9 @@ def test_a_failing_training_is_one_sentence_and_the_end_of_its_log(
     monkeypatch.setattr(demo, 'trainer', script)
     runs = [make_run(tmp_path, name, '') for name in ('plain', 'distilled')]
     start = time.monotonic()
-    with pytest.raises(demo.DemoError, match=r'training gfl_r18_digits\.py failed; the end of .*plain\.log:\nno data'):
+    with pytest.raises(
+        demo.DemoError, match=r'training gfl_r18_digits_few\.py failed; the end of .*plain\.log:\nno data'
+    ):
         demo.train(runs, 20, lambda *args: None, [])
     assert time.monotonic() - start < 50.0  # the other one was stopped
 
