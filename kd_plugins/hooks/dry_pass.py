@@ -12,8 +12,9 @@ from ..errors import KDPluginsError
 from ..utils.rng import forked_rng
 from ..utils.sample_batch import NoSampleError, draw_batch
 from ..utils.scratch_state import scratch_state
+from .compiled import forget_compiled
 from .optimizer import wrappers_of
-from .session import DistillSession, forget_compiled
+from .session import DistillSession
 
 
 def dry_pass(runner: Any, session: DistillSession) -> None:

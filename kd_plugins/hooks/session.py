@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
@@ -15,9 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
 from ..teachers.base import BaseTeacher
-from ..teachers.collection import resolve_second, resolve_source
 from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
+from .assignment import Assignment
+from .compiled import forget_compiled, uncompiled
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
@@ -66,16 +66,9 @@ class DistillSession:
         self.view = view
         self.labeller = None if unlabelled is None else unlabelled.pseudo_teacher(self.teachers)
         """Name of the teacher that predicts pseudo labels."""
-        self.sources = {
-            name: resolve_source(distiller.source, distiller.key, self.teachers)
-            for name, distiller in distillers.items()
-        }
+        self.assignment = Assignment(distillers, self.teachers)
+        self.sources = self.assignment.sources
         """Name of each distiller to that of its teacher, ``None`` where the student teaches itself."""
-        self.seconds = {
-            name: resolve_second(distiller.second, self.sources[name], distiller.key, self.teachers)
-            for name, distiller in distillers.items()
-        }
-        """Name of each distiller to that of its second teacher, ``None`` where it has none."""
         self.module: nn.Module = self.distillers
         self.initialized = False
         self.observers = list(observers)
@@ -95,21 +88,15 @@ class DistillSession:
         self.liveness = Liveness(student, distillers)
         self._shapes: Shapes = {}
         for name, distiller in self.distillers.items():
-            for model in self._teaching_models(name):
+            for model in self.assignment.models(name, student):
                 distiller.check_models(student, model)
-        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.seconds)
+        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.assignment.seconds)
         forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [
             student.register_forward_pre_hook(uncompiled(self._before_forward), with_kwargs=True),
             student.register_forward_hook(uncompiled(self._after_forward), with_kwargs=True, always_call=True),
         ]
-
-    def _teaching_models(self, name: str) -> list[nn.Module]:
-        """Return the models that teach a distiller, the first teacher last, whose constants it keeps."""
-        source, second = self.sources[name], self.seconds[name]
-        first = self.student if source is None else self.teachers[source].model
-        return [first] if second is None else [self.teachers[second].model, first]
 
     @property
     def runs_all(self) -> bool:
@@ -120,12 +107,7 @@ class DistillSession:
         """Return the names of the distillers that run in this iteration."""
         if self.runs_all:
             return list(self.weights)
-        return [name for name, weight in self.weights.items() if weight > 0 and self._is_taught(name)]
-
-    def _is_taught(self, name: str) -> bool:
-        """Return whether a distiller's teachers are ready; the student itself always is."""
-        sources = self.sources[name], self.seconds[name]
-        return all(source is None or self.teachers[source].ready for source in sources)
+        return [name for name, weight in self.weights.items() if weight > 0 and self.assignment.is_ready(name)]
 
     @property
     def wants_unlabelled(self) -> bool:
@@ -159,7 +141,7 @@ class DistillSession:
         names = self.active() if self.initialized else list(self.weights)
         self._running = names if second else self._on('labelled', names)
         self._clean = (args, kwargs)
-        for name in self._needed_teachers('labelled'):
+        for name in self.assignment.needed(self._on('labelled')):
             if self.teachers[name].after_student:
                 self.teachers[name].before_student()
         # The others run first: their temporary tensors are freed before the student's activations are stored.
@@ -205,14 +187,9 @@ class DistillSession:
             observer(report)
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
 
-    def _needed_teachers(self, images: str) -> list[str]:
-        """Return the teachers of the distillers that run on these images; all in the pass that makes the adapters."""
-        sources = {source for name in self._on(images) for source in (self.sources[name], self.seconds[name])}
-        return [name for name in self.teachers if name in sources]
-
     def _run_teachers(self, images: str, args: Any, kwargs: Any, after_student: bool | None = None) -> None:
         """Run the needed teachers; ``after_student`` selects those of one kind."""
-        for name in self._needed_teachers(images):
+        for name in self.assignment.needed(self._on(images)):
             teacher, taps = self.teachers[name], self.taps.teachers[name]
             if after_student is not None and teacher.after_student != after_student:
                 continue
@@ -342,22 +319,6 @@ class DistillSession:
             handle.remove()
         self.taps.remove()
         forget_compiled()
-
-
-def forget_compiled() -> None:
-    """Drop what ``torch.compile`` has compiled, because it does not notice new hooks of a module."""
-    compiler = sys.modules.get('torch._dynamo')
-    if compiler is not None:
-        compiler.reset()
-
-
-def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that ``torch.compile`` runs as it is, where something in this process is compiled.
-
-    Importing the compiler takes seconds, so it is not imported here.
-    """
-    compiler = sys.modules.get('torch._dynamo')
-    return function if compiler is None else cast(Callable[..., Any], compiler.disable(function))
 
 
 def _device_of(model: nn.Module) -> torch.device:
