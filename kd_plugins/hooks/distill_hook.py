@@ -12,7 +12,6 @@ from ..config.data_checks import check_classes
 from ..distillers.base import BaseDistiller
 from ..distillers.collection import check_names
 from ..errors import ConfigError, KDPluginsError
-from ..pseudo_labels import PseudoLabels
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_second, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
@@ -33,8 +32,8 @@ from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
 from .student_view import StudentView, build_views
 from .teaching import check_teacher_classes, prepare_teachers
-from .term_log import Monitors, TermLog, TermMeans, log_scalars, read_monitors
-from .unlabelled import PSEUDO, Unlabelled, check_student, check_use
+from .term_log import Monitored, Monitors, TermLog, TermMeans, log_scalars, read_monitors
+from .unlabelled import PSEUDO, SHIFT, Unlabelled, check_student, check_use
 
 
 @HOOKS.register_module()
@@ -314,9 +313,13 @@ class DistillHook(Hook):
                 for report in reports:
                     runner.logger.info(report.sentence())
 
-    def _monitored(self) -> dict[str, BaseDistiller | PseudoLabels]:
-        pseudo = None if self.unlabelled is None else self.unlabelled.pseudo
-        return {**self.distillers, **({} if pseudo is None else {PSEUDO: pseudo})}
+    def _monitored(self) -> dict[str, Monitored]:
+        parts: dict[str, Monitored] = dict(self.distillers)
+        if self.unlabelled is not None:
+            parts[SHIFT] = self.unlabelled.separate
+            if self.unlabelled.pseudo is not None:
+                parts[PSEUDO] = self.unlabelled.pseudo
+        return parts
 
     def after_train_epoch(self, runner: Any) -> None:
         """Update the teacher at the end of an epoch."""

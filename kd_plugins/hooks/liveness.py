@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,11 +17,31 @@ REENTRANT = 'CheckpointFunctionBackward'
 """Node of a region with activation checkpointing. Its parameters are not part of the graph."""
 
 
+def nodes_of(tensor: Tensor) -> Iterator[Any]:
+    """Yield the nodes of the graph of a tensor, each once.
+
+    The graph is walked, not run: that takes milliseconds and draws no random numbers.
+
+    Args:
+        tensor: The tensor; one without a graph has no node.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        yield node
+        for following, _ in node.next_functions:
+            if following not in seen:
+                seen.add(following)
+                waiting.append(following)
+
+
 def reaches(term: Tensor, parameters: Iterable[nn.Parameter]) -> bool:
     """Return whether the graph of a tensor leads to one of the parameters.
 
-    The graph is walked, not run: that takes milliseconds, draws no random numbers and works with every kind of
-    activation checkpointing. An output of a checkpointed region counts as reached.
+    This works with every kind of activation checkpointing. An output of a checkpointed region counts as reached.
 
     >>> import torch
     >>> layer = nn.Linear(2, 1)
@@ -31,19 +52,7 @@ def reaches(term: Tensor, parameters: Iterable[nn.Parameter]) -> bool:
     wanted = {id(parameter) for parameter in parameters}
     if id(term) in wanted:
         return True
-    waiting = [term.grad_fn]
-    seen = set(waiting)
-    while waiting:
-        node = waiting.pop()
-        if node is None:
-            continue
-        if id(getattr(node, 'variable', None)) in wanted or node.name() == REENTRANT:
-            return True
-        for following, _ in node.next_functions:
-            if following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return False
+    return any(id(getattr(node, 'variable', None)) in wanted or node.name() == REENTRANT for node in nodes_of(term))
 
 
 class Liveness:

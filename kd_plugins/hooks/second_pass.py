@@ -3,78 +3,54 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from ..distillers.base import Batch
 from ..distillers.collection import Term
 from ..taps import TapSet
 from ..utils.calls import ForwardCall
-from ..utils.rng import forked_rng
+from ..utils.rng import seeded_rng
 from ..utils.scratch_state import scratch_state
+from .recomputation import recomputed_norms
+from .statistics import SeparateStatistics
 from .student_view import StudentView
 from .task_losses import ADDED, tensors_of
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
 
 @contextmanager
-def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Let normalisation layers move copies of their running statistics, and put the originals back.
-
-    The layers still normalise by the statistics of their batch. The originals are the same tensors afterwards, which
-    backward passes and DistributedDataParallel may refer to.
+def statistics_of(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
+    """Let normalisation layers move the running statistics that the setting ``statistics`` asks for.
 
     Args:
-        model: The network.
-
-    >>> norm = nn.BatchNorm1d(2)
-    >>> with statistics_kept(norm):
-    ...     _ = norm(torch.ones(3, 2))
-    >>> norm.running_mean.tolist(), int(norm.num_batches_tracked)
-    ([0.0, 0.0], 0)
+        student: The student.
+        unlabelled: The unlabelled images.
     """
-    moving = [layer for layer in model.modules() if isinstance(layer, _NormBase) and layer.training]
-    originals = [(layer, dict(layer._buffers)) for layer in moving]
-    try:
-        for layer, buffers in originals:
-            layer._buffers.update({name: None if one is None else one.clone() for name, one in buffers.items()})
+    if unlabelled.statistics == 'both':
         yield
-    finally:
-        for layer, buffers in originals:
-            layer._buffers.update(buffers)
-
-
-@contextmanager
-def seeded_pass(seed: int) -> Iterator[None]:
-    """Draw from seeded generators, those of accelerators included, and restore the generators of the run at the end.
-
-    Args:
-        seed: From 0 to 2^32 - 1.
-    """
-    with forked_rng():
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        return
+    first = torch.is_grad_enabled() and not unlabelled.separate.began
+    with recomputed_norms(student) if first else nullcontext(), unlabelled.separate.used(student):
         yield
 
 
 @contextmanager
 def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
     """Run a pass without gradient that leaves the student and the pseudo labels as they are."""
-    state = copy.deepcopy(unlabelled.state_dict())
+    state, separate = copy.deepcopy(unlabelled.state_dict()), unlabelled.separate
+    unlabelled.separate = SeparateStatistics()
     try:
         with scratch_state(student), torch.no_grad():
             yield
     finally:
         unlabelled.load_state_dict(state)
+        unlabelled.separate = separate
 
 
 def preprocessed(student: Any, batch: Any) -> ForwardCall:
@@ -133,8 +109,7 @@ def second_pass(
         The batch that the student saw, and its losses on pseudo labels.
     """
     iteration, epoch = step
-    kept = statistics_kept(student) if unlabelled.statistics == 'labelled' else nullcontext()
-    with seeded_pass(unlabelled.seed(iteration)):
+    with seeded_rng(unlabelled.seed(iteration)):
         call = preprocessed(student, unlabelled.batch)
         samples, inputs = call.data_samples, call.inputs
         if view is not None:
@@ -143,7 +118,7 @@ def second_pass(
         if labeller is not None and unlabelled.pseudo is not None:
             samples = unlabelled.pseudo(predictions(labeller, call), samples)
         mode = 'tensor' if labeller is None else 'loss'
-        with kept:
+        with statistics_of(student, unlabelled):
             taps.start()
             try:
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))

@@ -21,6 +21,7 @@ from .compiled import forget_compiled, uncompiled
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
+from .recomputation import check_recomputation
 from .second_pass import pseudo_terms, second_pass, without_trace
 from .student_view import StudentView
 from .task_losses import scale_task, task_loss
@@ -167,6 +168,8 @@ class DistillSession:
             self._outputs = outputs
             return None
         self.passes += 1
+        if self.passes == 1 and self.unlabelled is not None and self.unlabelled.used and torch.is_grad_enabled():
+            check_recomputation(output)
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
         task = task_loss(output)

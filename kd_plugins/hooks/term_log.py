@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..distillers.base import BaseDistiller, Batch
+from ..distillers.base import Batch
 from ..distillers.collection import Term
-from ..pseudo_labels import PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ class TermLog:
 
 @dataclass(frozen=True)
 class Monitors:
-    """Values that one distiller monitors, from the last batch.
+    """Values that one part of a run monitors, from the last batch.
 
     Attributes:
-        distiller: Name of the distiller.
+        distiller: Name of the distiller, or of another part.
         values: Name to value.
     """
 
@@ -128,13 +127,20 @@ class Monitors:
         return f'distill.{self.distiller}: {listed}'
 
 
-def read_monitors(distillers: Mapping[str, BaseDistiller | PseudoLabels]) -> list[Monitors]:
-    """Return the monitored values of all distillers, with one transfer to the host.
+class Monitored(Protocol):
+    """Part of a run with monitored values: a distiller, pseudo labels, or statistics."""
+
+    def monitors(self) -> Mapping[str, Tensor]:
+        """Return the values by name, as scalars on their device."""
+
+
+def read_monitors(monitored_parts: Mapping[str, Monitored]) -> list[Monitors]:
+    """Return all monitored values, with one transfer to the host.
 
     Args:
-        distillers: Name to distiller, and ``'pseudo'`` to pseudo labels.
+        monitored_parts: Name to part.
     """
-    monitored = {name: distiller.monitors() for name, distiller in distillers.items()}
+    monitored = {name: part.monitors() for name, part in monitored_parts.items()}
     tensors = [value.detach().float() for values in monitored.values() for value in values.values()]
     numbers = iter(torch.stack(tensors).tolist() if tensors else ())
     return [Monitors(name, dict(zip(values, numbers))) for name, values in monitored.items() if values]

@@ -19,6 +19,7 @@ from ..utils.build import build, first_line
 from ..utils.checks import check_choice
 from ..utils.data_errors import data_sentence
 from ..utils.sample_batch import draw_batch
+from .statistics import SeparateStatistics
 from .student_view import KEY as VIEW_KEY
 from .student_view import Views
 
@@ -29,6 +30,8 @@ STATISTICS = ('labelled', 'both')
 """Images that move the running statistics of the student's BatchNorm layers."""
 PSEUDO = 'pseudo'
 """Name of the terms that are losses on pseudo labels, in place of a distiller's name."""
+SHIFT = f'{KEY}.statistics'
+"""Name of the monitored statistics in the log, which no distiller can have."""
 
 
 class Unlabelled:
@@ -63,6 +66,7 @@ class Unlabelled:
         """Factor in this iteration."""
         self.batch: Any = None
         """Batch of this iteration as the loader gives it, ``None`` where the student has no pass over it."""
+        self.separate = SeparateStatistics()
 
     @property
     def used(self) -> bool:
@@ -105,6 +109,7 @@ class Unlabelled:
         if self.stream is not None:
             self.stream.close()
         self.stream, self.batch, self.weight = None, None, 0.0
+        self.separate = SeparateStatistics()
 
     def seed(self, iteration: int) -> int:
         """Return the seed of the pass of this rank in an iteration."""

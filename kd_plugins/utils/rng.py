@@ -50,3 +50,23 @@ def forked_rng() -> Iterator[None]:
         torch.set_rng_state(cpu_state)
         for arguments in accelerator_states:
             set_state(*arguments)
+
+
+@contextmanager
+def seeded_rng(seed: int) -> Iterator[None]:
+    """Draw from seeded generators, those of accelerators included, and restore the generators of the run at the end.
+
+    Args:
+        seed: From 0 to 2^32 - 1.
+
+    >>> with seeded_rng(1):
+    ...     first = random.random()
+    >>> with seeded_rng(1):
+    ...     print(first == random.random())
+    True
+    """
+    with forked_rng():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller
-from kd_plugins.hooks.second_pass import predictions, preprocessed, pseudo_terms, seeded_pass, statistics_kept
+from kd_plugins.hooks.second_pass import predictions, preprocessed, pseudo_terms
 from kd_plugins.hooks.session import DistillSession
 from kd_plugins.hooks.student_view import StudentView
 from kd_plugins.hooks.unlabelled import Unlabelled
@@ -98,7 +96,7 @@ def test_a_pass_before_the_weight_rises_only_shows_the_shapes() -> None:
     losses = session.student(LABELLED, None, mode='loss')
     assert session.initialized and len(student.seen) == 2 and not session.wants_unlabelled
     assert torch.equal(torch.get_rng_state(), generator) and session.unlabelled.pseudo.state_dict() == {'calls': 0}
-    assert int(session.student.norm.num_batches_tracked) == 1
+    assert int(session.student.norm.num_batches_tracked) == 1 and not session.unlabelled.separate.began
     assert losses['distill.other.loss_gap'] == 0 and losses['distill.pseudo.loss_task'] == 0
 
 
@@ -128,45 +126,12 @@ def test_a_tap_must_fire_equally_often_in_both_passes() -> None:
     assert len(student.seen) == 2 and len(teacher.seen) == 1, 'the teacher teaches on one of the two'
 
 
-def test_the_statistics_are_kept_and_the_batch_normalised() -> None:
-    torch.manual_seed(0)
-    norm, x = nn.BatchNorm1d(3), torch.randn(8, 3, requires_grad=True)
-    first = norm(torch.randn(8, 3))
-    before = dict(norm.named_buffers())
-    values = {name: buffer.clone() for name, buffer in before.items()}
-    with statistics_kept(norm):
-        output = norm(x)
-    torch.testing.assert_close(output.mean(dim=0), torch.zeros(3), atol=1e-6, rtol=0)
-    for name, buffer in norm.named_buffers():
-        assert buffer is before[name] and torch.equal(buffer, values[name])
-    (first.sum() + output.square().sum()).backward()
-    assert x.grad is not None
-
-
-def test_statistics_come_back_after_an_error() -> None:
-    norm = nn.BatchNorm1d(2, track_running_stats=False)
-    with statistics_kept(norm):
-        assert norm.running_mean is None
-    norm = nn.BatchNorm1d(2)
-    mean = norm.running_mean
-    with pytest.raises(ValueError, match='stop'), statistics_kept(norm):
-        raise ValueError('stop')
-    assert norm.running_mean is mean
-
-
-def draws() -> list[float]:
-    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
-
-
-def test_the_numbers_of_a_pass_come_from_its_seed_alone() -> None:
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    expected = draws()
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    with seeded_pass(5):
-        first = draws()
-    assert draws() == expected
-    with seeded_pass(5):
-        assert draws() == first
+def test_statistics_are_those_that_the_setting_asks_for() -> None:
+    for statistics, moved in (('labelled', False), ('both', True)):
+        session, _, _ = attached(statistics=statistics)
+        session.student(LABELLED, None, mode='loss')
+        assert int(session.student.norm.num_batches_tracked) == 1 + moved
+        assert session.unlabelled is not None and session.unlabelled.separate.began is not moved
 
 
 def test_a_batch_may_be_a_list() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kd_plugins.utils import rng
-from kd_plugins.utils.rng import forked_rng
+from kd_plugins.utils.rng import forked_rng, seeded_rng
 
 
 def draw() -> tuple[float, float, float]:
@@ -40,6 +40,19 @@ def test_also_after_an_error() -> None:
         draw()
         raise KeyError
     assert draw() == expected
+
+
+def test_numbers_come_from_the_seed_alone() -> None:
+    seed(3)
+    expected = draw()
+    seed(3)
+    with seeded_rng(5):
+        first = draw()
+    assert draw() == expected
+    with seeded_rng(5):
+        assert draw() == first
+    with seeded_rng(6):
+        assert not set(draw()) & set(first)
 
 
 class Accelerator:

@@ -1,0 +1,96 @@
+"""Activation checkpointing in a student that has two passes in a training step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..errors import ConfigError
+from .liveness import REENTRANT, nodes_of
+from .task_losses import ADDED, tensors_of
+from .unlabelled import HOOK_KEY, KEY
+
+
+def recomputes(tensor: Tensor) -> bool:
+    """Return whether the graph of a tensor has a region whose parameters get their gradient in a backward of its own.
+
+    That is activation checkpointing with ``use_reentrant=True``: the default of ``torch.utils.checkpoint``, which the
+    models of OpenMMLab use for ``with_cp`` and MMEngine for ``activation_checkpointing``.
+
+    Args:
+        tensor: A loss.
+
+    >>> from torch.utils.checkpoint import checkpoint
+    >>> layer, x = nn.Linear(2, 2), torch.ones(1, 2, requires_grad=True)
+    >>> [recomputes(checkpoint(layer, x, use_reentrant=flag).sum()) for flag in (True, False)]
+    [True, False]
+    """
+    return any(node.name() == REENTRANT for node in nodes_of(tensor))
+
+
+def check_recomputation(losses: Mapping[str, Any]) -> None:
+    """Refuse two passes through regions with reentrant activation checkpointing in distributed training.
+
+    DistributedDataParallel expects that each parameter gets its gradient once in a step. With both passes, it gets one
+    for every region that is run again, and PyTorch stops the run when the second pass begins.
+
+    Args:
+        losses: The losses of the labelled images, with their graph.
+
+    Raises:
+        ConfigError: If the training is distributed and the graph has such a region.
+    """
+    if not is_distributed():
+        return
+    tensors = [tensor for name, value in losses.items() if ADDED in name for tensor in tensors_of(value)]
+    if any(recomputes(tensor) for tensor in tensors):
+        raise ConfigError(
+            f'{HOOK_KEY}: the model has layers with activation checkpointing (with_cp=True, or '
+            'activation_checkpointing of the config), and DistributedDataParallel cannot train them with two passes in '
+            'a step; nearest: with_cp=False and a smaller batch_size'
+        )
+
+
+@contextmanager
+def recomputed_norms(student: nn.Module) -> Iterator[None]:
+    """Warn of normalisation layers that a pass inside the context runs in a region with activation checkpointing.
+
+    The backward pass runs such a region again, after the running statistics of the labelled images were put back, and
+    moves them.
+
+    Args:
+        student: The student.
+    """
+    inside: list[str] = []
+
+    def look(name: str) -> Any:
+        # Such a region runs without gradient at first.
+        return lambda module, args: None if torch.is_grad_enabled() else inside.append(name)
+
+    layers = {
+        name: layer
+        for name, layer in student.named_modules()
+        if isinstance(layer, _NormBase) and layer.training and layer.running_mean is not None
+    }
+    handles = [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    if inside:
+        print_log(
+            f"{KEY}.statistics is 'labelled', and normalisation layers such as '{inside[0]}' lie inside activation "
+            'checkpointing (with_cp), so that the backward pass moves their running statistics by unlabelled images '
+            "too; nearest: with_cp=False, norm_eval=True or statistics='both'.",
+            logger='current',
+            level=logging.WARNING,
+        )
