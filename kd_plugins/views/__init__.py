@@ -2,5 +2,6 @@
 
 from .base import BaseView
 from .photometric import PhotometricView
+from .transform import TransformView
 
-__all__ = ['BaseView', 'PhotometricView']
+__all__ = ['BaseView', 'PhotometricView', 'TransformView']

@@ -9,19 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..ops import photometric as ops
 from ..ops.rectangles import rectangle_mask
 from ..registry import MODELS
-from ..utils.checks import check_choice
-from .base import BaseView, picture_sizes
+from .base import picture_sizes
 from .draws import Draws, draw
-from .normalisation import Normalisation, read_normalisation
+from .normalised import NormalisedView
 from .settings import read_settings
 
 
 @MODELS.register_module()
-class PhotometricView(BaseView):
+class PhotometricView(NormalisedView):
     """Colour jitter, grey, Gaussian blur and random erasing, drawn for each image.
 
     The four operations of the jitter come in a random order, as in torchvision's ``ColorJitter``, then grey, blur and
@@ -77,7 +75,7 @@ class PhotometricView(BaseView):
         channel_order: str = 'auto',
         key: str = 'student_view',
     ) -> None:
-        super().__init__(on, key)
+        super().__init__(on, channel_order, key)
         overrides = dict(
             brightness=brightness,
             contrast=contrast,
@@ -91,24 +89,11 @@ class PhotometricView(BaseView):
             min_easy=min_easy,
         )
         self.settings = read_settings(preset, overrides, key)
-        self.channel_order = check_choice(f'{key}.channel_order', channel_order, ('auto', 'rgb', 'bgr'))
-        self._normalisation: Normalisation | None = None
-
-    def bind(self, preprocessor: Any) -> None:
-        """Read mean, standard deviation and channel order of the student's ``data_preprocessor``.
-
-        Args:
-            preprocessor: The module; None stands for images with values from 0 to 255.
-
-        Raises:
-            ConfigError: If its mean or standard deviation cannot be undone.
-        """
-        self._normalisation = read_normalisation(preprocessor, self.channel_order, self.key)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
         """Return the view of a batch, see :meth:`BaseView.__call__`."""
-        normalisation = self._checked(inputs)
+        normalisation = self.normalisation_of(inputs)
         sizes = picture_sizes(inputs, samples)
         generator = torch.Generator().manual_seed(seed)
         draws = draw(self.settings, sizes, generator)
@@ -139,24 +124,6 @@ class PhotometricView(BaseView):
 
         _apply(images, draws.blur, blur)
         _erase(images, draws, noise_seed)
-
-    def _checked(self, inputs: Tensor) -> Normalisation:
-        """Return the normalisation for a batch, after a check of its shape."""
-        if self._normalisation is None:
-            raise ConfigError(f'{self.key}: {type(self).__name__} was called before bind(data_preprocessor)')
-        if not isinstance(inputs, Tensor) or inputs.ndim != 4:
-            found = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-            raise ConfigError(
-                f'{self.key}: the data_preprocessor gives {found}, and a photometric view needs images of shape '
-                '(N, C, H, W); remove student_view'
-            )
-        channels = len(self._normalisation.mean)
-        if channels not in (1, inputs.shape[1]):
-            raise ConfigError(
-                f'{self.key}: data_preprocessor.mean has {channels} numbers and the images have {inputs.shape[1]} '
-                'channels; give one number for each channel'
-            )
-        return self._normalisation
 
 
 def _apply(images: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> None:

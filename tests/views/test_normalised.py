@@ -1,0 +1,30 @@
+"""What all views of normalised images check."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.model import ImgDataPreprocessor
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.views.normalised import NormalisedView
+
+
+def test_the_normalisation_is_that_of_the_preprocessor() -> None:
+    view = NormalisedView(channel_order='rgb')
+    view.bind(ImgDataPreprocessor(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
+    normalisation = view.normalisation_of(torch.zeros(1, 3, 4, 4))
+    assert normalisation.mean.flatten().tolist() == [1.0, 2.0, 3.0] and not normalisation.bgr
+
+
+def test_sentences() -> None:
+    with pytest.raises(ConfigError, match="student_view.channel_order is 'gbr'"):
+        NormalisedView(channel_order='gbr')
+    view = NormalisedView()
+    with pytest.raises(ConfigError, match=r'NormalisedView was called before bind\(data_preprocessor\)'):
+        view.normalisation_of(torch.zeros(1, 3, 4, 4))
+    view.bind(ImgDataPreprocessor(mean=[1.0] * 3, std=[4.0] * 3))
+    with pytest.raises(ConfigError, match=r'gives \(1, 3, 4, 4, 4\), and a photometric view needs images'):
+        view.normalisation_of(torch.zeros(1, 3, 4, 4, 4))
+    with pytest.raises(ConfigError, match='mean has 3 numbers and the images have 4 channels'):
+        view.normalisation_of(torch.zeros(1, 4, 4, 4))
