@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...ops.probabilities import jensen_shannon, mean_logits
 from ...ops.reduction import to_float
-from ...utils.checks import check_choice
+from ...utils.checks import check_choice, check_number
 from ..base import Batch
 from ..paired import PairedDistiller, TapPair, module_above
 from ..regions import AGREEMENT, Regions, check_second
+from .truth import keypoint_weights, peak_positions, true_positions
+
+TRUTH = 'truth'
+DISTANCE = 0.05
+"""Threshold of the PCK that MMPose's heads log as ``acc_pose``."""
 
 
 def head_above(model: nn.Module, path: str, key: str, role: str) -> Any:
@@ -64,10 +69,12 @@ class KeypointDistiller(PairedDistiller):
         weight, source, key: See :class:`BaseDistiller`.
         select: The joints that count, by the height of the teacher's peak: ``dict(score=0.3)``, those from there, or
             ``dict(ratio=0.5)``, the highest of the batch. The mean is then that of the joints that count. None: all.
-        trust: ``'agreement'`` weighs each joint by the agreement of two teachers, None does not.
+        trust: ``'truth'`` lets the labelled joints count that the teacher finds within ``distance`` of their label;
+            ``'agreement'`` weighs each joint by the agreement of two teachers; None does neither.
         second: Name of a second teacher with the same head, whose taps are those of the first; None: one teacher. The
             target is the mean of both distributions.
         tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
+        distance: Largest distance of ``trust='truth'``, with x in widths and y in heights of the input.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -89,12 +96,15 @@ class KeypointDistiller(PairedDistiller):
         trust: str | None = None,
         second: str | None = None,
         tau: float = 0.1,
+        distance: float = DISTANCE,
     ) -> None:
         super().__init__(pairs, weight, source, key)
         self.visible_only = visible_only
         self.reduction = check_choice(f'{key}.reduction', reduction, self.reductions)
-        self.regions = Regions(key, select, trust, trusts=(AGREEMENT,))
+        self.regions = Regions(key, select, trust, trusts=(TRUTH, AGREEMENT))
         self.second, self.tau = check_second(key, trust, second, tau)
+        self.distance = check_number(f'{key}.distance', distance, positive=True, example=DISTANCE)
+        self._right: dict[str, Tensor] = {}
         if self.regions.active and reduction == 'reference':
             raise ConfigError(
                 f"{key}.reduction is 'reference', which counts all joints, with select or trust; use 'task' or 'mean'"
@@ -124,7 +134,7 @@ class KeypointDistiller(PairedDistiller):
             )
 
     def target(self, teachers: Sequence[Sequence[Tensor]], beta: float) -> tuple[Sequence[Tensor], Tensor | None]:
-        """Return the teachers' mean and the trust in each joint, which is None without ``trust``.
+        """Return the teachers' mean and their agreement on each joint, None without ``trust='agreement'``.
 
         Args:
             teachers: Logits of each axis of one or two teachers, shape (N, K, bins), for the student's ``beta``.
@@ -134,7 +144,7 @@ class KeypointDistiller(PairedDistiller):
             return teachers[0], None
         pairs = [(to_float(a) * beta, to_float(b) * beta) for a, b in zip(*teachers)]
         mean = [mean_logits(a, b, softmax=True) / beta for a, b in pairs]
-        if self.regions.trust is None:
+        if self.regions.trust != AGREEMENT:
             return mean, None
         divergence = torch.stack([jensen_shannon(a, b, softmax=True) for a, b in pairs]).mean(dim=0)
         return mean, (-divergence / self.tau).exp()
@@ -150,15 +160,18 @@ class KeypointDistiller(PairedDistiller):
         return self.regions.selected(peaks.detach().clamp(min=0), valid)
 
     def monitors(self) -> dict[str, Tensor]:
-        """Return ``selected``, the share of the joints that counted in the last batch, where there is a selection."""
-        return self.regions.shares
+        """Return shares of the joints of the last batch.
+
+        ``selected`` are those that counted, where there is a selection; ``right`` are those of the labelled joints that
+        the teacher finds, with ``trust='truth'``.
+        """
+        return {**self.regions.shares, **self._right}
 
     def joint_weights(self, batch: Batch, like: Tensor) -> Tensor | None:
         """Return the weight of each joint, or None where all joints weigh 1.
 
         Args:
-            batch: Each data sample holds one row of weights per person, or (levels, 1, K) for a multi-stage head and
-                one person. Then the largest weight over the levels counts.
+            batch: Data samples with labels, see :func:`kd_plugins.distillers.keypoint.truth.keypoint_weights`.
             like: A tensor whose first two dimensions are N and K, on the device of the result.
 
         Returns:
@@ -169,17 +182,30 @@ class KeypointDistiller(PairedDistiller):
         """
         if not self.visible_only:
             return None
-        rows = [like.new_zeros(0, like.shape[1])]
-        for sample in batch.data_samples or ():
-            weights = getattr(getattr(sample, 'gt_instance_labels', None), 'keypoint_weights', None)
-            if weights is not None:
-                rows.append(
-                    (weights.flatten(0, 1).amax(dim=0, keepdim=True) if weights.ndim == 3 else weights).to(like)
-                )
-        joined = torch.cat(rows) if all(row.shape[1:] == like.shape[1:2] for row in rows) else rows[0]
-        if joined.shape != like.shape[:2]:
-            raise ConfigError(
-                f'{self.key}.visible_only is True, and the data samples give no gt_instance_labels.keypoint_weights '
-                f'of shape {tuple(like.shape[:2])}; use visible_only=False, or a pipeline with GenerateTarget'
-            )
-        return joined
+        return keypoint_weights(batch, like, f'{self.key}.visible_only is True', 'visible_only=False')
+
+    @torch.no_grad()
+    def right_weights(
+        self, weights: Tensor | None, teacher: Sequence[Tensor], labels: Sequence[str], batch: Batch
+    ) -> Tensor | None:
+        """Return the weights of the joints, with 0 for those that the teacher gets wrong or that have no label.
+
+        Without ``trust='truth'`` they stay as they are.
+
+        Args:
+            weights: Weights of the joints, shape (N, K); None: all 1.
+            teacher: Heatmaps (N, K, H, W) of the teacher, or its logits along x and y, (N, K, bins).
+            labels: Names of the training targets, see :func:`kd_plugins.distillers.keypoint.truth.true_positions`.
+            batch: The batch.
+
+        Raises:
+            ConfigError: If the data samples have no such labels.
+        """
+        if self.regions.trust != TRUTH:
+            return weights
+        reason, others, like = f"{self.key}.trust is '{TRUTH}'", 'trust=None', teacher[0].flatten(2)[..., 0]
+        labelled = keypoint_weights(batch, like, reason, others) > 0
+        apart = peak_positions(teacher) - true_positions(batch, labels, like, reason, others)
+        right = labelled & (apart.norm(dim=-1) <= self.distance)
+        self._right = {'right': right.sum() / labelled.sum().clamp(min=1)}
+        return weighted(weights, right.to(like.dtype))

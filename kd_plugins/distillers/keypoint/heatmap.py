@@ -14,7 +14,8 @@ from ...utils.checks import check_levels, check_number
 from ...utils.head_types import is_a
 from ..base import Batch, Taps
 from ..paired import TapPair
-from .base import KeypointDistiller, weighted, with_student_beta
+from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
+from .truth import HEATMAPS
 
 BETA = 10.0
 """Factor on heatmaps whose peak is 1."""
@@ -62,7 +63,7 @@ class HeatmapDistiller(KeypointDistiller):
             ``KeypointMSELoss``, and has gradients of its size; ``'mean'`` is a mean over images and joints.
         select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
             height of the peak of the teacher's last stage, relative to that of the codec.
-        trust, second, tau: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
+        trust, second, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -80,12 +81,13 @@ class HeatmapDistiller(KeypointDistiller):
         trust: str | None = None,
         second: str | None = None,
         tau: float = 0.1,
+        distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pair = TapPair.of('heatmap', heatmap, 'teacher_heatmap', teacher_heatmap)
-        super().__init__([pair], visible_only, reduction, weight, source, key, select, trust, second, tau)
+        super().__init__([pair], visible_only, reduction, weight, source, key, select, trust, second, tau, distance)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or BETA, self.beta or BETA)
         """Factors on the heatmaps of student and teacher, known after :meth:`check_models`."""
@@ -132,6 +134,7 @@ class HeatmapDistiller(KeypointDistiller):
         if self.regions.active:
             # The last stage is what a network predicts.
             last = torch.stack([stages[-1] for stages in stages_of]).mean(dim=0)
+            joint_weights = self.right_weights(joint_weights, [last], HEATMAPS, batch)
             counted = self.counted(peaks_of(last) / self.teacher_peak, joint_weights)
         terms = []
         for s, *teachers in zip(student_stages, *stages_of):

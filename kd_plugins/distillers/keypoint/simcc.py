@@ -16,7 +16,8 @@ from ...registry import MODELS
 from ...utils.checks import check_number
 from ..base import Batch, Taps
 from ..paired import TapPair
-from .base import KeypointDistiller, weighted, with_student_beta
+from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
+from .truth import AXES
 
 
 def lowest_peak(axes: Sequence[Tensor], beta: float) -> Tensor:
@@ -57,7 +58,7 @@ class SimCCDistiller(KeypointDistiller):
             mean over images and joints; ``'reference'`` gives the released value.
         select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
             teacher's probability of the most probable bin, the lower one of both axes (:func:`lowest_peak`).
-        trust, second, tau: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
+        trust, second, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -79,12 +80,13 @@ class SimCCDistiller(KeypointDistiller):
         trust: str | None = None,
         second: str | None = None,
         tau: float = 0.1,
+        distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pairs = [TapPair.of('x', x, 'teacher_x', teacher_x), TapPair.of('y', y, 'teacher_y', teacher_y)]
-        super().__init__(pairs, visible_only, reduction, weight, source, key, select, trust, second, tau)
+        super().__init__(pairs, visible_only, reduction, weight, source, key, select, trust, second, tau, distance)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or 1.0, self.beta or 1.0)
         """Factors on the logits of student and teacher, known after :meth:`check_models`."""
@@ -130,7 +132,7 @@ class SimCCDistiller(KeypointDistiller):
         axes = [[tensors[0] for tensors in pair.taught(teacher_outputs)] for pair in self.pairs]
         teachers = [[with_student_beta(axis, *self.betas) for axis in teacher] for teacher in zip(*axes)]
         target, trust = self.target(teachers, self.betas[0])
-        weights = self.joint_weights(batch, logits[0])
+        weights = self.right_weights(self.joint_weights(batch, logits[0]), target, AXES, batch)
         counted = self.counted(lowest_peak(target, self.betas[0]), weights) if self.regions.active else None
         weights = weighted(weights, trust)
         return {'loss_kpt': keypoint_kl(logits, target, self.betas[0], weights, self.reduction, counted)}

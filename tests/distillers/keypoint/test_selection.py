@@ -180,7 +180,7 @@ def test_sentences() -> None:
     for kind in KINDS:
         with sentence("trust is 'agreement', which compares two teachers"):
             distiller_of(kind, trust='agreement')
-        with sentence("trust is 'teacher'; valid: 'agreement'"):
+        with sentence("trust is 'teacher'; valid: 'truth', 'agreement'"):
             distiller_of(kind, trust='teacher')
         with sentence("select.others is 'zero'; valid: 'ignore'"):
             distiller_of(kind, select=dict(score=0.1, others='zero'))
