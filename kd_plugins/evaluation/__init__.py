@@ -1,14 +1,17 @@
-"""Metrics of LiDAR boxes and of volumes, without a GPU."""
+"""Metrics of LiDAR boxes, of volumes and of single classes, without a GPU."""
 
+from .class_iou import ClassIoUMetric, class_iou
 from .grid import resample_labels, save_labels
 from .kitti_ap import average_precision
 from .lidar_metric import LidarAPMetric
 from .volumetric import VolumetricMetric, volume_scores
 
 __all__ = [
+    'ClassIoUMetric',
     'LidarAPMetric',
     'VolumetricMetric',
     'average_precision',
+    'class_iou',
     'resample_labels',
     'save_labels',
     'volume_scores',

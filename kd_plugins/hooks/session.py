@@ -221,9 +221,19 @@ class DistillSession:
                 self.taps.student,
                 (self.iteration, self.epoch),
             )
-            for together, new in zip(outputs, self._read('unlabelled')):
-                together.update(new)
+            student_outputs, teacher_outputs = self._read('unlabelled')
+            outputs[0].update(student_outputs)
+            outputs[1].update(self._targets(teacher_outputs, batch))
         return batch, None if shapes_only else losses
+
+    def _targets(self, outputs: dict[str, Taps], batch: Batch) -> dict[str, Taps]:
+        """Return what the student's outputs on unlabelled images are compared with, which a view may mix."""
+        targets = dict(outputs)
+        for name, distiller in self.distillers.items():
+            # A deeper layer of the student, which is no teacher, has seen the view itself.
+            if self.view is not None and name in outputs and self.sources[name] is not None:
+                targets[name] = self.view.targets(outputs[name], batch, distiller)
+        return targets
 
     def _call_student(self, **arguments: Any) -> Any:
         """Call the student without distillation, inside its own forward pass."""

@@ -9,7 +9,7 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from ..datasets.position_stream import position_seed
-from ..distillers.base import IMAGES
+from ..distillers.base import IMAGES, SECOND, BaseDistiller, Batch, Taps
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..utils.argument_types import shown
@@ -87,12 +87,56 @@ class StudentView:
                 f'{KEY} changes a batch of images, and the inputs of the {images} images are '
                 f'{type(inputs).__name__}; use student_view=None'
             )
-        samples = call.data_samples
-        seed = position_seed(self.seed, 'view', iteration, get_rank(), images)
-        viewed = self.views[images](inputs, list(samples) if isinstance(samples, (list, tuple)) else None, seed)
+        viewed = self.views[images](inputs, _listed(call.data_samples), self._seed(iteration, images))
         if viewed.shape != inputs.shape:
             raise ConfigError(
                 f'{KEY}: {type(self.views[images]).__name__} returned the shape {tuple(viewed.shape)} for inputs of '
                 f'{tuple(inputs.shape)}; a view keeps the shape'
             )
         return viewed
+
+    def _seed(self, iteration: int, images: str) -> int:
+        return position_seed(self.seed, 'view', iteration, get_rank(), images)
+
+    def targets(self, outputs: Taps, batch: Batch, distiller: BaseDistiller) -> Taps:
+        """Return the outputs of a teacher on unlabelled images as targets for what the student saw.
+
+        They stay as they are, unless the view exchanges parts of images. Then the maps are mixed alike.
+
+        Args:
+            outputs: Outputs of the teacher's taps.
+            batch: The unlabelled batch that the student saw.
+            distiller: The distiller that compares them.
+
+        Raises:
+            ConfigError: If an output is no map of the images.
+        """
+        view = self.views.get('unlabelled')
+        if view is None or not view.mixes:
+            return outputs
+        samples, seed = _listed(batch.data_samples), self._seed(batch.iteration, 'unlabelled')
+        for alias, tensors in outputs.items():
+            wrong = next((tensor for tensor in tensors if not _is_map(tensor, batch.inputs)), None)
+            if wrong is not None:
+                path = distiller.teacher_taps()[alias.removeprefix(SECOND)]
+                raise ConfigError(
+                    f'{view.key}: {type(view).__name__} mixes maps (N, C, H, W) of the N = {len(batch.inputs)} '
+                    f"unlabelled images, and the tap '{path}' of {distiller.key} gives {tuple(wrong.shape)}; use a view "
+                    "that mixes nothing, such as type='kd_plugins.PhotometricView'"
+                )
+        return {
+            alias: [view.mix(tensor, batch.inputs, samples, seed) for tensor in tensors]
+            for alias, tensors in outputs.items()
+        }
+
+
+def _listed(samples: Any) -> list[Any] | None:
+    return list(samples) if isinstance(samples, (list, tuple)) else None
+
+
+def _is_map(tensor: Tensor, inputs: Tensor) -> bool:
+    """Return whether a tensor has a row for each image and their aspect ratio, up to the rounding of the stride."""
+    if tensor.ndim != 4 or len(tensor) != len(inputs):
+        return False
+    (height, width), (rows, columns) = inputs.shape[2:], tensor.shape[2:]
+    return abs(height * columns - width * rows) < max(height, width)

@@ -200,6 +200,19 @@ def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | 
             f"{HOOK_KEY}: no distiller has on='{KEY}' and {KEY}.{PSEUDO} is None, so the images would teach nothing; "
             f"nearest: distillers.{first}.on='{KEY}'"
         )
+    view = views.get(KEY)
+    if view is not None and view.mixes:
+        kind = type(view).__name__
+        if unlabelled.pseudo is not None:
+            raise ConfigError(
+                f'{KEY}.{PSEUDO}: {kind} mixes maps of the teacher and no labels; give pseudo=None, or '
+                f"{view.key}.type='kd_plugins.PhotometricView'"
+            )
+        if isinstance(unlabelled.dataloader, Mapping) and unlabelled.dataloader.get('batch_size') == 1:
+            raise ConfigError(
+                f'{KEY}.dataloader.batch_size is 1, and {kind} mixes the images of a batch; give at least 2, or '
+                f"{view.key}.type='kd_plugins.PhotometricView'"
+            )
     if unlabelled.pseudo is not None and PSEUDO in distillers:
         raise ConfigError(
             f"distillers: the name '{PSEUDO}' is that of the losses on pseudo labels; use '{PSEUDO}_labels'"

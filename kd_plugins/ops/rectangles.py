@@ -1,4 +1,4 @@
-"""Rectangles in a batch of images: masks, and random erasing as torchvision defines it."""
+"""Rectangles in a batch of images: masks, CutMix, and random erasing as torchvision defines it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 
-def rectangle_mask(corners: Tensor, sizes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return which pixels lie in a rectangle.
+def rectangle_mask(
+    corners: Tensor, sizes: Tensor, shape: tuple[int, int], image: tuple[int, int] | None = None
+) -> Tensor:
+    """Return which cells of a map lie in a rectangle of its image.
+
+    A cell counts by its first pixel, as it does where labels of pixels are read for a map.
 
     Args:
         corners: Row and column of the upper left pixel for each image, integers of shape (B, 2).
         sizes: Height and width in pixels, integers of shape (B, 2).
-        shape: Height and width of the images.
+        shape: Height and width of the map.
+        image: Height and width of the images in pixels; None where a cell is a pixel.
 
     Returns:
         Booleans of shape (B, 1, H, W).
@@ -20,10 +25,15 @@ def rectangle_mask(corners: Tensor, sizes: Tensor, shape: tuple[int, int]) -> Te
     >>> rectangle_mask(torch.tensor([[0, 1]]), torch.tensor([[1, 2]]), (2, 3)).int()
     tensor([[[[0, 1, 1],
               [0, 0, 0]]]], dtype=torch.int32)
+    >>> rectangle_mask(torch.tensor([[0, 4]]), torch.tensor([[8, 8]]), (2, 3), image=(8, 12)).int()
+    tensor([[[[0, 1, 1],
+              [0, 1, 1]]]], dtype=torch.int32)
     """
     inside = []
     for dim in (0, 1):
         place = torch.arange(shape[dim], device=corners.device)
+        if image is not None:
+            place = place * image[dim] // shape[dim]
         start, length = corners[:, dim, None], sizes[:, dim, None]
         inside.append((place >= start) & (place < start + length))
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
@@ -70,3 +80,26 @@ def random_corners(sizes: Tensor, rectangles: Tensor, uniform: Tensor) -> Tensor
     """
     places = sizes - rectangles + 1
     return (uniform * places).long().minimum(places - 1)
+
+
+def paste_previous(maps: Tensor, corners: Tensor, sizes: Tensor, image: tuple[int, int]) -> Tensor:
+    r"""Return maps in which a rectangle is that of the previous image of the batch, and of the last one for the first.
+
+    .. math:: x'_i = m_i \, x_{i-1} + (1 - m_i) \, x_i
+
+    where :math:`m_i` is 1 in the rectangle of image i (CutMix, arXiv 1905.04899). Maps of different strides are mixed
+    alike, and what is computed cell by cell commutes with it: the argmax of mixed logits is the mixed argmax.
+
+    Args:
+        maps: Images or maps of them, shape (B, C, H, W).
+        corners: Row and column of the upper left pixel of each rectangle, integers of shape (B, 2).
+        sizes: Height and width of the rectangles in pixels, 0 for none, integers of shape (B, 2).
+        image: Height and width of the images in pixels.
+
+    >>> maps = torch.tensor([[[[1, 2]]], [[[3, 4]]]])
+    >>> paste_previous(maps, torch.tensor([[0, 1], [0, 0]]), torch.tensor([[1, 1], [0, 0]]), (1, 2)).flatten(1).tolist()
+    [[1, 4], [3, 4]]
+    """
+    shape = (maps.shape[2], maps.shape[3])
+    inside = rectangle_mask(corners.to(maps.device), sizes.to(maps.device), shape, image)
+    return maps.roll(1, 0).where(inside, maps)

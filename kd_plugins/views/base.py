@@ -18,7 +18,8 @@ PASSES = ('labelled', 'unlabelled')
 class BaseView:
     """A change of the preprocessed images of a batch.
 
-    Positions must stay as they are, so that labels and the teacher's predictions still belong to the images.
+    Positions must stay as they are, so that labels and the teacher's predictions still belong to the images. A view
+    that exchanges parts of images says so with :attr:`mixes`, and :meth:`mix` does the same to the predictions.
 
     Args:
         on: Passes of the student that see the view: ``'labelled'``, ``'unlabelled'`` or both.
@@ -27,6 +28,9 @@ class BaseView:
     Raises:
         ConfigError: If ``on`` names no pass or an unknown one.
     """
+
+    mixes = False
+    """Whether parts of images are exchanged. The hook then gives the teachers' maps to :meth:`mix`."""
 
     def __init__(self, on: str | Sequence[str] = ('unlabelled',), key: str = 'student_view') -> None:
         self.key = key
@@ -56,6 +60,17 @@ class BaseView:
             Images of the same shape, dtype and device.
         """
         raise NotImplementedError(f'{type(self).__name__} must define __call__(inputs, samples, seed)')
+
+    def mix(self, maps: Tensor, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
+        """Return maps of the images, with the parts exchanged as :meth:`__call__` does for the same seed.
+
+        Args:
+            maps: Maps of any stride, (B, C, h, w), of the unchanged images.
+            inputs: The images, (B, C, H, W), for their size alone.
+            samples: The data samples of the images.
+            seed: Seed of all random numbers of this batch.
+        """
+        return maps
 
 
 def picture_sizes(inputs: Tensor, samples: Sequence[Any] | None) -> Tensor:

@@ -65,7 +65,7 @@ def draw(settings: Settings, sizes: Tensor, generator: Generator) -> Draws:
     shifts = (2 * uniform(1) - 1) * settings.hue
     order = uniform(4).argsort(1)
     sigmas = _between(settings.blur_sigma, uniform())
-    rectangles = [_rectangles(one, sizes, uniform(2 * ATTEMPTS + 3)) for one in settings.erasings]
+    rectangles = [random_rectangles(one, sizes, generator) for one in settings.erasings]
     empty = torch.zeros(count, 0, 2, dtype=torch.long)
     return Draws(
         easy=chances[:, 0] < settings.min_easy,
@@ -84,8 +84,18 @@ def _between(bounds: tuple[float, float], uniform: Tensor) -> Tensor:
     return bounds[0] + uniform * (bounds[1] - bounds[0])
 
 
-def _rectangles(erasing: Erasing, sizes: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Return corners and sizes of the rectangles of one erasing; an image that keeps its pixels has the size 0."""
+def random_rectangles(erasing: Erasing, sizes: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Draw a rectangle in each image.
+
+    Args:
+        erasing: Probability, share of the area, and height divided by width.
+        sizes: Height and width of each image without padding, integers of shape (B, 2).
+        generator: Generator of the CPU.
+
+    Returns:
+        Corners and sizes, integers of shape (B, 2); the size is 0 where there is no rectangle.
+    """
+    uniform = torch.rand(len(sizes), 2 * ATTEMPTS + 3, generator=generator)
     areas = _between(erasing.area, uniform[:, :ATTEMPTS])
     logarithms = (math.log(erasing.ratio[0]), math.log(erasing.ratio[1]))
     ratios = _between(logarithms, uniform[:, ATTEMPTS : 2 * ATTEMPTS]).exp()

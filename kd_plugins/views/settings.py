@@ -115,10 +115,19 @@ def _check_erasings(key: str, value: Any) -> tuple[Erasing, ...]:
         raise ConfigError(
             f'{key} is {shown(value)}; give a list such as [dict(prob=0.5, area=(0.02, 0.2), ratio=(0.3, 3.3))], or []'
         )
-    return tuple(_check_erasing(f'{key}[{index}]', one) for index, one in enumerate(value))
+    return tuple(check_erasing(f'{key}[{index}]', one) for index, one in enumerate(value))
 
 
-def _check_erasing(key: str, value: Any) -> Erasing:
+def check_erasing(key: str, value: Any) -> Erasing:
+    """Return the settings of one rectangle.
+
+    Args:
+        key: Config key, for error sentences.
+        value: ``dict(prob=..., area=..., ratio=...)``.
+
+    Raises:
+        ConfigError: If a setting is missing, unknown or out of range.
+    """
     if isinstance(value, Erasing):
         return value
     names = ('prob', 'area', 'ratio')

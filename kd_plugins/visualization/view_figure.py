@@ -36,7 +36,9 @@ def view_figure(
 ) -> Any:
     """Return the figure of some images: for each view, a row for the teacher and a row for the student.
 
-    With a checkpoint, a further row shows how confident its network is on the teacher's images.
+    Where the view exchanges parts of images, the row ``target`` shows the teacher's images with the parts exchanged in
+    the same way, as the hook does with the teacher's outputs. With a checkpoint, a further row shows how confident its
+    network is on the teacher's images, exchanged likewise.
 
     Args:
         config: A config whose DistillHook has a ``student_view``.
@@ -65,17 +67,21 @@ def view_figure(
         with seeded(position_seed(seed, 'preprocessor')):  # it may resize batches at random
             data = preprocessor(read_batch(config, images, count, seed), True)
         inputs, samples = data['inputs'], data.get('data_samples')
-        changed = view(inputs, samples, position_seed(seed, 'view', images))
+        drawn = position_seed(seed, 'view', images)
+        seen = {'teacher': inputs, 'student': view(inputs, samples, drawn)}
+        if view.mixes:
+            seen['target'] = view.mix(inputs, inputs, samples, drawn)
         normalisation = read_normalisation(preprocessor, getattr(view, 'channel_order', 'auto'), view.key)
         sizes = picture_sizes(inputs, samples).tolist()
-        for network, shown in (('teacher', inputs), ('student', changed)):
-            rows[f'{images}, {network}'] = [
+        for title, shown in seen.items():
+            rows[f'{images}, {title}'] = [
                 picture[:, :height, :width].permute(1, 2, 0).numpy()
                 for picture, (height, width) in zip(normalisation.undo(shown).clamp(0, 1), sizes)
             ]
         if confidence is not None:
+            levels = view.mix(confidence(inputs)[:, None], inputs, samples, drawn)[:, 0]
             rows[f'{images}, confidence'] = [
-                level[:height, :width].numpy() for level, (height, width) in zip(confidence(inputs), sizes)
+                level[:height, :width].numpy() for level, (height, width) in zip(levels, sizes)
             ]
     return draw_views(rows)
 

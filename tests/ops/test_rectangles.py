@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from kd_plugins.ops.rectangles import erased_sizes, random_corners, rectangle_mask
+from kd_plugins.ops.rectangles import erased_sizes, paste_previous, random_corners, rectangle_mask
 
 
 def test_mask_is_slicing() -> None:
@@ -46,3 +46,25 @@ def test_corners_are_uniform_and_inside() -> None:
     assert corners[:, 1].unique().tolist() == [0]
     counts = corners[:, 0].bincount()
     assert len(counts) == 4 and counts.min() > 850
+
+
+def test_cells_count_by_their_first_pixel() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 20, (50, 2), generator=generator)
+    sizes = torch.randint(0, 20, (50, 2), generator=generator)
+    pixels = rectangle_mask(corners, sizes, (24, 32))
+    for stride in (1, 2, 4, 8):
+        cells = rectangle_mask(corners, sizes, (24 // stride, 32 // stride), (24, 32))
+        assert torch.equal(cells, pixels[..., ::stride, ::stride])
+
+
+def test_a_rectangle_of_the_previous_image() -> None:
+    maps = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 2, 4).requires_grad_()
+    corners = torch.tensor([[0, 2], [0, 0], [2, 6]])
+    sizes = torch.tensor([[2, 6], [0, 9], [2, 2]])
+    mixed = paste_previous(maps, corners, sizes, (4, 8))
+    assert mixed[:, 1].tolist() == [
+        [[0.0, 2.0, 2.0, 2.0], [0.0] * 4],
+        [[1.0] * 4, [1.0] * 4],
+        [[2.0] * 4, [2.0, 2.0, 2.0, 1.0]],
+    ]
