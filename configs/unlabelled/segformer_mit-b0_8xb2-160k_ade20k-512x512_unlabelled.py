@@ -1,4 +1,5 @@
-# SegFormer on ADE20K and unlabelled images: the teacher's class is the label of the pixels where it is sure.
+# SegFormer on ADE20K and unlabelled images: the teacher's class is the label of the pixels where it is sure, and the
+# student sees a strong view and a rectangle of another image.
 _base_ = ['mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py', '../_base_/distill/unlabelled.py']
 custom_hooks = [_base_.average]
 default_hooks = dict(
@@ -31,6 +32,8 @@ default_hooks = dict(
                 select=dict(score=0.95),
             )
         ),
-        student_view=dict(type='kd_plugins.PhotometricView', preset='unimatch', on=('unlabelled',)),
+        student_view=dict(
+            type='kd_plugins.CutMix', view=dict(type='kd_plugins.PhotometricView', preset='unimatch')
+        ),
     )
 )

@@ -121,8 +121,8 @@ class StudentView:
                 path = distiller.teacher_taps()[alias.removeprefix(SECOND)]
                 raise ConfigError(
                     f'{view.key}: {type(view).__name__} mixes maps (N, C, H, W) of the N = {len(batch.inputs)} '
-                    f"unlabelled images, and the tap '{path}' of {distiller.key} gives {tuple(wrong.shape)}; use a view "
-                    "that mixes nothing, such as type='kd_plugins.PhotometricView'"
+                    f"unlabelled images, and the tap '{path}' of {distiller.key} gives {tuple(wrong.shape)}; use "
+                    "type='kd_plugins.PhotometricView', which mixes nothing"
                 )
         return {
             alias: [view.mix(tensor, batch.inputs, samples, seed) for tensor in tensors]

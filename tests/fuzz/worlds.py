@@ -102,6 +102,7 @@ WORLDS = {
     'unlabelled/rtmdet*': 'rtmdet',
     'unlabelled/rtmpose*': 'simcc',
     'unlabelled/segformer*': 'segformer',
+    'unlabelled/unet*': 'unet',
     'unlabelled/*': 'gfl',
 }
 """Pattern of shipped configs to their world; the first match counts."""

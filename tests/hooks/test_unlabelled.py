@@ -144,6 +144,23 @@ def test_pseudo_labels_wait_for_their_teacher(tmp_path: Path) -> None:
     assert values[:5] == [0.0] * 5 and all(value > 0 for value in values[5:])
 
 
+@pytest.mark.parametrize(
+    'unlabelled, message',
+    [
+        (
+            images(pseudo=ROUNDED),
+            r'^unlabelled\.pseudo: CutMix mixes maps of the teacher and no labels; give',
+        ),
+        (images(batch_size=1), r'^unlabelled\.dataloader\.batch_size is 1, and CutMix mixes the images of a batch'),
+    ],
+)
+def test_a_view_that_mixes_images(unlabelled: dict[str, Any], message: str) -> None:
+    view = {'type': 'kd_plugins.CutMix'}
+    assert 'unlabelled' in hook(images(), student_view=view).views
+    with pytest.raises(ConfigError, match=message):
+        hook(unlabelled, student_view=view)
+
+
 def test_commands_that_inspect_a_run_see_both_passes(tmp_path: Path) -> None:
     observer = StepObserver(runs_all=True)
     distill = hook(images(weight=0.0, pseudo=ROUNDED))

@@ -93,6 +93,23 @@ def test_one_view_for_each_kind_of_images(config: Config) -> None:
         assert_colour(picture, colour)
 
 
+def test_mixed_images_and_their_targets(config: Config) -> None:
+    config.default_hooks.distill.student_view = dict(
+        type='kd_plugins.CutMix', view=GREY_ONLY, prob=1.0, area=(0.2, 0.3)
+    )
+    for index in range(3):  # each image has a colour of its own
+        folder = config.default_hooks.distill.unlabelled.dataloader.dataset.data_root
+        cv2.imwrite(f'{folder}/{index}.png', np.full((10 + index, 16, 3), (0, 0, 40 + 90 * index), np.uint8))
+    figure = view_figure(config, count=3)
+    titles = [f'unlabelled, {name}' for name in ('teacher', 'student', 'target') for _ in range(3)]
+    assert [axes.get_title() for axes in figure.axes] == titles
+    teacher, student, target = np.array_split(np.array(drawn(figure), dtype=object), 3)
+    for clean, seen, mixed in zip(teacher, student, target):
+        colours = np.unique(mixed[..., 0].astype(float).round(3))
+        assert len(colours) == 2 and len(np.unique(clean[..., 0].astype(float).round(3))) == 1
+        np.testing.assert_allclose(seen[..., 0].astype(float), 0.299 * mixed[..., 0].astype(float), atol=1e-4)
+
+
 def test_seed_decides(config: Config) -> None:
     config.default_hooks.distill.student_view = dict(type='kd_plugins.PhotometricView', jitter_prob=1.0)
     first, again, other = (drawn(view_figure(config, count=2, seed=seed)) for seed in (0, 0, 1))
