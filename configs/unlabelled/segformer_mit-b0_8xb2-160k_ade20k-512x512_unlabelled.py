@@ -32,8 +32,6 @@ default_hooks = dict(
                 select=dict(score=0.95),
             )
         ),
-        student_view=dict(
-            type='kd_plugins.CutMix', view=dict(type='kd_plugins.PhotometricView', preset='unimatch')
-        ),
+        student_view=dict(type='kd_plugins.CutMix', view=dict(type='kd_plugins.PhotometricView', preset='unimatch')),
     )
 )

@@ -56,7 +56,7 @@ PRESETS: dict[str, Settings] = {
 }
 """``'unbiased_teacher'``: strong augmentation of Unbiased Teacher (arXiv 2102.09480, released code) and Dense Teacher
 (arXiv 2207.02541). ``'light'``: its colours, without blur and erasing. ``'unimatch'``: colours and blur of UniMatch
-(arXiv 2208.09910, released code), without CutMix, which exchanges parts of images."""
+(arXiv 2208.09910, released code), whose CutMix is a view of its own, :class:`kd_plugins.views.CutMix`."""
 
 
 def read_settings(preset: str, overrides: Mapping[str, Any], key: str) -> Settings:

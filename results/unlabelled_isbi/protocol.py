@@ -21,7 +21,7 @@ arms = dict(
     unlabelled=dict(
         config='configs/unlabelled/unet_isbi_five_unlabelled.py',
         options=unlabelled,
-        note='and from step 150 on two unlabelled slices a step; the teacher sees the slice, the student view and CutMix',
+        note='and from step 150 on two unlabelled slices a step; the student sees them in a view with CutMix',
     ),
     two_views=dict(
         config='configs/unlabelled/unet_isbi_five_unlabelled.py',

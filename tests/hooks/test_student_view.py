@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from kd_plugins.distillers.base import SECOND, Batch
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.student_view import StudentView, build_views
 from kd_plugins.utils.calls import ForwardCall
-from kd_plugins.views import BaseView
-from tests.hooks.tiny_runs import losses_of
+from kd_plugins.views import BaseView, CutMix
+from tests.hooks.tiny_runs import TinyGap, losses_of
 from tests.hooks.unlabelled_runs import NOISE, NoiseView
 
 BOTH = ('labelled', 'unlabelled')
@@ -85,3 +87,29 @@ def test_a_view_of_labelled_images_needs_no_other_images(tmp_path: Any) -> None:
     assert all(a['loss_task'] != b['loss_task'] for a, b in zip(plain, losses))
     again = losses_of(tmp_path / 'again', [DistillHook({}, student_view=view)])
     assert again == losses
+
+
+def test_targets_are_mixed_as_the_images() -> None:
+    images = torch.rand(3, 3, 16, 24)
+    batch, outputs = Batch(images, None, iteration=4), {'tap': [images, images[..., ::2, ::2]]}
+    view = CutMix(prob=1.0)
+    bound = StudentView({'unlabelled': view}, None, 0)
+    mixed = bound.inputs(ForwardCall(forward, (images,), {}), 4, 'unlabelled')
+    targets = bound.targets(outputs, batch, TinyGap())
+    assert torch.equal(targets['tap'][0], mixed) and torch.equal(targets['tap'][1], mixed[..., ::2, ::2])
+    assert not torch.equal(mixed, images)
+    other = bound.targets(outputs, Batch(images, None, iteration=5), TinyGap())
+    assert not torch.equal(other['tap'][0], mixed)
+
+
+def test_targets_of_a_view_that_mixes_nothing_stay() -> None:
+    outputs, batch = {'tap': [torch.zeros(2, 5)]}, Batch(IMAGES, None)
+    for views in ({}, {'unlabelled': NoiseView()}):
+        assert StudentView(views, None, 0).targets(outputs, batch, TinyGap()) is outputs
+
+
+@pytest.mark.parametrize('shape', [(2, 5), (3, 5, 4, 4), (2, 5, 4, 7), (2, 5, 4, 4, 4)])
+def test_targets_that_are_no_maps(shape: tuple[int, ...]) -> None:
+    bound = StudentView({'unlabelled': CutMix()}, None, 0)
+    with pytest.raises(ConfigError, match=f"'second' of distillers.a gives {re.escape(str(shape))}; use type="):
+        bound.targets({f'{SECOND}tap': [torch.zeros(shape)]}, Batch(IMAGES, None), TinyGap(key='distillers.a'))

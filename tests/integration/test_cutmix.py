@@ -22,6 +22,7 @@ from kd_plugins.losses import hard_label_loss
 from kd_plugins.registry import MODELS
 from kd_plugins.teachers import EMATeacher
 from kd_plugins.views import BaseView, CutMix
+from tests.hooks.tiny_runs import TinyGap
 from tests.integration.runs import assert_same, weights
 from tests.integration.unet_runs import run
 
@@ -119,6 +120,12 @@ def test_targets_line_up(sizes: list[tuple[int, int]]) -> None:
     session, batch = attached(soft(), view := CutMix(prob=1.0), sizes)
     view.mixes = False  # type: ignore[misc]
     assert float(session.student(*batch, mode='loss')[KEY]) > 1e-3, 'targets of the unmixed images differ'
+
+
+def test_a_deeper_layer_of_the_student_has_seen_the_view() -> None:
+    distiller = TinyGap('decode_head.conv_seg', source='student', key='distillers.pixels')
+    session, batch = attached(distiller, CutMix(prob=1.0), [(SIZE, SIZE)] * 2)
+    assert session.student(*batch, mode='loss')['distill.pixels.loss_gap'] == 0
 
 
 def test_confidence_and_class_are_those_of_the_mixed_place() -> None:
