@@ -64,7 +64,8 @@ class LogitDistiller(PairedDistiller):
             ``'softmax'``.
         select: The locations to learn from, by the teacher's highest probability: ``dict(ratio=0.01)``, the highest of
             the batch, or ``dict(score=0.1)``, all from there. The other locations learn that there is no class
-            (``others='zero'``, the default for ``'sigmoid'``) or nothing (``others='ignore'``). None: all locations.
+            (``others='zero'``, the default for ``'sigmoid'``), the teacher's probabilities as well, without a share in
+            the divisor (``'teacher'``), or nothing (``'ignore'``). None: all locations.
         trust: Weight of a location: ``'teacher'``, ``'difference'`` or ``'truth'``, see
             :class:`kd_plugins.distillers.regions.Regions` (with ``'softmax'``, ``'truth'`` is
             :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of two teachers
@@ -119,7 +120,7 @@ class LogitDistiller(PairedDistiller):
         self.class_dim = check_channel_dim(f'{key}.class_dim', class_dim)
         self.hard = check_choice(f'{key}.target', target, TARGETS) == 'hard'
         # The distribution of a softmax has no state in which there is no class.
-        others = ('ignore',) if self.softmax else ('zero', 'ignore')
+        others = ('ignore',) if self.softmax else ('zero', 'teacher', 'ignore')
         self.regions = Regions(key, select, trust, others, (*TRUSTS, AGREEMENT))
         self.second, self.tau = check_second(key, trust, second, tau)
         self.exponents = {'student': 1.0, 'teacher': 1.0}
@@ -249,10 +250,11 @@ class LogitDistiller(PairedDistiller):
             return hard_label_loss(student, teacher, trusted * selected, valid)
         if self.softmax:
             return weighted_mean(softmax_kl(student, teacher, self.temperature, dim=-1), trusted * selected, eps=1.0)
+        kind = 'ignore' if self.regions.selection is None else self.regions.selection.others
         others = torch.zeros_like(trusted)
-        if self.regions.selection is not None and self.regions.selection.others == 'zero':
+        if kind != 'ignore':
             others = (trusted if self.regions.trust in ('truth', AGREEMENT) else 1.0) * (valid & ~selected)
-        return dense_focal_loss(student, teacher, trusted * selected, others, self.beta)
+        return dense_focal_loss(student, teacher, trusted * selected, others, self.beta, float(kind == 'teacher'))
 
     def monitors(self) -> dict[str, Tensor]:
         """Return ``selected``, the share of the locations that the last batch selected, where there is a selection."""

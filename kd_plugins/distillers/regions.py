@@ -53,7 +53,8 @@ class Selection:
     Attributes:
         ratio: Share of the locations of the batch, over all ranks, or None.
         score: Lowest probability, or None.
-        others: What the other locations learn: ``'zero'``, that there is no class, or ``'ignore'``, nothing.
+        others: What the other locations learn: ``'zero'``, that there is no class, ``'teacher'``, what the teacher
+            predicts, or ``'ignore'``, nothing.
     """
 
     ratio: float | None

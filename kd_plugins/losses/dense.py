@@ -11,15 +11,23 @@ from ..ops.reduction import global_normalizer, to_float, weighted_mean
 from .logit import soft_target_focal
 
 
-def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative: Tensor, beta: float = 2.0) -> Tensor:
-    r"""Return the focal loss with two kinds of targets: the teacher's probabilities, and 0 where it sees no object.
+def dense_focal_loss(
+    student: Tensor,
+    teacher: Tensor,
+    weight: Tensor,
+    negative: Tensor,
+    beta: float = 2.0,
+    background: float = 0.0,
+) -> Tensor:
+    r"""Return the focal loss with two kinds of targets: the teacher's probabilities, and less where it sees no object.
 
     .. math:: \frac{1}{Z} \sum_{i,c} \Big( w_i \, |y_{ic} - q_{ic}|^\beta \, BCE(q_{ic}, y_{ic})
-        + v_i \, q_{ic}^\beta \, BCE(q_{ic}, 0) \Big), \quad Z = \max\Big(\sum_i w_i \max_c y_{ic}, 1\Big)
+        + v_i \, |b y_{ic} - q_{ic}|^\beta \, BCE(q_{ic}, b y_{ic}) \Big),
+        \quad Z = \max\Big(\sum_i w_i \max_c y_{ic}, 1\Big)
 
     with :math:`y = \sigma(t)` and :math:`q = \sigma(s)`; :math:`Z` is summed over all ranks. Source: Dense Teacher
     (arXiv 2207.02541), where :math:`w_i` is 1 at the locations of the highest :math:`\max_c y_{ic}`, :math:`v_i`
-    is 1 at all others, and :math:`\beta = 2`. Every rank must call it.
+    is 1 at all others, :math:`\beta = 2` and :math:`b = 0`. Every rank must call it.
 
     Args:
         student: Logits :math:`s`, shape (..., C).
@@ -27,6 +35,7 @@ def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative:
         weight: :math:`w_i` >= 0, shape (...).
         negative: :math:`v_i` >= 0, shape (...); read where :math:`w_i` is 0, so that no location has two targets.
         beta: Exponent of the modulating factor: 0 or >= 1.
+        background: Part :math:`b` of the teacher's probability that the other locations learn, in [0, 1].
 
     Returns:
         Shape (); ``0 * sum`` where every weight is 0.
@@ -36,12 +45,15 @@ def dense_focal_loss(student: Tensor, teacher: Tensor, weight: Tensor, negative:
     tensor(0.1733)
     >>> dense_focal_loss(logits, torch.full((2, 1), 40.0), weight=one, negative=1 - one)
     tensor(0.3466)
+    >>> dense_focal_loss(logits, logits, weight=one, negative=1 - one, background=1.0)
+    tensor(0.)
     """
     scores = to_float(teacher.detach()).sigmoid()
     weight, negative = weight.detach().to(scores.dtype), negative.detach().to(scores.dtype)
     # Each location has one kind of target, so that one pass over the classes is enough.
     taught = weight > 0
-    focal = soft_target_focal(student, scores * taught[..., None], beta).sum(dim=-1)
+    target = scores if background == 1.0 else scores * torch.where(taught, 1.0, background)[..., None]
+    focal = soft_target_focal(student, target, beta).sum(dim=-1)
     total = (focal * torch.where(taught, weight, negative)).sum()
     return total / global_normalizer((scores.amax(dim=-1) * weight).sum(), minimum=1.0)
 

@@ -45,7 +45,7 @@ def test_value_of_dense_teacher() -> None:
     torch.testing.assert_close(distiller.monitors()['selected'], torch.tensor(0.25))
 
 
-@pytest.mark.parametrize('others', ['zero', 'ignore'])
+@pytest.mark.parametrize('others', ['zero', 'teacher', 'ignore'])
 def test_others(others: str) -> None:
     student, teacher = taps()
     distiller = LogitDistiller('head', select=dict(ratio=0.1, others=others))
@@ -54,11 +54,11 @@ def test_others(others: str) -> None:
     confidence = t.sigmoid().amax(dim=-1)
     selected = confidence >= confidence.flatten().topk(16).values[-1]  # 160 locations
     total = quality_focal(s, t)[selected].sum()
-    if others == 'zero':
-        total += quality_focal(s, torch.full_like(t, -200.0))[~selected].sum()
+    if others != 'ignore':
+        total += quality_focal(s, torch.full_like(t, -200.0) if others == 'zero' else t)[~selected].sum()
     torch.testing.assert_close(loss, total / confidence[selected].sum())
     gradient = rows([level.grad for level in student['logits']])[~selected]
-    assert (gradient.abs().sum() > 0) == (others == 'zero')
+    assert (gradient.abs().sum() > 0) == (others != 'ignore')
     if others == 'zero':
         assert (gradient >= 0).all()  # a step lowers every class
 
