@@ -43,8 +43,9 @@ class ImageFolder(BaseDataset):
         ann_file: COCO file whose ``images`` are used. A relative path starts at ``data_root``.
         data_prefix: Folder of the images below ``data_root``, as ``dict(img_path=...)`` or ``dict(img=...)``.
         bbox_file: COCO detection results, a list of ``dict(image_id=..., category_id=..., bbox=[x, y, w, h],
-            score=...)``. As in MMPose, a relative path starts at the working directory, and ``ann_file`` is needed for
-            the names of the images. Boxes without area are left out.
+            score=...)``, or a labelled COCO file, of which only the boxes are used. As in MMPose, a relative path starts
+            at the working directory, and ``ann_file`` is needed for the names of the images. Boxes without area and
+            those of crowds are left out.
         bbox_score_thr: Lowest score of a box that is used; a box without a score has 1.
         bbox_category: Category of the boxes that are used, by default COCO's person; None uses all.
         **kwargs: Arguments of MMEngine's ``BaseDataset``, such as ``pipeline`` and ``indices``.
@@ -164,7 +165,7 @@ def read_boxes(path: str, images: list[Item], score_thr: float, category: int | 
     """Return one item for each box of a file of detection results.
 
     Args:
-        path: The file, in COCO's format of detection results.
+        path: The file, in COCO's format of detection results or of annotations.
         images: Items of the images.
         score_thr: Lowest score of a box.
         category: Category of the boxes; None takes all.
@@ -173,11 +174,12 @@ def read_boxes(path: str, images: list[Item], score_thr: float, category: int | 
         ConfigError: If the file cannot be read, is not in that format, names an unknown image, or no box is left.
     """
     key = 'dataset.bbox_file'
-    results = _read_json(path, key)
+    content = _read_json(path, key)
+    results = content.get('annotations') if isinstance(content, Mapping) else content
     if not isinstance(results, list):
         raise ConfigError(
-            f"{key}: '{path}' holds a {type(results).__name__}; it must be a list of objects with image_id, "
-            'category_id, bbox and score, as in COCO'
+            f"{key}: '{path}' holds a {type(content).__name__}; it must be a list of objects with image_id, "
+            "category_id, bbox and score, or an object with a list 'annotations', as in COCO"
         )
     by_id = {image['img_id']: image for image in images}
     items: list[Item] = []
@@ -192,6 +194,8 @@ def read_boxes(path: str, images: list[Item], score_thr: float, category: int | 
             )
         score, label = float(result.get('score', 1.0)), result.get('category_id', 1)
         if score < score_thr or (category is not None and label != category) or box[2] <= 0 or box[3] <= 0:
+            continue
+        if result.get('iscrowd'):
             continue
         corners = np.concatenate([box[:2], box[:2] + box[2:]])[None]
         place = {'bbox': corners, 'bbox_score': np.array([score], dtype=np.float32)}

@@ -105,6 +105,15 @@ def test_boxes_from_a_file_give_one_item_each(tmp_path: Path) -> None:
     assert len(with_boxes(tmp_path, boxes, bbox_category=None)) == 4
 
 
+def test_of_a_labelled_file_only_the_boxes_are_used(tmp_path: Path) -> None:
+    person = {name: value for name, value in box(2).items() if name != 'score'} | {'keypoints': [3, 3, 2], 'iscrowd': 0}
+    dataset = with_boxes(tmp_path, {'annotations': [person, box(1) | {'iscrowd': 1}]})
+    assert names(dataset, tmp_path) == ['b.png']
+    item = dataset.get_data_info(0)
+    assert item['bbox'].tolist() == [[1, 2, 5, 7]] and item['bbox_score'].tolist() == [1]
+    assert 'keypoints' not in item and not item['instances']
+
+
 @pytest.mark.parametrize(
     ('options', 'match'),
     [
@@ -144,7 +153,8 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, options: dict[str, 
 @pytest.mark.parametrize(
     ('boxes', 'match'),
     [
-        ({'annotations': []}, 'holds a dict; it must be a list of objects with image_id'),
+        ({'images': []}, "holds a dict; it must be a list of objects .* or an object with a list 'annotations'"),
+        ({'annotations': [box(1) | {'iscrowd': 1}]}, 'none of the 1 boxes'),
         ([box(1), box(9)], 'box number 1 of .* is of image 9, which dataset.ann_file does not list'),
         ([{'image_id': 1, 'bbox': [0, 0, 1]}], 'box number 0 of .* has no image_id or no bbox'),
         ([{'bbox': [0, 0, 1, 1]}], 'box number 0 of .* has no image_id or no bbox'),

@@ -99,6 +99,7 @@ WORLDS = {
     'gfl/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
+    'unlabelled/rtmcc*': 'simcc',
     'unlabelled/rtmdet*': 'rtmdet',
     'unlabelled/rtmpose*': 'simcc',
     'unlabelled/segformer*': 'segformer',
