@@ -22,12 +22,17 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from mmdet.models import MultiBranchDataPreprocessor
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import init_default_scope
 
 from kd_plugins.config.loading import load_config
 from kd_plugins.datasets.position_stream import PositionStream
@@ -229,6 +234,26 @@ def arms(args: Namespace) -> dict[str, Config]:
     return configs
 
 
+def start_together(configs: Mapping[str, Config], folder: str) -> None:
+    """Let all runs start from the same weights, which decide how many proposals a step has; changes the configs.
+
+    Args:
+        configs: Name of each run to its config; the detector is that of ``plain``.
+        folder: Where the weights are saved.
+    """
+    plain = configs['plain']
+    init_default_scope(plain.default_scope)
+    # The initialisation logs every parameter.
+    MMLogger.get_instance('start', log_level='ERROR')
+    torch.manual_seed(0)
+    detector = MODELS.build(copy.deepcopy(plain.model))
+    detector.init_weights()
+    path = str(Path(folder) / 'start.pth')
+    torch.save({'state_dict': detector.state_dict()}, path)
+    for config in configs.values():
+        config.load_from = path
+
+
 def held_parameters(runner: Any) -> int:
     """Return the number of parameters that a run holds, those of its teachers included."""
     hook = distill_hook(runner)
@@ -252,7 +277,9 @@ def rows(costs: Mapping[str, Cost], parameters: Mapping[str, int]) -> list[list[
 def run(args: Namespace) -> dict[str, Any]:
     """Build the five runs, measure and print."""
     with ExitStack() as stack:
-        runners = {name: stack.enter_context(temporary_runner(arm, False))[0] for name, arm in arms(args).items()}
+        configs = arms(args)
+        start_together(configs, stack.enter_context(TemporaryDirectory(prefix='kd_plugins_')))
+        runners = {name: stack.enter_context(temporary_runner(arm, False))[0] for name, arm in configs.items()}
         costs = interleave(runners, args.steps, args.warmup)
         parameters = {name: held_parameters(runner) for name, runner in runners.items()}
     device = 'CUDA' if has_accelerator() else 'CPU'
