@@ -44,8 +44,8 @@ class ImageFolder(BaseDataset):
         data_prefix: Folder of the images below ``data_root``, as ``dict(img_path=...)`` or ``dict(img=...)``.
         bbox_file: COCO detection results, a list of ``dict(image_id=..., category_id=..., bbox=[x, y, w, h],
             score=...)``, or a labelled COCO file, of which only the boxes are used. As in MMPose, a relative path
-            starts at the working directory, and ``ann_file`` is needed for the names of the images. Boxes without area and
-            those of crowds are left out.
+            starts at the working directory, and ``ann_file`` is needed for the names of the images. Boxes without area
+            and those of crowds are left out.
         bbox_score_thr: Lowest score of a box that is used; a box without a score has 1.
         bbox_category: Category of the boxes that are used, by default COCO's person; None uses all.
         **kwargs: Arguments of MMEngine's ``BaseDataset``, such as ``pipeline`` and ``indices``.
