@@ -14,7 +14,7 @@ NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --e
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format imports architecture types docs configs unit suite complete matrix experiments doctor clean
+.PHONY: help install demo test lint format imports architecture types docs static configs unit suite complete matrix experiments doctor clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,7 +27,7 @@ demo: ## train a small detector on few labels, with and without unlabelled image
 	@$(RUN) tools/demo.py
 
 # The extras that the tests and the configs need are installed together, before the first check.
-test: complete lint imports types docs configs suite ## the whole quality gate
+test: complete lint imports static configs suite ## the whole quality gate
 
 complete:
 	$(NEED) "pose seg volume det3d timm docs dev"
@@ -57,6 +57,12 @@ types: ## static types
 docs: ## HTML pages in docs/_build, warnings are errors
 	$(NEED) "$(EXTRAS) docs"
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+# Both take one core for about a minute.
+static: ## types and docs, side by side
+	$(NEED) "$(EXTRAS) docs dev"
+	@$(MAKE) --no-print-directory types & types=$$!; \
+	$(MAKE) --no-print-directory docs; docs=$$?; wait $$types && exit $$docs
 
 configs: ## build everything that each config names
 	$(NEED) "$(EXTRAS)"
