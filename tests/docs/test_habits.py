@@ -17,8 +17,10 @@ CONTRIBUTING = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 
 def parts_of_the_gate() -> list[str]:
     (parts,) = re.findall(r'^test: ([a-z ]+) ##', MAKEFILE, re.MULTILINE)
+    (static,) = re.findall(r'^static: .*\n((?:\t.*\n)+)', MAKEFILE, re.MULTILINE)
+    side_by_side = re.findall(r'\$\(MAKE\) --no-print-directory ([a-z]+)', static)
     # `complete` only installs.
-    return [part for part in parts.split() if part != 'complete']
+    return [part for part in parts.split() if part != 'complete'] + side_by_side
 
 
 def test_hooks_are_parts_of_the_gate() -> None:
