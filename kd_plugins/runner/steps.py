@@ -13,7 +13,7 @@ from mmengine.config import Config, ConfigDict
 from ..config.reading import read_config
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
-from ..testing import strip_pretrained, use_generated_data
+from ..testing import strip_pretrained, unlabelled_dataset, use_generated_data
 from .launch import build_runner
 
 
@@ -48,9 +48,8 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
     if isinstance(others, dict):
         _without_workers(others)
         if generated:
-            loader = config.train_dataloader
             # ``update`` would merge the two data sets.
-            others['batch_size'], others['dataset'] = loader.batch_size, copy.deepcopy(loader.dataset)
+            others['batch_size'], others['dataset'] = config.train_dataloader.batch_size, unlabelled_dataset(config)
     removed = [*strip_pretrained(config.model), *_strip_teachers(config)]
     return [f'{name} is not loaded here: the network starts with random weights' for name in removed]
 

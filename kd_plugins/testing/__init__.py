@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,20 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
     )
 
 
+def unlabelled_dataset(config: Config) -> dict[str, Any]:
+    """Return the config of the generated data set without the labels of pixels, as data set of unlabelled images.
+
+    Boxes and joints stay in the samples, where nothing reads them.
+
+    Args:
+        config: A config after :func:`use_generated_data`.
+    """
+    dataset: dict[str, Any] = copy.deepcopy(config.train_dataloader.dataset)
+    if config.get('default_scope') == 'mmseg':
+        dataset['labelled'] = False
+    return dataset
+
+
 def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
     """Remove every entry that loads pretrained weights, and yield the config key and file of each.
 
@@ -69,4 +84,4 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
             yield f'{key}.weights ({checkpoint})'
 
 
-__all__ = ['GENERATORS', 'strip_pretrained', 'use_generated_data']
+__all__ = ['GENERATORS', 'strip_pretrained', 'unlabelled_dataset', 'use_generated_data']

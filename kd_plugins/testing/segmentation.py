@@ -26,6 +26,7 @@ class GeneratedSegmentation(RepeatedItems):
         channels: Number of channels.
         num_items: Number of different images.
         length: Number of items of the data set.
+        labelled: Whether the items have labels.
     """
 
     def __init__(
@@ -35,8 +36,12 @@ class GeneratedSegmentation(RepeatedItems):
         channels: int = 3,
         num_items: int = 8,
         length: int = 2000,
+        labelled: bool = True,
     ) -> None:
         items = [self._image(index, classes, tuple(size), channels) for index in range(num_items)]
+        if not labelled:
+            for item in items:
+                del item['data_samples'].gt_sem_seg
         super().__init__(items, length, {'classes': tuple(classes)})
 
     @staticmethod

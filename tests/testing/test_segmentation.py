@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 pytest.importorskip('mmseg')
 
-from kd_plugins.testing import strip_pretrained, use_generated_data
+from kd_plugins.testing import strip_pretrained, unlabelled_dataset, use_generated_data
 from kd_plugins.testing.segmentation import IGNORED, GeneratedSegmentation
 
 
@@ -35,6 +35,17 @@ def test_items() -> None:
     assert dataset[0]['inputs'].equal(dataset[3]['inputs'])
     dataset[0]['data_samples'].gt_sem_seg.data.zero_()
     assert dataset[0]['data_samples'].gt_sem_seg.data.any()
+
+
+def test_unlabelled_items_have_no_labels() -> None:
+    config = make_config()
+    use_generated_data(config)
+    dataset = unlabelled_dataset(config)
+    assert config.train_dataloader.dataset.get('labelled') is None and dataset.pop('labelled') is False
+    assert dataset == config.train_dataloader.dataset
+    labelled, unlabelled = (GeneratedSegmentation(('a', 'b'), num_items=1, labelled=flag)[0] for flag in (True, False))
+    assert unlabelled['inputs'].equal(labelled['inputs'])
+    assert 'gt_sem_seg' in labelled['data_samples'] and 'gt_sem_seg' not in unlabelled['data_samples']
 
 
 def test_images_follow_the_config() -> None:
