@@ -220,7 +220,7 @@ class PositionStream:
         world_size: int | None = None,
         key: str = 'unlabelled.dataloader',
     ) -> None:
-        self._settings = _check_settings(dataloader, key)
+        self._settings = check_settings(dataloader, key)
         self._collate = _collate_function(self._settings.pop('collate_fn', 'pseudo_collate'), key)
         here = get_dist_info()
         self.seed = seed
@@ -282,8 +282,16 @@ class PositionStream:
         )
 
 
-def _check_settings(dataloader: Any, key: str) -> dict[str, Any]:
-    """Return a copy of the settings of a dataloader, checked."""
+def check_settings(dataloader: Any, key: str) -> dict[str, Any]:
+    """Return a copy of the settings of a dataloader, checked; its data set is not built.
+
+    Args:
+        dataloader: The settings.
+        key: Their config key, for error sentences.
+
+    Raises:
+        ConfigError: If a setting is missing, unknown or of the wrong kind.
+    """
     if not isinstance(dataloader, Mapping):
         raise ConfigError(f'{key} is {shown(dataloader)}; give dict(batch_size=..., dataset=...)')
     settings = dict(dataloader)

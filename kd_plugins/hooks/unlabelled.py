@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..datasets.position_stream import PositionStream, position_seed
+from ..datasets.position_stream import PositionStream, check_settings, position_seed
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, KDPluginsError, nearest
 from ..pseudo_labels import PseudoLabels
@@ -58,6 +58,7 @@ class Unlabelled:
         if 'dataloader' not in settings:
             raise ConfigError(f'{HOOK_KEY} has no dataloader; give {example}')
         self.dataloader = settings['dataloader']
+        check_settings(self.dataloader, f'{KEY}.dataloader')
         self.schedule = build_schedule(settings.get('weight', 1.0), f'{KEY}.weight')
         self.statistics = check_choice(f'{KEY}.statistics', settings.get('statistics', STATISTICS[0]), STATISTICS)
         self.pseudo, self.source = _build_pseudo(settings.get('pseudo'))

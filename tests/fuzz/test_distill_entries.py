@@ -32,6 +32,11 @@ def test_shipped_entry_is_valid(name: str) -> None:
     run(name, entry)
 
 
+def is_read(path: tuple[Any, ...]) -> bool:
+    """Return whether a node of an entry is read here; the data set of unlabelled images is built by MMEngine, later."""
+    return path[:3] != ('unlabelled', 'dataloader', 'dataset')
+
+
 @st.composite
 def changed_entries(draw: st.DrawFn) -> tuple[str, Any, list[Mutation]]:
     """Return a shipped config, its entry with one or two changes, and the changes."""
@@ -39,10 +44,10 @@ def changed_entries(draw: st.DrawFn) -> tuple[str, Any, list[Mutation]]:
     entry = entry_of(name)
     if draw(st.booleans()):
         add_parts(entry)
-    changes = [draw(mutations(entry))]
+    changes = [draw(mutations(entry, is_read))]
     if draw(st.integers(0, 4)) == 0:
         # The right name is known of the first change alone.
-        changes.append(replace(draw(mutations(entry)), wanted=None))
+        changes.append(replace(draw(mutations(entry, is_read)), wanted=None))
     return name, entry, [change for change in changes if holds(entry, change)] or changes[-1:]
 
 

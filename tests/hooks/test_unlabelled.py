@@ -221,6 +221,10 @@ def test_a_weight_that_begins_after_the_end_is_refused(tmp_path: Path) -> None:
         ({'distillers': {'a': ON}, 'unlabelled': 3}, 'default_hooks.distill.unlabelled is 3; give dict'),
         ({'distillers': {'a': ON}, 'unlabelled': {}}, 'default_hooks.distill.unlabelled has no dataloader'),
         (
+            {'distillers': {'a': ON}, 'unlabelled': {'dataloader': b'x'}},
+            "unlabelled.dataloader is b'x'; give dict",
+        ),
+        (
             {'distillers': {'a': ON}, 'unlabelled': images(weigth=1.0)},
             "default_hooks.distill.unlabelled has no setting 'weigth'; nearest: 'weight'",
         ),

@@ -67,11 +67,12 @@ def needed_packages(path: Path) -> list[str]:
     return [name for name, mark in MARKS.items() if re.search(mark, text)]
 
 
-def build(path: Path) -> list[str]:
+def build(path: Path, steps_follow: bool) -> list[str]:
     """Build everything that the config names and that needs neither data nor weights.
 
     Args:
         path: The config.
+        steps_follow: Whether a step is taken afterwards, which builds the model itself.
 
     Returns:
         One sentence for each part that was left out because a package is not installed.
@@ -85,7 +86,8 @@ def build(path: Path) -> list[str]:
     init_default_scope(config.get('default_scope', 'mmengine'))
     left_out = set()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')):
-        MODELS.build(config.model)
+        if not steps_follow:
+            MODELS.build(config.model)
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             dataset: Any = (config.get(loader) or {}).get('dataset', {})
             steps = []
@@ -149,11 +151,12 @@ def check(path: Path, answer: Any) -> None:
             for stage in read_stages(config, str(path)):
                 stage_config(stage, {})
         else:
-            left_out = build(path)
+            ours = 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.')
             lacking = needs_gpu(config)
+            left_out = build(path, steps_follow=ours and not lacking)
             if lacking:
                 left_out.append(f'no step was taken: {lacking}')
-            elif 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.'):
+            elif ours:
                 preflight(path, config)
     except Exception as error:  # one failure must not stop the others
         failure = f'{type(error).__name__}: {error}'
