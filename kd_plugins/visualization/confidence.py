@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ def teacher_confidence(model: Any, distiller: LogitDistiller, inputs: Tensor) ->
 
     Args:
         model: The teacher, in eval mode.
-        distiller: The distiller that names its class logits.
+        distiller: The distiller that names its class logits, after its ``check_models``.
         inputs: Preprocessed images (B, C, H, W).
 
     Returns:
@@ -29,7 +28,6 @@ def teacher_confidence(model: Any, distiller: LogitDistiller, inputs: Tensor) ->
     Raises:
         ConfigError: If the class logits are not maps of the images.
     """
-    distiller.check_models(deepcopy(model), model)  # a distiller compares two networks
     with torch.no_grad():
         outputs = tapped(model, distiller.key, distiller.teacher_taps(), inputs)[1]
     levels = distiller.confidence(outputs)

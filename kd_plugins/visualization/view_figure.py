@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
@@ -101,6 +102,7 @@ def confidence_of(config: Config, checkpoint: str, distiller: str | None, device
     """
     _, built = build_distiller(config, 'LogitDistiller', distiller)
     model, _ = build_trained(config, checkpoint, device)
+    built.check_models(deepcopy(model), model)  # a distiller compares two networks
     return lambda inputs: teacher_confidence(model, built, inputs.to(device)).cpu()
 
 

@@ -179,7 +179,7 @@ def shared_config(args: Namespace) -> Config:
     model.rpn_head.update(in_channels=args.width, feat_channels=args.width)
     model.roi_head.bbox_roi_extractor.out_channels = args.width
     model.roi_head.bbox_head.update(in_channels=args.width, fc_out_channels=4 * args.width, num_classes=len(CLASSES))
-    # Whatever the score: networks with random weights are sure of nothing.
+    # Boxes of every score count, because networks with random weights give low ones.
     model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=args.objects)
     sampler = dict(type='DefaultSampler', shuffle=False)
     labelled = images(args, 0, args.labelled)
