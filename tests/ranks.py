@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+# Imported once, by the server that the ranks are forked from: that takes seconds, and each test needs it twice.
+PRELOAD = ('mmdet.utils', 'mmdet.apis', 'mmpose.utils', 'kd_plugins.hooks', 'kd_plugins.commands.train')
 
-def _rank(rank: int, folder: Path, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+
+def _rank(
+    rank: int, folder: Path, environment: dict[str, str], job: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    # A server of forks has the variables of its own start.
+    os.environ.clear()
+    os.environ.update(environment)
     torch.set_num_threads(1)
     os.environ['LOCAL_RANK'] = str(rank)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
@@ -28,5 +38,9 @@ def on_two_ranks(folder: Path, job: Callable[..., Any], *arguments: Any) -> list
         job: A function of a module; ``torch.distributed.get_rank()`` tells it its rank.
         arguments: Its arguments, the same on both ranks.
     """
-    mp.spawn(_rank, args=(folder, job, arguments), nprocs=2)
+    method = 'spawn'
+    if 'forkserver' in multiprocessing.get_all_start_methods():
+        method = 'forkserver'
+        multiprocessing.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    mp.start_processes(_rank, args=(folder, dict(os.environ), job, arguments), nprocs=2, start_method=method)
     return [torch.load(folder / f'rank_{rank}.pt') for rank in range(2)]

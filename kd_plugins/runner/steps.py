@@ -36,6 +36,8 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         # MMEngine keeps one visualizer per name and process, with the folder of the first run.
         config.visualizer.name = config.experiment_name
     config.log_level = 'ERROR'
+    # MMEngine prints the config four times, where nobody reads it; laying out each print takes up to a second.
+    object.__setattr__(config, '_format_python_code', False)
     config.launcher = 'none'
     config.resume = False
     config.randomness = {'seed': 0, **(config.get('randomness') or {})}

@@ -7,6 +7,7 @@ whose path has a match.
 
 from __future__ import annotations
 
+import copy
 import io
 import multiprocessing
 import os
@@ -67,11 +68,11 @@ def needed_packages(path: Path) -> list[str]:
     return [name for name, mark in MARKS.items() if re.search(mark, text)]
 
 
-def build(path: Path, steps_follow: bool) -> list[str]:
+def build(config: Config, steps_follow: bool) -> list[str]:
     """Build everything that the config names and that needs neither data nor weights.
 
     Args:
-        path: The config.
+        config: The config; building changes parts of it.
         steps_follow: Whether a step is taken afterwards, which builds the model itself.
 
     Returns:
@@ -82,7 +83,6 @@ def build(path: Path, steps_follow: bool) -> list[str]:
     from mmengine.visualization import Visualizer
 
     Visualizer.get_instance('check_configs')  # some hooks ask for the current one when they are made
-    config = Config.fromfile(path)
     init_default_scope(config.get('default_scope', 'mmengine'))
     left_out = set()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')):
@@ -153,7 +153,7 @@ def check(path: Path, answer: Any) -> None:
         else:
             ours = 'distill' in config.get('default_hooks', {}) or str(config.model.type).startswith('kd_plugins.')
             lacking = needs_gpu(config)
-            left_out = build(path, steps_follow=ours and not lacking)
+            left_out = build(copy.deepcopy(config), steps_follow=ours and not lacking)
             if lacking:
                 left_out.append(f'no step was taken: {lacking}')
             elif ours:
