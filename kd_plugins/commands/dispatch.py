@@ -74,6 +74,7 @@ ROOT = Group(
     {
         'train': Command('train', 'train a config'),
         'test': Command('test', 'evaluate a checkpoint'),
+        'suggest': Command('suggest', 'print the distillation entries that fit a config, ready to paste'),
         'preflight': Command('preflight', 'check a config on one batch before training'),
         'doctor': Command('doctor', 'show what is installed, what is missing and the command that fixes it', bare=True),
         'compare': Command('compare', 'train configs over several seeds and compare their metrics'),

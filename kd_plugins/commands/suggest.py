@@ -1,0 +1,94 @@
+"""Print the distillation entries that fit a config, ready to paste: ``kd_plugins suggest CONFIG [--teacher CONFIG]``.
+
+The model runs once on generated data, to find the layers to tap. Every entry is then tried in a training step, so what
+is printed passes preflight. The entries with the best evidence come first; the methods that do not fit come last, each
+with the reason. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from ..config.loading import load_config
+from ..suggestions.own import OWN, average
+from ..suggestions.recipe import Pair, Settings, Suggestion
+from ..suggestions.taught import TAUGHT
+from ..suggestions.text import assignment
+from ..suggestions.trial import HOOK, network_of, suggestions
+from ..utils.cli import add_cfg_options, one_sentence, parse
+
+PLACEHOLDER = 'work_dirs/teacher/last.pth'
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    built = ArgumentParser(
+        prog='kd_plugins suggest', description='Print the distillation entries that fit a config, ready to paste'
+    )
+    built.add_argument('config', help='config file, or package::path of an installed OpenMMLab package')
+    built.add_argument('--teacher', metavar='CONFIG', help='config of a trained network that can teach')
+    built.add_argument('--checkpoint', metavar='FILE', help='checkpoint of --teacher')
+    add_cfg_options(built)
+    return built
+
+
+def entry_text(settings: Settings) -> str:
+    """Return an entry as lines of a config.
+
+    >>> print(entry_text({'teacher': None, 'distillers': {'dsd': {'type': 'kd_plugins.DualSelfDistiller'}}}))
+    default_hooks = dict(
+        distill=dict(type='kd_plugins.DistillHook', distillers=dict(dsd=dict(type='kd_plugins.DualSelfDistiller'))),
+    )
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    return assignment('default_hooks', {'distill': {'type': HOOK, **given}})
+
+
+def comment(text: str) -> str:
+    """Return text as comment lines.
+
+    >>> comment('Cost: nothing.')
+    '# Cost: nothing.'
+    """
+    return textwrap.fill(' '.join(text.split()), 118, initial_indent='# ', subsequent_indent='#   ')
+
+
+def show(found: Sequence[Suggestion]) -> None:
+    """Print the suggestions."""
+    fitting = [entry for entry in found if not entry.reason]
+    for number, entry in enumerate(fitting, start=1):
+        recipe = entry.recipe
+        adapters = f'; {entry.parameters / 1e6:.2g} M parameters, in training only' if entry.parameters else ''
+        print(f'\n{comment(f"{number}. {recipe.title}")}')
+        print(comment(f'Evidence: {recipe.evidence}.'))
+        print(comment(f'Cost: {recipe.cost}{adapters}.'))
+        print(entry_text(entry.settings))
+    print('\n# Does not fit this model:' if len(fitting) < len(found) else '')
+    for entry in found:
+        if entry.reason:
+            print(comment(f'* {entry.recipe.title}: {entry.reason}.'))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the suggestions; return the exit status, 1 where no method fits."""
+    args = parse(parser(), arguments)
+    warnings.simplefilter('ignore')
+    with one_sentence():
+        config = load_config(args.config, args.cfg_options)
+        student = network_of(config)
+        if args.teacher:
+            other = network_of(load_config(args.teacher))
+            teacher = dict(type='kd_plugins.FrozenTeacher', config=args.teacher, checkpoint=args.checkpoint)
+            found = suggestions(config, TAUGHT, Pair(student, other, frozen=True), teacher)
+            for entry in found:
+                if entry.settings:
+                    entry.settings['teacher'] = dict(teacher, checkpoint=args.checkpoint or PLACEHOLDER)
+        else:
+            found = suggestions(config, OWN, Pair(student, student, frozen=False), average(student))
+        print('# Add to a config that inherits yours:')
+        print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
+        show(found)
+    return int(all(entry.reason for entry in found))

@@ -1,0 +1,51 @@
+"""What ``kd_plugins suggest`` prints: entries that pass preflight when they are pasted, and reasons for the others."""
+
+from pathlib import Path
+
+import pytest
+
+from kd_plugins.commands import preflight, suggest
+
+pytest.importorskip('mmdet')
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+SMALL = 'model = dict(backbone=dict(base_channels=8), neck=dict(in_channels=[8, 16, 32, 64]))\n'
+
+
+def write(folder, name, base, rest=SMALL):
+    path = folder / f'{name}.py'
+    path.write_text(f"_base_ = '{CONFIGS / base}'\n{rest}", encoding='utf-8')
+    return path
+
+
+def entries(out):
+    """Return each printed entry as text of a config."""
+    _, *blocks = out.split('\ndefault_hooks = ')
+    return [f'default_hooks = {block.partition(chr(10) + "#")[0]}\n' for block in blocks]
+
+
+def test_every_entry_passes_preflight_when_it_is_pasted(run, tmp_path):
+    student = write(tmp_path, 'student', 'gfl/gfl_r18_bccd.py')
+    teacher = write(tmp_path, 'teacher', 'gfl/gfl_r18_bccd.py', '')
+    for options in ([], ['--teacher', str(teacher)]):
+        status, out, err = run(suggest, student, *options)
+        assert status == 0, err
+        found = entries(out)
+        assert len(found) >= 3
+        for number, entry in enumerate(found):
+            entry = entry.replace("checkpoint='work_dirs/teacher/last.pth'", 'checkpoint=None')
+            rest = f"custom_imports = dict(imports=['kd_plugins'])\n{entry}"
+            pasted = write(tmp_path, f'pasted_{number}', student, rest)
+            status, report, err = run(preflight, pasted, '--generated')
+            assert status == 0, (entry, report, err)
+
+
+def test_methods_that_do_not_fit_come_last_with_a_reason(run, tmp_path):
+    status, out, _ = run(suggest, write(tmp_path, 'student', 'gfl/gfl_r18_bccd.py'))
+    assert status == 0
+    last = out.partition('# Does not fit this model:')[2]
+    assert 'no decode_head' in last and 'default_hooks' not in last
+
+
+def test_a_wrong_path_is_one_sentence(run):
+    status, _, err = run(suggest, 'no/such.py')
+    assert status == 2 and len(err.strip().splitlines()) == 1

@@ -1,0 +1,49 @@
+"""Entries that are tried in one training step of a small detector: those that fit, and the reasons of the others."""
+
+import pytest
+
+from kd_plugins.config.loading import load_config
+from kd_plugins.suggestions.recipe import Pair, Recipe
+from kd_plugins.suggestions.taught import channel_wise, feature_mse
+from kd_plugins.suggestions.trial import network_of, suggestions
+
+pytest.importorskip('mmdet')
+SMALL = {'model.backbone.base_channels': 8, 'model.neck.in_channels': [8, 16, 32, 64]}
+AVERAGE = dict(type='kd_plugins.EMATeacher', momentum=0.01)
+
+
+@pytest.fixture(scope='module')
+def small():
+    config = load_config('kd_plugins::gfl/gfl_r18_bccd_ema-ld.py', SMALL)
+    return config, network_of(config)
+
+
+def recipe(name, settings, rank=1):
+    return Recipe(name, name, 'none', 'none', rank, settings)
+
+
+def test_facts_of_the_training(small):
+    _, network = small
+    assert network.features == 'neck.fpn_convs.*'
+    assert (network.batch_size, network.length, network.by_epoch) == (8, 16, True)
+    assert any(step['type'] == 'PackDetInputs' for step in network.pipeline)
+
+
+def test_what_is_refused_leaves_the_others(small):
+    config, network = small
+    before = config.pretty_text
+
+    def wrong_path(pair):
+        return dict(distillers=dict(far=dict(type='kd_plugins.FeatureDistiller', student_tap='neck.no_convs')))
+
+    def silent(pair):
+        return dict(distillers=dict(idle=dict(type='kd_plugins.FeatureDistiller', student_tap='data_preprocessor')))
+
+    recipes = [recipe('wrong', wrong_path), recipe('mse', feature_mse, 3), recipe('cwd', channel_wise, 2)]
+    recipes.append(recipe('silent', silent))
+    found = suggestions(config, recipes, Pair(network, network, frozen=False), AVERAGE)
+    assert [entry.recipe.name for entry in found if not entry.reason] == ['cwd', 'mse']
+    reasons = {entry.recipe.name: entry.reason for entry in found}
+    assert "'neck.no_convs' names no module" in reasons['wrong'] and 'distillers.far' in reasons['wrong']
+    assert reasons['silent']
+    assert config.pretty_text == before
