@@ -10,7 +10,8 @@ from __future__ import annotations
 import textwrap
 import warnings
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..config.loading import load_config
 from ..suggestions.own import OWN, average
@@ -72,22 +73,35 @@ def show(found: Sequence[Suggestion]) -> None:
             print(comment(f'* {entry.recipe.title}: {entry.reason}.'))
 
 
+def suggested(path: str, teacher: str | None, checkpoint: str | None, options: Mapping[str, Any]) -> list[Suggestion]:
+    """Return the suggestions for a config.
+
+    Args:
+        path: The config.
+        teacher: Config of the network that teaches; None for the methods that need no other network.
+        checkpoint: Checkpoint of the teacher; its weights are random where it is not given.
+        options: Dotted key to value, changes of the config.
+
+    Raises:
+        KDPluginsError: If a config cannot be read, or no data can be generated for it.
+    """
+    config = load_config(path, options)
+    student = network_of(config)
+    if teacher is None:
+        return suggestions(config, OWN, Pair(student, student, frozen=False), average(student))
+    entry = dict(type='kd_plugins.FrozenTeacher', config=teacher, checkpoint=checkpoint)
+    return suggestions(config, TAUGHT, Pair(student, network_of(load_config(teacher)), frozen=True), entry)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the suggestions; return the exit status, 1 where no method fits."""
     args = parse(parser(), arguments)
     warnings.simplefilter('ignore')
     with one_sentence():
-        config = load_config(args.config, args.cfg_options)
-        student = network_of(config)
-        if args.teacher:
-            other = network_of(load_config(args.teacher))
-            teacher = dict(type='kd_plugins.FrozenTeacher', config=args.teacher, checkpoint=args.checkpoint)
-            found = suggestions(config, TAUGHT, Pair(student, other, frozen=True), teacher)
-            for entry in found:
-                if entry.settings:
-                    entry.settings['teacher'] = dict(teacher, checkpoint=args.checkpoint or PLACEHOLDER)
-        else:
-            found = suggestions(config, OWN, Pair(student, student, frozen=False), average(student))
+        found = suggested(args.config, args.teacher, args.checkpoint, args.cfg_options)
+        for entry in found:
+            if args.teacher and entry.settings:
+                entry.settings['teacher'].update(checkpoint=args.checkpoint or PLACEHOLDER)
         print('# Add to a config that inherits yours:')
         print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
         show(found)

@@ -85,7 +85,7 @@ def suggestions(config: Config, recipes: Sequence[Recipe], pair: Pair, teacher: 
     made = []
     for recipe in recipes:
         try:
-            made.append(Suggestion(recipe, {'teacher': teacher, **recipe.settings(pair)}))
+            made.append(Suggestion(recipe, {'teacher': dict(teacher), **recipe.settings(pair)}))
         except Unsuitable as reason:
             made.append(Suggestion(recipe, reason=str(reason)))
     fitting = sorted((entry for entry in made if not entry.reason), key=_shared)

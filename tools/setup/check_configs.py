@@ -17,7 +17,7 @@ import time
 import warnings
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
@@ -163,6 +163,35 @@ def check(path: Path, answer: Any) -> None:
     answer.send((failure, left_out))
 
 
+def apart(check: Callable[..., None], arguments: Sequence[Any], context: Any) -> Any:
+    """Run a check in a process of its own; return what it answers, ``None`` where the process dies.
+
+    Args:
+        check: A function whose last argument is a connection, to which it sends one answer.
+        arguments: Its other arguments.
+        context: Of multiprocessing.
+    """
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=check, args=(*arguments, theirs))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        answer = None
+    process.join()
+    return answer
+
+
+def warm_context() -> Any:
+    """Return the context of multiprocessing whose processes have imported the large packages, where there is one."""
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    context: Any = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    return context
+
+
 def check_apart(path: Path, context: Any) -> tuple[str, list[str], float]:
     """Check one config in a process of its own.
 
@@ -174,15 +203,7 @@ def check_apart(path: Path, context: Any) -> tuple[str, list[str], float]:
         What failed, or ``''``, what was left out, and the seconds that it took.
     """
     start = time.monotonic()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=check, args=(path, theirs))
-    process.start()
-    theirs.close()
-    try:
-        failure, left_out = ours.recv()
-    except EOFError:
-        failure, left_out = 'its process died', []
-    process.join()
+    failure, left_out = apart(check, (path,), context) or ('its process died', [])
     return failure, left_out, time.monotonic() - start
 
 
@@ -195,10 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.jobs > 1:
         os.environ['OMP_NUM_THREADS'] = '1'  # the processes inherit it
     paths = shipped_configs(args.patterns)
-    server = 'forkserver' in multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context('forkserver' if server else 'spawn')
-    if server:
-        context.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    context = warm_context()
     failed, remarks = 0, Counter[str]()
     with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         lacking = {path: [package for package in needed_packages(path) if not find_spec(package)] for path in paths}
