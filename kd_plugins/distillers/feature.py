@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..adapters import infer_adapter
 from ..errors import ConfigError
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..registry import MODELS
-from ..utils.argument_types import shown
-from ..utils.build import build, first_line
 from ..utils.checks import (
-    channel_count,
     check_adapter,
     check_channel_dim,
     check_choice,
     check_levels,
     check_number,
 )
+from .adapting import make_adapters
 from .base import Batch, Taps
 from .paired import RESIZES, PairedDistiller, TapPair, resize_map
 
@@ -87,69 +83,29 @@ class FeatureDistiller(PairedDistiller):
         """Check the shapes and create the adapters."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         check_levels(f'{self.key}.student_tap', student_levels, teacher_levels, 'features')
-        self.adapters = nn.ModuleList(self._new_adapter(s, t) for s, t in zip(student_levels, teacher_levels))
-        with torch.no_grad():
-            self.adapters.eval()
-            for level, (adapter, s, t) in enumerate(zip(self.adapters, student_levels, teacher_levels)):
-                self._check_adapted(level, self._adapted(adapter, s.detach()), t)
-            self.adapters.train()
-
-    def _channels(self, feature: Tensor) -> int:
-        return channel_count(f'{self.key}.channel_dim', feature, self.channel_dim, 'a feature')
-
-    def _new_adapter(self, student_feature: Tensor, teacher_feature: Tensor) -> nn.Module:
-        channels = {'student': self._channels(student_feature), 'teacher': self._channels(teacher_feature)}
-        if self.kind == 'channel_wise' and student_feature.ndim < 3:
-            raise ConfigError(
-                f"{self.key}.kind is 'channel_wise', which compares positions, and a feature of shape "
-                f"{tuple(student_feature.shape)} has none; use kind='mse' or 'cosine'"
-            )
-        if self.adapter is None:
-            if channels['student'] != channels['teacher']:
+        for s in student_levels:
+            if self.kind == 'channel_wise' and s.ndim < 3:
                 raise ConfigError(
-                    f'{self.key}.adapter is None, and the student has {channels["student"]} channels where the teacher '
-                    f"has {channels['teacher']}; use adapter='auto'"
+                    f"{self.key}.kind is 'channel_wise', which compares positions, and a feature of shape "
+                    f"{tuple(s.shape)} has none; use kind='mse' or 'cosine'"
                 )
-            return nn.Identity()
-        if not isinstance(self.adapter, dict):
-            adapter = infer_adapter(student_feature.shape, teacher_feature.shape, self.channel_dim)
-            return adapter.to(student_feature.device)
-        for argument, role in (('in_channels', 'student'), ('out_channels', 'teacher')):
-            given = self.adapter.get(argument, channels[role])
-            if given != channels[role]:
-                raise ConfigError(
-                    f'{self.key}.adapter.{argument} is {given} and the {role} has {channels[role]} channels; '
-                    f'use {argument}={channels[role]}, or leave it out'
-                )
-        arguments = {'in_channels': channels['student'], 'out_channels': channels['teacher']}
-        return build(MODELS, self.adapter, nn.Module, f'{self.key}.adapter', **arguments).to(student_feature.device)
+        self.adapters, adapted = make_adapters(self.key, self.adapter, student_levels, teacher_levels, self.channel_dim)
+        for level, (s, t) in enumerate(zip(adapted, teacher_levels)):
+            self._check_spatial(level, s, t)
 
-    def _adapted(self, adapter: nn.Module, feature: Tensor) -> Tensor:
-        try:
-            return adapter(feature)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise ConfigError(
-                f'{self.key}.adapter is {shown(self.adapter)}, which cannot take a feature of shape '
-                f'{tuple(feature.shape)}: {first_line(error)}'
-            ) from error
-
-    def _check_adapted(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
+    def _check_spatial(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
+        if self._spatial(adapted) == self._spatial(teacher_feature):
+            return
         shapes = f'{tuple(adapted.shape)} and the teacher {tuple(teacher_feature.shape)}'
-        if adapted.ndim != teacher_feature.ndim or self._channels(adapted) != self._channels(teacher_feature):
+        if self.resize is None:
             raise ConfigError(
-                f'{self.key}.adapter: at level {level} it gives {shapes}; it must give the channels of the teacher'
+                f"{self.key}.resize is None, and at level {level} the student has shape {shapes}; set resize='bilinear'"
             )
-        if self._spatial(adapted) != self._spatial(teacher_feature):
-            if self.resize is None:
-                raise ConfigError(
-                    f'{self.key}.resize is None, and at level {level} the student has shape {shapes}; '
-                    "set resize='bilinear'"
-                )
-            if self.channel_dim != 1 or adapted.ndim < 3:
-                raise ConfigError(
-                    f"{self.key}.resize is '{self.resize}', which needs features of shape (N, C, *spatial), and at "
-                    f'level {level} the student has shape {shapes}; tap layers whose outputs have the same length'
-                )
+        if self.channel_dim != 1 or adapted.ndim < 3:
+            raise ConfigError(
+                f"{self.key}.resize is '{self.resize}', which needs features of shape (N, C, *spatial), and at "
+                f'level {level} the student has shape {shapes}; tap layers whose outputs have the same length'
+            )
 
     def _spatial(self, feature: Tensor) -> Sequence[int]:
         sizes = list(feature.shape[1:])
