@@ -4,6 +4,7 @@ from .base import BaseDistiller, Batch, Taps
 from .box import BoxDistiller
 from .dual_self import DualSelfDistiller
 from .feature import FeatureDistiller
+from .focal_global import FocalGlobalDistiller
 from .keypoint import HeatmapDistiller, RLEDistiller, SimCCDistiller
 from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
@@ -16,6 +17,7 @@ __all__ = [
     'BoxDistiller',
     'DualSelfDistiller',
     'FeatureDistiller',
+    'FocalGlobalDistiller',
     'HeatmapDistiller',
     'LocalGraphDistiller',
     'LocalizationDistiller',

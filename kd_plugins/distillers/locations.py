@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,6 +95,32 @@ def cells(levels: Sequence[Tensor], batch: Batch) -> Tensor | None:
         for level in levels
     ]
     return grid_locations(levels, grids)[0]
+
+
+def input_size(batch: Batch) -> tuple[int, int] | None:
+    """Return height and width of the images of a batch with their padding, None where its inputs are not images."""
+    inputs = batch.inputs
+    return (inputs.shape[2], inputs.shape[3]) if isinstance(inputs, Tensor) and inputs.ndim == 4 else None
+
+
+def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[tuple[int, int]]:
+    """Return the number of rows and columns of a map on each image; padding is below and to the right of it.
+
+    Args:
+        batch: Its data samples hold the ``img_shape`` of each image; without it, all cells count as image.
+        grid: Height and width of the map.
+        num_images: N.
+    """
+    height, width = grid
+    sizes, full = [(height, width)] * num_images, input_size(batch)
+    if full is None:
+        return sizes
+    for index, sample in enumerate(batch.data_samples or ()):
+        shape = getattr(sample, 'metainfo', {}).get('img_shape')
+        if shape is not None:
+            rows, columns = math.ceil(height * shape[0] / full[0]), math.ceil(width * shape[1] / full[1])
+            sizes[index] = min(rows, height), min(columns, width)
+    return sizes
 
 
 def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:

@@ -115,6 +115,26 @@ def storage_bytes(tensors: list[Tensor]) -> int:
     return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
 
 
+def peak_beyond(held: list[Tensor], action: Callable[[], Any], device: str) -> int:
+    """Run a function once and return how many bytes its tensors take at their peak, beyond those that it is given.
+
+    Args:
+        held: Tensors that exist before, such as inputs and weights; they must have no gradient.
+        action: The function.
+        device: Device of its computation. On CUDA the number comes from the allocator.
+    """
+    if torch.device(device).type == 'cuda':
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        action()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    with LiveBytes(held) as live:
+        before = live.now
+        action()
+    return live.peak - before
+
+
 def peak_bytes(runner: Any, step: Callable[[], Any]) -> int:
     """Run one step and return the largest number of bytes that the tensors of this run took during it.
 

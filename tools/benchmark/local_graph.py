@@ -9,7 +9,7 @@ ReLU on every edge. Runs of both sides alternate, so that other work on the mach
 ``search`` is the choice of points and neighbours, ``edges`` the rest, forward and backward; ``step`` is both. On one
 CPU thread, seconds are processor time, which other processes hardly disturb. Memory is what a step needs beyond its
 inputs and weights at its peak: on CUDA from the allocator, on the CPU the tensors that are alive
-(:class:`kd_plugins.profiling.memory.LiveBytes`).
+(:func:`kd_plugins.profiling.memory.peak_beyond`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kd_plugins.distillers.local_graph.selection import reweighting
 from kd_plugins.errors import ConfigError, KDPluginsError
 from kd_plugins.profiling import benchmark
 from kd_plugins.profiling.benchmark import add_side_options, check_sizes
-from kd_plugins.profiling.memory import LiveBytes
+from kd_plugins.profiling.memory import peak_beyond
 from kd_plugins.profiling.sides import bytes_free, in_turn, relative_difference, seconds
 from kd_plugins.utils.cli import note
 from kd_plugins.utils.tables import print_table
@@ -168,16 +168,7 @@ def peak_bytes(side: Side, device: str) -> int:
     """Return how many bytes a step needs beyond inputs and weights."""
     for x in side.held():
         x.grad = None
-    if torch.device(device).type == 'cuda':
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        side.step()
-        torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device)) - before
-    with LiveBytes(side.held()) as live:
-        before = live.now
-        side.step()
-    return live.peak - before
+    return peak_beyond(side.held(), side.step, device)
 
 
 def bytes_needed(args: Namespace) -> int:

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ..base import Batch
+from ..locations import grid_on_images, input_size
 
 
 class PointReader:
@@ -76,23 +76,8 @@ class GridReader(PointReader):
     shape = '(N, C, H, W)'
     ndim = 4
 
-    @property
-    def _input_size(self) -> tuple[int, int] | None:
-        inputs = self.batch.inputs
-        return (inputs.shape[2], inputs.shape[3]) if isinstance(inputs, Tensor) and inputs.ndim == 4 else None
-
     def _inside(self, x: Tensor) -> list[tuple[int, int]]:
-        """Return the number of rows and columns of a map on each image; padding is below and to the right of it."""
-        height, width = x.shape[2:]
-        sizes = [(height, width)] * x.shape[0]
-        if self._input_size is not None:
-            full_height, full_width = self._input_size
-            for index, sample in enumerate(self.batch.data_samples or ()):
-                shape = getattr(sample, 'metainfo', {}).get('img_shape')
-                if shape is not None:
-                    rows, columns = math.ceil(height * shape[0] / full_height), math.ceil(width * shape[1] / full_width)
-                    sizes[index] = min(rows, height), min(columns, width)
-        return sizes
+        return grid_on_images(self.batch, x.shape[2:], x.shape[0])
 
     def sizes(self, x: Tensor) -> list[int]:
         """Return the number of locations on each image."""
@@ -108,7 +93,7 @@ class GridReader(PointReader):
 
     def coordinates(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """Return the centres (x, y) of the locations on images, (V, 2)."""
-        full = self._input_size or x.shape[2:]
+        full = input_size(self.batch) or x.shape[2:]
         steps = [size / max(cells, 1) for size, cells in zip(full, x.shape[2:])]
         centers = [x.new_zeros(0, 2)]
         for size in self._inside(x):
