@@ -138,7 +138,7 @@ def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
         image_boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
         if image_boxes is not None and len(image_boxes):
             boxes[index] = getattr(image_boxes, 'tensor', image_boxes).to(like)
-    return pad_sequence(boxes, batch_first=True)
+    return pad_sequence(boxes, batch_first=True) if boxes else like.new_zeros(0, 1, 4)
 
 
 def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:

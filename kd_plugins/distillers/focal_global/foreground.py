@@ -89,6 +89,11 @@ def _inverse(count: Tensor) -> Tensor:
     return (count > 0) / count.clamp(min=1)
 
 
+def _maximum(scale: Tensor, objects: Tensor) -> Tensor:
+    """Return the maximum of (N, H, W) and the weights of further objects (N, G, H, W), of which there may be none."""
+    return torch.maximum(scale, objects.amax(dim=1)) if objects.shape[1] else scale
+
+
 def box_foreground(cells: CellRange, grid: Sequence[int], chunk: int = CHUNK) -> Tensor:
     r"""Return the weights of the foreground (FGD, arXiv 2111.11837, eq. 1 and 2).
 
@@ -116,7 +121,7 @@ def box_foreground(cells: CellRange, grid: Sequence[int], chunk: int = CHUNK) ->
             (place >= ends[..., :1]) & (place <= ends[..., 1:]) for place, ends in zip(places, (rows, columns))
         )
         in_box = (in_row * _inverse(count)[..., None])[..., :, None] * in_column[..., None, :]
-        scale = torch.maximum(scale, in_box.amax(dim=1))
+        scale = _maximum(scale, in_box)
     return scale
 
 
@@ -153,5 +158,5 @@ def mask_foreground(cells: Tensor, chunk: int = CHUNK) -> Tensor:
     scale = cells.new_zeros(cells.shape[0], *cells.shape[2:])
     for part in cells.split(chunk, dim=1):
         weighed = part * _inverse(part.sum(dim=(2, 3)))[..., None, None]
-        scale = torch.maximum(scale, weighed.amax(dim=1)) if part.shape[1] else scale
+        scale = _maximum(scale, weighed)
     return scale

@@ -78,7 +78,7 @@ def boxes_of_batch(batch: Batch, levels: Sequence[Tensor], insides: Sequence[Ins
     _instances(batch, key, 'boxes', 'bboxes')
     size = input_size(batch)
     assert size is not None
-    boxes = ground_truth_boxes(batch, levels[0][:, 0, 0, 0])
+    boxes = ground_truth_boxes(batch, levels[0].new_empty(len(levels[0])))
     scales = []
     for level, inside in zip(levels, insides):
         # Rows and columns of each image, since its positions are a rectangle.
@@ -93,7 +93,7 @@ def released_boxes_of_batch(
 ) -> list[Tensor]:
     """Return the weights of the foreground of each level as the released code has them, see :func:`released_cells`."""
     _instances(batch, key, 'boxes', 'bboxes')
-    boxes = ground_truth_boxes(batch, levels[0][:, 0, 0, 0])
+    boxes = ground_truth_boxes(batch, levels[0].new_empty(len(levels[0])))
     full = input_size(batch)
     assert full is not None
     sizes = boxes.new_empty(len(boxes), 2)
@@ -130,7 +130,7 @@ def masks_of_batch(batch: Batch, levels: Sequence[Tensor], insides: Sequence[Ins
                 masks = masks.to_tensor(torch.uint8, levels[0].device)
             padded = F.pad(masks, (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))
             cells[index] = cells_of_masks(padded, finest).to(cells[index].dtype)
-    every = pad_sequence(cells, batch_first=True)
+    every = pad_sequence(cells, batch_first=True) if cells else levels[0].new_zeros(0, 1, *finest)
     grids = [level.shape[2:] for level in levels]
     return [mask_foreground(every if grid == finest else cells_of_masks(every, grid)) for grid in grids]
 
