@@ -7,6 +7,7 @@ import pickle
 import re
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -109,6 +110,30 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix('module.'): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
+def compare_weights(saved: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> LoadReport:
+    """Return which tensors fit a model by name and shape; :attr:`LoadReport.loaded` holds these.
+
+    Args:
+        saved: Name to tensor, of a checkpoint or another model.
+        current: Name to tensor of the model.
+
+    >>> from torch import zeros
+    >>> compare_weights({'a': zeros(2), 'b': zeros(2)}, {'a': zeros(2), 'b': zeros(3), 'c': zeros(1)})
+    LoadReport(loaded=['a'], missing=['c'], unexpected=[], mismatched={'b': ((2,), (3,))})
+    """
+    mismatched = {
+        name: (tuple(value.shape), tuple(current[name].shape))
+        for name, value in saved.items()
+        if name in current and value.shape != current[name].shape
+    }
+    return LoadReport(
+        loaded=[name for name in saved if name in current and name not in mismatched],
+        missing=[name for name in current if name not in saved],
+        unexpected=[name for name in saved if name not in current],
+        mismatched=mismatched,
+    )
+
+
 def load_weights(
     model: nn.Module, checkpoint: dict[str, Any], path: str, strict: bool = True, key: str = 'checkpoint'
 ) -> LoadReport:
@@ -125,18 +150,8 @@ def load_weights(
         CheckpointError: If no key matches or, with ``strict``, if any key does not.
     """
     saved, current = weights_of(checkpoint), model.state_dict()
-    report = LoadReport(
-        missing=[name for name in current if name not in saved],
-        unexpected=[name for name in saved if name not in current],
-        mismatched={
-            name: (tuple(value.shape), tuple(current[name].shape))
-            for name, value in saved.items()
-            if name in current and value.shape != current[name].shape
-        },
-    )
-    matching = {name: value for name, value in saved.items() if name in current and name not in report.mismatched}
-    report.loaded = list(matching)
-    if not matching:
+    report = compare_weights(saved, current)
+    if not report.loaded:
         sample = next(iter(saved), 'none')
         raise CheckpointError(
             f"{key}: '{path}' belongs to another model: none of its {len(saved)} keys (for example '{sample}') "
@@ -155,7 +170,7 @@ def load_weights(
             f"does not know (first: '{name}'); {nearest(name, saved if report.missing else current)}; "
             'strict=False allows it'
         )
-    model.load_state_dict(matching, strict=False)
+    model.load_state_dict({name: saved[name] for name in report.loaded}, strict=False)
     return report
 
 

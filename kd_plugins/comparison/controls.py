@@ -15,7 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor
 
-from ..checkpoints import load_checkpoint, weights_of
+from ..checkpoints import compare_weights, load_checkpoint, weights_of
 from ..config.loading import class_name, walk
 from ..config.reading import read_changed
 from ..errors import ConfigError
@@ -186,11 +186,8 @@ def inherit(baseline: Config, distilled: Config, folder: Path) -> Made:
         current = MODELS.build(copy.deepcopy(config.model)).state_dict()
     start = weights_of(load_checkpoint(config.load_from, key='load_from')) if config.get('load_from') else {}
     known = weights_of(load_checkpoint(teacher['checkpoint'], key=f'{key}.checkpoint'))
-    inherited = {
-        name: value
-        for name, value in known.items()
-        if name in current and value.shape == current[name].shape and 'backbone' not in name.split('.')
-    }
+    fitting = compare_weights(known, current).loaded
+    inherited = {name: known[name] for name in fitting if 'backbone' not in name.split('.')}
     if not inherited:
         raise ConfigError(f"no parameter of '{teacher['checkpoint']}' outside the backbone fits the baseline")
     config.load_from = str(_write_weights({**start, **inherited}, folder))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..distillers.collection import Term
 from ..errors import ConfigError
 from ..hooks import DistillHook
+from ..hooks.inheritance import sentences
 from ..hooks.observer import StepObserver, StepReport
 from ..hooks.run_checks import schedules_of
 from ..hooks.unlabelled import KEY as UNLABELLED
@@ -179,6 +180,17 @@ def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tenso
     with runner.optim_wrapper.optim_context(model):
         losses = _loss_values(model(**model.data_preprocessor(batch, True), mode='loss'))
     return losses, {name: value for name, value in losses.items() if not name.startswith('distill.')}
+
+
+def _inheritance_rows(hook: DistillHook, result: Preflight) -> None:
+    if hook.inheritance is None or hook.inheritance.report is None:
+        return
+    report, parts = hook.inheritance.report, ', '.join(hook.inheritance.parts)
+    others = [*report.mismatched, *report.missing]
+    rest = f', {len(others)} keep their own start' if others else ''
+    result.teacher.append(('init_from_teacher', f'{len(report.loaded)} tensors of {parts} copied{rest}'))
+    # The first sentence says how many were copied.
+    result.remarks += sentences(report, hook.inheritance.parts, hook.inheritance.source)[1:]
 
 
 def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
@@ -366,6 +378,7 @@ def inspect(runner: Any) -> Preflight:
         if hook is not None:
             inspect_terms(hook, observer.report, runner, result, has_objects(batch))
             _teacher_rows(hook, result)
+            _inheritance_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)
 

@@ -21,6 +21,7 @@ from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
 from .dry_pass import dry_pass
+from .inheritance import Inheritance
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
 from .observer import Observer, StepReport, is_dry_run
@@ -53,6 +54,8 @@ class DistillHook(Hook):
         unlabelled: ``dict(dataloader=..., weight=1.0, statistics='labelled', pseudo=None)`` gives the student a second
             forward pass over unlabelled images in each training step, for distillers with ``on='unlabelled'`` and for
             pseudo labels; see :class:`~kd_plugins.hooks.unlabelled.Unlabelled`.
+        init_from_teacher: Dotted paths of modules, such as ``['neck', 'bbox_head']``, that start a new run with the
+            weights of the frozen teacher, see :func:`~kd_plugins.hooks.inheritance.inherit`; ``None`` for no module.
         restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
         optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
@@ -76,6 +79,7 @@ class DistillHook(Hook):
         teachers: dict[str, dict[str, Any] | None] | None = None,
         student_view: dict[str, Any] | None = None,
         unlabelled: dict[str, Any] | None = None,
+        init_from_teacher: list[str] | None = None,
         restart: dict[str, Any] | None = None,
         optimizer: dict[str, Any] | None = None,
         task_weight: float = 1.0,
@@ -101,6 +105,8 @@ class DistillHook(Hook):
         used.update(resolve_second(one.second, sources[name], one.key, every) for name, one in self.distillers.items())
         if self.unlabelled is not None:
             used.add(self.unlabelled.pseudo_teacher(every))
+        self.inheritance = None if init_from_teacher is None else Inheritance(init_from_teacher, every, restart)
+        used.update([self.inheritance.source] if self.inheritance is not None else [])
         self.teachers = {name: one for name, one in every.items() if name in used}
         self._unused = [one.key for name, one in every.items() if name not in used]
         self.restart: Restart | None = None
@@ -152,7 +158,9 @@ class DistillHook(Hook):
             check_run_files(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
-            prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length)
+            prepare_teachers(
+                runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length, self.inheritance
+            )
             check_begins(runner, self.distillers, self.teachers, self._epoch_length, self.unlabelled)
             if self.checks['classes']:
                 check_classes(runner.cfg)

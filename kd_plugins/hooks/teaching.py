@@ -13,8 +13,10 @@ from ..teachers.base import BaseTeacher
 from ..teachers.classes import check_classes
 from ..teachers.collection import load_teacher_states, resolve_source
 from ..teachers.ema import EMATeacher
+from ..teachers.frozen import FrozenTeacher
 from .averages import run_average
 from .building import model_builder
+from .inheritance import Inheritance
 from .loop_epochs import current_epoch
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
@@ -26,6 +28,7 @@ def prepare_teachers(
     frozen: dict[str, nn.Module],
     resumed: Mapping[str, Any] | None,
     length: int | None,
+    inheritance: Inheritance | None = None,
 ) -> None:
     """Create every teacher's network and restore its state.
 
@@ -36,17 +39,21 @@ def prepare_teachers(
         frozen: Modules of the student that do not change in this run, by name.
         resumed: State of the hook in a resumed checkpoint, ``None`` in a new run.
         length: Iterations of an epoch, ``None`` where the loader has no length.
+        inheritance: Parts of the student that start a new run with a teacher's weights, or ``None``.
 
     Raises:
         ConfigError: If a teacher does not fit the run or the checkpoint.
         CheckpointError: If the state is damaged.
     """
     build_model = model_builder(runner)
-    for teacher in teachers.values():
+    # The teachers that copy the student come after the one that gives it a part of its weights.
+    for teacher in sorted(teachers.values(), key=lambda one: not isinstance(one, FrozenTeacher)):
         teacher.frozen = frozen
         if isinstance(teacher, EMATeacher) and teacher.share is not None:
             teacher.average = run_average(runner, teacher.key, length)
         teacher.prepare(student, runner.iter, current_epoch(runner, length), build_model)
+        if inheritance is not None and teacher is teachers[inheritance.source]:
+            inheritance.apply(runner, student, teacher)
     if resumed is not None:
         saved = resumed.get('teachers') if isinstance(resumed, Mapping) else None
         for name in load_teacher_states(teachers, saved):
