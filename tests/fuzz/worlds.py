@@ -96,6 +96,7 @@ WORLDS = {
     'dwpose/*': 'simcc',
     'feature/rtmdet*': 'rtmdet',
     'feature/*': 'gfl',
+    'focal_global/*': 'gfl',
     'gfl/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
@@ -293,6 +294,9 @@ def entry_of(name: str) -> dict[str, Any]:
     if teacher.get('type') == 'kd_plugins.FrozenTeacher':
         teacher['config'] = world_of(name).teacher_config
         teacher['checkpoint'] = world_of(name).teacher_checkpoint
+    if entry.get('init_from_teacher'):
+        # The world of a two-stage detector is a network with one head.
+        entry['init_from_teacher'] = ['neck', 'bbox_head']
     return entry
 
 
