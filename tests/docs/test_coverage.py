@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
 WRITTEN = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', *PAGES]
 MODULES = ('adapters', 'schedules', 'structures', 'hooks', 'teachers', 'distillers', 'distillers.local_graph', 'losses')
+MODULES += ('distillers.focal_global',)
 MODULES += ('ops.boxes', 'ops.chunked_sum', 'ops.edge_bins', 'ops.reduction', 'ops.rotated_iou', 'visualization')
 MODULES += ('models.backbones', 'models.volumetric', 'datasets', 'datasets.nifti', 'datasets.volume_transforms')
 MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors', 'views')

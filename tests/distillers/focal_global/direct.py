@@ -23,8 +23,13 @@ GOLDEN_BOXES = [[[1.0, 1.0, 3.0, 2.0], [0.0, 0.0, 7.0, 5.0]], [[2.0, 2.0, 5.0, 5
 GOLDEN_TERMS = [5.532611, 2.453466, 19.295433, 193.549072]
 
 
-def direct_foreground(boxes: Tensor, grid: tuple[int, int], image: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Weights of one image; ``image`` is its size without padding and ``size`` that with it."""
+def direct_foreground(
+    boxes: Tensor, grid: tuple[int, int], image: tuple[int, int], size: tuple[int, int], clipped: bool = True
+) -> Tensor:
+    """Weights of one image; ``image`` is its size without padding and ``size`` that with it.
+
+    Without ``clipped``, cells beyond the map count in the area of a box, as in the release.
+    """
     rows, columns = (math.ceil(cells * one / all_) for cells, one, all_ in zip(grid, image, size))
     scale = torch.zeros(grid)
     for x1, y1, x2, y2 in boxes.tolist():
@@ -37,8 +42,9 @@ def direct_foreground(boxes: Tensor, grid: tuple[int, int], image: tuple[int, in
             for row in range(max(top, 0), min(bottom, rows - 1) + 1)
             for column in range(max(left, 0), min(right, columns - 1) + 1)
         ]
+        count = len(cells) if clipped else (bottom - top + 1) * (right - left + 1)
         for row, column in cells:
-            scale[row, column] = max(scale[row, column].item(), 1 / len(cells))
+            scale[row, column] = max(scale[row, column].item(), 1 / count)
     return scale
 
 
@@ -102,8 +108,7 @@ class DirectLoss(nn.Module):
         terms = []
         for s, t, some, meta in zip(student, teacher, boxes, metas):
             size = meta['img_shape'][:2]
-            # Unlike the distiller, the release counts cells beyond the map: no box of these tests ends there.
-            scale = direct_foreground(some.float().cpu(), grid, size, size).to(s)
+            scale = direct_foreground(some.float().cpu(), grid, size, size, clipped=False).to(s)
             gap = self.context('s', s[None]) - self.context('t', t[None])
             terms.append(direct_terms(s, t, scale, self.temperature, gap))
         mean = torch.stack(terms).mean(0)
