@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ...ops.reduction import to_float
+from .map_sums import strength_sums
 
 
 class Attention(NamedTuple):
@@ -21,30 +22,35 @@ class Attention(NamedTuple):
     channel: Tensor
 
 
-def position_count(inside: Tensor | None, x: Tensor) -> Tensor:
+def position_count(inside: Tensor | None, strength: Tensor) -> Tensor:
     """Return the number of positions of each image that count, at least 1, shape (N,).
 
     Args:
         inside: Booleans (N, L), False on padding; None where all positions count.
-        x: Maps (N, C, L).
+        strength: A tensor (N, L).
     """
     if inside is None:
-        return x.new_full((len(x),), max(x.shape[2], 1))
-    return inside.sum(dim=1).clamp(min=1).to(x.dtype)
+        return strength.new_full((len(strength),), max(strength.shape[1], 1))
+    return inside.sum(dim=1).clamp(min=1).to(strength.dtype)
 
 
-def mean_over_positions(x: Tensor, inside: Tensor | None) -> Tensor:
-    """Return the mean of each channel over the positions that count, shape (N, C).
+def attention_of_sums(
+    strength: Tensor, magnitude: Tensor, temperature: float, inside: Tensor | None = None
+) -> Attention:
+    """Return the attention of :func:`attention` from the sums of magnitudes.
 
     Args:
-        x: Maps (N, C, L).
-        inside: See :func:`position_count`.
-
-    >>> mean_over_positions(torch.tensor([[[1.0, 3.0, 9.0]]]), torch.tensor([[True, True, False]]))
-    tensor([[2.]])
+        strength: Sums over the channels, (N, L).
+        magnitude: Sums over the positions that count, (N, C).
+        temperature: See :func:`attention`.
+        inside: See :func:`attention`.
     """
-    total = x.sum(dim=2) if inside is None else (x * inside[:, None]).sum(dim=2)
-    return total / position_count(inside, x)[:, None]
+    channels = max(magnitude.shape[1], 1)
+    count = position_count(inside, strength)[:, None]
+    logits = strength / (temperature * channels)
+    if inside is not None:
+        logits = logits.masked_fill(~inside, float('-inf'))
+    return Attention(count * logits.softmax(dim=1), channels * (magnitude / (temperature * count)).softmax(dim=1))
 
 
 def attention(x: Tensor, temperature: float, inside: Tensor | None = None) -> Attention:
@@ -63,15 +69,10 @@ def attention(x: Tensor, temperature: float, inside: Tensor | None = None) -> At
         inside: Booleans (N, L), False on padding; None where all positions count.
 
     Returns:
-        Both attentions in float32 (float64 for float64), with the gradient of ``x``.
+        Both attentions in float32 (float64 for float64), without gradient.
 
+    >>> import torch
     >>> attention(torch.tensor([[[0.0, 8.0], [0.0, -8.0]]]), temperature=0.5).spatial.round()
     tensor([[0., 2.]])
     """
-    magnitude = to_float(x).abs()
-    strength = magnitude.mean(dim=1) / temperature
-    if inside is not None:
-        strength = strength.masked_fill(~inside, float('-inf'))
-    spatial = position_count(inside, magnitude)[:, None] * strength.softmax(dim=1)
-    channel = x.shape[1] * (mean_over_positions(magnitude, inside) / temperature).softmax(dim=1)
-    return Attention(spatial, channel)
+    return attention_of_sums(*strength_sums(to_float(x), inside), temperature, inside)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ...ops.reduction import global_normalizer, to_float
-from .attention import Attention, attention, position_count
+from .attention import Attention, attention, attention_of_sums, position_count
+from .map_sums import map_sums
 
 
 class FocalGlobalTerms(NamedTuple):
@@ -83,24 +84,21 @@ def focal_global_terms(
     [1.0, 1.0, 0.0, 2.0]
     """
     student, teacher = to_float(student), to_float(teacher.detach())
-    own, target = attention(student, temperature, inside), attention(teacher, temperature, inside)
-    difference = student - teacher
-    # One product gives the weighted and the plain sum over the channels; autocast would round it.
-    weights = torch.stack([target.channel, torch.ones_like(target.channel)], dim=1)
-    with torch.autocast(difference.device.type, enabled=False):
-        weighted, plain = torch.bmm(weights, difference.square()).unbind(dim=1)
-    focal = weighted * target.spatial
-    background = background_scale(foreground, inside)
-    if inside is not None:
-        plain = plain * inside
-    relation = plain.sum(dim=1)
+    target = attention(teacher, temperature, inside)
+    sums = map_sums(student, teacher, target.channel, inside)
+    own = attention_of_sums(sums.strength, sums.magnitude, temperature, inside)
+    focal = sums.weighted * target.spatial
+    relation = (sums.plain if inside is None else sums.plain * inside).sum(dim=1)
     if context is not None:
+        # The square of d + g over all positions, from the sums of d.
         context = to_float(context)
-        total = difference.sum(dim=2) if inside is None else (difference * inside[:, None]).sum(dim=2)
-        relation = relation + (2 * context * total).sum(dim=1)
-        relation = relation + position_count(inside, difference) * context.square().sum(dim=1)
+        relation = relation + (2 * context * sums.total).sum(dim=1)
+        relation = relation + position_count(inside, focal) * context.square().sum(dim=1)
     return FocalGlobalTerms(
-        (focal * foreground).sum(dim=1), (focal * background).sum(dim=1), attention_gap(own, target), relation
+        (focal * foreground).sum(dim=1),
+        (focal * background_scale(foreground, inside)).sum(dim=1),
+        attention_gap(own, target),
+        relation,
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from kd_plugins.distillers.focal_global.attention import attention, mean_over_positions
+from kd_plugins.distillers.focal_global.attention import attention
 from tests.distillers.focal_global.direct import direct_attention, golden_maps
 
 
@@ -29,6 +29,6 @@ def test_padding_counts_for_nothing() -> None:
 
 
 def test_means_of_empty_maps() -> None:
-    assert mean_over_positions(torch.zeros(2, 3, 0), None).tolist() == [[0.0] * 3] * 2
-    assert mean_over_positions(torch.ones(1, 3, 2), torch.zeros(1, 2, dtype=torch.bool)).tolist() == [[0.0] * 3]
+    assert attention(torch.zeros(2, 3, 0), 1.0).channel.tolist() == [[1.0] * 3] * 2
+    assert not attention(torch.ones(1, 3, 2), 1.0, torch.zeros(1, 2, dtype=torch.bool)).spatial.nan_to_num().any()
     assert attention(torch.zeros(0, 3, 4), 1.0).spatial.shape == (0, 4)
