@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class _AttentionPool(torch.autograd.Function):
+    """Mean of the positions, weighted by the softmax of their product with a query; only the weights are stored.
+
+    The gradient of a map has rank 2, so that one product makes it, and not two with their sum.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, query: Tensor, inside: Tensor | None) -> Tensor:
+        scores = torch.matmul(query, x)
+        if inside is not None:
+            scores = scores.masked_fill(~inside, float('-inf'))
+        weights = scores.softmax(dim=1)
+        ctx.save_for_backward(x, query, weights)
+        return torch.bmm(x, weights[..., None])[..., 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, query, weights = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            of_weights = torch.bmm(gradient[:, None], x)[:, 0]
+            of_scores = weights * (of_weights - (weights * of_weights).sum(dim=1, keepdim=True))
+            of_query = torch.bmm(x, of_scores[..., None])[..., 0].sum(dim=0)
+            of_x = None
+            if ctx.needs_input_grad[0]:
+                columns = torch.stack([gradient, query.expand_as(gradient)], dim=2)
+                of_x = torch.bmm(columns, torch.stack([weights, of_scores], dim=1))
+        return of_x, of_query, None
 
 
 class GlobalContext(nn.Module):
@@ -38,9 +71,6 @@ class GlobalContext(nn.Module):
             x: Maps with their positions in one dimension, (N, C, L).
             inside: Booleans (N, L), False on padding; None where all positions count.
         """
-        scores = torch.einsum('c,ncl->nl', self.query, x)
-        if inside is not None:
-            scores = scores.masked_fill(~inside, float('-inf'))
-        context = torch.einsum('ncl,nl->nc', x, scores.softmax(dim=1))
-        expanded: Tensor = self.expand(self.norm(self.reduce(context)).relu())
+        pooled: Tensor = _AttentionPool.apply(x, self.query, inside)
+        expanded: Tensor = self.expand(self.norm(self.reduce(pooled)).relu())
         return expanded

@@ -35,7 +35,7 @@ class FocalGlobalDistiller(PairedDistiller):
         teacher_tap: Tap of the teacher's features, of the same height and width; None is the same path.
         foreground: What the objects are: the ``'boxes'`` or the ``'masks'`` of the ground truth.
         temperature: Temperature of the attention; lower is sharper.
-        alpha: Factor of ``loss_fg``. A loss whose factor is 0 is not computed.
+        alpha: Factor of ``loss_fg``. A loss whose factor is 0 is left out.
         beta: Factor of ``loss_bg``.
         gamma: Factor of ``loss_att``.
         lamda: Factor of ``loss_rel``.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -41,3 +42,11 @@ def test_padding_counts_for_nothing() -> None:
     padded = torch.cat([x, torch.full((2, 4, 3), 9.0)], dim=2)
     inside = (torch.arange(9) < 6).expand(2, 9)
     torch.testing.assert_close(block(padded, inside), block(x))
+
+
+@pytest.mark.parametrize('padded', [False, True])
+def test_gradients(padded: bool) -> None:
+    block, x = made().double(), torch.randn(2, 4, 6, dtype=torch.float64, requires_grad=True)
+    inside = (torch.arange(6) < 4).expand(2, 6) if padded else None
+    weights = tuple(block.parameters())
+    assert torch.autograd.gradcheck(lambda y, *_: block(y, inside), (x, *weights))
