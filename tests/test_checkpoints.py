@@ -9,7 +9,14 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from kd_plugins.checkpoints import ATOMIC_BACKEND, AtomicBackend, is_readable, latest_checkpoint, load_checkpoint
+from kd_plugins.checkpoints import (
+    ATOMIC_BACKEND,
+    AtomicBackend,
+    compare_weights,
+    is_readable,
+    latest_checkpoint,
+    load_checkpoint,
+)
 from kd_plugins.errors import CheckpointError
 from tests.file_server import serve
 
@@ -127,3 +134,10 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
         CheckpointError, match=r"epoch_1\.pth' is damaged: the checksum of its part '.*data/0' is wrong; copy"
     ):
         load_checkpoint(path)
+
+
+def test_compare_weights_names_every_tensor() -> None:
+    saved = {'a': torch.zeros(2), 'b': torch.zeros(2, 3), 'x': torch.zeros(1)}
+    report = compare_weights(saved, {'a': torch.ones(2), 'b': torch.ones(3, 2), 'c': torch.ones(1)})
+    assert report.loaded == ['a'] and report.missing == ['c'] and report.unexpected == ['x']
+    assert report.mismatched == {'b': ((2, 3), (3, 2))}

@@ -1,5 +1,5 @@
-# Faster R-CNN with ResNet-50 on COCO, taught the pyramid of MMDetection's Faster R-CNN with ResNet-101 in and outside of
-# objects. Neck, RPN and RoI head start from the teacher's, as in the release.
+# Faster R-CNN with ResNet-50 on COCO, taught the pyramid of MMDetection's Faster R-CNN with ResNet-101, in and outside
+# of objects. Neck, RPN and RoI head start from the teacher's, as in the release.
 _base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_2x_coco.py', '../_base_/distill/focal_global.py']
 custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 default_hooks = dict(

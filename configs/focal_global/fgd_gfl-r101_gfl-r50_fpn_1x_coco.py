@@ -1,5 +1,5 @@
-# GFL with ResNet-50 on COCO, taught the pyramid of MMDetection's GFL with ResNet-101 in and outside of objects. Neck and
-# head start from the teacher's, as in the release; without `init_from_teacher` the gain of the loss alone is measured.
+# GFL with ResNet-50 on COCO, taught the pyramid of MMDetection's GFL with ResNet-101, in and outside of objects. Neck
+# and head start from the teacher's, as in the release. Leave `init_from_teacher` out to measure the loss alone.
 _base_ = ['mmdet::gfl/gfl_r50_fpn_1x_coco.py', '../_base_/distill/focal_global.py']
 custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
 default_hooks = dict(

@@ -182,7 +182,13 @@ def forward_losses(runner: Any, index: int, batch: Any) -> tuple[dict[str, Tenso
     return losses, {name: value for name, value in losses.items() if not name.startswith('distill.')}
 
 
-def _inheritance_rows(hook: DistillHook, result: Preflight) -> None:
+def inheritance_rows(hook: DistillHook, result: Preflight) -> None:
+    """Add what the student took from the teacher at its start, and which tensors did not fit.
+
+    Args:
+        hook: The hook.
+        result: The report, to which a row of the teacher and remarks are added.
+    """
     if hook.inheritance is None or hook.inheritance.report is None:
         return
     report, parts = hook.inheritance.report, ', '.join(hook.inheritance.parts)
@@ -378,7 +384,7 @@ def inspect(runner: Any) -> Preflight:
         if hook is not None:
             inspect_terms(hook, observer.report, runner, result, has_objects(batch))
             _teacher_rows(hook, result)
-            _inheritance_rows(hook, result)
+            inheritance_rows(hook, result)
         if not result.problems:
             _step(runner, losses, result)
 

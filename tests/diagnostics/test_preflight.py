@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from kd_plugins.diagnostics.preflight import Preflight, batch_with_objects, gradient_norms, inspect_terms
+from kd_plugins.checkpoints import LoadReport
+from kd_plugins.diagnostics.preflight import (
+    Preflight,
+    batch_with_objects,
+    gradient_norms,
+    inheritance_rows,
+    inspect_terms,
+)
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
 from kd_plugins.distillers.regions import Regions
@@ -99,3 +106,14 @@ def test_the_first_batch_with_an_object_is_looked_at() -> None:
     assert batch['inputs'] == 0 and remark is not None and 'the first 2 batches of train_dataloader hold no' in remark
     with pytest.raises(ConfigError, match='train_dataloader gives no batch'):
         batch_with_objects(loader())
+
+
+def test_the_start_from_the_teacher_is_shown() -> None:
+    result, report = Preflight(), LoadReport(['neck.a', 'neck.b'], mismatched={'neck.c': ((2,), (3,))})
+    inheritance = SimpleNamespace(report=report, parts=['neck', 'head'], source='teacher')
+    inheritance_rows(SimpleNamespace(inheritance=inheritance), result)  # type: ignore[arg-type]
+    assert result.teacher == [('init_from_teacher', '2 tensors of neck, head copied, 1 keep their own start')]
+    assert ["'neck.c': (2,) in the teacher, (3,) in the student" in remark for remark in result.remarks] == [True]
+    for nothing in (None, SimpleNamespace(report=None)):
+        inheritance_rows(SimpleNamespace(inheritance=nothing), result)  # type: ignore[arg-type]
+    assert len(result.teacher) == 1

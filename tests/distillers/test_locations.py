@@ -8,9 +8,11 @@ import torch
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.locations import (
     cells,
+    grid_on_images,
     ground_truth_boxes,
     ground_truth_labels,
     image_labels,
+    input_size,
     inside_images,
     level_grids,
     location_rows,
@@ -102,3 +104,17 @@ def test_labels_of_images() -> None:
     for index, label in ((0, [4]), (2, [1, 2])):
         batch.data_samples[index].gt_label = torch.tensor(label)
     assert image_labels(batch, torch.zeros(3)).tolist() == [[4], [-1], [-1]]
+
+
+def test_rows_and_columns_of_a_map_on_each_image() -> None:
+    batch = make_batch([None, None], img_shape=(64, 33))
+    assert input_size(batch) == (64, 64)
+    assert grid_on_images(batch, (8, 8), 2) == [(8, 5), (8, 5)]
+    assert grid_on_images(batch, (5, 3), 2) == [(5, 2), (5, 2)]
+    assert grid_on_images(make_batch([None], img_shape=None), (8, 8), 1) == [(8, 8)]
+    points = Batch({'points': []}, batch.data_samples)
+    assert input_size(points) is None and grid_on_images(points, (8, 8), 2) == [(8, 8), (8, 8)]
+
+
+def test_boxes_of_no_images() -> None:
+    assert ground_truth_boxes(Batch(torch.zeros(0, 3, 8, 8), []), torch.zeros(0)).shape == (0, 1, 4)
