@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import Any
 
-from tests.integration.runs import model_config
+import pytest
+import torch
+import torch.distributed as dist
+
+from tests.integration.runs import Recorder, Squares, make_runner, model_config, weights
 
 # GroupNorm, because batch statistics of half a batch differ.
 MODEL = model_config(norm='GN')
@@ -22,3 +27,32 @@ def assert_close(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
         torch.testing.assert_close(
             value, second[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}'
         )
+
+
+def train(work_dir: Path, batch_size: int, distillers: dict[str, Any], **distill: Any) -> dict[str, Any]:
+    """Train for two epochs, on this rank's share of the data; return the losses of each iteration and the weights."""
+    recorder = Recorder()
+    settings: dict[str, Any] = dict(
+        model=MODEL,
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9)),
+        hooks=[recorder],
+        dataset=Squares(8, empty=True),
+        epochs=2,
+        distill=distill,
+    )
+    if dist.is_initialized():
+        wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
+        settings |= dict(launcher='pytorch', cfg=dict(model_wrapper_cfg=wrapper))
+    runner = make_runner(work_dir, distillers, RANDOM_TEACHER, batch_size=batch_size, **settings)
+    runner.train()
+    model = runner.model.module if dist.is_initialized() else runner.model
+    return {'losses': recorder.losses, 'weights': weights(model)}
+
+
+def check_halves(whole: dict[str, Any], first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Fail unless two ranks with half the batch each trained like one process; all are of :func:`train`."""
+    for step, (one, two) in enumerate(zip(first['losses'], second['losses'], strict=True)):
+        for key in (key for key in one if key.startswith('distill')):
+            assert (one[key] + two[key]) / 2 == pytest.approx(whole['losses'][step][key], rel=1e-3), (step, key)
+    assert_close(first['weights'], whole['weights'])
+    assert all(torch.equal(value, second['weights'][name]) for name, value in first['weights'].items())
