@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -26,6 +25,7 @@ from ..errors import ConfigError, nearest
 from ..utils.argument_types import shown
 from ..utils.build import first_line
 from ..utils.checks import check_flag, check_integer
+from ..utils.rng import position_seed
 
 OPTIONS = (
     'batch_size',
@@ -66,19 +66,6 @@ def global_position(iteration: int, world_size: int, batch_size: int, rank: int,
     ([24, 28], 28)
     """
     return (iteration * world_size + rank) * batch_size + place
-
-
-def position_seed(seed: int, *place: int | str) -> int:
-    """Return a hash of a seed and a place in the stream, from 0 to 2^32 - 1.
-
-    Args:
-        seed: Seed of the stream.
-        place: Position of a sample, or name and number of another use of the seed.
-
-    >>> position_seed(0, 7) == position_seed(0, 7), position_seed(0, 7) == position_seed(1, 7)
-    (True, False)
-    """
-    return int.from_bytes(sha256(repr((int(seed), *place)).encode()).digest()[:4], 'little')
 
 
 @lru_cache(maxsize=4)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..adapters import infer_adapter
+from ..adapters import RandomAdapter, infer_adapter
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..utils.argument_types import shown
 from ..utils.build import build, first_line
 from ..utils.checks import channel_count
+from .base import Batch
 
 Setting = str | dict[str, Any] | None
 """``'auto'``, None, or the config of an adapter, as :func:`kd_plugins.utils.checks.check_adapter` returns it."""
 
 
 def make_adapters(
-    key: str, setting: Setting, student: Sequence[Tensor], teacher: Sequence[Tensor], channel_dim: int = 1
+    key: str,
+    setting: Setting,
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    channel_dim: int = 1,
+    bias: bool = True,
 ) -> tuple[nn.ModuleList, list[Tensor]]:
     """Return one adapter for each level, in train mode, and the adapted features of the student, without gradient.
 
@@ -31,6 +37,7 @@ def make_adapters(
         student: Feature of each level, (N, C, *spatial) or with the channels in ``channel_dim``.
         teacher: Feature of each level, equally many, with equally many dimensions.
         channel_dim: Dimension of the channels.
+        bias: Whether an adapter that ``'auto'`` makes has a bias.
 
     Raises:
         ConfigError: If the setting does not fit the features.
@@ -39,7 +46,7 @@ def make_adapters(
     >>> adapted.shape
     torch.Size([1, 8, 2, 2])
     """
-    adapters = nn.ModuleList(_new_adapter(key, setting, s, t, channel_dim) for s, t in zip(student, teacher))
+    adapters = nn.ModuleList(_new_adapter(key, setting, s, t, channel_dim, bias) for s, t in zip(student, teacher))
     adapters.eval()
     with torch.no_grad():
         adapted = [_adapted(key, setting, adapter, s.detach()) for adapter, s in zip(adapters, student)]
@@ -53,11 +60,30 @@ def make_adapters(
     return adapters, adapted
 
 
+def adapt(adapters: Iterable[nn.Module], levels: Sequence[Tensor], batch: Batch, key: str) -> list[Tensor]:
+    """Return the adapted features of every level; adapters that draw random numbers get a seed of their own.
+
+    Args:
+        adapters: The adapters of :func:`make_adapters`.
+        levels: The student's feature of each level.
+        batch: The batch, whose seed and iteration the random numbers depend on.
+        key: Config key of the distiller, so that every distiller draws other numbers.
+    """
+    adapted = []
+    for level, (adapter, feature) in enumerate(zip(adapters, levels)):
+        if isinstance(adapter, RandomAdapter):
+            adapter.seed = batch.draw_seed(key, level)
+        adapted.append(adapter(feature))
+    return adapted
+
+
 def _channels(key: str, feature: Tensor, channel_dim: int) -> int:
     return channel_count(f'{key}.channel_dim', feature, channel_dim, 'a feature')
 
 
-def _new_adapter(key: str, setting: Setting, student: Tensor, teacher: Tensor, channel_dim: int) -> nn.Module:
+def _new_adapter(
+    key: str, setting: Setting, student: Tensor, teacher: Tensor, channel_dim: int, bias: bool
+) -> nn.Module:
     channels = {role: _channels(key, x, channel_dim) for role, x in (('student', student), ('teacher', teacher))}
     if setting is None:
         if channels['student'] != channels['teacher']:
@@ -67,7 +93,7 @@ def _new_adapter(key: str, setting: Setting, student: Tensor, teacher: Tensor, c
             )
         return nn.Identity()
     if not isinstance(setting, dict):
-        return infer_adapter(student.shape, teacher.shape, channel_dim).to(student.device)
+        return infer_adapter(student.shape, teacher.shape, channel_dim, bias).to(student.device)
     for argument, role in (('in_channels', 'student'), ('out_channels', 'teacher')):
         given = setting.get(argument, channels[role])
         if given != channels[role]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..schedules import build_schedule
 from ..utils.checks import check_choice
+from ..utils.rng import position_seed
 
 Taps = Mapping[str, Sequence[Tensor]]
 """Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
@@ -31,17 +33,33 @@ class Batch:
         data_samples: The list of OpenMMLab data samples, one per image, or ``None``.
         iteration: 0-based iteration of the run.
         epoch: 0-based epoch of the run.
+        seed: Seed of the run, the same on all ranks and after a resume.
     """
 
     inputs: Any
     data_samples: Sequence[Any] | None
     iteration: int = 0
     epoch: int = 0
+    seed: int = 0
 
     @property
     def num_images(self) -> int:
         """Number of images in the batch of this rank."""
         return len(self.inputs) if self.data_samples is None else len(self.data_samples)
+
+    def draw_seed(self, *use: int | str) -> int:
+        """Return a seed for random numbers of this rank in this iteration, the same in a resumed run.
+
+        Args:
+            use: What draws them, for example the key of a distiller and a level; every use has other numbers.
+
+        >>> batch = Batch(None, None, iteration=3)
+        >>> batch.draw_seed('distillers.x', 0) == batch.draw_seed('distillers.x', 0)
+        True
+        >>> batch.draw_seed('distillers.x', 0) == batch.draw_seed('distillers.x', 1)
+        False
+        """
+        return position_seed(self.seed, 'distiller', self.iteration, get_rank(), *use)
 
 
 class BaseDistiller(nn.Module):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
+from ..losses.pearson import STATISTICS, pearson_distance
+from ..ops.channel_statistics import normalize_channels
 from ..registry import MODELS
 from ..utils.checks import (
     check_adapter,
@@ -19,11 +21,13 @@ from ..utils.checks import (
     check_levels,
     check_number,
 )
-from .adapting import make_adapters
+from .adapting import adapt, make_adapters
 from .base import Batch, Taps
+from .locations import positions_on_images
 from .paired import RESIZES, PairedDistiller, TapPair, resize_map
 
-KINDS = ('mse', 'cosine', 'channel_wise')
+KINDS = ('mse', 'cosine', 'channel_wise', 'pearson')
+NORMALIZATIONS = ('batch',)
 
 
 @MODELS.register_module()
@@ -33,11 +37,19 @@ class FeatureDistiller(PairedDistiller):
     Args:
         student_tap: Tap of the student's features, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
         teacher_tap: Tap of the teacher's features; None is the same path.
-        kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`).
+        kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`), or ``'pearson'``
+            (:func:`kd_plugins.losses.pearson_distance`).
         temperature: Softens the distributions over positions; only for ``'channel_wise'``.
+        normalize: ``'batch'`` gives every channel of both networks mean 0 and variance 1 over the images of all ranks,
+            without their padding, before they are compared
+            (:func:`kd_plugins.ops.channel_statistics.normalize_channels`); None compares the features as they are.
+            ``'pearson'`` standardizes by itself.
+        stats: Positions that a channel is standardized over, for ``'pearson'``: ``'batch'``, those of the images of all
+            ranks without their padding, or ``'image'``, those of each image. None is ``'batch'``.
         adapter: ``'auto'`` maps the student's channels where their number differs from the teacher's; None never does;
-            a config such as ``dict(type='kd_plugins.PointwiseAdapter')`` is built once per level, with ``in_channels``
-            and ``out_channels`` filled in where they are missing.
+            a config such as ``dict(type='kd_plugins.MaskedGenerator')`` is built once per level, with ``in_channels``
+            and ``out_channels`` filled in where they are missing. ``'auto'`` leaves the bias out where channels are
+            standardized, as an offset then changes nothing.
         resize: Interpolation of the student's map to the teacher's spatial size: None (sizes must agree),
             ``'bilinear'`` (linear in any number of dimensions), ``'nearest'`` or ``'area'``.
         channel_dim: Dimension of the channels.
@@ -61,6 +73,8 @@ class FeatureDistiller(PairedDistiller):
         resize: str | None = None,
         channel_dim: int = 1,
         reduction: str = 'mean',
+        normalize: str | None = None,
+        stats: str | None = None,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
@@ -72,24 +86,49 @@ class FeatureDistiller(PairedDistiller):
         self.resize = None if resize is None else check_choice(f'{key}.resize', resize, RESIZES)
         self.channel_dim = check_channel_dim(f'{key}.channel_dim', channel_dim)
         self.reduction = check_choice(f'{key}.reduction', reduction, MSE_REDUCTIONS)
-        if reduction == 'sum' and kind != 'mse':
+        self.normalize = None if normalize is None else check_choice(f'{key}.normalize', normalize, NORMALIZATIONS)
+        self.stats = 'batch' if stats is None else check_choice(f'{key}.stats', stats, STATISTICS)
+        self._check_together(stats)
+        self.adapters = nn.ModuleList()
+
+    def _check_together(self, stats: str | None) -> None:
+        if self.reduction == 'sum' and self.kind != 'mse':
             raise ConfigError(
-                f"{key}.reduction is 'sum' with kind='{kind}', which is a mean by definition; "
+                f"{self.key}.reduction is 'sum' with kind='{self.kind}', which is a mean by definition; "
                 "use reduction='mean' or kind='mse'"
             )
-        self.adapters = nn.ModuleList()
+        if self.temperature != 1.0 and self.kind != 'channel_wise':
+            raise ConfigError(
+                f"{self.key}.temperature is {self.temperature} with kind='{self.kind}', which has none; use "
+                "temperature=1.0 or kind='channel_wise'"
+            )
+        if stats is not None and self.kind != 'pearson':
+            raise ConfigError(
+                f"{self.key}.stats is '{stats}' with kind='{self.kind}', which standardizes nothing; use stats=None or "
+                "kind='pearson'"
+            )
+        if self.normalize is not None and self.kind == 'pearson':
+            raise ConfigError(
+                f"{self.key}.normalize is '{self.normalize}' with kind='pearson', which standardizes every channel by "
+                "itself; use normalize=None or kind='mse'"
+            )
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check the shapes and create the adapters."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         check_levels(f'{self.key}.student_tap', student_levels, teacher_levels, 'features')
-        for s in student_levels:
-            if self.kind == 'channel_wise' and s.ndim < 3:
-                raise ConfigError(
-                    f"{self.key}.kind is 'channel_wise', which compares positions, and a feature of shape "
-                    f"{tuple(s.shape)} has none; use kind='mse' or 'cosine'"
-                )
-        self.adapters, adapted = make_adapters(self.key, self.adapter, student_levels, teacher_levels, self.channel_dim)
+        flat = next((s for s in student_levels if s.ndim < 3), None)
+        setting, value = ('kind', self.kind) if self.kind == 'channel_wise' else ('stats', self.stats)
+        if flat is not None and value in ('channel_wise', 'image'):
+            advice = "kind='mse' or 'cosine'" if setting == 'kind' else "stats='batch'"
+            raise ConfigError(
+                f"{self.key}.{setting} is '{value}', which compares positions, and a feature of shape "
+                f'{tuple(flat.shape)} has none; use {advice}'
+            )
+        bias = self.kind != 'pearson' and self.normalize is None
+        self.adapters, adapted = make_adapters(
+            self.key, self.adapter, student_levels, teacher_levels, self.channel_dim, bias
+        )
         for level, (s, t) in enumerate(zip(adapted, teacher_levels)):
             self._check_spatial(level, s, t)
 
@@ -112,11 +151,22 @@ class FeatureDistiller(PairedDistiller):
         del sizes[self.channel_dim % feature.ndim - 1]
         return sizes
 
+    def _valid(self, levels: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
+        """Return which positions of each level lie on an image, None where the levels are no maps of the images."""
+        return positions_on_images(levels, batch) if self.channel_dim in (1, -3) else [None] * len(levels)
+
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
-        adapted = [adapter(s) for adapter, s in zip(self.adapters, student_levels)]
+        adapted = adapt(self.adapters, student_levels, batch, self.key)
         resized = [resize_map(s, t.shape[2:], self.resize) for s, t in zip(adapted, teacher_levels)]
+        if self.kind == 'pearson':
+            valid = self._valid(teacher_levels, batch)
+            return {'loss_feat': pearson_distance(resized, teacher_levels, valid, self.stats, self.channel_dim)}
+        if self.normalize is not None:
+            both, valid = [*resized, *teacher_levels], self._valid(teacher_levels, batch)
+            normalized = normalize_channels(both, [*valid, *valid], self.channel_dim)
+            resized, teacher_levels = normalized[: len(resized)], normalized[len(resized) :]
         per_image: dict[str, FeatureLoss] = {
             'mse': partial(feature_mse, reduction=self.reduction),
             'cosine': partial(feature_cosine, dim=self.channel_dim),

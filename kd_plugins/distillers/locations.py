@@ -145,7 +145,8 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     """Return which locations lie on an image and not on its padding.
 
     Args:
-        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image.
+        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image, and also
+            with ``input_size``, as ``img_shape`` is then the size of the file that the input was cut from (MMPose).
         centers: Locations (x, y), shape (L, 2).
         num_images: N.
 
@@ -154,10 +155,28 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     """
     inside = torch.ones(num_images, len(centers), dtype=torch.bool, device=centers.device)
     for index, sample in enumerate(batch.data_samples or ()):
-        shape = getattr(sample, 'metainfo', {}).get('img_shape')
+        metainfo = getattr(sample, 'metainfo', {})
+        shape = None if 'input_size' in metainfo else metainfo.get('img_shape')
         if shape is not None:
             inside[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
     return inside
+
+
+def positions_on_images(levels: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
+    """Return which positions of feature maps lie on an image and not on its padding.
+
+    Args:
+        levels: Features of each level, (N, C, H, W) for maps of the images.
+        batch: The batch, see :func:`inside_images`.
+
+    Returns:
+        Booleans for each level, shape (N, H * W), or None for features that are no maps of the images.
+    """
+    found: list[Tensor | None] = []
+    for level in levels:
+        corners = cells([level], batch) if len(level) == batch.num_images else None
+        found.append(None if corners is None else inside_images(batch, corners, len(level)))
+    return found
 
 
 def pixel_labels(batch: Batch, corners: Tensor, num_images: int) -> Tensor:

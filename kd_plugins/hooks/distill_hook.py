@@ -178,6 +178,8 @@ class DistillHook(Hook):
                 *self._prepare_inputs(runner, student),
             )
         self.session.task_weight = self.task_weight
+        # A resumed run has the seed of its checkpoint.
+        self.session.seed = runner.seed
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
         try:

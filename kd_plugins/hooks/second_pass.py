@@ -89,7 +89,7 @@ def second_pass(
     teach: Callable[[ForwardCall], None],
     labeller: nn.Module | None,
     taps: TapSet,
-    step: tuple[int, int],
+    step: tuple[int, int, int],
 ) -> tuple[Batch, Mapping[str, Any]]:
     """Run teachers and student on the unlabelled batch of an iteration, while the taps record.
 
@@ -103,12 +103,12 @@ def second_pass(
         teach: Runs the teachers on the unchanged images.
         labeller: Network that predicts pseudo labels; ``None`` without.
         taps: The student's taps.
-        step: 0-based iteration and epoch.
+        step: 0-based iteration and epoch, and the seed of the run.
 
     Returns:
         The batch that the student saw, and its losses on pseudo labels.
     """
-    iteration, epoch = step
+    iteration, epoch, run_seed = step
     with seeded_rng(unlabelled.seed(iteration)):
         call = preprocessed(student, unlabelled.batch)
         samples, inputs = call.data_samples, call.inputs
@@ -124,7 +124,7 @@ def second_pass(
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
             finally:
                 taps.stop()
-    return Batch(inputs, samples, iteration, epoch), output if labeller is not None else {}
+    return Batch(inputs, samples, iteration, epoch, run_seed), output if labeller is not None else {}
 
 
 def pseudo_terms(task: Mapping[str, Any], losses: Mapping[str, Any] | None, weight: float) -> list[Term]:

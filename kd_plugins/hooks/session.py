@@ -75,6 +75,7 @@ class DistillSession:
         self.observers = list(observers)
         self.iteration = 0
         self.epoch = 0
+        self.seed = 0
         self.weights: dict[str, float] = dict.fromkeys(distillers, 0.0)
         self.task_weight = 1.0
         self.sync_gradients: Callable[[], bool] = lambda: True
@@ -171,7 +172,7 @@ class DistillSession:
         if self.passes == 1 and self.unlabelled is not None and self.unlabelled.used and torch.is_grad_enabled():
             check_recomputation(output)
         call = ForwardCall(module.forward, args, kwargs)
-        batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch)
+        batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch, self.seed)
         task = task_loss(output)
         if self._running or not self.initialized:
             losses = self._distill(outputs, batch, unlabelled)
@@ -219,7 +220,7 @@ class DistillSession:
                 lambda call: self._run_teachers('unlabelled', (), call.arguments()),
                 None if self.labeller is None else self.teachers[self.labeller].model,
                 self.taps.student,
-                (self.iteration, self.epoch),
+                (self.iteration, self.epoch, self.seed),
             )
             student_outputs, teacher_outputs = self._read('unlabelled')
             outputs[0].update(student_outputs)

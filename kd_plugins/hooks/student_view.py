@@ -8,13 +8,13 @@ from typing import Any
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from ..datasets.position_stream import position_seed
 from ..distillers.base import IMAGES, SECOND, BaseDistiller, Batch, Taps
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..utils.argument_types import shown
 from ..utils.build import build
 from ..utils.calls import ForwardCall
+from ..utils.rng import position_seed
 from ..views import BaseView
 
 KEY = 'student_view'

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..datasets.position_stream import PositionStream, check_settings, position_seed
+from ..datasets.position_stream import PositionStream, check_settings
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, KDPluginsError, nearest
 from ..pseudo_labels import PseudoLabels
@@ -18,6 +18,7 @@ from ..utils.argument_types import shown
 from ..utils.build import build, first_line
 from ..utils.checks import check_choice
 from ..utils.data_errors import data_sentence
+from ..utils.rng import position_seed
 from ..utils.sample_batch import draw_batch
 from .statistics import SeparateStatistics
 from .student_view import KEY as VIEW_KEY

@@ -26,6 +26,7 @@ from .logit import (
     softmax_kl,
     softmax_kl_loss,
 )
+from .pearson import PearsonFeatureLoss, pearson_distance
 from .varifocal import varifocal
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     'LaplaceKLLoss',
     'LevelKLLoss',
     'LocalizationLoss',
+    'PearsonFeatureLoss',
     'QualityFocalKDLoss',
     'SegmentationSums',
     'SoftmaxKLLoss',
@@ -61,6 +63,7 @@ __all__ = [
     'level_kl_sums',
     'localization_loss',
     'mean_over_joints',
+    'pearson_distance',
     'quality_focal',
     'quality_focal_kd_loss',
     'segmentation_sums',

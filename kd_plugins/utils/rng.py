@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,16 @@ def seeded_rng(seed: int) -> Iterator[None]:
         np.random.seed(seed)
         torch.manual_seed(seed)
         yield
+
+
+def position_seed(seed: int, *place: int | str) -> int:
+    """Return a hash of a seed and a place in the stream, from 0 to 2^32 - 1.
+
+    Args:
+        seed: Seed of the stream.
+        place: Position of a sample, or name and number of another use of the seed.
+
+    >>> position_seed(0, 7) == position_seed(0, 7), position_seed(0, 7) == position_seed(1, 7)
+    (True, False)
+    """
+    return int.from_bytes(sha256(repr((int(seed), *place)).encode()).digest()[:4], 'little')

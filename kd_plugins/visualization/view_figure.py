@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..config.data_checks import check_data
 from ..config.distillers import build_distiller
-from ..datasets.position_stream import PositionStream, position_seed, seeded
+from ..datasets.position_stream import PositionStream, seeded
 from ..errors import ConfigError
 from ..hooks.student_view import build_views
+from ..utils.rng import position_seed
 from ..views.base import picture_sizes
 from ..views.normalisation import read_normalisation
 from .confidence import teacher_confidence

@@ -22,10 +22,10 @@ from kd_plugins.datasets.position_stream import (
     epoch_order,
     global_position,
     image_index,
-    position_seed,
     seeded,
 )
 from kd_plugins.errors import ConfigError
+from kd_plugins.utils.rng import position_seed
 from tests.ranks import on_two_ranks
 
 BCCD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'bccd'
