@@ -102,9 +102,7 @@ class MaskedGenerator(RandomAdapter):
         super().__init__()
         self.mask_ratio = check_number(f'{key}.mask_ratio', mask_ratio, positive=False, example=0.65)
         if self.mask_ratio >= 1.0:
-            raise ConfigError(
-                f'{key}.mask_ratio is {mask_ratio}, which masks everything; use less than 1, such as 0.65'
-            )
+            raise ConfigError(f'{key}.mask_ratio is {mask_ratio}, which leaves nothing; use less than 1, such as 0.65')
         self.mask = check_choice(f'{key}.mask', mask, MASKS)
         same = in_channels == out_channels
         self.align = nn.Identity() if same else PointwiseAdapter(in_channels, out_channels)

@@ -117,20 +117,26 @@ class FeatureDistiller(PairedDistiller):
         """Check the shapes and create the adapters."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         check_levels(f'{self.key}.student_tap', student_levels, teacher_levels, 'features')
-        flat = next((s for s in student_levels if s.ndim < 3), None)
-        setting, value = ('kind', self.kind) if self.kind == 'channel_wise' else ('stats', self.stats)
-        if flat is not None and value in ('channel_wise', 'image'):
-            advice = "kind='mse' or 'cosine'" if setting == 'kind' else "stats='batch'"
-            raise ConfigError(
-                f"{self.key}.{setting} is '{value}', which compares positions, and a feature of shape "
-                f'{tuple(flat.shape)} has none; use {advice}'
-            )
+        self._check_positions(student_levels)
         bias = self.kind != 'pearson' and self.normalize is None
         self.adapters, adapted = make_adapters(
             self.key, self.adapter, student_levels, teacher_levels, self.channel_dim, bias
         )
         for level, (s, t) in enumerate(zip(adapted, teacher_levels)):
             self._check_spatial(level, s, t)
+
+    def _check_positions(self, levels: Sequence[Tensor]) -> None:
+        """Refuse features without positions where positions of an image are compared."""
+        flat = next((level for level in levels if level.ndim < 3), None)
+        if flat is None or (self.kind != 'channel_wise' and self.stats != 'image'):
+            return
+        fault, advice = "stats is 'image'", "stats='batch'"
+        if self.kind == 'channel_wise':
+            fault, advice = "kind is 'channel_wise'", "kind='mse' or 'cosine'"
+        raise ConfigError(
+            f'{self.key}.{fault}, which compares positions, and a feature of shape {tuple(flat.shape)} has none; '
+            f'use {advice}'
+        )
 
     def _check_spatial(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
         if self._spatial(adapted) == self._spatial(teacher_feature):

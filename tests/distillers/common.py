@@ -30,6 +30,14 @@ def make_batch(boxes: list[Any], img_shape: tuple[int, int] | None = (64, 64), s
     return Batch(torch.zeros(len(boxes), 3, size, size), samples)
 
 
+def taps(
+    student_shapes: list[tuple[int, ...]], teacher_shapes: list[tuple[int, ...]] | None = None
+) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
+    """Return random features of student and teacher, a tensor of each level."""
+    shapes = student_shapes if teacher_shapes is None else teacher_shapes
+    return {'student_tap': [torch.randn(s) for s in student_shapes]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
+
+
 def check_step(distiller: BaseDistiller, student: dict, teacher: dict, batch: Batch) -> dict[str, Tensor]:
     """Run one step and check what holds for every distiller; return the losses, detached."""
     leaves = [tensor.requires_grad_() for tensors in student.values() for tensor in tensors]

@@ -7,29 +7,27 @@ from torch import nn
 
 from kd_plugins.adapters import PointwiseAdapter
 from kd_plugins.distillers import FeatureDistiller
-from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse, pearson_distance
 from kd_plugins.registry import MODELS
-from tests.distillers.common import check_step, make_batch, sentence
+from tests.distillers.common import check_step, make_batch, sentence, taps
 
-KINDS = ['mse', 'cosine', 'channel_wise']
+KINDS = ['mse', 'cosine', 'channel_wise', 'pearson']
 BATCH = make_batch([None, None])
-
-
-def taps(
-    student_shapes: list[tuple[int, ...]], teacher_shapes: list[tuple[int, ...]] | None = None
-) -> tuple[dict, dict]:
-    shapes = student_shapes if teacher_shapes is None else teacher_shapes
-    return {'student_tap': [torch.randn(s) for s in student_shapes]}, {'teacher_tap': [torch.randn(s) for s in shapes]}
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_levels_are_averaged(kind: str) -> None:
-    distiller = FeatureDistiller(kind=kind, temperature=2.0)
+    distiller = FeatureDistiller(kind=kind, temperature=2.0 if kind == 'channel_wise' else 1.0)
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
     distiller.initialize(student, teacher)
     assert not list(distiller.parameters())
     actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
-    loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0)}[kind]
+    loss = {
+        'mse': feature_mse,
+        'cosine': feature_cosine,
+        'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0),
+        'pearson': lambda s, t: pearson_distance([s], [t]),
+    }[kind]
     values = [loss(s.detach(), t).mean() for s, t in zip(student['student_tap'], teacher['teacher_tap'])]
     torch.testing.assert_close(actual, sum(values) / 2)
     assert all(level.grad.abs().sum() > 0 for level in student['student_tap'])
@@ -159,6 +157,16 @@ def test_config_sentences() -> None:
         FeatureDistiller(channel_dim=0)
     with sentence("reduction is 'sums'; nearest: 'sum'"):
         FeatureDistiller(reduction='sums')
+    with sentence("temperature is 2.0 with kind='mse', which has none; use temperature=1.0 or kind='channel_wise'"):
+        FeatureDistiller(temperature=2.0)
+    with sentence("normalize is 'layer'; valid: 'batch'"):
+        FeatureDistiller(normalize='layer')
+    with sentence("normalize is 'batch' with kind='pearson', which standardizes .*use normalize=None"):
+        FeatureDistiller(kind='pearson', normalize='batch')
+    with sentence("stats is 'images'; nearest: 'image'"):
+        FeatureDistiller(kind='pearson', stats='images')
+    with sentence("stats is 'image' with kind='mse', which standardizes nothing; use stats=None or kind='pearson'"):
+        FeatureDistiller(stats='image')
     with sentence("reduction is 'sum' with kind='cosine', which is a mean by definition; use reduction='mean'"):
         FeatureDistiller(kind='cosine', reduction='sum')
     model = nn.Identity()
@@ -171,6 +179,19 @@ def test_config_sentences() -> None:
     [
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, '1 features and the teacher 2'),
         ({'kind': 'channel_wise'}, [(2, 4)], [(2, 4)], "compares positions, .*use kind='mse'"),
+        ({'kind': 'pearson', 'stats': 'image'}, [(2, 4)], [(2, 4)], "compares positions, .*use stats='batch'"),
+        (
+            {'adapter': {'type': 'kd_plugins.MaskedGenerator'}, 'channel_dim': -1},
+            [(2, 9, 4)],
+            [(2, 9, 8)],
+            r'fpn.adapter is .*, which cannot take a feature of shape \(2, 9, 4\): it needs \(N, C, H, W\); nearest',
+        ),
+        (
+            {'adapter': {'type': 'kd_plugins.MaskedGenerator', 'mask_ratio': 1.0}},
+            [(2, 4, 3, 3)],
+            [(2, 8, 3, 3)],
+            'fpn.adapter.mask_ratio is 1.0, which leaves nothing; use less than 1, such as 0.65',
+        ),
         ({}, [(2, 4)], [(2, 4, 3, 3)], 'same number of dimensions'),
         ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], "fpn.resize is None, .*set resize='bilinear'"),
         (

@@ -1,0 +1,187 @@
+"""Features that are standardized or masked before they are compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_plugins.adapters import MaskedGenerator
+from kd_plugins.distillers import Batch, FeatureDistiller, base
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse, pearson_distance
+from tests.distillers.common import check_step, make_batch, taps
+
+BATCH = make_batch([None, None])
+GENERATOR = {'type': 'kd_plugins.MaskedGenerator', 'mask_ratio': 0.5}
+
+
+def padded(x: Tensor, fill: float) -> Tensor:
+    """Return a map of 8x8 cells whose image has 6x4 of them."""
+    full = torch.full((*x.shape[:2], 8, 8), fill)
+    full[..., :6, :4] = x
+    return full
+
+
+@pytest.mark.parametrize('stats', [None, 'batch', 'image'])
+def test_pearson_leaves_padding_out(stats: str | None) -> None:
+    images, batch = torch.randn(2, 2, 4, 6, 4), make_batch([None, None], img_shape=(48, 32))
+    student, teacher = {'student_tap': [padded(images[0], 9.0)]}, {'teacher_tap': [padded(images[1], -3.0)]}
+    distiller = FeatureDistiller(kind='pearson', stats=stats)
+    distiller.initialize(student, teacher)
+    actual = check_step(distiller, student, teacher, batch)['loss_feat']
+    torch.testing.assert_close(actual, pearson_distance([images[0]], [images[1]], stats=stats or 'batch'))
+    assert not student['student_tap'][0].grad[..., 4:].any()
+
+
+@pytest.mark.parametrize('kind', ['mse', 'cosine', 'channel_wise'])
+def test_normalized_kinds(kind: str) -> None:
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
+    distiller = FeatureDistiller(kind=kind, normalize='batch')
+    distiller.initialize(student, teacher)
+    actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': channel_wise_kl}[kind]
+    pairs = [
+        [F.batch_norm(x.detach(), None, None, training=True) for x in pair]
+        for pair in zip(student['student_tap'], teacher['teacher_tap'])
+    ]
+    torch.testing.assert_close(actual, sum(loss(s, t).mean() for s, t in pairs) / 2)
+
+
+def test_statistics_leave_padding_out() -> None:
+    images, batch = torch.randn(2, 2, 4, 6, 4), make_batch([None, None], img_shape=(48, 32))
+    student, teacher = {'student_tap': [padded(images[0], 9.0)]}, {'teacher_tap': [padded(images[1], -3.0)]}
+    distiller = FeatureDistiller(normalize='batch')
+    distiller.initialize(student, teacher)
+    actual = check_step(distiller, student, teacher, batch)['loss_feat']
+    moments = [(x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), correction=0, keepdim=True)) for x in images]
+    s, t = ((padded(x, f) - mean) / std for x, f, (mean, std) in zip(images, (9.0, -3.0), moments))
+    torch.testing.assert_close(actual, F.mse_loss(s, t), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize('options', [{'kind': 'pearson'}, {'kind': 'channel_wise', 'normalize': 'batch'}], ids=str)
+def test_adapters_have_no_bias(options: dict) -> None:
+    distiller = FeatureDistiller(**options)
+    student, teacher = taps([(2, 4, 5, 5)], [(2, 8, 5, 5)])
+    distiller.initialize(student, teacher)
+    check_step(distiller, student, teacher, BATCH)
+    assert [name for name, _ in distiller.named_parameters()] == ['adapters.0.projection.weight']
+    assert distiller.adapters[0].projection.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    'options', [{'kind': 'pearson'}, {'kind': 'pearson', 'stats': 'image'}, {'normalize': 'batch'}]
+)
+@pytest.mark.parametrize(
+    ('shape', 'dim'), [((2, 9, 4), -1), ((2, 4, 9), 1), ((2, 4, 2, 3, 4), 1), ((5, 4, 7, 7), 1)], ids=str
+)
+def test_features_that_are_no_maps_have_no_padding(options: dict, shape: tuple[int, ...], dim: int) -> None:
+    """Tokens, points, volumes, and the five regions of interest of two images."""
+    student, teacher = taps([shape])
+    results = []
+    for img_shape in ((64, 64), (32, 16)):
+        distiller = FeatureDistiller(channel_dim=dim, **options)
+        distiller.initialize(student, teacher)
+        results.append(check_step(distiller, student, teacher, make_batch([None, None], img_shape))['loss_feat'])
+    assert results[0] == results[1] > 0
+
+
+@pytest.mark.parametrize('shape', [(2, 4), (1, 4, 1, 1), (0, 4, 3, 3), (2, 4, 0, 3)], ids=str)
+def test_small_batches(shape: tuple[int, ...]) -> None:
+    for options in ({'kind': 'pearson'}, {'normalize': 'batch'}):
+        distiller = FeatureDistiller(**options)
+        student, teacher = taps([shape])
+        distiller.initialize(student, teacher)
+        check_step(distiller, student, teacher, make_batch([None] * shape[0]))
+
+
+class Generation(nn.Module):
+    """``MGDConnector`` of mmrazor (90c7af1), after its code, without drawing the mask."""
+
+    def __init__(self, student: int, teacher: int) -> None:
+        super().__init__()
+        self.align = nn.Conv2d(student, teacher, 1) if student != teacher else None
+        self.generation = nn.Sequential(
+            nn.Conv2d(teacher, teacher, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(teacher, teacher, kernel_size=3, padding=1),
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        aligned = x if self.align is None else self.align(x)
+        return self.generation(torch.mul(aligned, mask))
+
+
+def connector_of(adapter: MaskedGenerator, student: int, teacher: int) -> Generation:
+    connector = Generation(student, teacher)
+    state = adapter.state_dict()
+    if student != teacher:
+        state['align.weight'] = state.pop('align.projection.weight')[..., None, None]
+        state['align.bias'] = state.pop('align.projection.bias')
+    connector.load_state_dict(state)
+    return connector
+
+
+@pytest.mark.parametrize('mask_ratio', [0.0, 0.65])
+@pytest.mark.parametrize('mask', ['position', 'channel'])
+@pytest.mark.parametrize('channels', [4, 8])
+def test_is_the_loss_of_mgd(channels: int, mask: str, mask_ratio: float) -> None:
+    student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)], [(2, channels, 6, 8), (2, channels, 3, 4)])
+    adapter = {'type': 'kd_plugins.MaskedGenerator', 'mask': mask, 'mask_ratio': mask_ratio}
+    distiller = FeatureDistiller(reduction='sum', adapter=adapter)
+    distiller.initialize(student, teacher)
+    actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
+    gradients = [level.grad for level in student['student_tap']]
+    expected = torch.zeros(())
+    leaves = [level.detach().requires_grad_() for level in student['student_tap']]
+    for level, one, s, t in zip(range(2), distiller.adapters, leaves, teacher['teacher_tap']):
+        assert isinstance(one, MaskedGenerator) and one.seed == BATCH.draw_seed(distiller.key, level)
+        kept = one.draw(one.align(s))
+        assert kept.shape == ((2, 1, *s.shape[2:]) if mask == 'position' else (2, channels, 1, 1))
+        generated = connector_of(one, 4, channels)(s, kept)
+        expected = expected + nn.MSELoss(reduction='sum')(generated, t) / len(s)
+    torch.testing.assert_close(actual, expected.detach() / 2)  # the release sums the levels
+    for gradient, reference in zip(gradients, torch.autograd.grad(expected / 2, leaves)):
+        torch.testing.assert_close(gradient, reference)
+    assert all(param.grad is not None and param.grad.any() for param in distiller.parameters())
+
+
+def test_masks_follow_seed_iteration_rank_distiller_and_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = taps([(2, 4, 16, 16), (2, 4, 16, 16)])
+
+    def draw(batch: Batch, key: str = 'distillers.a', rank: int = 0) -> list[Tensor]:
+        monkeypatch.setattr(base, 'get_rank', lambda: rank)
+        distiller = FeatureDistiller(adapter=GENERATOR, key=key)
+        distiller.initialize(student, teacher)
+        distiller(student, teacher, batch)
+        return [adapter.draw(level) for adapter, level in zip(distiller.adapters, student['student_tap'])]
+
+    state = torch.get_rng_state()
+    batch = replace(BATCH, seed=5, iteration=7)
+    first = draw(batch)
+    for one, other in zip(first, draw(batch)):
+        assert torch.equal(one, other)
+    others = [
+        draw(replace(batch, seed=6)),
+        draw(replace(batch, iteration=8)),
+        draw(batch, key='distillers.b'),
+        draw(batch, rank=1),
+    ]
+    drawn = [first, *others]
+    assert len({tuple(mask.flatten().tolist()) for masks in drawn for mask in masks}) == 2 * len(drawn)
+    # Only the weights of the adapters come from the generator of the run, and the hook restores it.
+    torch.set_rng_state(state)
+    distiller = FeatureDistiller(adapter=GENERATOR)
+    distiller.initialize(student, teacher)
+    state = torch.get_rng_state()
+    distiller(student, teacher, batch)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('ratio', [0.15, 0.65])
+def test_share_of_masked_positions(ratio: float) -> None:
+    adapter = MaskedGenerator(1, 1, mask_ratio=ratio)
+    kept = adapter.draw(torch.zeros(4, 1, 64, 64)).mean().item()
+    assert kept == pytest.approx(1 - ratio, abs=0.02)
