@@ -94,7 +94,7 @@ WORLDS = {
     'dual_self/segformer*': 'segformer',
     'dwpose/*r18*': 'heatmap',
     'dwpose/*': 'simcc',
-    'feature/rtmdet*': 'rtmdet',
+    'feature/*rtmdet*': 'rtmdet',
     'feature/*': 'gfl',
     'focal_global/*': 'gfl',
     'gfl/*': 'gfl',

@@ -1,0 +1,11 @@
+# The wider and deeper GFL teaches features on BCCD: train gfl_r34_bccd.py first, in the same working folder, or let the
+# environment variable BCCD_R34 name a checkpoint. A config adds the distillers.
+distill = dict(
+    type='kd_plugins.DistillHook',
+    teacher=dict(
+        type='kd_plugins.FrozenTeacher',
+        config='kd_plugins::gfl/gfl_r34_bccd.py',
+        checkpoint='{{$BCCD_R34:work_dirs/gfl_r34_bccd/epoch_16.pth}}',
+        mode='extract_feat',
+    ),
+)

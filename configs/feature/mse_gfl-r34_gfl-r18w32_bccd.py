@@ -1,0 +1,16 @@
+# Plain features on BCCD, to compare other kinds with: the mean squared difference to the pyramid of a wider and deeper
+# GFL, after a 1x1 convolution. The weight is that of the comparison with local graphs.
+_base_ = ['../gfl/gfl_r18w32_bccd.py', '../_base_/distill/frozen_gfl-r34_bccd.py']
+default_hooks = dict(
+    distill=dict(
+        distillers=dict(
+            features=dict(
+                type='kd_plugins.FeatureDistiller',
+                student_tap='neck.fpn_convs.*',
+                kind='mse',
+                weight=dict(type='kd_plugins.LinearWarmup', value=0.01, end=100),
+            )
+        ),
+        **_base_.distill,
+    )
+)
