@@ -34,18 +34,20 @@ NORMALIZATIONS = ('batch',)
 class FeatureDistiller(PairedDistiller):
     """Distance between feature maps, level by level.
 
+    Positions on the padding of an image do not count, where the features are maps (N, C, H, W) of images.
+
     Args:
         student_tap: Tap of the student's features, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
         teacher_tap: Tap of the teacher's features; None is the same path.
         kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`), or ``'pearson'``
             (:func:`kd_plugins.losses.pearson_distance`).
         temperature: Softens the distributions over positions; only for ``'channel_wise'``.
-        normalize: ``'batch'`` gives every channel of both networks mean 0 and variance 1 over the images of all ranks,
-            without their padding, before they are compared
+        normalize: ``'batch'`` gives every channel of both networks mean 0 and variance 1 over the images of all ranks
+            before they are compared
             (:func:`kd_plugins.ops.channel_statistics.normalize_channels`); None compares the features as they are.
             ``'pearson'`` standardizes by itself.
         stats: Positions that a channel is standardized over, for ``'pearson'``: ``'batch'``, those of the images of all
-            ranks without their padding, or ``'image'``, those of each image. None is ``'batch'``.
+            ranks, or ``'image'``, those of each image. None is ``'batch'``.
         adapter: ``'auto'`` maps the student's channels where their number differs from the teacher's; None never does;
             a config such as ``dict(type='kd_plugins.MaskedGenerator')`` is built once per level, with ``in_channels``
             and ``out_channels`` filled in where they are missing. ``'auto'`` leaves the bias out where channels are
@@ -157,25 +159,20 @@ class FeatureDistiller(PairedDistiller):
         del sizes[self.channel_dim % feature.ndim - 1]
         return sizes
 
-    def _valid(self, levels: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
-        """Return which positions of each level lie on an image, None where the levels are no maps of the images."""
-        return positions_on_images(levels, batch) if self.channel_dim in (1, -3) else [None] * len(levels)
-
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         adapted = adapt(self.adapters, student_levels, batch, self.key)
         resized = [resize_map(s, t.shape[2:], self.resize) for s, t in zip(adapted, teacher_levels)]
+        valid = positions_on_images(teacher_levels, batch, self.channel_dim)
         if self.kind == 'pearson':
-            valid = self._valid(teacher_levels, batch)
             return {'loss_feat': pearson_distance(resized, teacher_levels, valid, self.stats, self.channel_dim)}
         if self.normalize is not None:
-            both, valid = [*resized, *teacher_levels], self._valid(teacher_levels, batch)
-            normalized = normalize_channels(both, [*valid, *valid], self.channel_dim)
+            normalized = normalize_channels([*resized, *teacher_levels], [*valid, *valid], self.channel_dim)
             resized, teacher_levels = normalized[: len(resized)], normalized[len(resized) :]
         per_image: dict[str, FeatureLoss] = {
             'mse': partial(feature_mse, reduction=self.reduction),
             'cosine': partial(feature_cosine, dim=self.channel_dim),
             'channel_wise': partial(channel_wise_kl, temperature=self.temperature, dim=self.channel_dim),
         }
-        return {'loss_feat': feature_loss(resized, teacher_levels, per_image[self.kind])}
+        return {'loss_feat': feature_loss(resized, teacher_levels, per_image[self.kind], valid)}

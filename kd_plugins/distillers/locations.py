@@ -107,7 +107,8 @@ def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[t
     """Return the number of rows and columns of a map on each image; padding is below and to the right of it.
 
     Args:
-        batch: Its data samples hold the ``img_shape`` of each image; without it, all cells count as image.
+        batch: Its data samples hold the size of each image (:func:`image_size`); where it is unknown, all cells count
+            as image.
         grid: Height and width of the map.
         num_images: N.
     """
@@ -116,7 +117,7 @@ def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[t
     if full is None:
         return sizes
     for index, sample in enumerate(batch.data_samples or ()):
-        shape = getattr(sample, 'metainfo', {}).get('img_shape')
+        shape = image_size(sample)
         if shape is not None:
             rows, columns = math.ceil(height * shape[0] / full[0]), math.ceil(width * shape[1] / full[1])
             sizes[index] = min(rows, height), min(columns, width)
@@ -141,12 +142,24 @@ def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
     return pad_sequence(boxes, batch_first=True) if boxes else like.new_zeros(0, 1, 4)
 
 
+def image_size(sample: Any) -> Sequence[int] | None:
+    """Return height and width of an image without its padding, in pixels of the network input; None where unknown.
+
+    Data samples of MMPose hold an ``input_size``: their ``img_shape`` is that of the file which the input was cut from.
+
+    Args:
+        sample: A data sample with ``metainfo``.
+    """
+    metainfo = getattr(sample, 'metainfo', {})
+    return None if 'input_size' in metainfo else metainfo.get('img_shape')
+
+
 def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     """Return which locations lie on an image and not on its padding.
 
     Args:
-        batch: Its data samples hold the ``img_shape`` of each image; without it, all locations count as image, and also
-            with ``input_size``, as ``img_shape`` is then the size of the file that the input was cut from (MMPose).
+        batch: Its data samples hold the size of each image (:func:`image_size`); where it is unknown, all locations
+            count as image.
         centers: Locations (x, y), shape (L, 2).
         num_images: N.
 
@@ -155,23 +168,35 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     """
     inside = torch.ones(num_images, len(centers), dtype=torch.bool, device=centers.device)
     for index, sample in enumerate(batch.data_samples or ()):
-        metainfo = getattr(sample, 'metainfo', {})
-        shape = None if 'input_size' in metainfo else metainfo.get('img_shape')
+        shape = image_size(sample)
         if shape is not None:
             inside[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
     return inside
 
 
-def positions_on_images(levels: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
+def _has_padding(batch: Batch) -> bool:
+    """Return whether an image of a batch is smaller than its input."""
+    inputs = batch.inputs
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
+        return False
+    shapes = (image_size(sample) for sample in batch.data_samples or ())
+    return any(shape is not None and (shape[0] < inputs.shape[2] or shape[1] < inputs.shape[3]) for shape in shapes)
+
+
+def positions_on_images(levels: Sequence[Tensor], batch: Batch, channel_dim: int = 1) -> list[Tensor | None]:
     """Return which positions of feature maps lie on an image and not on its padding.
 
     Args:
         levels: Features of each level, (N, C, H, W) for maps of the images.
         batch: The batch, see :func:`inside_images`.
+        channel_dim: Dimension of the channels.
 
     Returns:
-        Booleans for each level, shape (N, H * W), or None for features that are no maps of the images.
+        Booleans for each level, shape (N, H * W). None, for all positions, where no image has padding or the features
+        are no maps of the images.
     """
+    if channel_dim not in (1, -3) or not _has_padding(batch):
+        return [None] * len(levels)
     found: list[Tensor | None] = []
     for level in levels:
         corners = cells([level], batch) if len(level) == batch.num_images else None

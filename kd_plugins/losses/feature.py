@@ -14,11 +14,24 @@ from ..utils.checks import check_choice
 
 MSE_REDUCTIONS = ('mean', 'sum')
 
-FeatureLoss = Callable[[Tensor, Tensor], Tensor]
-"""Function from student and teacher features (N, ...) to one value per image (N,)."""
+FeatureLoss = Callable[..., Tensor]
+"""Function from student and teacher features (N, ...) to one value per image (N,); ``valid=`` are the positions that
+count."""
 
 
-def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Tensor:
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean of each image over its valid positions, 0 where it has none.
+
+    Args:
+        values: Shape (N, ...); (N, *spatial) with ``valid``.
+        valid: Booleans, shape (N, P), or None.
+    """
+    if valid is None:
+        return mean_per_image(values)
+    return (values.flatten(1) * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+
+def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean', valid: Tensor | None = None) -> Tensor:
     """Return the mean (FitNets, arXiv 1412.6550, eq. 3) or the sum of the squared differences of each image.
 
     The sum is the form in DWPose (arXiv 2307.15880; ``FeaLoss`` of mmpose/models/losses/fea_dis_loss.py).
@@ -27,6 +40,8 @@ def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Te
         student: Features, shape (N, ...).
         teacher: Features of the same shape; no gradient goes through them.
         reduction: ``'mean'`` or ``'sum'`` over everything but the images.
+        valid: Booleans, shape (N, P), False at positions of (N, C, *spatial), in row-major order, that do not count;
+            None counts all.
 
     Returns:
         Shape (N,), float32 (float64 for float64).
@@ -41,12 +56,17 @@ def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean') -> Te
     """
     check_choice('reduction', reduction, MSE_REDUCTIONS)
     squares = (to_float(student) - to_float(teacher.detach())).square()
+    if valid is not None:
+        total = (squares.flatten(2) * valid[:, None]).sum(dim=(1, 2))
+        return total if reduction == 'sum' else total / (squares.shape[1] * valid.sum(dim=1)).clamp(min=1)
     if reduction == 'mean':
         return mean_per_image(squares)
     return squares.flatten(1).sum(dim=1) if squares.ndim > 1 else squares
 
 
-def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 1e-6) -> Tensor:
+def feature_cosine(
+    student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 1e-6, valid: Tensor | None = None
+) -> Tensor:
     """Return the mean over positions of 1 - cosine similarity of the channel vectors.
 
     A vector shorter than ``eps`` has no direction: its position contributes 0 and receives no gradient.
@@ -56,6 +76,8 @@ def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 
         teacher: Features of the same shape; no gradient goes through them.
         dim: Dimension of the channels.
         eps: Shortest vector that has a direction.
+        valid: Booleans, shape (N, P), False at positions of (N, C, *spatial), in row-major order, that do not count;
+            None counts all.
 
     Returns:
         Shape (N,), in [0, 2], float32 (float64 for float64).
@@ -69,10 +91,12 @@ def feature_cosine(student: Tensor, teacher: Tensor, dim: int = 1, eps: float = 
     # Safe norms come before the product: also the gradient of the values that `where` discards must be finite.
     unit_s, unit_t = (x / torch.where(defined, n, 1.0) for x, n in zip((student, teacher), norms))
     distance = 1.0 - (unit_s * unit_t).sum(dim=dim)
-    return mean_per_image(torch.where(defined.squeeze(dim), distance, 0.0))
+    return _mean(torch.where(defined.squeeze(dim), distance, 0.0), valid)
 
 
-def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, dim: int = 1) -> Tensor:
+def channel_wise_kl(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, dim: int = 1, valid: Tensor | None = None
+) -> Tensor:
     r"""Return the channel-wise divergence of each image (CWD, arXiv 2011.13256, eq. 4).
 
     .. math:: \frac{T^2}{C} \sum_c \sum_i \phi(t_{c,i}) \log \frac{\phi(t_{c,i})}{\phi(s_{c,i})}
@@ -85,6 +109,8 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, 
         teacher: Features of the same shape; no gradient goes through them.
         temperature: :math:`T` > 0.
         dim: Dimension of the channels.
+        valid: Booleans, shape (N, P), False at positions of (N, C, *spatial), in row-major order, that do not count;
+            None counts all.
 
     Returns:
         Shape (N,), float32 (float64 for float64).
@@ -92,18 +118,27 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, 
     >>> channel_wise_kl(torch.zeros(1, 1, 2), torch.tensor([[[0.0, 30.0]]]))
     tensor([0.6931])
     """
-    log_q = (to_float(student) / temperature).movedim(dim, 1).flatten(2).log_softmax(dim=-1)
-    log_p = (to_float(teacher.detach()) / temperature).movedim(dim, 1).flatten(2).log_softmax(dim=-1)
+    rows = [(to_float(x) / temperature).movedim(dim, 1).flatten(2) for x in (student, teacher.detach())]
+    if valid is not None:
+        # Finite, so that the difference of the logarithms is 0 and not NaN.
+        rows = [x.masked_fill(~valid[:, None], torch.finfo(x.dtype).min / 2) for x in rows]
+    log_q, log_p = (x.log_softmax(dim=-1) for x in rows)
     return mean_per_image((log_p.exp() * (log_p - log_q)).sum(dim=-1)) * temperature**2
 
 
-def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], per_image: FeatureLoss) -> Tensor:
+def feature_loss(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    per_image: FeatureLoss,
+    valid: Sequence[Tensor | None] | None = None,
+) -> Tensor:
     """Return ``per_image`` averaged over the levels, then over the images of all ranks.
 
     Args:
         student: Features of each level, shape (N, ...).
         teacher: Features of the same shapes.
         per_image: One of the functions above.
+        valid: For each level, the positions that count, or None. None counts all of all levels.
 
     Returns:
         Shape ().
@@ -111,8 +146,11 @@ def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], per_image
     >>> feature_loss([torch.zeros(2, 1)], [torch.tensor([[1.0], [3.0]])], feature_mse)
     tensor(5.)
     """
-    levels = torch.stack([per_image(s, t) for s, t in zip(student, teacher)])
-    return mean_over_images(levels.mean(dim=0))
+    masks = [None] * len(student) if valid is None else valid
+    levels = [
+        per_image(s, t) if mask is None else per_image(s, t, valid=mask) for s, t, mask in zip(student, teacher, masks)
+    ]
+    return mean_over_images(torch.stack(levels).mean(dim=0))
 
 
 class _FeatureLossModule(nn.Module):

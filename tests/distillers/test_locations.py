@@ -12,11 +12,13 @@ from kd_plugins.distillers.locations import (
     ground_truth_boxes,
     ground_truth_labels,
     image_labels,
+    image_size,
     input_size,
     inside_images,
     level_grids,
     location_rows,
     pixel_labels,
+    positions_on_images,
     smallest_box_label,
 )
 from tests.distillers.common import make_batch, sentence
@@ -82,6 +84,30 @@ def test_labels_that_are_missing() -> None:
         ground_truth_labels(make_batch([None, None]), 'key.trust', torch.zeros(2))
     with sentence('boxes without labels'):
         ground_truth_labels(make_batch([[[0.0, 0.0, 9.0, 9.0]]]), 'key.trust', torch.zeros(1))
+
+
+def test_positions_on_images() -> None:
+    batch = make_batch([None, None], img_shape=(48, 32))
+    batch.data_samples[1].metainfo = {'img_shape': (64, 64)}
+    first, second, regions, tokens = positions_on_images(
+        [torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 4, 4), torch.zeros(5, 3, 7, 7), torch.zeros(2, 9, 3)], batch
+    )
+    assert first is not None and second is not None and regions is None and tokens is None
+    assert first.view(2, 8, 8)[0, :6, :4].all() and first.sum(dim=1).tolist() == [24, 64]
+    assert second.sum(dim=1).tolist() == [6, 16]
+    assert positions_on_images([torch.zeros(2, 8, 8, 3)], batch, channel_dim=-1) == [None]
+    assert positions_on_images([torch.zeros(2, 3, 8, 8)], make_batch([None, None])) == [None]
+    assert positions_on_images([torch.zeros(2, 3, 8, 8)], Batch([torch.zeros(4, 3)] * 2, None)) == [None]
+
+
+def test_images_that_fill_their_input_whatever_file_they_were_cut_from() -> None:
+    """As of MMPose, whose ``img_shape`` is that of the file."""
+    batch = make_batch([None], img_shape=(20, 10))
+    assert image_size(batch.data_samples[0]) == (20, 10)
+    batch.data_samples[0].metainfo['input_size'] = (64, 64)
+    assert image_size(batch.data_samples[0]) is None
+    assert positions_on_images([torch.zeros(1, 3, 8, 8)], batch) == [None]
+    assert inside_images(batch, torch.tensor([[40.0, 40.0]]), 1).all()
 
 
 def test_grids_of_points() -> None:

@@ -59,8 +59,8 @@ class TestChannelWise(LossTester):
         return torch.stack(images).mean()
 
 
-def sum_of_squares(student: Tensor, teacher: Tensor) -> Tensor:
-    return feature_mse(student, teacher, reduction='sum')
+def sum_of_squares(student: Tensor, teacher: Tensor, valid: Tensor | None = None) -> Tensor:
+    return feature_mse(student, teacher, reduction='sum', valid=valid)
 
 
 LOSSES = [feature_mse, sum_of_squares, feature_cosine, channel_wise_kl]
@@ -86,6 +86,23 @@ def test_images_do_not_see_each_other(loss) -> None:
     student, teacher = torch.randn(2, 3, 4, 5, 6)
     alone = torch.cat([loss(student[i : i + 1], teacher[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(loss(student, teacher), alone)
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_positions_that_do_not_count(loss) -> None:
+    """As if they did not exist, also where none is left."""
+    student, teacher = torch.randn(2, 3, 4, 5, 6)
+    valid = torch.zeros(3, 5, 6, dtype=torch.bool)
+    valid[:2, :3, :4] = True
+    student.requires_grad_()
+    values = loss(student, teacher, valid=valid.flatten(1))
+    expected = loss(student[:2, :, :3, :4], teacher[:2, :, :3, :4])
+    torch.testing.assert_close(values, torch.cat([expected, torch.zeros(1)]))
+    values.sum().backward()
+    assert student.grad is not None and student.grad.isfinite().all()
+    assert not student.grad.masked_fill(valid[:, None], 0.0).any() and student.grad.any()
+    every = torch.ones(3, 30, dtype=torch.bool)
+    torch.testing.assert_close(loss(student, teacher, valid=every), loss(student, teacher))
 
 
 @pytest.mark.parametrize('loss', LOSSES)
