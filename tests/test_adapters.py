@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_plugins.adapters import PointwiseAdapter, infer_adapter
+from kd_plugins.adapters import MaskedGenerator, PointwiseAdapter, infer_adapter
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 
@@ -48,7 +48,27 @@ def test_infer() -> None:
     assert isinstance(adapter, PointwiseAdapter) and adapter(torch.zeros(2, 9, 8)).shape == (2, 9, 16)
 
 
+@pytest.mark.parametrize('ratio', [0.15, 0.65])
+def test_share_of_masked_positions(ratio: float) -> None:
+    adapter = MaskedGenerator(1, 1, mask_ratio=ratio)
+    kept = adapter.draw(torch.zeros(4, 1, 64, 64)).mean().item()
+    assert kept == pytest.approx(1 - ratio, abs=0.02)
+
+
+def test_generator_without_a_mask() -> None:
+    adapter = MaskedGenerator(4, 6, mask_ratio=0.0)
+    x = torch.randn(2, 4, 5, 6)
+    assert adapter.draw(x).eq(1).all()
+    torch.testing.assert_close(adapter(x), adapter.generation(adapter.align(x)))
+    assert isinstance(MaskedGenerator(4, 4).align, nn.Identity)
+    assert adapter(x[:0]).shape == (0, 6, 5, 6)
+
+
 def test_sentences() -> None:
+    with pytest.raises(ConfigError, match="x.adapter.mask is 'channels'; nearest: 'channel'"):
+        MaskedGenerator(3, 4, mask='channels', key='x.adapter')
+    with pytest.raises(ConfigError, match='x.adapter.mask_ratio is 1.0, which leaves nothing'):
+        MaskedGenerator(3, 4, mask_ratio=1.0, key='x.adapter')
     with pytest.raises(ConfigError, match=r'student gives shape \(2, 8, 4, 4\) and the teacher \(2, 8\)'):
         infer_adapter((2, 8, 4, 4), (2, 8))
     with pytest.raises(ConfigError, match='channel_dim is 0'):

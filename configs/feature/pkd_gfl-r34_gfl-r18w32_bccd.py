@@ -1,16 +1,12 @@
-# PKD on BCCD: the correlation with the channels of a wider and deeper GFL, after a 1x1 convolution. The weight is 6 for
-# each of the five levels.
-_base_ = ['../gfl/gfl_r18w32_bccd.py', '../_base_/distill/frozen_gfl-r34_bccd.py']
+# PKD with a wider and deeper teacher, whose pyramid has twice the channels: a 1x1 convolution maps those of the
+# student. Train gfl_r34_bccd.py first, in the same working folder, or let the environment variable BCCD_R34 name a
+# checkpoint.
+_base_ = './pkd_gfl-r18_gfl-r18w32_bccd.py'
 default_hooks = dict(
     distill=dict(
-        distillers=dict(
-            features=dict(
-                type='kd_plugins.FeatureDistiller',
-                student_tap='neck.fpn_convs.*',
-                kind='pearson',
-                weight=dict(type='kd_plugins.LinearWarmup', value=30.0, end=100),
-            )
-        ),
-        **_base_.distill,
+        teacher=dict(
+            config='kd_plugins::gfl/gfl_r34_bccd.py',
+            checkpoint='{{$BCCD_R34:work_dirs/gfl_r34_bccd/epoch_16.pth}}',
+        )
     )
 )

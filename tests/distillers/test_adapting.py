@@ -1,12 +1,61 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kd_plugins.adapters import PointwiseAdapter
-from kd_plugins.distillers.adapting import make_adapters
-from tests.distillers.common import sentence
+from kd_plugins.adapters import MaskedGenerator, PointwiseAdapter
+from kd_plugins.distillers import Batch, base
+from kd_plugins.distillers.adapting import adapt, make_adapters
+from tests.distillers.common import make_batch, sentence
+
+BATCH = replace(make_batch([None, None]), seed=5, iteration=7)
+GENERATOR = {'type': 'kd_plugins.MaskedGenerator', 'mask_ratio': 0.5}
+
+
+def test_one_adapter_for_each_level() -> None:
+    student, teacher = (
+        [torch.randn(2, 4, 6, 6), torch.randn(2, 8, 3, 3)],
+        [torch.randn(2, 8, 6, 6), torch.randn(2, 8, 3, 3)],
+    )
+    adapters, adapted = make_adapters('x', 'auto', student, teacher)
+    assert [type(adapter) for adapter in adapters] == [PointwiseAdapter, nn.Identity]
+    assert [x.shape for x in adapted] == [x.shape for x in teacher] and all(one.training for one in adapters)
+    for first, second in zip(adapted, adapt(adapters, student, BATCH, 'x')):
+        torch.testing.assert_close(first, second)
+        assert not first.requires_grad
+
+
+@pytest.mark.parametrize('bias', [True, False])
+def test_bias_of_the_automatic_adapter(bias: bool) -> None:
+    adapters, _ = make_adapters('x', 'auto', [torch.zeros(2, 9, 4)], [torch.zeros(2, 9, 8)], channel_dim=-1, bias=bias)
+    assert [name for name, _ in adapters.named_parameters()] == ['0.projection.weight', '0.projection.bias'][: 1 + bias]
+
+
+def test_masks_follow_seed_iteration_rank_distiller_and_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = [torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16)]
+    adapters, _ = make_adapters('distillers.a', GENERATOR, levels, levels)
+
+    def draw(batch: Batch, key: str = 'distillers.a', rank: int = 0) -> list[Tensor]:
+        monkeypatch.setattr(base, 'get_rank', lambda: rank)
+        state = torch.get_rng_state()
+        adapt(adapters, levels, batch, key)
+        masks = [one.draw(x) for one, x in zip(adapters, levels) if isinstance(one, MaskedGenerator)]
+        assert torch.equal(torch.get_rng_state(), state), 'the numbers of the run stay'
+        return masks
+
+    first = draw(BATCH)
+    assert all(torch.equal(one, other) for one, other in zip(first, draw(BATCH)))
+    others = [
+        draw(replace(BATCH, seed=6)),
+        draw(replace(BATCH, iteration=8)),
+        draw(BATCH, key='distillers.b'),
+        draw(BATCH, rank=1),
+    ]
+    drawn = [mask for masks in (first, *others) for mask in masks]
+    assert len({tuple(mask.flatten().tolist()) for mask in drawn}) == len(drawn) == 10
 
 
 def test_an_adapter_for_each_level_whose_channels_differ() -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_plugins.adapters import MaskedGenerator
-from kd_plugins.distillers import Batch, FeatureDistiller, base
+from kd_plugins.distillers import FeatureDistiller
 from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse, pearson_distance
 from tests.distillers.common import check_step, make_batch, taps
 
 BATCH = make_batch([None, None])
-GENERATOR = {'type': 'kd_plugins.MaskedGenerator', 'mask_ratio': 0.5}
 
 
 def padded(x: Tensor, fill: float) -> Tensor:
@@ -148,42 +145,3 @@ def test_is_the_loss_of_mgd(channels: int, mask: str, mask_ratio: float) -> None
     for gradient, reference in zip(gradients, torch.autograd.grad(expected / 2, leaves)):
         torch.testing.assert_close(gradient, reference)
     assert all(param.grad is not None and param.grad.any() for param in distiller.parameters())
-
-
-def test_masks_follow_seed_iteration_rank_distiller_and_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    student, teacher = taps([(2, 4, 16, 16), (2, 4, 16, 16)])
-
-    def draw(batch: Batch, key: str = 'distillers.a', rank: int = 0) -> list[Tensor]:
-        monkeypatch.setattr(base, 'get_rank', lambda: rank)
-        distiller = FeatureDistiller(adapter=GENERATOR, key=key)
-        distiller.initialize(student, teacher)
-        distiller(student, teacher, batch)
-        return [adapter.draw(level) for adapter, level in zip(distiller.adapters, student['student_tap'])]
-
-    state = torch.get_rng_state()
-    batch = replace(BATCH, seed=5, iteration=7)
-    first = draw(batch)
-    for one, other in zip(first, draw(batch)):
-        assert torch.equal(one, other)
-    others = [
-        draw(replace(batch, seed=6)),
-        draw(replace(batch, iteration=8)),
-        draw(batch, key='distillers.b'),
-        draw(batch, rank=1),
-    ]
-    drawn = [first, *others]
-    assert len({tuple(mask.flatten().tolist()) for masks in drawn for mask in masks}) == 2 * len(drawn)
-    # Only the weights of the adapters come from the generator of the run, and the hook restores it.
-    torch.set_rng_state(state)
-    distiller = FeatureDistiller(adapter=GENERATOR)
-    distiller.initialize(student, teacher)
-    state = torch.get_rng_state()
-    distiller(student, teacher, batch)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize('ratio', [0.15, 0.65])
-def test_share_of_masked_positions(ratio: float) -> None:
-    adapter = MaskedGenerator(1, 1, mask_ratio=ratio)
-    kept = adapter.draw(torch.zeros(4, 1, 64, 64)).mean().item()
-    assert kept == pytest.approx(1 - ratio, abs=0.02)

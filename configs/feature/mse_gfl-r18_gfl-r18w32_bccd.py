@@ -1,6 +1,6 @@
-# Plain features on BCCD, to compare other kinds with: the mean squared difference to the pyramid of a wider and deeper
-# GFL, after a 1x1 convolution. The weight is that of the comparison with local graphs.
-_base_ = ['../gfl/gfl_r18w32_bccd.py', '../_base_/distill/frozen_gfl-r34_bccd.py']
+# Plain features on BCCD, to compare other kinds with: the half-width GFL learns the mean squared difference to the
+# pyramid of the small one. The weight is that of the comparison with local graphs.
+_base_ = ['../gfl/gfl_r18w32_bccd.py', '../_base_/distill/frozen_gfl-r18_bccd.py']
 default_hooks = dict(
     distill=dict(
         distillers=dict(
