@@ -1,8 +1,10 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
+from .affinity import AffinityLoss, affinity_loss
 from .decoupled import DDFLoss, decoupled_distillation
 from .dense import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
+from .dist import DISTLoss, dist_loss, inter_class_distance, intra_class_distance
 from .feature import (
     ChannelWiseKLLoss,
     FeatureCosineLoss,
@@ -25,13 +27,17 @@ from .logit import (
     soft_target_focal,
     softmax_kl,
     softmax_kl_loss,
+    symmetric_kl,
 )
 from .pearson import PearsonFeatureLoss, pearson_distance
+from .target_split import dkd_loss, nkd_loss, others_by_rank, uskd_loss, without_label
 from .varifocal import varifocal
 
 __all__ = [
+    'AffinityLoss',
     'ChannelWiseKLLoss',
     'DDFLoss',
+    'DISTLoss',
     'DiceCELoss',
     'FGLLoss',
     'FeatureCosineLoss',
@@ -44,18 +50,23 @@ __all__ = [
     'QualityFocalKDLoss',
     'SegmentationSums',
     'SoftmaxKLLoss',
+    'affinity_loss',
     'channel_wise_kl',
     'class_masks',
     'decoupled_distillation',
     'dense_box_loss',
     'dense_focal_loss',
     'dice_cross_entropy',
+    'dist_loss',
+    'dkd_loss',
     'feature_cosine',
     'feature_loss',
     'feature_mse',
     'fine_grained_localization',
     'giou_distance',
     'hard_label_loss',
+    'inter_class_distance',
+    'intra_class_distance',
     'keypoint_kl',
     'laplace_kl',
     'laplace_kl_loss',
@@ -63,6 +74,8 @@ __all__ = [
     'level_kl_sums',
     'localization_loss',
     'mean_over_joints',
+    'nkd_loss',
+    'others_by_rank',
     'pearson_distance',
     'quality_focal',
     'quality_focal_kd_loss',
@@ -70,6 +83,9 @@ __all__ = [
     'soft_target_focal',
     'softmax_kl',
     'softmax_kl_loss',
+    'symmetric_kl',
     'uncertainty_weighted',
+    'uskd_loss',
     'varifocal',
+    'without_label',
 ]

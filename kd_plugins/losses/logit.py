@@ -40,6 +40,31 @@ def softmax_kl(
     return (log_p.exp() * (log_p - log_q)).sum(dim=dim) * temperature**2
 
 
+def symmetric_kl(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    r"""Return the mean of both KL divergences of every position's distribution over classes (SSLD, arXiv 2103.05959).
+
+    .. math:: \frac{T^2}{2} \sum_c (p_c - q_c) (\log p_c - \log q_c)
+
+    with :math:`p` and :math:`q` as in :func:`softmax_kl`. The paper calls it the Jensen-Shannon divergence, which is
+    another one.
+
+    Args:
+        student: Logits of any shape.
+        teacher: Logits of the same shape; no gradient goes through them.
+        temperature: :math:`T` > 0.
+        dim: Dimension of the classes.
+
+    Returns:
+        The shape of the input without ``dim``, float32 (float64 for float64).
+
+    >>> symmetric_kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 30.0]]), temperature=1.0)
+    tensor([7.5000])
+    """
+    log_q = (to_float(student) / temperature).log_softmax(dim=dim)
+    log_p = (to_float(teacher.detach()) / temperature).log_softmax(dim=dim)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=dim) * (temperature**2 / 2)
+
+
 def soft_target_focal(student: Tensor, target: Tensor, beta: float = 2.0) -> Tensor:
     r"""Return the quality focal loss of every element, with any probability as target (arXiv 2006.04388, eq. 2).
 
@@ -84,7 +109,11 @@ def quality_focal(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor
 
 
 def softmax_kl_loss(
-    student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float = 1.0, class_dim: int = 1
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    temperature: float = 1.0,
+    class_dim: int = 1,
+    symmetric: bool = False,
 ) -> Tensor:
     """Return :func:`softmax_kl` averaged over the positions of all levels, then over the images of all ranks.
 
@@ -93,6 +122,7 @@ def softmax_kl_loss(
         teacher: Logits of the same shapes.
         temperature: See :func:`softmax_kl`.
         class_dim: Dimension of the classes.
+        symmetric: Whether :func:`symmetric_kl` takes the place of :func:`softmax_kl`.
 
     Returns:
         Shape ().
@@ -100,7 +130,8 @@ def softmax_kl_loss(
     >>> softmax_kl_loss([torch.zeros(1, 2, 3)], [torch.zeros(1, 2, 3)])
     tensor(0.)
     """
-    levels = [softmax_kl(s, t, temperature, class_dim) for s, t in zip(student, teacher)]
+    divergence = symmetric_kl if symmetric else softmax_kl
+    levels = [divergence(s, t, temperature, class_dim) for s, t in zip(student, teacher)]
     positions = torch.cat([level.flatten(1) if level.ndim > 1 else level[:, None] for level in levels], dim=1)
     return mean_over_images(mean_per_image(positions))
 
@@ -137,16 +168,18 @@ class SoftmaxKLLoss(nn.Module):
     Args:
         temperature: Softens both distributions.
         class_dim: Dimension of the classes.
+        symmetric: See :func:`softmax_kl_loss`.
     """
 
-    def __init__(self, temperature: float = 1.0, class_dim: int = 1) -> None:
+    def __init__(self, temperature: float = 1.0, class_dim: int = 1, symmetric: bool = False) -> None:
         super().__init__()
         self.temperature = temperature
         self.class_dim = class_dim
+        self.symmetric = symmetric
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """See :func:`softmax_kl_loss`."""
-        return softmax_kl_loss(student, teacher, self.temperature, self.class_dim)
+        return softmax_kl_loss(student, teacher, self.temperature, self.class_dim, self.symmetric)
 
 
 @MODELS.register_module()

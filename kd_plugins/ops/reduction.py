@@ -35,6 +35,27 @@ def global_mean(value: Tensor) -> Tensor:
     return mean
 
 
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Return the sum of ``value`` over all ranks, with gradient; every rank must call it.
+
+    It is for a loss that every rank computes from the same totals. The gradient to this rank's share is then as many
+    times too large as there are ranks, which the mean of DDP takes back. No rank waits for another in the backward
+    pass.
+
+    Args:
+        value: Tensor of the same shape on every rank.
+
+    >>> sum_over_ranks(torch.tensor(3.0))
+    tensor(3.)
+    """
+    ranks = get_world_size()
+    if ranks == 1:
+        return value
+    total = value.detach().clone()
+    all_reduce(total)
+    return total + ranks * (value - value.detach())
+
+
 def global_normalizer(value: Tensor, minimum: float) -> Tensor:
     """Return ``max(sum of value over all ranks, minimum) / number of ranks``; every rank must call it.
 

@@ -12,6 +12,7 @@ from kd_plugins.ops.reduction import (
     global_normalizer,
     mean_over_images,
     mean_per_image,
+    sum_over_ranks,
     to_float,
     weighted_mean,
 )
@@ -49,6 +50,24 @@ def test_means_of_nothing() -> None:
 def test_to_float() -> None:
     assert to_float(torch.zeros(1, dtype=torch.float16)).dtype == torch.float32
     assert to_float(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_sum_over_one_rank_is_the_value() -> None:
+    value = torch.ones(2, requires_grad=True)
+    assert sum_over_ranks(value) is value
+
+
+def _square_of_sum() -> tuple[torch.Tensor, torch.Tensor]:
+    share = torch.tensor([1.0, 2.0])[dist.get_rank()].requires_grad_()
+    loss = sum_over_ranks(share).square()
+    return loss.detach(), torch.autograd.grad(loss, share)[0]
+
+
+@pytest.mark.distributed
+def test_sum_over_two_ranks(tmp_path: Path) -> None:
+    """Both ranks have the value, and the mean of DDP gives each share the gradient of the whole."""
+    for value, gradient in on_two_ranks(tmp_path, _square_of_sum):
+        assert value == 9.0 and gradient / 2 == 6.0
 
 
 def _data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
