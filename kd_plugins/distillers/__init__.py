@@ -9,7 +9,9 @@ from .keypoint import HeatmapDistiller, RLEDistiller, SimCCDistiller
 from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
+from .relation import RelationDistiller
 from .stage_localization import StageLocalizationDistiller
+from .uskd import USKDDistiller
 
 __all__ = [
     'BaseDistiller',
@@ -23,7 +25,9 @@ __all__ = [
     'LocalizationDistiller',
     'LogitDistiller',
     'RLEDistiller',
+    'RelationDistiller',
     'SimCCDistiller',
     'StageLocalizationDistiller',
     'Taps',
+    'USKDDistiller',
 ]

@@ -244,6 +244,52 @@ def image_labels(batch: Batch, like: Tensor) -> Tensor:
     return found
 
 
+def location_labels(batch: Batch, corners: Tensor | None, like: Tensor, reason: str) -> Tensor:
+    """Return the class of each pixel or image, for heads that give each one class.
+
+    Args:
+        batch: Its data samples hold ``gt_sem_seg`` or ``gt_label``.
+        corners: First corners (x, y) of the cells in pixels, shape (L, 2); None for classifiers, where L is 1.
+        like: A tensor whose first dimension is N, with the device of the result.
+        reason: Begin of the error sentence: the setting that needs labels.
+
+    Returns:
+        Integers, shape (N, L), -1 where there is no label.
+
+    Raises:
+        ConfigError: If no image of the batch has labels of this kind.
+    """
+    name = 'gt_label' if corners is None else 'gt_sem_seg'
+    if len(like) and not any(hasattr(sample, name) for sample in batch.data_samples or ()):
+        raise ConfigError(f'{reason} and the batch has no {name}; use it on images with labels')
+    return image_labels(batch, like) if corners is None else pixel_labels(batch, corners, len(like))
+
+
+def counted_locations(
+    levels: Sequence[Tensor], class_dim: int, batch: Batch, like: Tensor, ignore_index: int | None
+) -> tuple[Tensor | None, Tensor]:
+    """Return where the outputs of a head lie and which of them count.
+
+    Args:
+        levels: Outputs of each level. They are places on the image where ``class_dim`` is 1 and the levels are maps.
+        class_dim: Dimension of the classes.
+        batch: The batch.
+        like: A tensor whose first dimensions are (N, L), on the device of the result.
+        ignore_index: Label of pixels that do not count, or None.
+
+    Returns:
+        First corners (x, y) of the cells in pixels, shape (L, 2), or None where the outputs are no maps of images; and
+        booleans (N, L), False on padding and on ignored pixels.
+    """
+    corners = cells(levels, batch) if class_dim in (1, -3) else None
+    valid = torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)
+    if corners is not None:
+        valid = inside_images(batch, corners, len(like))
+        if ignore_index is not None:
+            valid = valid & (pixel_labels(batch, corners, len(like)) != ignore_index)
+    return corners, valid
+
+
 def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:
     """Return the classes of the boxes of :func:`ground_truth_boxes`, padded with -1.
 

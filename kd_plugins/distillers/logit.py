@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..losses import dense_focal_loss, hard_label_loss, quality_focal_kd_loss, softmax_kl, softmax_kl_loss
+from ..losses import (
+    dense_focal_loss,
+    hard_label_loss,
+    quality_focal_kd_loss,
+    softmax_kl,
+    softmax_kl_loss,
+    symmetric_kl,
+)
 from ..ops.probabilities import agreement, joint_logits, mean_logits
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
@@ -17,13 +24,15 @@ from ..utils.checks import (
     channel_count,
     check_channel_dim,
     check_choice,
+    check_flag,
     check_levels,
     check_number,
     check_same_size,
 )
 from .base import Batch, Taps
 from .box_heads import layers_of
-from .locations import cells, inside_images, location_rows, pixel_labels
+from .divergences import Divergence, check_kinds, ignored_label
+from .locations import counted_locations, location_rows
 from .paired import PairedDistiller, TapPair, module_above
 from .regions import AGREEMENT, TRUSTS, Regions, check_second, label_is_predicted
 
@@ -49,12 +58,20 @@ class LogitDistiller(PairedDistiller):
     (:func:`kd_plugins.losses.hard_label_loss`). With ``second``, two teachers teach: the target is the mean of both
     probabilities. Padding counts for nothing with either.
 
+    ``divergence`` takes other losses in place of both forms. Padding and ignored pixels count for nothing with them:
+
+    * ``'dist'``: correlations over classes and over locations (:func:`kd_plugins.losses.dist_loss`);
+    * ``'nkd'`` and ``'dkd'``: the class of the label apart from the others (:func:`kd_plugins.losses.nkd_loss`,
+      :func:`kd_plugins.losses.dkd_loss`), for heads whose locations have one class each: the label of a pixel
+      (``gt_sem_seg``, read at the first pixel of a cell) or of an image (``gt_label``).
+
     Args:
         logits: Tap of the class logits, one tensor per level: (N, C), (N, C, *spatial), or (N, L, C) with
             ``class_dim=2``.
         activation: ``'sigmoid'`` or ``'softmax'``.
-        temperature: Softens both softmax distributions; must be 1 for ``'sigmoid'``.
-        beta: Exponent of the quality-focal factor, 0 or >= 1; only for ``'sigmoid'``.
+        temperature: Softens both softmax distributions; must be 1 for ``'sigmoid'``. For ``'nkd'``, those of the
+            classes without the label alone.
+        beta: Exponent of the quality-focal factor, 0 or >= 1; only for ``'sigmoid'`` and ``'kl'``.
         class_dim: Dimension of the classes.
         teacher_logits: Tap of the teacher's class logits, for example of a deeper decoder layer; None is the same path.
         objectness: Tap of the objectness logits of heads whose score is class times objectness, (N, 1, *spatial) per
@@ -71,6 +88,11 @@ class LogitDistiller(PairedDistiller):
             :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of two teachers
             (:func:`kd_plugins.ops.probabilities.agreement`); None is 1.
         second: Name of a second teacher, whose taps are those of the first; None: one teacher.
+        divergence: ``'kl'`` (the form of the activation), ``'dist'``, ``'nkd'`` or ``'dkd'``.
+        factors: Factors of the parts of a divergence that differ from the default: ``dict(inter=1.0, intra=1.0)`` for
+            ``'dist'``, ``dict(target=1.0, others=1.5)`` for ``'nkd'``, ``dict(target=1.0, others=1.0)`` for ``'dkd'``.
+        symmetric: Whether the mean of the KL divergences in both directions takes the place of the one from the
+            teacher (:func:`kd_plugins.losses.symmetric_kl`); for ``'softmax'`` and ``'kl'``.
         tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
         weight, source, key: See :class:`BaseDistiller`.
 
@@ -96,6 +118,9 @@ class LogitDistiller(PairedDistiller):
         trust: str | None = None,
         second: str | None = None,
         tau: float = 0.1,
+        divergence: str = 'kl',
+        factors: dict[str, float] | None = None,
+        symmetric: bool = False,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
@@ -110,7 +135,7 @@ class LogitDistiller(PairedDistiller):
         self.beta = check_number(f'{key}.beta', beta, positive=False)
         if not self.softmax and self.temperature != 1.0:
             raise ConfigError(
-                f"{key}.temperature is {temperature} with activation='sigmoid', whose quality-focal form has none; "
+                f"{key}.temperature is {temperature} with activation='sigmoid', which has none; "
                 "use temperature=1.0 or activation='softmax'"
             )
         if 0.0 < self.beta < 1.0:
@@ -126,8 +151,16 @@ class LogitDistiller(PairedDistiller):
         self.exponents = {'student': 1.0, 'teacher': 1.0}
         """Exponents of the product of class and objectness, known after :meth:`check_models`."""
         self.ignore_index: int | None = None
-        """Label of pixels that do not count for hard targets, known after :meth:`check_models`."""
+        """Label of pixels that do not count, known after :meth:`check_models`."""
+        self.symmetric = check_flag(f'{key}.symmetric', symmetric)
+        given = {'beta': beta != 2.0, 'target': self.hard, 'select': select, 'trust': trust, 'second': second}
+        idle = [name for name, value in given.items() if value]
+        check_kinds(key, divergence, factors, symmetric, self.softmax, idle)
         self._check_target()
+        self.divergence: Divergence | None = None
+        """Another divergence than that of the activation."""
+        if divergence != 'kl':
+            self.divergence = Divergence(key, divergence, factors, self.softmax, self.temperature, self.class_dim)
 
     def _check_target(self) -> None:
         key = self.key
@@ -152,10 +185,9 @@ class LogitDistiller(PairedDistiller):
         super().check_models(student, teacher)
         pair, key = self.pairs[0], f'{self.key}.logits'
         if self.hard:
-            head: Any = module_above(
-                student, pair.student_path, key, 'student', lambda module: hasattr(module, 'ignore_index')
-            )
-            self.ignore_index = getattr(head, 'ignore_index', None)
+            self.ignore_index = ignored_label(student, pair.student_path, key)
+        if self.divergence is not None:
+            self.divergence.check_models(student, pair.student_path)
         if self.regions.active or len(self.pairs) > 1:
             self._check_objectness('student', student, pair.student_path)
             self._check_objectness('teacher', teacher, pair.teacher_path)
@@ -190,6 +222,8 @@ class LogitDistiller(PairedDistiller):
                         'use a teacher trained on the same classes, or FeatureDistiller'
                     )
             check_same_size(key, student_levels, teacher_levels, 'both must predict at the same places')
+        if self.divergence is not None:
+            self.divergence.check_outputs(student_levels)
         for other in self.pairs[1:]:
             key = f'{self.key}.{other.student_key}'
             for maps in (student_outputs[other.student_key], *other.taught(teacher_outputs)):
@@ -209,10 +243,17 @@ class LogitDistiller(PairedDistiller):
         teachers = [
             self._scores('teacher', outputs) for outputs in zip(*(pair.taught(teacher_outputs) for pair in self.pairs))
         ]
+        if self.divergence is not None:
+            return {'loss_logit': self.divergence.loss(student_levels, teachers[0], batch)}
         if self.regions.active or self.hard or len(teachers) > 1:
             return {'loss_logit': self._dense_loss(student_levels, teachers, batch)}
         if self.softmax:
-            return {'loss_logit': softmax_kl_loss(student_levels, teachers[0], self.temperature, self.class_dim)}
+            options: dict[str, Any] = {
+                'temperature': self.temperature,
+                'class_dim': self.class_dim,
+                'symmetric': self.symmetric,
+            }
+            return {'loss_logit': softmax_kl_loss(student_levels, teachers[0], **options)}
         return {'loss_logit': quality_focal_kd_loss(student_levels, teachers[0], self.beta, self.class_dim)}
 
     def _probabilities(self, logits: Tensor, dim: int = -1) -> Tensor:
@@ -232,13 +273,7 @@ class LogitDistiller(PairedDistiller):
         scores = torch.stack([self._probabilities(logits) for logits in teachers]).mean(dim=0)
         if len(teachers) > 1:
             teacher = mean_logits(teachers[0], teachers[1], self.softmax, self.temperature)
-        # A cell is a place on the image where the classes lie in the second of four dimensions.
-        corners = cells(student_levels, batch) if self.class_dim in (1, -3) else None
-        valid = torch.ones_like(scores[..., 0], dtype=torch.bool)
-        if corners is not None:
-            valid = inside_images(batch, corners, len(valid))
-            if self.hard and self.ignore_index is not None:
-                valid = valid & (pixel_labels(batch, corners, len(valid)) != self.ignore_index)
+        corners, valid = counted_locations(student_levels, self.class_dim, batch, scores, self.ignore_index)
         selected = self.regions.selected(scores.amax(dim=-1), valid)
         if self.regions.trust == AGREEMENT:
             trusted = agreement(teachers[0], teachers[1], self.softmax, self.tau)
@@ -249,7 +284,8 @@ class LogitDistiller(PairedDistiller):
         if self.hard:
             return hard_label_loss(student, teacher, trusted * selected, valid)
         if self.softmax:
-            return weighted_mean(softmax_kl(student, teacher, self.temperature, dim=-1), trusted * selected, eps=1.0)
+            divergence = symmetric_kl if self.symmetric else softmax_kl
+            return weighted_mean(divergence(student, teacher, self.temperature, dim=-1), trusted * selected, eps=1.0)
         kind = 'ignore' if self.regions.selection is None else self.regions.selection.others
         others = torch.zeros_like(trusted)
         if kind != 'ignore':

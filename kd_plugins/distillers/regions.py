@@ -14,7 +14,7 @@ from ..ops.selection import largest
 from ..utils.argument_types import shown
 from ..utils.checks import check_choice, check_number
 from .base import Batch
-from .locations import ground_truth_boxes, ground_truth_labels, image_labels, pixel_labels, smallest_box_label
+from .locations import ground_truth_boxes, ground_truth_labels, location_labels, smallest_box_label
 
 TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
@@ -143,11 +143,7 @@ def label_is_predicted(scores: Tensor, corners: Tensor | None, batch: Batch, key
     Raises:
         ConfigError: If no image of the batch has labels of this kind.
     """
-    name = 'gt_label' if corners is None else 'gt_sem_seg'
-    if len(scores) and not any(hasattr(sample, name) for sample in batch.data_samples or ()):
-        raise ConfigError(f"{key} is 'truth' and the batch has no {name}; use it on images with labels")
-    labels = image_labels(batch, scores) if corners is None else pixel_labels(batch, corners, len(scores))
-    return scores.argmax(dim=-1) == labels
+    return scores.argmax(dim=-1) == location_labels(batch, corners, scores, f"{key} is 'truth'")
 
 
 class Regions:

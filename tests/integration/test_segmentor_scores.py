@@ -1,0 +1,59 @@
+"""Distillers of class scores and relations in a segmentor of MMSegmentation, for two epochs of two batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.integration.unet_runs import run
+
+pytest.importorskip('mmseg')
+
+CLASSES = {'model.decode_head.num_classes': 4, 'model.decode_head.loss_decode': [{'type': 'CrossEntropyLoss'}]}
+WEAK = {
+    'type': 'FCNHead',
+    'in_channels': 8,
+    'in_index': 3,
+    'channels': 4,
+    'num_convs': 1,
+    'num_classes': 4,
+    'norm_cfg': {'type': 'BN'},
+    'loss_decode': {'type': 'CrossEntropyLoss', 'loss_weight': 0.4},
+}
+SCORES = {'type': 'kd_plugins.LogitDistiller', 'logits': 'decode_head.conv_seg', 'activation': 'softmax'}
+DISTILLERS: dict[str, dict[str, Any]] = {
+    'dist': {**SCORES, 'divergence': 'dist'},
+    'nkd': {**SCORES, 'divergence': 'nkd'},
+    'dkd': {**SCORES, 'divergence': 'dkd', 'temperature': 2.0},
+    'ssld': {**SCORES, 'symmetric': True},
+    'cirkd': {'type': 'kd_plugins.RelationDistiller', 'student_tap': 'decode_head.convs.0', 'pairs': 'batch'},
+    'uskd': {'type': 'kd_plugins.USKDDistiller'},
+}
+
+
+def options(names: list[str], teacher: dict[str, Any] | None) -> dict[str, Any]:
+    entry = {'type': 'kd_plugins.DistillHook', 'distillers': {name: DISTILLERS[name] for name in names}}
+    if teacher is not None:
+        entry['teacher'] = teacher
+    return {**CLASSES, 'model.auxiliary_head': WEAK, 'default_hooks.distill': entry}
+
+
+def test_training(tmp_path: Path) -> None:
+    """Every term is above 0, and the checkpoint is that of the plain segmentor."""
+    teacher = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
+    runner, recorder = run('unet_isbi', tmp_path / 'taught', options(list(DISTILLERS), teacher))
+    names = {'cirkd': 'loss_relation', 'uskd': 'loss_uskd'}
+    last = recorder.losses[-1]
+    for name in DISTILLERS:
+        value = last[f'distill.{name}.{names.get(name, "loss_logit")}']
+        assert torch.as_tensor(value).isfinite() and abs(float(value)) > 0, name
+    plain, _ = run('unet_isbi', tmp_path / 'plain', {**CLASSES, 'model.auxiliary_head': WEAK})
+    assert set(runner.model.state_dict()) == set(plain.model.state_dict())
+
+
+def test_uskd_needs_no_teacher(tmp_path: Path) -> None:
+    _, recorder = run('unet_isbi', tmp_path / 'own', options(['uskd'], None))
+    assert all(float(step['distill.uskd.loss_uskd']) > 0 for step in recorder.losses)
