@@ -38,6 +38,13 @@ ITERATIONS = 160
 EPOCH = 10
 
 PYRAMID = {'model.neck.in_channels': [8, 16, 32, 64], 'model.neck.out_channels': 16}
+DILATED = {
+    'model.backbone.base_channels': 8,
+    'model.decode_head.in_channels': 64,
+    'model.decode_head.channels': 16,
+    'model.auxiliary_head.in_channels': 32,
+    'model.auxiliary_head.channels': 8,
+}
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     'gfl': (
         'gfl/gfl_r18_bccd.py',
@@ -69,6 +76,8 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         'dual_self/fpn_r50_4xb2-80k_cityscapes-512x1024_dsd.py',
         {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512], 'model.neck.out_channels': 256},
     ),
+    'pspnet': ('logit/uskd_pspnet-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
+    'deeplabv3': ('logit/nkd_deeplabv3-r101_deeplabv3-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
     'panoptic': (
         'dual_self/panoptic-fpn_r50_fpn_1x_coco_dsd.py',
         {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512]},
@@ -100,6 +109,11 @@ WORLDS = {
     'gfl/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
+    'logit/*unet*': 'unet',
+    'logit/*pspnet*': 'pspnet',
+    'logit/*': 'deeplabv3',
+    'relation/*unet*': 'unet',
+    'relation/*': 'deeplabv3',
     'unlabelled/rtmcc*': 'simcc',
     'unlabelled/rtmdet*': 'rtmdet',
     'unlabelled/rtmpose*': 'simcc',
