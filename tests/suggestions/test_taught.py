@@ -39,11 +39,6 @@ def test_a_pose_network_without_a_map_still_gets_the_keypoints():
     assert list(taught.keypoints(pair(features=None, head=part('RLEHead')))['distillers']) == ['keypoints']
 
 
-def test_pixels_of_a_decode_head():
-    head = part('FCNHead', 'BaseDecodeHead')
-    assert taught.pixels(pair(decode_head=head))['distillers']['pixels']['logits'] == 'decode_head.conv_seg'
-
-
 @pytest.mark.parametrize('recipe', taught.TAUGHT, ids=lambda recipe: recipe.name)
 def test_every_recipe_says_why_it_does_not_fit(recipe):
     with pytest.raises(Unsuitable, match=r'\w+ \w+'):
