@@ -5,24 +5,23 @@ in the model (``bbox_head.scales.*``). A tap yields a flat list of tensors: for 
 each of its calls (a head that is called once per FPN level yields one entry per level), and for each member of an
 output that is a tuple or a dict.
 
-A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of the
-grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
+The end of a tap says what is recorded (see :mod:`kd_plugins.tap_paths`): ``:in.1`` or ``:in.NAME`` an argument of the
+call instead of the output, ``:copy`` a copy, and ``@14x14`` a map from the tokens of a transformer.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .errors import ConfigError, TapError, nearest
+from .tap_paths import TapPath, argument_of
 
 
 def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') -> list[tuple[str, nn.Module]]:
@@ -68,58 +67,6 @@ def flatten(output: Any) -> list[Tensor]:
     return [tensor for member in output for tensor in flatten(member)]
 
 
-@dataclass(frozen=True)
-class TokenGrid:
-    """Grid of the tokens of a transformer.
-
-    Attributes:
-        leading: Number of tokens before those of the grid.
-        axes: Size of each spatial axis.
-    """
-
-    leading: int
-    axes: tuple[int, ...]
-
-    @classmethod
-    def split(cls, path: str, key: str) -> tuple[str, TokenGrid | None]:
-        """Return the path of the module in a tap, and the grid if the tap gives one.
-
-        Args:
-            path: The tap.
-            key: Config key for the error sentence.
-
-        Raises:
-            ConfigError: If the text after ``@`` is no grid.
-
-        >>> TokenGrid.split('vit.norm@1+14x7', 'key')
-        ('vit.norm', TokenGrid(leading=1, axes=(14, 7)))
-        """
-        module, at, text = path.partition('@')
-        if not at:
-            return path, None
-        match = re.fullmatch(r'(?:(\d+)\+)?([1-9]\d*(?:x[1-9]\d*){1,2})', text)
-        if match is None:
-            raise ConfigError(
-                f"{key}: '{path}' ends in '@{text}'; valid: a grid of two or three axes, such as '@14x14', or "
-                "'@1+14x14' with one token before it"
-            )
-        return module, cls(int(match[1] or 0), tuple(int(axis) for axis in match[2].split('x')))
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens, with those before the grid."""
-        return self.leading + math.prod(self.axes)
-
-    def map_of(self, tokens: Tensor) -> Tensor:
-        """Return a view (N, C, *axes) of tokens (N, L, C), the last axis of the grid running fastest.
-
-        >>> import torch
-        >>> TokenGrid(1, (2, 2)).map_of(torch.arange(5.0).view(1, 5, 1))[0, 0].tolist()
-        [[1.0, 2.0], [3.0, 4.0]]
-        """
-        return tokens[:, self.leading :].transpose(1, 2).unflatten(2, self.axes)
-
-
 class _AllRecorded(BaseException):
     """Every tap has recorded, so the rest of the forward pass is not needed.
 
@@ -131,12 +78,12 @@ class TapSet:
     """All taps of one model; they record between :meth:`start` and :meth:`stop`, or inside :meth:`forward_pass`.
 
     Args:
-        model: The model to tap. Only forward hooks are added, which :meth:`remove` removes.
+        model: The model to tap. Only forward hooks and forward pre-hooks are added, which :meth:`remove` removes.
         paths: Config key of each path (for error sentences) to the path. Equal paths share one tap.
         role: ``'student'`` or ``'teacher'``, for error sentences.
 
     Raises:
-        ConfigError: If a path matches no module, or its grid cannot be read.
+        ConfigError: If a path matches no module, or its end cannot be read.
     """
 
     def __init__(self, model: nn.Module, paths: Mapping[str, str], role: str = 'student') -> None:
@@ -145,32 +92,49 @@ class TapSet:
         self.contiguous = False
         """Whether :meth:`read` returns contiguous copies of tensors in another memory format."""
         self._keys = {path: key for key, path in paths.items()}
-        self._grids: dict[str, TokenGrid | None] = {}
+        self._paths: dict[str, TapPath] = {}
         self._members: dict[str, list[tuple[str, nn.Module]]] = {}
+        sources: dict[str, tuple[nn.Module, TapPath]] = {}
         for path, key in self._keys.items():
-            module_path, self._grids[path] = TokenGrid.split(path, key)
-            self._members[path] = match_modules(model, module_path, key, role)
+            tap = self._paths[path] = TapPath.parse(path, key)
+            # What is recorded of a module has the name of the module and the part of the path that says it.
+            modules = match_modules(model, tap.module, key, role)
+            self._members[path] = [(name + tap.recorded, module) for name, module in modules]
+            sources.update({name: (module, tap) for name, module in self._members[path]})
         self._outputs: dict[str, list[Tensor]] = {}
         self._versions: dict[str, list[int]] = {}
         self._calls: Counter[str] = Counter()
         self._full_pass: Counter[str] = Counter()
         self._ends_early = False
         self._handles: list[RemovableHandle] = []
-        modules = {name: module for members in self._members.values() for name, module in members}
-        for name, module in modules.items():
-            self._handles.append(module.register_forward_hook(self._recorder(name)))
+        for name, (module, tap) in sources.items():
+            if tap.argument is None:
+                self._handles.append(module.register_forward_hook(self._output_recorder(name, tap)))
+            else:
+                hook = self._input_recorder(name, tap, tap.argument)
+                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def _recorder(self, name: str) -> Any:
+    def _output_recorder(self, name: str, tap: TapPath) -> Any:
         def record(module: nn.Module, args: Any, output: Any) -> None:
             if self.recording:
-                tensors = flatten(output)
-                self._outputs.setdefault(name, []).extend(tensors)
-                self._versions.setdefault(name, []).extend(tensor._version for tensor in tensors)
-                self._calls[name] += 1
-                if self._ends_early and self._calls == self._full_pass:
-                    raise _AllRecorded
+                self._record(name, tap, output)
 
         return record
+
+    def _input_recorder(self, name: str, tap: TapPath, argument: str) -> Any:
+        def record(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if self.recording:
+                self._record(name, tap, argument_of(module, args, kwargs, argument, name))
+
+        return record
+
+    def _record(self, name: str, tap: TapPath, value: Any) -> None:
+        tensors = [tensor.clone() if tap.copy else tensor for tensor in flatten(value)]
+        self._outputs.setdefault(name, []).extend(tensors)
+        self._versions.setdefault(name, []).extend(tensor._version for tensor in tensors)
+        self._calls[name] += 1
+        if self._ends_early and self._calls == self._full_pass:
+            raise _AllRecorded
 
     @contextmanager
     def forward_pass(self, ends_early: bool) -> Iterator[None]:
@@ -210,8 +174,13 @@ class TapSet:
         """Return all recorded tensors."""
         return [tensor for outputs in self._outputs.values() for tensor in outputs]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to record."""
+        return not self._members
+
     def read(self, path: str) -> list[Tensor]:
-        """Return the outputs of the modules of ``path``, in module order, then call order.
+        """Return what the modules of ``path`` recorded, in module order, then call order.
 
         Raises:
             TapError: If one of the modules was not called (the sentence lists the taps that fired), if its output has
@@ -226,9 +195,11 @@ class TapSet:
                     f'(heads that call self.forward(...) do not fire: tap their last layers); taps that fired: {fired}'
                 )
             if any(tensor._version != version for tensor, version in zip(self._outputs[name], self._versions[name])):
+                what = 'output' if self._paths[path].argument is None else 'input'
                 raise TapError(
-                    f"{self._keys[path]}: the output of '{name}' was overwritten after it ran, as an activation with "
-                    'inplace=True does to the layer before it; tap the overwriting module or set inplace=False'
+                    f"{self._keys[path]}: the {what} of '{name}' was overwritten after it ran, as an activation with "
+                    'inplace=True does to the layer before it; tap the overwriting module, set inplace=False, or end '
+                    "the tap in ':copy'"
                 )
             if self.contiguous:
                 # The copies take the place of the recorded tensors, so that both are not kept.
@@ -236,13 +207,13 @@ class TapSet:
                 self._versions[name] = [tensor._version for tensor in self._outputs[name]]
             # Contiguous, as the network's own maps are.
             outputs.extend(
-                tensor if self._grids[path] is None else tensor.contiguous() for tensor in self._maps(path, name)
+                tensor if self._paths[path].grid is None else tensor.contiguous() for tensor in self._maps(path, name)
             )
         return outputs
 
     def _maps(self, path: str, name: str) -> list[Tensor]:
         """Return the recorded outputs of a module as the tap wants them."""
-        outputs, grid = self._outputs.get(name, []), self._grids[path]
+        outputs, grid = self._outputs.get(name, []), self._paths[path].grid
         if grid is None:
             return outputs
         for tensor in outputs:

@@ -237,3 +237,52 @@ def test_a_grid_that_cannot_be_read_is_an_error(grid: str) -> None:
         ConfigError, match=rf"distillers.a.x: 'norm@{re.escape(grid)}' ends in .*; valid: a grid of two"
     ):
         TapSet(Tokens(), {'distillers.a.x': f'norm@{grid}'})
+
+
+class Activated(nn.Module):
+    """A layer whose output an activation overwrites, and a call with arguments by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.act = nn.ReLU(inplace=True)
+        self.pool = nn.Bilinear(2, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(input2=x, input1=self.act(self.layer(x)))
+
+
+def test_inputs_and_copies() -> None:
+    model, x = Activated(), torch.tensor([[1.0, -2.0]], requires_grad=True)
+    paths = {'a': 'act:in.0:copy', 'b': 'layer:copy', 'c': 'pool:in.1', 'd': 'pool:in.input1', 'e': 'act'}
+    taps = TapSet(model, paths)
+    taps.start()
+    model(x)
+    taps.stop()
+    before = model.layer(x)
+    for alias in ('a', 'b'):
+        torch.testing.assert_close(taps.read(paths[alias])[0], before)
+        (gradient,) = torch.autograd.grad(taps.read(paths[alias])[0].sum(), x, retain_graph=True)
+        torch.testing.assert_close(gradient[0], model.layer.weight.sum(dim=0))
+    assert taps.read('pool:in.1')[0] is x
+    assert taps.read('pool:in.input1')[0] is taps.read('act')[0]
+    assert taps.shapes()['act:in.0:copy'] == [(1, 2)]
+    taps.remove()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_an_overwritten_input_is_an_error() -> None:
+    taps = TapSet(Activated(), {'distillers.a.x': 'act:in.0'})
+    with taps.forward_pass(ends_early=False):
+        taps._members['act:in.0'][0][1](torch.ones(1, 2))
+    with pytest.raises(TapError, match="the input of 'act:in.0' was overwritten .* or end the tap in ':copy'"):
+        taps.read('act:in.0')
+
+
+def test_a_pass_ends_before_the_module_of_its_last_tap() -> None:
+    model = Stages()
+    taps = TapSet(model, {'a': 'first', 'b': 'third:in.0'})
+    for expected in (['third'], ['third']):
+        with taps.forward_pass(ends_early=True):
+            model(torch.ones(1, 2))
+        assert model.ran == expected and len(taps.read('third:in.0')) == 1

@@ -83,6 +83,8 @@ class BaseDistiller(nn.Module):
     """Names of the losses that :meth:`forward` returns. It always returns all of them."""
     compares_classes = False
     """Whether class scores are compared, so that the teacher must know the classes of the data, in the same order."""
+    query_grad = False
+    """Whether the answers of :meth:`query` carry gradient to the student's tensors. The teacher never gets any."""
     second: str | None = None
     """Name of a second teacher, which has the same taps as the first, their aliases after :data:`SECOND`; or None."""
     common_settings: tuple[str, ...] = ('on',)
@@ -146,6 +148,30 @@ class BaseDistiller(nn.Module):
         Raises:
             ConfigError: If the shapes do not fit together.
         """
+
+    @property
+    def asks(self) -> bool:
+        """Whether the distiller has a :meth:`query`."""
+        return type(self).query is not BaseDistiller.query
+
+    def query(self, model: nn.Module, features: Any, student_outputs: Taps, batch: Batch) -> Taps | None:
+        """Ask the teacher about the places that the student has looked at, which differ from the teacher's own.
+
+        It is called after the student's forward pass, under its autocast, in every step in which :meth:`forward`
+        follows; :meth:`initialize` sees no answers. It has no gradient unless :attr:`query_grad` is set. Then the
+        gradient goes through the teacher's layers to the student's tensors. The model is in eval mode; keep no part of
+        it. The default asks nothing.
+
+        Args:
+            model: The teacher.
+            features: What its ``extract_feat`` returned for the batch, computed once for all distillers.
+            student_outputs: Outputs of the student's taps, in float32.
+            batch: The batch.
+
+        Returns:
+            Name to tensors, which join the outputs of the teacher's taps; in float32 when :meth:`forward` gets them.
+        """
+        return None
 
     def spec(self) -> dict[str, Any]:
         """Return a description of the adapters, for error sentences and preflight."""

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..taps import TokenGrid, match_modules
+from ..tap_paths import TapPath
+from ..taps import match_modules
 from ..utils.head_types import lineage
 from .base import SECOND, BaseDistiller, Taps
 
@@ -59,7 +60,7 @@ def module_above(
     Raises:
         ConfigError: If the path names no module.
     """
-    name, _ = match_modules(model, TokenGrid.split(path, key)[0], key, role)[0]
+    name, _ = match_modules(model, TapPath.parse(path, key).module, key, role)[0]
     return next((module for module in reversed(lineage(model, name)) if fits(module)), None)
 
 

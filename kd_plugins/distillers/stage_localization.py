@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..losses import softmax_kl
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
+from ..tap_paths import TapPath
 from ..taps import match_modules
 from ..utils.checks import check_choice, check_flag, check_integer, check_number
 from ..utils.head_types import ROI_ALTERNATIVE, is_a, lineage
@@ -115,7 +116,7 @@ class StageLocalizationDistiller(BaseDistiller):
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse heads whose stages do not predict the same boxes, which the shapes of a batch would not show."""
         key = f'{self.key}.logits'
-        for name, _ in match_modules(student, self.logits, key):
+        for name, _ in match_modules(student, TapPath.parse(self.logits, key).module, key):
             for parent in lineage(student, name):
                 if is_a(parent, 'CascadeRoIHead') and not is_a(parent, 'SparseRoIHead'):
                     raise ConfigError(

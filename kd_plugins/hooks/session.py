@@ -21,6 +21,7 @@ from .compiled import forget_compiled, uncompiled
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
+from .queries import Queries
 from .recomputation import check_recomputation
 from .second_pass import pseudo_terms, second_pass, without_trace
 from .student_view import StudentView
@@ -92,6 +93,7 @@ class DistillSession:
         for name, distiller in self.distillers.items():
             for model in self.assignment.models(name, student):
                 distiller.check_models(student, model)
+        self.queries = Queries(distillers, self.teachers, self.sources, view)
         self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.assignment.seconds)
         forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
@@ -193,13 +195,17 @@ class DistillSession:
 
     def _run_teachers(self, images: str, args: Any, kwargs: Any, after_student: bool | None = None) -> None:
         """Run the needed teachers; ``after_student`` selects those of one kind."""
-        for name in self.assignment.needed(self._on(images)):
+        names = self._on(images)
+        for name in self.assignment.needed(names):
             teacher, taps = self.teachers[name], self.taps.teachers[name]
             if after_student is not None and teacher.after_student != after_student:
                 continue
             # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
-                teacher.run(args, kwargs, taps)
+                if self.queries.wants(name, names):
+                    self.queries.run(name, images, args, kwargs, taps)
+                else:
+                    teacher.run(args, kwargs, taps)
 
     def _second_pass(self, outputs: Outputs) -> tuple[Batch | None, Mapping[str, Any] | None]:
         """Run the pass over unlabelled images, if there is one, and add what its taps recorded to the outputs.
@@ -245,22 +251,27 @@ class DistillSession:
             self._calls.pop()
 
     def _distill(self, outputs: Outputs, batch: Batch, unlabelled: Batch | None) -> RawLosses:
-        with torch.autocast(_device_of(self.student).type, enabled=False):
-            if not self.initialized:
-                self._outputs = outputs
+        device = _device_of(self.student)
+        if not self.initialized:
+            self._outputs = outputs
+            with torch.autocast(device.type, enabled=False):
                 self.create_adapters()
-                self._running = self._on('labelled', self.active())
-                self._running += [] if unlabelled is None else self._on('unlabelled', self.active())
-            student_outputs, teacher_outputs = (
-                {name: taps for name, taps in side.items() if name in self._running} for side in outputs
-            )
-            self.liveness.check_counts('student', student_outputs)
-            self.liveness.check_counts('teacher', teacher_outputs)
-            if isinstance(self.module, DistributedDataParallel):
-                # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
-                self.module.require_backward_grad_sync = self.sync_gradients()
-            if not self._running:
-                return self.distillers.zeros(_device_of(self.student))
+            self._running = self._on('labelled', self.active())
+            self._running += [] if unlabelled is None else self._on('unlabelled', self.active())
+        student_outputs, teacher_outputs = (
+            {name: taps for name, taps in side.items() if name in self._running} for side in outputs
+        )
+        self.liveness.check_counts('student', student_outputs)
+        self.liveness.check_counts('teacher', teacher_outputs)
+        # Teachers answer under the student's autocast, as they run in their own pass.
+        batches = {'labelled': batch, 'unlabelled': batch if unlabelled is None else unlabelled}
+        teacher_outputs = self.queries.answered(student_outputs, teacher_outputs, batches)
+        if isinstance(self.module, DistributedDataParallel):
+            # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
+            self.module.require_backward_grad_sync = self.sync_gradients()
+        if not self._running:
+            return self.distillers.zeros(device)
+        with torch.autocast(device.type, enabled=False):
             losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, self._running, unlabelled)
         return losses
 
@@ -324,6 +335,7 @@ class DistillSession:
         """Drop everything that is kept from a forward pass."""
         for teacher in self.teachers.values():
             teacher.forget()
+        self.queries.clear()
         self.taps.clear()
 
     def detach(self) -> None:

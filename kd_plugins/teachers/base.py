@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -145,6 +145,29 @@ class BaseTeacher:
             self._modules = list(self.model.modules())
         forward()
 
+    def run_and_extract(self, args: tuple[Any, ...], kwargs: dict[str, Any], taps: TapSet) -> Any:
+        """Run the network and return the features that its ``extract_feat`` gave.
+
+        Where nothing is tapped, only the features are computed, unless ``mode='predict'`` needs the predictions.
+
+        Args:
+            args: Positional arguments of the student's ``forward``.
+            kwargs: Keyword arguments of the student's ``forward``.
+            taps: Taps on the network.
+        """
+        kept: list[Any] = []
+        with _results_kept(self.model, 'extract_feat', kept):
+            if not taps.empty or self.mode == 'predict':
+                self.run(args, kwargs, taps)
+            if not kept:
+                # Also where the pass has ended at its last tap, before the features were complete.
+                mode, self.mode = self.mode, 'extract_feat'
+                try:
+                    self.run(args, kwargs)
+                finally:
+                    self.mode = mode
+        return kept[-1]
+
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # ``eval()`` of all modules takes milliseconds, and reading their flags takes microseconds.
         if any(module.training for module in self._modules):
@@ -162,6 +185,25 @@ class BaseTeacher:
             self.model.extract_feat(inputs)  # type: ignore[operator]
             return
         self.model(*positional, **named, mode=self.mode)
+
+
+@contextmanager
+def _results_kept(model: nn.Module, name: str, kept: list[Any]) -> Iterator[None]:
+    """Append what a method of a network returns to a list."""
+    method, before = getattr(model, name), vars(model).get(name)
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        kept.append(method(*args, **kwargs))
+        return kept[-1]
+
+    setattr(model, name, keep)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(model, name)
+        else:
+            setattr(model, name, before)
 
 
 def copy_inputs(inputs: Any) -> Any:

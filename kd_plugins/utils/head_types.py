@@ -8,7 +8,8 @@ FDR_OF = {'DINOHead': 'FDRDINO', 'DeformableDETRHead': 'FDRDeformableDETR', 'DAB
 """MMDetection's heads for which there is a detector with edge distributions."""
 
 ROI_ALTERNATIVE = (
-    "nearest: FeatureDistiller(student_tap='neck.fpn_convs.*'), which compares the maps that proposals are read from"
+    "nearest: RoIDistiller, which asks the teacher about the student's proposals, or FeatureDistiller("
+    "student_tap='neck.fpn_convs.*'), which compares the maps that proposals are read from"
 )
 
 
@@ -71,5 +72,5 @@ def why_no_distribution(model: nn.Module, path: str) -> str:
             'other DETRs there is FeatureDistiller'
         )
     if any(is_a(module, 'BaseRoIHead') for module in lineage(model, path)):
-        return f'{plain}, and whose proposals no other network shares; {ROI_ALTERNATIVE}'
+        return f'{plain}, and whose proposals no other network shares by itself; {ROI_ALTERNATIVE}'
     return f'{plain}; GFLHead and LDHead do; for other heads there are BoxDistiller, LogitDistiller, FeatureDistiller'

@@ -1,0 +1,121 @@
+"""Questions of distillers to their teachers about the places that the student has looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..distillers.base import BaseDistiller, Batch, Taps
+from ..errors import ConfigError
+from ..teachers.base import BaseTeacher
+from .network_taps import as_float32
+from .student_view import KEY, StudentView
+
+
+class Queries:
+    """Features of the teachers for one step, and the distillers that ask about them.
+
+    Args:
+        distillers: Name to distiller.
+        teachers: Name to teacher.
+        sources: Name of each distiller to that of its teacher, ``None`` where the student teaches itself.
+        view: Changes the images that the student sees; or ``None``.
+
+    Raises:
+        ConfigError: If a distiller asks and has no teacher that can answer.
+    """
+
+    def __init__(
+        self,
+        distillers: Mapping[str, BaseDistiller],
+        teachers: Mapping[str, BaseTeacher],
+        sources: Mapping[str, str | None],
+        view: StudentView | None = None,
+    ) -> None:
+        self._distillers = {name: distiller for name, distiller in distillers.items() if distiller.asks}
+        self._teachers = dict(teachers)
+        self._sources = dict(sources)
+        self._features: dict[tuple[str | None, str], Any] = {}
+        for name, distiller in self._distillers.items():
+            source, kind = sources[name], type(distiller).__name__
+            if source is None:
+                raise ConfigError(
+                    f"{distiller.key}: {kind} asks a teacher about the student's places, and its source is the student; "
+                    "give a teacher, for example teacher=dict(type='kd_plugins.EMATeacher')"
+                )
+            model = teachers[source].model
+            if not hasattr(model, 'extract_feat'):
+                raise ConfigError(
+                    f'{distiller.key}: {kind} asks the teacher with the features of its extract_feat, which '
+                    f'{type(model).__name__} has not; nearest: FeatureDistiller or LogitDistiller'
+                )
+            mixer = None if view is None else view.views.get('unlabelled')
+            if distiller.on == 'unlabelled' and mixer is not None and mixer.mixes:
+                raise ConfigError(
+                    f"{KEY}: {type(mixer).__name__} mixes images, so the student's places of {distiller.key} do not "
+                    "exist for its teacher; use type='kd_plugins.PhotometricView', which mixes nothing"
+                )
+
+    def wants(self, teacher: str, names: Iterable[str]) -> bool:
+        """Return whether one of these distillers asks a teacher.
+
+        Args:
+            teacher: Name of the teacher.
+            names: Names of distillers.
+        """
+        return any(name in self._distillers and self._sources[name] == teacher for name in names)
+
+    def run(self, teacher: str, images: str, args: tuple[Any, ...], kwargs: dict[str, Any], taps: Any) -> None:
+        """Run a teacher on the arguments of the student's forward call, and keep its features.
+
+        Args:
+            teacher: Name of the teacher.
+            images: ``'labelled'`` or ``'unlabelled'``.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            taps: Taps of the teacher.
+        """
+        self._features[teacher, images] = self._teachers[teacher].run_and_extract(args, kwargs, taps)
+
+    def answered(
+        self, student_outputs: Mapping[str, Taps], teacher_outputs: Mapping[str, Taps], batches: Mapping[str, Batch]
+    ) -> dict[str, Taps]:
+        """Return the outputs of the teachers with the answers to what the distillers ask, and drop the features.
+
+        Args:
+            student_outputs: Name of each running distiller to the outputs of its taps on the student.
+            teacher_outputs: The same for its teacher.
+            batches: ``'labelled'`` or ``'unlabelled'`` to the batch that the student saw.
+
+        Raises:
+            ConfigError: If an answer has the name of a tap.
+        """
+        outputs = dict(teacher_outputs)
+        for name in student_outputs:
+            if name in self._distillers:
+                distiller, source = self._distillers[name], self._sources[name]
+                features = self._features[source, distiller.on]
+                model = self._teachers[str(source)].model
+                answers = self._ask(distiller, model, features, student_outputs[name], batches[distiller.on])
+                double = next((alias for alias in answers if alias in outputs[name]), None)
+                if double is not None:
+                    raise ConfigError(
+                        f"{distiller.key}: {type(distiller).__name__} has an answer and a tap with the name '{double}'; "
+                        'give them different names'
+                    )
+                outputs[name] = {**outputs[name], **answers}
+        self.clear()
+        return outputs
+
+    @staticmethod
+    def _ask(distiller: BaseDistiller, model: nn.Module, features: Any, outputs: Taps, batch: Batch) -> Taps:
+        with torch.set_grad_enabled(distiller.query_grad and torch.is_grad_enabled()):
+            answers = distiller.query(model, features, outputs, batch) or {}
+        return {alias: [as_float32(tensor) for tensor in tensors] for alias, tensors in answers.items()}
+
+    def clear(self) -> None:
+        """Drop the features."""
+        self._features.clear()
