@@ -7,8 +7,8 @@ A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]``:
   is what the module got, before it runs.
 * ``bbox_head.cls_convs.2.activate:in.0:copy`` records a copy, for a tensor that the network overwrites later, as an
   activation with ``inplace=True`` does. Gradients go through the copy.
-* A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of the
-  grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
+* A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of
+  the grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from .base import BaseDistiller, Batch, Taps
 from .box import BoxDistiller
+from .cross_head import CrossHeadDistiller
 from .dual_self import DualSelfDistiller
 from .feature import FeatureDistiller
 from .focal_global import FocalGlobalDistiller
@@ -10,6 +11,7 @@ from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
 from .relation import RelationDistiller
+from .roi import RoIDistiller
 from .stage_localization import StageLocalizationDistiller
 from .uskd import USKDDistiller
 
@@ -17,6 +19,7 @@ __all__ = [
     'BaseDistiller',
     'Batch',
     'BoxDistiller',
+    'CrossHeadDistiller',
     'DualSelfDistiller',
     'FeatureDistiller',
     'FocalGlobalDistiller',
@@ -26,6 +29,7 @@ __all__ = [
     'LogitDistiller',
     'RLEDistiller',
     'RelationDistiller',
+    'RoIDistiller',
     'SimCCDistiller',
     'StageLocalizationDistiller',
     'Taps',

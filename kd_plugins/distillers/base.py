@@ -154,7 +154,9 @@ class BaseDistiller(nn.Module):
         """Whether the distiller has a :meth:`query`."""
         return type(self).query is not BaseDistiller.query
 
-    def query(self, model: nn.Module, features: Any, student_outputs: Taps, batch: Batch) -> Taps | None:
+    def query(
+        self, model: nn.Module, features: Any, student_outputs: Taps, teacher_outputs: Taps, batch: Batch
+    ) -> Taps | None:
         """Ask the teacher about the places that the student has looked at, which differ from the teacher's own.
 
         It is called after the student's forward pass, under its autocast, in every step in which :meth:`forward`
@@ -166,6 +168,7 @@ class BaseDistiller(nn.Module):
             model: The teacher.
             features: What its ``extract_feat`` returned for the batch, computed once for all distillers.
             student_outputs: Outputs of the student's taps, in float32.
+            teacher_outputs: Outputs of the teacher's taps, likewise, without gradient.
             batch: The batch.
 
         Returns:

@@ -127,8 +127,7 @@ class BoxDecoder:
             )
         if not getattr(head, 'use_sigmoid_cls', True):
             raise ConfigError(
-                f'{where} has a softmax over classes; BoxDistiller needs one sigmoid per class, so set '
-                'loss_cls.use_sigmoid=True'
+                f'{where} has a softmax over classes; one sigmoid per class is needed, so set loss_cls.use_sigmoid=True'
             )
         details: Any = head
         generator = deepcopy(details.prior_generator)

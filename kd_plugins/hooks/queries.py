@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..errors import ConfigError
@@ -43,8 +42,8 @@ class Queries:
             source, kind = sources[name], type(distiller).__name__
             if source is None:
                 raise ConfigError(
-                    f"{distiller.key}: {kind} asks a teacher about the student's places, and its source is the student; "
-                    "give a teacher, for example teacher=dict(type='kd_plugins.EMATeacher')"
+                    f"{distiller.key}: {kind} asks a teacher about the student's places, and its source is the student "
+                    "itself; give a teacher, for example teacher=dict(type='kd_plugins.EMATeacher')"
                 )
             model = teachers[source].model
             if not hasattr(model, 'extract_feat'):
@@ -99,22 +98,19 @@ class Queries:
                 distiller, source = self._distillers[name], self._sources[name]
                 features = self._features[source, distiller.on]
                 model = self._teachers[str(source)].model
-                answers = self._ask(distiller, model, features, student_outputs[name], batches[distiller.on])
+                batch = batches[distiller.on]
+                with torch.set_grad_enabled(distiller.query_grad and torch.is_grad_enabled()):
+                    answers = distiller.query(model, features, student_outputs[name], outputs[name], batch) or {}
                 double = next((alias for alias in answers if alias in outputs[name]), None)
                 if double is not None:
                     raise ConfigError(
-                        f"{distiller.key}: {type(distiller).__name__} has an answer and a tap with the name '{double}'; "
-                        'give them different names'
+                        f'{distiller.key}: {type(distiller).__name__} has an answer and a tap with the name '
+                        f"'{double}'; give them different names"
                     )
+                answers = {alias: [as_float32(tensor) for tensor in tensors] for alias, tensors in answers.items()}
                 outputs[name] = {**outputs[name], **answers}
         self.clear()
         return outputs
-
-    @staticmethod
-    def _ask(distiller: BaseDistiller, model: nn.Module, features: Any, outputs: Taps, batch: Batch) -> Taps:
-        with torch.set_grad_enabled(distiller.query_grad and torch.is_grad_enabled()):
-            answers = distiller.query(model, features, outputs, batch) or {}
-        return {alias: [as_float32(tensor) for tensor in tensors] for alias, tensors in answers.items()}
 
     def clear(self) -> None:
         """Drop the features."""

@@ -1,6 +1,7 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
 from .affinity import AffinityLoss, affinity_loss
+from .cross_head import cross_box_loss, cross_class_loss
 from .decoupled import DDFLoss, decoupled_distillation
 from .dense import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
@@ -30,6 +31,7 @@ from .logit import (
     symmetric_kl,
 )
 from .pearson import PearsonFeatureLoss, pearson_distance
+from .roi import roi_box_loss, roi_mask_loss
 from .target_split import dkd_loss, nkd_loss, others_by_rank, uskd_loss, without_label
 from .varifocal import varifocal
 
@@ -53,6 +55,8 @@ __all__ = [
     'affinity_loss',
     'channel_wise_kl',
     'class_masks',
+    'cross_box_loss',
+    'cross_class_loss',
     'decoupled_distillation',
     'dense_box_loss',
     'dense_focal_loss',
@@ -79,6 +83,8 @@ __all__ = [
     'pearson_distance',
     'quality_focal',
     'quality_focal_kd_loss',
+    'roi_box_loss',
+    'roi_mask_loss',
     'segmentation_sums',
     'soft_target_focal',
     'softmax_kl',

@@ -160,3 +160,28 @@ def overlap_of_containing_boxes(
         overlaps.append((pairwise_iou(some_predicted, boxes) * inside).amax(dim=-1))
         contained.append(inside.any(dim=-1))
     return torch.cat(overlaps, dim=1), torch.cat(contained, dim=1)
+
+
+def highest_overlap(boxes: Tensor, images: Tensor, truths: Tensor, pairs: int = _PAIRS) -> tuple[Tensor, Tensor]:
+    """Return the highest IoU of each box with the boxes of its image, and which of them has it.
+
+    Args:
+        boxes: Corners, shape (R, 4).
+        images: Index of the image of each box, shape (R,).
+        truths: Corners, shape (N, G, 4), G >= 1; boxes without area overlap nothing.
+        pairs: Pairs of two boxes to compute at a time; the values do not depend on it.
+
+    Returns:
+        IoUs and indices in [0, G), both of shape (R,).
+
+    >>> truths = torch.tensor([[[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0]]])
+    >>> highest_overlap(torch.tensor([[0.0, 0.0, 3.0, 4.0]]), torch.tensor([0]), truths)
+    (tensor([0.7500]), tensor([1]))
+    """
+    rows = max(1, pairs // truths.shape[1])
+    overlaps, indices = [], []
+    for some, image in zip(boxes.split(rows), images.split(rows)):
+        overlap, index = aligned_iou(some[:, None], truths[image]).max(dim=-1)
+        overlaps.append(overlap)
+        indices.append(index)
+    return torch.cat(overlaps), torch.cat(indices)

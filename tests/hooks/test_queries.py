@@ -53,7 +53,7 @@ class AskingGap(TinyGap):
     def teacher_taps(self) -> dict[str, str]:
         return {} if self.own is None else {'own': self.own}
 
-    def query(self, model: Any, features: Any, student_outputs: Any, batch: Batch) -> Any:
+    def query(self, model: Any, features: Any, student_outputs: Any, teacher_outputs: Any, batch: Batch) -> Any:
         assert not model.training and not features.requires_grad
         answer = model.second(student_outputs['place'][0])
         self.asked.append((features, torch.is_grad_enabled(), answer.dtype, batch))
