@@ -55,6 +55,34 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
             'model.bbox_head.feat_channels': 16,
         },
     ),
+    'gfl_deep': (
+        'gfl/gfl_r18_bccd.py',
+        {
+            **PYRAMID,
+            'model.backbone.base_channels': 8,
+            'model.bbox_head.in_channels': 16,
+            'model.bbox_head.feat_channels': 16,
+            'model.bbox_head.stacked_convs': 4,
+        },
+    ),
+    'mask_rcnn': (
+        'roi/roi_mask-rcnn-r101_mask-rcnn-r50_fpn_1x_coco.py',
+        {
+            **PYRAMID,
+            'model.backbone.depth': 18,
+            'model.backbone.base_channels': 8,
+            'model.rpn_head.in_channels': 16,
+            'model.rpn_head.feat_channels': 16,
+            'model.roi_head.bbox_roi_extractor.out_channels': 16,
+            'model.roi_head.bbox_head.in_channels': 16,
+            'model.roi_head.bbox_head.fc_out_channels': 32,
+            'model.roi_head.mask_roi_extractor.out_channels': 16,
+            'model.roi_head.mask_head.in_channels': 16,
+            'model.roi_head.mask_head.conv_out_channels': 16,
+            'model.train_cfg.rcnn.sampler.num': 16,
+            'model.train_cfg.rpn_proposal.max_per_img': 32,
+        },
+    ),
     'rtmdet': (
         'feature/rtmdet_s_8xb32-300e_coco_ema-logit-feat.py',
         {
@@ -94,6 +122,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name of a world to the config of its network and the changes that make it small."""
 WORLDS = {
+    'cross_head/*': 'gfl_deep',
     'dfine/*': 'dino',
     'dual_self/dynunet*': 'dynunet',
     'dual_self/unetr*': 'unetr',
@@ -114,6 +143,7 @@ WORLDS = {
     'logit/*': 'deeplabv3',
     'relation/*unet*': 'unet',
     'relation/*': 'deeplabv3',
+    'roi/*': 'mask_rcnn',
     'unlabelled/rtmcc*': 'simcc',
     'unlabelled/rtmdet*': 'rtmdet',
     'unlabelled/rtmpose*': 'simcc',
@@ -129,9 +159,12 @@ checked without a step."""
 
 @dataclass
 class Tape:
-    """Recorded calls of a network: name of a module with its output, in order, and the output of the network."""
+    """Recorded calls of a network, in order, and the output of the network.
 
-    calls: list[tuple[str, Any]] = field(default_factory=list)
+    A call is the name of a module, its positional and its keyword arguments, and its output.
+    """
+
+    calls: list[tuple[str, Any, Any, Any]] = field(default_factory=list)
     result: Any = None
 
 
@@ -140,9 +173,11 @@ def record(model: nn.Module, run: Callable[[], Any]) -> Tape:
     tape = Tape()
 
     def recorder(name: str) -> Any:
-        return lambda module, args, output: tape.calls.append((name, output))
+        return lambda module, args, kwargs, output: tape.calls.append((name, args, kwargs, output))
 
-    handles = [module.register_forward_hook(recorder(name)) for name, module in model.named_modules() if name]
+    handles = [
+        module.register_forward_hook(recorder(name), with_kwargs=True) for name, module in model.named_modules() if name
+    ]
     tape.result = run()
     for handle in handles:
         handle.remove()
@@ -158,13 +193,13 @@ class Replay:
 
     def __call__(self, inputs: Any = None, data_samples: Any = None, mode: str = 'tensor') -> Any:
         tape = self.tapes.get(mode, self.tapes['tensor'])
-        for name, output in tape.calls:
+        for name, args, kwargs, output in tape.calls:
             module = self.modules[name]
             if module._forward_hooks or module._forward_pre_hooks:
                 before = module.__dict__.get('forward')
-                module.forward = lambda *args, output=output, **kwargs: output
+                module.forward = lambda *_, output=output, **__: output
                 try:
-                    module()
+                    module(*args, **kwargs)
                 finally:
                     if before is None:
                         del module.forward
