@@ -47,7 +47,8 @@ class LogitDistiller(PairedDistiller):
     ``activation='sigmoid'`` is the quality-focal form (:func:`kd_plugins.losses.quality_focal_kd_loss`), for heads
     with one sigmoid per class; ``'softmax'`` is the KL divergence (:func:`kd_plugins.losses.softmax_kl_loss`). Entry i
     of the student learns from entry i of the teacher, so both must predict at the same places. The second stage of a
-    two-stage detector is excluded, because the proposals of two networks differ.
+    two-stage detector is excluded, because the proposals of two networks differ; it has
+    :class:`~kd_plugins.distillers.RoIDistiller`.
 
     With ``select`` or ``trust``, padding counts for nothing and each remaining location has a weight: ``'sigmoid'`` is
     then :func:`kd_plugins.losses.dense_focal_loss`, and ``'softmax'`` a weighted mean of the divergences over all
