@@ -13,7 +13,7 @@ from kd_plugins.distillers import BaseDistiller, Batch
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.queries import Queries
 from kd_plugins.hooks.session import DistillSession
-from kd_plugins.teachers import EMATeacher
+from kd_plugins.teachers import EMATeacher, FinishedTeacher
 from tests.hooks.tiny_runs import TinyGap, TinyStudent
 
 IMAGES = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
@@ -176,3 +176,25 @@ def test_an_answer_with_the_name_of_a_tap_is_an_error() -> None:
     session = attached(Twice(key='distillers.gap'))
     with pytest.raises(ConfigError, match="distillers.gap: Twice has an answer and a tap with the name 'tap'"):
         session.student(IMAGES, None, mode='loss')
+
+
+@pytest.mark.parametrize('own', ['second', None])
+def test_a_finished_teacher_uses_the_features_of_the_student(own: str | None) -> None:
+    torch.manual_seed(0)
+    student, teacher = Extracting(), FinishedTeacher()
+    student.first.requires_grad_(False)
+    teacher.frozen = {'first': student.first}
+    teacher.prepare(student)
+    with torch.no_grad():
+        student.second.bias.sub_(1)
+    session = DistillSession(student, {'gap': AskingGap(own)}, {'teacher': teacher}, lambda: None)
+    session.weights = {'gap': 1.0}
+    ran: list[str] = []
+    forward = student.first.forward
+    student.first.forward = lambda x: ran.append('first') or forward(x)  # type: ignore[method-assign]
+    for _ in range(2):
+        losses = student(IMAGES, None, mode='loss')
+        torch.testing.assert_close(losses[KEY], torch.tensor(1.0))
+    assert ran == ['first', 'first']
+    session.detach()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())

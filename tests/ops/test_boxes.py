@@ -9,6 +9,7 @@ from kd_plugins.ops.boxes import (
     centers_inside,
     distances_to_boxes,
     expected_distances,
+    highest_overlap,
     overlap_of_containing_boxes,
     pairwise_iou,
     to_corners,
@@ -113,3 +114,20 @@ def test_memory_does_not_grow_with_the_number_of_pairs() -> None:
         peaks.append(live.peak - before)
     # A matrix of floats with one entry for each pair would take 6.4 MB.
     assert peaks[1] < 1.1 * peaks[0] < 1e6
+
+
+def test_highest_overlap_in_its_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 3, 2, generator=generator)
+    truths = torch.cat([corners, corners + 0.5], dim=-1)
+    truths[1, 2] = 0
+    boxes = torch.cat([torch.rand(9, 2, generator=generator), torch.rand(9, 2, generator=generator) + 1], dim=-1)
+    images = torch.arange(9) % 2
+    overlap, index = highest_overlap(boxes, images, truths)
+    for row in range(9):
+        expected = pairwise_iou(boxes[row : row + 1], truths[images[row]])[0]
+        assert overlap[row] == expected.max() and index[row] == expected.argmax()
+    for pairs in (1, 7, 10**6):
+        assert all(torch.equal(a, b) for a, b in zip((overlap, index), highest_overlap(boxes, images, truths, pairs)))
+    none = highest_overlap(boxes[:0], images[:0], truths)
+    assert none[0].shape == none[1].shape == (0,)

@@ -39,6 +39,19 @@ def test_a_pose_network_without_a_map_still_gets_the_keypoints():
     assert list(taught.keypoints(pair(features=None, head=part('RLEHead')))['distillers']) == ['keypoints']
 
 
+def test_the_last_convolution_of_a_dense_head():
+    convs = nn.ModuleList([part('ConvModule', activate=nn.ReLU()) for _ in range(4)])
+    head = part('GFLHead', reg_max=16, prior_generator=None, cls_convs=convs)
+    assert taught.cross_head(pair(bbox_head=head))['distillers']['cross']['index'] == 3
+    with pytest.raises(Unsuitable, match='the student has no bbox_head whose levels share'):
+        taught.cross_head(pair(bbox_head=RTMDET))
+
+
+def test_proposals_of_a_two_stage_detector():
+    entry = taught.rois(pair(roi_head=part('StandardRoIHead', 'BaseRoIHead')))['distillers']
+    assert entry['rois']['type'] == 'kd_plugins.RoIDistiller'
+
+
 @pytest.mark.parametrize('recipe', taught.TAUGHT, ids=lambda recipe: recipe.name)
 def test_every_recipe_says_why_it_does_not_fit(recipe):
     with pytest.raises(Unsuitable, match=r'\w+ \w+'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -150,3 +151,22 @@ def test_a_teacher_stops_after_its_last_tap(mode: str, calls: int) -> None:
         teacher.run((torch.ones(2, 2),), {}, taps)
         assert len(taps.read('fc')) == 1 and torch.is_grad_enabled()
     assert len(ran) == calls
+
+
+@pytest.mark.parametrize('mode', ['tensor', 'predict'])
+def test_features_of_a_pass(mode: str) -> None:
+    """Without taps there is no more than the features; a pass that ends inside them is followed by a second one."""
+    teacher, images = EMATeacher(mode=mode), torch.ones(2, 2)
+    teacher.prepare(TinyNet())
+    model, ran = teacher.model, Counter()
+    for name in ('fc', 'norm'):
+        getattr(model, name).register_forward_pre_hook(lambda *call, name=name: ran.update([name]))
+    whole = mode == 'predict'
+    nothing, tapped = TapSet(model, {}), TapSet(model, {'key': 'fc'})
+    for taps, counts in ((nothing, (1, whole)), (tapped, (1, 1)), (tapped, (2 - whole, whole))):
+        ran.clear()
+        features = teacher.run_and_extract((images,), {'mode': 'loss'}, taps)
+        assert torch.equal(features, model.fc(images)) and teacher.mode == mode
+        ran['fc'] -= 1
+        assert (ran['fc'], ran['norm']) == counts and len(taps.recorded()) == (taps is tapped)
+        assert 'extract_feat' not in vars(model)
