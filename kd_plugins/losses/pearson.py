@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops.channel_statistics import channel_rows, position_weights, shared_sum
-from ..ops.reduction import mean_over_images
+from ..ops.channel_statistics import channel_rows, position_weights
+from ..ops.reduction import mean_over_images, shared_sum
 from ..registry import MODELS
 from ..utils.checks import check_choice
 

@@ -14,41 +14,6 @@ from torch.autograd.function import once_differentiable
 from .reduction import to_float
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over ranks; its gradient is the sum of the gradients of all ranks."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        all_reduce(total)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        all_reduce(total)
-        return total
-
-
-def shared_sum(value: Tensor) -> Tensor:
-    """Return the sum of ``value`` over all ranks, with gradient also from the losses of other ranks.
-
-    Every rank must call it, in the backward pass too. The mean that DDP takes of the gradients of all ranks is then the
-    gradient of the mean of their losses, as in synchronized batch normalization.
-
-    Args:
-        value: Tensor of the same shape on every rank.
-
-    >>> shared_sum(torch.tensor(3.0))
-    tensor(3.)
-    """
-    if get_world_size() == 1:
-        return value
-    total: Tensor = _SumOverRanks.apply(value)
-    return total
-
-
 def channel_rows(x: Tensor, dim: int = 1) -> Tensor:
     """Return the positions of every channel in a row, in float32 (float64 for float64).
 

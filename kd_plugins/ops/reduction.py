@@ -6,9 +6,12 @@ over ranks* of the local normalisers therefore trains exactly like one process t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def to_float(x: Tensor) -> Tensor:
@@ -54,6 +57,41 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     total = value.detach().clone()
     all_reduce(total)
     return total + ranks * (value - value.detach())
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of a tensor over ranks; its gradient is the sum of the gradients of all ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        all_reduce(total)
+        return total
+
+
+def shared_sum(value: Tensor) -> Tensor:
+    """Return the sum of ``value`` over all ranks, with gradient also from the losses of other ranks.
+
+    Every rank must call it, in the backward pass too. The mean that DDP takes of the gradients of all ranks is then the
+    gradient of the mean of their losses, as in synchronized batch normalization.
+
+    Args:
+        value: Tensor of the same shape on every rank.
+
+    >>> shared_sum(torch.tensor(3.0))
+    tensor(3.)
+    """
+    if get_world_size() == 1:
+        return value
+    total: Tensor = _SumOverRanks.apply(value)
+    return total
 
 
 def global_normalizer(value: Tensor, minimum: float) -> Tensor:

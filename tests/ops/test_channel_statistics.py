@@ -9,14 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.losses import channel_wise_kl, feature_loss
-from kd_plugins.ops.channel_statistics import channel_rows, normalize_channels, position_weights, shared_sum
+from kd_plugins.ops.channel_statistics import channel_rows, normalize_channels, position_weights
 from tests.losses.golden import cosines, sines
 from tests.ranks import on_two_ranks
-
-
-def test_one_process_sums_nothing() -> None:
-    value = torch.ones(2, requires_grad=True)
-    assert shared_sum(value) is value
 
 
 def test_rows() -> None:

@@ -12,6 +12,7 @@ from kd_plugins.ops.reduction import (
     global_normalizer,
     mean_over_images,
     mean_per_image,
+    shared_sum,
     sum_over_ranks,
     to_float,
     weighted_mean,
@@ -54,7 +55,7 @@ def test_to_float() -> None:
 
 def test_sum_over_one_rank_is_the_value() -> None:
     value = torch.ones(2, requires_grad=True)
-    assert sum_over_ranks(value) is value
+    assert sum_over_ranks(value) is value and shared_sum(value) is value
 
 
 def _square_of_sum() -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,6 +69,19 @@ def test_sum_over_two_ranks(tmp_path: Path) -> None:
     """Both ranks have the value, and the mean of DDP gives each share the gradient of the whole."""
     for value, gradient in on_two_ranks(tmp_path, _square_of_sum):
         assert value == 9.0 and gradient / 2 == 6.0
+
+
+def _square_of_shared_sum() -> torch.Tensor:
+    share = torch.tensor([1.0, 2.0])[dist.get_rank()].requires_grad_()
+    # Each rank makes a loss of its own, with another factor, from the same sum.
+    loss = (dist.get_rank() + 1) * shared_sum(share).square()
+    return torch.autograd.grad(loss, share)[0]
+
+
+@pytest.mark.distributed
+def test_shared_sum_of_two_ranks(tmp_path: Path) -> None:
+    """Each share gets the gradient of the sum of both losses, 1 * 3^2 + 2 * 3^2."""
+    assert [float(gradient) for gradient in on_two_ranks(tmp_path, _square_of_shared_sum)] == [18.0, 18.0]
 
 
 def _data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

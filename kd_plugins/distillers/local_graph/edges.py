@@ -14,29 +14,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...ops.reduction import shared_sum
+
 CHUNK = 2**20
 """Largest number of elements of a working tensor on edges, unless the edges of one point need more."""
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Sum over ranks; its gradient is the sum over ranks of the gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.detach().clone()
-        all_reduce(total, op='sum')
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        all_reduce(total, op='sum')
-        return total
 
 
 class _NeighbourSum(torch.autograd.Function):
@@ -105,7 +89,7 @@ def edge_statistics(
     groups = list(zip(centers.split([len(group) for group in neighbours]), neighbours))
     # Each term is centred on its own mean, so that no large constant is squared.
     from_centers = torch.stack([group.shape[1] * part.sum(dim=0) for part, group in groups]).sum(dim=0)
-    total = _SumOverRanks.apply(torch.cat([degree @ values, from_centers, edges]))
+    total = shared_sum(torch.cat([degree @ values, from_centers, edges]))
     count = total[-1].clamp(min=1.0)
     mean_values, mean_centers = (total[:-1] / count).chunk(2)
     x = values - mean_values
@@ -113,7 +97,7 @@ def edge_statistics(
     for part, group in groups:
         y = part - mean_centers
         squares.append((y * (2.0 * neighbour_sum(x, group, chunk) + group.shape[1] * y)).sum(dim=0))
-    variance = _SumOverRanks.apply(torch.stack(squares).sum(dim=0)) / count
+    variance = shared_sum(torch.stack(squares).sum(dim=0)) / count
     return mean_values + mean_centers, variance.clamp(min=0.0)
 
 
