@@ -376,7 +376,7 @@ def inspect(runner: Any) -> Preflight:
         batch, remark = batch_with_objects(runner)
         result.remarks += [remark] if remark else []
         losses, task = forward_losses(runner, 0, batch)
-        result.task = {name: float(value) for name, value in task.items()}
+        result.task = {name: float(value.detach()) for name, value in task.items()}
         result.task_gradient = gradient_norm(
             torch.stack(list(task.values())).sum(), [value for value in model.parameters() if value.requires_grad]
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .features import channel_wise
 from .recipe import Network, Pair, Recipe, Settings, Unsuitable
 from .segmentors import own_labels, pixels
-from .taught import LOCALIZATION_TITLE, boxes, channel_wise, localization, scores
+from .taught import LOCALIZATION_TITLE, boxes, localization, scores
 
 KEPT_STEPS = (
     'LoadImageFromFile',
@@ -114,7 +115,6 @@ OWN = (
         'measured here with 24 labelled and 776 unlabelled images of digits: 26.3 to 30.5 AP [+1.6, +6.8], three '
         'seeds; no gain on 73 labelled images of blood cells',
         UNLABELLED,
-        1,
         unlabelled_scores,
     ),
     Recipe(
@@ -122,7 +122,6 @@ OWN = (
         'unlabelled images: classes of the pixels where the average is sure (UniMatch, arXiv 2208.09910)',
         'published: Pascal VOC with 92 labelled images 45.1 to 75.2 mIoU; not measured here yet',
         UNLABELLED,
-        2,
         unlabelled_pixels,
     ),
     Recipe(
@@ -130,7 +129,6 @@ OWN = (
         "unlabelled images: the average's confident predictions as labels (Unbiased Teacher, arXiv 2102.09480)",
         'published: Faster R-CNN with a tenth of COCO 26.9 to 34.7 AP (Soft Teacher); not measured here yet',
         UNLABELLED,
-        3,
         pseudo_labels,
     ),
     Recipe(
@@ -139,7 +137,6 @@ OWN = (
         'measured here: a wide UNETR on 16 volumes 75.0 to 78.7 Dice [+0.5, +6.8], three folds; no gain where nothing '
         'overfits',
         'an auxiliary head for each level',
-        4,
         dual_self,
     ),
     Recipe(
@@ -147,25 +144,22 @@ OWN = (
         'soft labels from the network and its auxiliary head (USKD, arXiv 2303.13005)',
         'published for classification: ResNet-18 on ImageNet 69.9 to 70.8; not measured here',
         'a ranking of the classes of each pixel',
-        10,
         own_labels,
     ),
-    Recipe('localization', LOCALIZATION_TITLE, NO_GAIN, AVERAGE, 7, localization),
+    Recipe('localization', LOCALIZATION_TITLE, NO_GAIN, AVERAGE, localization),
     Recipe(
         'logits',
         'class scores of the average',
         NO_GAIN.replace('measured', 'localization measured'),
         AVERAGE,
-        8,
         average_scores,
     ),
     Recipe(
         'cwd',
-        'channel-wise distillation from the average (CWD, arXiv 2011.13256)',
+        'where normalised channels of the average are active (CWD, arXiv 2011.13256)',
         'not measured here',
         AVERAGE,
-        9,
         channel_wise,
     ),
 )
-"""Methods that need no other network."""
+"""Methods that need no other network, the best evidence first."""

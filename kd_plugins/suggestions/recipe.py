@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..taps import match_modules
 from ..utils.head_types import is_a
 
 Settings = dict[str, Any]
@@ -34,6 +35,11 @@ class Network:
     by_epoch: bool = False
     pipeline: Sequence[Settings] = ()
     averaged: bool = False
+
+    @property
+    def levels(self) -> int:
+        """Number of layers that the tap of the feature maps names."""
+        return len(match_modules(self.model, self.features, 'tap')) if self.features else 0
 
     def part(self, path: str) -> nn.Module | None:
         """Return the module at a path, None where there is none."""
@@ -110,7 +116,6 @@ class Recipe:
         title: The method in a few words, with its source.
         evidence: What was measured, where, and by whom.
         cost: What a training step costs more.
-        rank: Place in the list; the method with the best evidence has the smallest.
         settings: Function from a pair of networks to settings of :class:`~kd_plugins.hooks.DistillHook`, with its
             ``distillers``. It raises :class:`Unsuitable`.
     """
@@ -119,7 +124,6 @@ class Recipe:
     title: str
     evidence: str
     cost: str
-    rank: int
     settings: Callable[[Pair], Settings]
 
 

@@ -74,7 +74,7 @@ def without_distillation(config: Config) -> Config:
 
 
 def suggestions(config: Config, recipes: Sequence[Recipe], pair: Pair, teacher: Settings) -> list[Suggestion]:
-    """Return one suggestion for each recipe, the best evidence first and methods that do not fit last.
+    """Return one suggestion for each recipe in their order, those of methods that do not fit last.
 
     Args:
         config: The student's config.
@@ -91,7 +91,7 @@ def suggestions(config: Config, recipes: Sequence[Recipe], pair: Pair, teacher: 
     fitting = sorted((entry for entry in made if not entry.reason), key=_shared)
     for _, group in groupby(fitting, key=_shared):
         _try(config, {entry.recipe.name: entry for entry in group})
-    return sorted(made, key=lambda entry: (bool(entry.reason), entry.recipe.rank))
+    return sorted(made, key=lambda entry: bool(entry.reason))
 
 
 def _shared(entry: Suggestion) -> str:

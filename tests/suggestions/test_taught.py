@@ -58,6 +58,5 @@ def test_every_recipe_says_why_it_does_not_fit(recipe):
         recipe.settings(pair(features=None, encoder=nn.Identity()))
 
 
-def test_names_and_ranks_are_unique():
+def test_names_are_unique():
     assert len({recipe.name for recipe in taught.TAUGHT}) == len(taught.TAUGHT)
-    assert len({recipe.rank for recipe in taught.TAUGHT}) == len(taught.TAUGHT)

@@ -3,8 +3,8 @@
 import pytest
 
 from kd_plugins.config.loading import load_config
+from kd_plugins.suggestions.features import channel_wise, feature_mse
 from kd_plugins.suggestions.recipe import Pair, Recipe
-from kd_plugins.suggestions.taught import channel_wise, feature_mse
 from kd_plugins.suggestions.trial import network_of, suggestions
 
 pytest.importorskip('mmdet')
@@ -18,8 +18,8 @@ def small():
     return config, network_of(config)
 
 
-def recipe(name, settings, rank=1):
-    return Recipe(name, name, 'none', 'none', rank, settings)
+def recipe(name, settings):
+    return Recipe(name, name, 'none', 'none', settings)
 
 
 def test_facts_of_the_training(small):
@@ -39,7 +39,7 @@ def test_what_is_refused_leaves_the_others(small):
     def silent(pair):
         return dict(distillers=dict(idle=dict(type='kd_plugins.FeatureDistiller', student_tap='data_preprocessor')))
 
-    recipes = [recipe('wrong', wrong_path), recipe('mse', feature_mse, 3), recipe('cwd', channel_wise, 2)]
+    recipes = [recipe('wrong', wrong_path), recipe('cwd', channel_wise), recipe('mse', feature_mse)]
     recipes.append(recipe('silent', silent))
     found = suggestions(config, recipes, Pair(network, network, frozen=False), AVERAGE)
     assert [entry.recipe.name for entry in found if not entry.reason] == ['cwd', 'mse']
