@@ -1,6 +1,9 @@
-"""Rectangles in a batch of images: masks, CutMix, and random erasing as torchvision defines it."""
+"""Rectangles in a batch of images: pictures within padding, masks, CutMix, and random erasing as in torchvision."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,3 +106,27 @@ def paste_previous(maps: Tensor, corners: Tensor, sizes: Tensor, image: tuple[in
     shape = (maps.shape[2], maps.shape[3])
     inside = rectangle_mask(corners.to(maps.device), sizes.to(maps.device), shape, image)
     return maps.roll(1, 0).where(inside, maps)
+
+
+def picture_sizes(inputs: Tensor, samples: Sequence[Any] | None) -> Tensor:
+    """Return height and width of each picture without its padding, which lies below and to the right of it.
+
+    MMDetection and MMSegmentation keep this size in ``img_shape``. In MMPose, ``img_shape`` is the size of the file,
+    and ``pad_shape`` that of the picture; its samples have ``input_size``.
+
+    Args:
+        inputs: Preprocessed images, (B, C, H, W).
+        samples: Data samples, or None where there are none.
+
+    Returns:
+        Integers of shape (B, 2), on the CPU.
+    """
+    height, width = inputs.shape[-2:]
+    sizes = []
+    for index in range(len(inputs)):
+        sample = samples[index] if samples is not None and index < len(samples) else None
+        name = 'pad_shape' if getattr(sample, 'input_size', None) is not None else 'img_shape'
+        shape = getattr(sample, name, None)
+        known = (height, width) if shape is None else shape
+        sizes.append((min(int(known[0]), height), min(int(known[1]), width)))
+    return torch.tensor(sizes, dtype=torch.long).view(-1, 2)

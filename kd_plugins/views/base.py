@@ -1,11 +1,10 @@
-"""Base class of all views, and the part of a padded image that holds the picture."""
+"""Base class of all views."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import ConfigError, nearest
@@ -71,27 +70,3 @@ class BaseView:
             seed: Seed of all random numbers of this batch.
         """
         return maps
-
-
-def picture_sizes(inputs: Tensor, samples: Sequence[Any] | None) -> Tensor:
-    """Return height and width of each picture without its padding, which lies below and to the right of it.
-
-    MMDetection and MMSegmentation keep this size in ``img_shape``. In MMPose, ``img_shape`` is the size of the file,
-    and ``pad_shape`` that of the picture; its samples have ``input_size``.
-
-    Args:
-        inputs: Preprocessed images, (B, C, H, W).
-        samples: Data samples, or None where there are none.
-
-    Returns:
-        Integers of shape (B, 2), on the CPU.
-    """
-    height, width = inputs.shape[-2:]
-    sizes = []
-    for index in range(len(inputs)):
-        sample = samples[index] if samples is not None and index < len(samples) else None
-        name = 'pad_shape' if getattr(sample, 'input_size', None) is not None else 'img_shape'
-        shape = getattr(sample, name, None)
-        known = (height, width) if shape is None else shape
-        sizes.append((min(int(known[0]), height), min(int(known[1]), width)))
-    return torch.tensor(sizes, dtype=torch.long).view(-1, 2)

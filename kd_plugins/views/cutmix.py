@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..ops.rectangles import paste_previous
+from ..ops.rectangles import paste_previous, picture_sizes
 from ..registry import MODELS
 from ..utils.argument_types import shown
 from ..utils.build import build
-from .base import BaseView, picture_sizes
+from .base import BaseView
 from .draws import random_rectangles
 from .settings import check_erasing
 

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.normalisation import Normalisation, read_normalisation
 from ..utils.checks import check_choice
 from .base import BaseView
-from .normalisation import Normalisation, read_normalisation
 
 
 class NormalisedView(BaseView):

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from ..ops import photometric as ops
-from ..ops.rectangles import rectangle_mask
+from ..ops.rectangles import picture_sizes, rectangle_mask
 from ..registry import MODELS
-from .base import picture_sizes
 from .draws import Draws, draw
 from .normalised import NormalisedView
 from .settings import read_settings

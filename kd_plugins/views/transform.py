@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.rectangles import picture_sizes
 from ..registry import MODELS
 from ..utils.argument_types import shown
 from ..utils.rng import seeded_rng
-from .base import picture_sizes
 from .normalised import NormalisedView
 from .probe import check_step
 from .steps import build_step

