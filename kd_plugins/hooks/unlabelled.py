@@ -92,6 +92,11 @@ class Unlabelled:
                 f"{KEY}.{PSEUDO}: the student has no teacher that predicts labels; give teacher=dict(type='"
                 "kd_plugins.EMATeacher')"
             )
+        if not teachers[name].predicts:
+            raise ConfigError(
+                f'{KEY}.{PSEUDO}: {type(teachers[name]).__name__} has no head and predicts no labels; name another '
+                "teacher as source, such as dict(type='kd_plugins.EMATeacher')"
+            )
         return name
 
     def open(self, seed: int) -> None:

@@ -34,6 +34,8 @@ class BaseTeacher:
 
     after_student = False
     """Whether the teacher runs after the student's forward pass, to reuse its results, instead of before it."""
+    predicts = True
+    """Whether the network has the heads of a model of OpenMMLab, and so can predict labels."""
     counts_epochs = False
     """Whether :meth:`after_epoch` decides when the teacher is ready."""
     version: ClassVar[int] = 1

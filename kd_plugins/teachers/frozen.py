@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
-from ..checkpoints import LoadReport, load_checkpoint, load_weights
+from ..checkpoints import load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
-from ..utils.checks import check_flag, check_integer
 from ..utils.node_ranks import first_on_node_first
-from .base import BaseTeacher
 from .classes import class_names
-from .folding import BatchNormFolding
+from .fixed import FixedTeacher
 from .student_copy import ModelBuilder
 
 PREPROCESSING = {
@@ -34,7 +30,7 @@ PREPROCESSING = {
 
 
 @TASK_UTILS.register_module()
-class FrozenTeacher(BaseTeacher):
+class FrozenTeacher(FixedTeacher):
     """Trained network as teacher: a larger one, or a finished run of the student's own config (born-again network).
 
     Args:
@@ -67,15 +63,10 @@ class FrozenTeacher(BaseTeacher):
         mode: str = 'tensor',
         key: str = 'teacher',
     ) -> None:
-        super().__init__(mode, key)
+        super().__init__(checkpoint, strict, seed, fold, mode, key)
         self.config = config
-        self.checkpoint = checkpoint
         self.cfg_options = cfg_options or {}
-        self.strict = strict
-        self.seed = check_integer(f'{key}.seed', seed, 0, 'valid: an integer, such as 0', 2**32 - 1)
-        self.fold = check_flag(f'{key}.fold', fold)
         self.classes: tuple[str, ...] | None = None
-        self.report: LoadReport | None = None
 
     def _load_config(self) -> Config:
         from ..config.reading import read_changed
@@ -111,32 +102,7 @@ class FrozenTeacher(BaseTeacher):
             meta = checkpoint.get('meta') or {}
             self.classes = next(iter(class_names(meta.get('dataset_meta'))), None)
         self._check_preprocessing(student, model)
-        device = next((value.device for value in student.parameters()), None)
-        self._adopt(model.to(device))
-        self.folding = BatchNormFolding(self.model, key=self.key, enabled=self.fold)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the form of the network (``fold``); the weights are those of ``checkpoint``."""
-        return {'folded': self.folding.state() if self.folding is not None else None}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the form of the network."""
-        if self.folding is not None:
-            self.folding.load_state(state.get('folded'))
-
-    def _warn(self) -> None:
-        """Log the keys that ``strict=False`` has let pass."""
-        assert self.report is not None
-        not_loaded = [*self.report.missing, *self.report.mismatched]
-        count = len(self.report.loaded) + len(not_loaded)
-        for names, text in (
-            (not_loaded, f'{len(not_loaded)} of {count} keys of the teacher stay at their random start'),
-            (self.report.unexpected, f'{len(self.report.unexpected)} keys of the file are not used'),
-        ):
-            if names:
-                first = ', '.join(repr(name) for name in names[:3]) + (', ...' if len(names) > 3 else '')
-                message = f"{self.key}.checkpoint: '{self.checkpoint}': {text} ({first})"
-                print_log(message, logger='current', level=logging.WARNING)
+        self._take(model, student)
 
     def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
         # The teacher gets the preprocessed batch of the student, so another normalisation would silently corrupt its

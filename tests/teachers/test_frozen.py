@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from functools import partial
@@ -19,7 +18,6 @@ from kd_plugins.errors import CheckpointError, ConfigError, KDPluginsError
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
 from kd_plugins.teachers import FrozenTeacher
-from kd_plugins.teachers import frozen as frozen_module
 from tests.ranks import on_two_ranks
 from tests.teachers.networks import TinyNet, same, step
 
@@ -72,23 +70,6 @@ def test_checkpoint_sentences(tmp_path: Path) -> None:
     lenient = FrozenTeacher({'model': {'type': 'kd_plugins.TinyNet'}}, str(tmp_path / 'extra.pth'), strict=False)
     lenient.prepare(TinyNet())
     assert lenient.report is not None and lenient.report.unexpected == ['old.bias']
-
-
-def test_keys_that_do_not_match_are_in_the_log_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logged: list[tuple[str, int]] = []
-    monkeypatch.setattr(frozen_module, 'print_log', lambda text, logger, level: logged.append((text, level)))
-    state = TinyNet(width=4).state_dict()
-    half = {'fc.weight': state['fc.weight'], 'norm.num_batches_tracked': torch.tensor(3), 'old.bias': torch.zeros(1)}
-    torch.save({'state_dict': half}, tmp_path / 'half.pth')
-    teacher = FrozenTeacher({'model': {'type': 'kd_plugins.TinyNet'}}, str(tmp_path / 'half.pth'), strict=False)
-    teacher.prepare(TinyNet())
-    (missing, unexpected), levels = zip(*logged)
-    assert "half.pth': 6 of 7 keys of the teacher stay at their random start ('fc.bias', 'norm.weight', " in missing
-    assert "half.pth': 1 keys of the file are not used ('old.bias')" in unexpected and levels == (logging.WARNING,) * 2
-    logged.clear()
-    torch.save({'state_dict': TinyNet().state_dict()}, tmp_path / 'whole.pth')
-    frozen(tmp_path / 'whole.pth').prepare(TinyNet())
-    assert not logged
 
 
 def fetched(url: str, home: str) -> int:
