@@ -179,6 +179,10 @@ class TapSet:
         """Whether there is nothing to record."""
         return not self._members
 
+    def tensors(self, path: str) -> list[Tensor]:
+        """Return what the modules of ``path`` gave, before any conversion, to take gradients at."""
+        return [tensor for name, _ in self._members[path] for tensor in self._outputs.get(name, [])]
+
     def read(self, path: str) -> list[Tensor]:
         """Return what the modules of ``path`` recorded, in module order, then call order.
 

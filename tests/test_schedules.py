@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.schedules import SCHEDULES, build_schedule
+from kd_plugins.schedules import SCHEDULES, GradientShare, build_schedule, steered_weight
 
 MAX_ITERS, EPOCH = 100, 10
 
@@ -74,3 +74,63 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
 def test_sentences(config: Any, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         build_schedule(config, 'distillers.a.weight')
+
+
+@pytest.mark.parametrize(
+    ('share', 'expected'),
+    [
+        (0.08, 7.84),  # of the released function; the others by hand
+        (0.1, 5.0),
+        (0.12, 5.0),
+        (0.2, 2.2222),
+        (0.001, 50.0),
+        (0.99, 0.5),
+    ],
+)
+def test_steered_weight(share: float, expected: float) -> None:
+    assert steered_weight(5.0, share, 0.11, 0.01) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize('distilled, task', [(0.3, 5.0), (0.5, 1.0), (0.05, 0.9)])
+def test_the_next_share_is_the_edge_of_the_band(distilled: float, task: float) -> None:
+    def share(weight: float) -> float:
+        return weight * distilled / (weight * distilled + task)
+
+    before = share(1.0)
+    after = share(steered_weight(1.0, before, 0.11, 0.01))
+    assert after == pytest.approx(0.12 if before < 0.11 else 0.1)
+
+
+def test_the_weight_follows_the_mean_of_several_measurements() -> None:
+    schedule = GradientShare(5.0, begin=3, hold=2, interval=2, average=2)
+    assert [schedule(step, 10) for step in (0, 2, 3, 9)] == [0.0, 0.0, 5.0, 5.0]
+    assert [step for step in range(9) if schedule.measures(step)] == [5, 7]
+    for share in (float('nan'), 0.0, 1.0, 0.07):
+        schedule.observe(share)
+    assert schedule(3, 10) == 5.0 and schedule.state_dict() == {'weight': 5.0, 'shares': [0.07]}
+    restored = GradientShare(5.0, begin=3, interval=2, average=2)
+    restored.load_state_dict(schedule.state_dict())
+    for one in (schedule, restored):
+        one.observe(0.09)
+        assert one(3, 10) == pytest.approx(7.84, rel=1e-3) and one.state_dict()['shares'] == []
+    assert schedule.monitors()['gradient_share'].item() == pytest.approx(0.09)
+    schedule.reset()
+    assert schedule(3, 10) == 5.0 and not schedule.monitors()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'sentence'),
+    [
+        ({'target': 11}, "weight: 'GradientShare.target' is 11; it must be a share, such as 0.11"),
+        ({'band': -0.1}, "weight: 'GradientShare.band' is -0.1"),
+        ({'band': 0.2}, 'both edges of the band must be above 0, for example'),
+        ({'value': 0}, "'GradientShare' has value=0, target=0.11"),
+        ({'hold': -1}, r'weight.hold is -1; valid: 0, 500'),
+        ({'interval': 0}, r'weight.interval is 0; valid: 50, 100'),
+        ({'average': 0}, r'weight.average is 0; valid: 1, 10'),
+        ({'end': 5}, "GradientShare has no argument 'end'"),
+    ],
+)
+def test_sentences_of_the_share(settings: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_schedule({'type': 'kd_plugins.GradientShare', 'value': 5.0, **settings})

@@ -21,6 +21,7 @@ from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
 from .dry_pass import dry_pass
+from .gradient_shares import WEIGHTS, check_shares
 from .inheritance import Inheritance
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
 from .non_finite import NonFiniteGuard
@@ -117,6 +118,7 @@ class DistillHook(Hook):
             self.restart = Restart(**{'parts': (), **restart})
         self.optimizer_settings = check_settings(optimizer)
         self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
+        check_shares(self.distillers, self.unlabelled, self.task_weight)
         self.checks = check_switches(checks)
         self.log_interval = log_interval
         if log_interval is not None:
@@ -180,6 +182,7 @@ class DistillHook(Hook):
         self.session.task_weight = self.task_weight
         # A resumed run has the seed of its checkpoint.
         self.session.seed = runner.seed
+        self.session.shares.load_state_dict((self._state.resumed or {}).get(WEIGHTS) or {})
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
         try:
@@ -325,6 +328,8 @@ class DistillHook(Hook):
 
     def _monitored(self) -> dict[str, Monitored]:
         parts: dict[str, Monitored] = dict(self.distillers)
+        if self.session is not None:
+            parts.update({f'{name}.weight': one for name, one in self.session.shares.schedules.items()})
         if self.unlabelled is not None:
             parts[SHIFT] = self.unlabelled.separate
             if self.unlabelled.pseudo is not None:
@@ -391,6 +396,7 @@ class DistillHook(Hook):
             'optimizer': self.optimizer.state_dict() if self.optimizer is not None else {},
             'log': self._log.state_dict(),
             **({PSEUDO: pseudo} if pseudo else {}),
+            **({WEIGHTS: shares} if (shares := self.session.shares.state_dict()) else {}),
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

@@ -74,6 +74,16 @@ class NetworkTaps:
             if name in names
         }
 
+    def student_tensors(self, names: Collection[str]) -> dict[str, list[Tensor]]:
+        """Return name of the distiller to the tensors at its taps on the student, as the network gave them."""
+        return {
+            name: [
+                tensor for path in dict.fromkeys(one.student_taps().values()) for tensor in self.student.tensors(path)
+            ]
+            for name, one in self._distillers.items()
+            if name in names
+        }
+
     def read_teachers(self, names: Collection[str]) -> dict[str, Taps]:
         """Return the outputs of the taps on the teachers of some distillers, without gradient."""
         outputs: dict[str, Taps] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..distillers.base import BaseDistiller, Batch, Taps
@@ -18,6 +18,7 @@ from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .assignment import Assignment
 from .compiled import forget_compiled, uncompiled
+from .gradient_shares import GradientShares
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
@@ -25,7 +26,7 @@ from .queries import Queries
 from .recomputation import check_recomputation
 from .second_pass import pseudo_terms, second_pass, without_trace
 from .student_view import StudentView
-from .task_losses import scale_task, task_loss
+from .task_losses import scale_task, task_loss, task_sum
 from .unlabelled import Unlabelled
 
 Outputs = tuple[dict[str, Taps], dict[str, Taps]]
@@ -89,6 +90,7 @@ class DistillSession:
         self._unchecked = {distiller.on for distiller in distillers.values()}
         self.passes = 0
         self.liveness = Liveness(student, distillers)
+        self.shares = GradientShares(distillers)
         self._shapes: Shapes = {}
         for name, distiller in self.distillers.items():
             for model in self.assignment.models(name, student):
@@ -165,6 +167,7 @@ class DistillSession:
             return None
         self._run_teachers('labelled', *clean, after_student=True)
         self._shapes = {}
+        measured = self._measured()
         outputs = self._read('labelled')
         unlabelled, pseudo = self._second_pass(outputs)
         if self._dry:
@@ -186,12 +189,20 @@ class DistillSession:
             self.liveness.check_terms([term for term in terms if term.distiller in self._running])
         if self.unlabelled is not None and self.labeller is not None:
             terms += pseudo_terms(output, pseudo, self.unlabelled.weight if self._labels else 0.0)
+        if measured:
+            self.shares.measure(task_sum(output) * self.task_weight, terms, measured)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
         report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
         for observer in self.observers:
             observer(report)
         return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
+
+    def _measured(self) -> dict[str, list[Tensor]]:
+        """Return the tapped tensors of the distillers whose share of the gradient is measured in this iteration."""
+        if self._dry or self.runs_all or not torch.is_grad_enabled():
+            return {}
+        return self.taps.student_tensors(self.shares.due(self.iteration, self._running))
 
     def _run_teachers(self, images: str, args: Any, kwargs: Any, after_student: bool | None = None) -> None:
         """Run the needed teachers; ``after_student`` selects those of one kind."""

@@ -21,10 +21,16 @@ def tensors_of(value: Any) -> list[Tensor]:
     return [entry for entry in entries if isinstance(entry, Tensor)]
 
 
+def task_sum(losses: Mapping[str, Any]) -> Tensor:
+    """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, with its graph."""
+    means = [entry.float().mean() for key in losses if ADDED in key for entry in tensors_of(losses[key])]
+    return torch.stack(means).sum() if means else torch.zeros(())
+
+
 def task_loss(losses: Mapping[str, Any]) -> Tensor:
     """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, detached."""
-    means = [entry.detach().float().mean() for key in losses if ADDED in key for entry in tensors_of(losses[key])]
-    return torch.stack(means).sum() if means else torch.zeros(())
+    with torch.no_grad():
+        return task_sum(losses)
 
 
 def logged_key(key: str) -> str:
