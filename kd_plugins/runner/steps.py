@@ -67,7 +67,11 @@ def _strip_teachers(config: Config) -> list[str]:
     """Remove pretrained weights from the configs of teachers without a checkpoint; return the removed keys."""
     removed: list[str] = []
     for key, teacher in teacher_configs((config.get('default_hooks') or {}).get('distill') or {}).items():
-        if not isinstance(teacher.get('config'), str) or teacher.get('checkpoint') is not None:
+        if teacher.get('checkpoint') is not None:
+            continue
+        if isinstance(teacher.get('model'), dict):
+            removed += strip_pretrained(teacher['model'], f'{key}.model')
+        if not isinstance(teacher.get('config'), str):
             continue
         config_of_teacher = read_config(teacher['config'], key=f'{key}.config')
         if 'model' in config_of_teacher:

@@ -122,6 +122,8 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name of a world to the config of its network and the changes that make it small."""
 WORLDS = {
+    'backbone_teacher/*rtmdet*': 'rtmdet',
+    'backbone_teacher/*': 'gfl',
     'cross_head/*': 'gfl_deep',
     'dfine/*': 'dino',
     'dual_self/dynunet*': 'dynunet',
@@ -336,6 +338,26 @@ def _entry(config: Config) -> Any:
     return (config.get('default_hooks') or {}).get('distill')
 
 
+@MODELS.register_module(force=True)
+class ConvMaps(nn.Module):
+    """A backbone that gives a map of stride 16, in place of the networks of teachers without a config."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 16, 16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images)
+
+
+@cache
+def conv_maps_checkpoint() -> str:
+    """Return the path of the weights of :class:`ConvMaps`."""
+    path = Path(mkdtemp(prefix='kd_plugins_fuzz_')) / 'backbone.pth'
+    torch.save({'state_dict': ConvMaps().state_dict()}, path)
+    return str(path)
+
+
 def entry_of(name: str) -> dict[str, Any]:
     """Return the distill entry of a shipped config, with a teacher whose files exist."""
     entry = _entry(shipped_config(name)).to_dict()
@@ -343,6 +365,9 @@ def entry_of(name: str) -> dict[str, Any]:
     if teacher.get('type') == 'kd_plugins.FrozenTeacher':
         teacher['config'] = world_of(name).teacher_config
         teacher['checkpoint'] = world_of(name).teacher_checkpoint
+    if teacher.get('type') == 'kd_plugins.BackboneTeacher':
+        teacher['model'] = {'type': 'ConvMaps'}
+        teacher['checkpoint'] = conv_maps_checkpoint()
     if entry.get('init_from_teacher'):
         # The world of a two-stage detector is a network with one head.
         entry['init_from_teacher'] = ['neck', 'bbox_head']
