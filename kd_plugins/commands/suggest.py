@@ -41,7 +41,10 @@ def entry_text(settings: Settings) -> str:
 
     >>> print(entry_text({'teacher': None, 'distillers': {'dsd': {'type': 'kd_plugins.DualSelfDistiller'}}}))
     default_hooks = dict(
-        distill=dict(type='kd_plugins.DistillHook', distillers=dict(dsd=dict(type='kd_plugins.DualSelfDistiller'))),
+        distill=dict(
+            type='kd_plugins.DistillHook',
+            distillers=dict(dsd=dict(type='kd_plugins.DualSelfDistiller')),
+        ),
     )
     """
     given = {key: value for key, value in settings.items() if value is not None}

@@ -43,6 +43,11 @@ class Batch:
     seed: int = 0
 
     @property
+    def samples(self) -> Sequence[Any]:
+        """The OpenMMLab data samples; empty where the model gets none, or labels of its own such as a tensor."""
+        return self.data_samples if isinstance(self.data_samples, (list, tuple)) else ()
+
+    @property
     def num_images(self) -> int:
         """Number of images in the batch of this rank."""
         return len(self.inputs) if self.data_samples is None else len(self.data_samples)

@@ -116,7 +116,7 @@ def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[t
     sizes, full = [(height, width)] * num_images, input_size(batch)
     if full is None:
         return sizes
-    for index, sample in enumerate(batch.data_samples or ()):
+    for index, sample in enumerate(batch.samples):
         shape = image_size(sample)
         if shape is not None:
             rows, columns = math.ceil(height * shape[0] / full[0]), math.ceil(width * shape[1] / full[1])
@@ -135,7 +135,7 @@ def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
         Corners in pixels of the network input, shape (N, G, 4), G >= 1.
     """
     boxes = [like.new_zeros(1, 4) for _ in range(like.shape[0])]
-    for index, sample in enumerate(batch.data_samples or ()):
+    for index, sample in enumerate(batch.samples):
         image_boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
         if image_boxes is not None and len(image_boxes):
             boxes[index] = getattr(image_boxes, 'tensor', image_boxes).to(like)
@@ -167,7 +167,7 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
         Booleans, shape (N, L).
     """
     inside = torch.ones(num_images, len(centers), dtype=torch.bool, device=centers.device)
-    for index, sample in enumerate(batch.data_samples or ()):
+    for index, sample in enumerate(batch.samples):
         shape = image_size(sample)
         if shape is not None:
             inside[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
@@ -179,7 +179,7 @@ def _has_padding(batch: Batch) -> bool:
     inputs = batch.inputs
     if not isinstance(inputs, Tensor) or inputs.ndim != 4:
         return False
-    shapes = (image_size(sample) for sample in batch.data_samples or ())
+    shapes = (image_size(sample) for sample in batch.samples)
     return any(shape is not None and (shape[0] < inputs.shape[2] or shape[1] < inputs.shape[3]) for shape in shapes)
 
 
@@ -217,7 +217,7 @@ def pixel_labels(batch: Batch, corners: Tensor, num_images: int) -> Tensor:
     """
     found = torch.full((num_images, len(corners)), -1, dtype=torch.long, device=corners.device)
     columns, rows = corners.long().unbind(dim=-1)
-    for index, sample in enumerate(batch.data_samples or ()):
+    for index, sample in enumerate(batch.samples):
         labels = getattr(getattr(sample, 'gt_sem_seg', None), 'data', None)
         if labels is not None and labels.numel():
             height, width = labels.shape[-2:]
@@ -237,7 +237,7 @@ def image_labels(batch: Batch, like: Tensor) -> Tensor:
         Integers, shape (N, 1).
     """
     found = torch.full((like.shape[0], 1), -1, dtype=torch.long, device=like.device)
-    for index, sample in enumerate(batch.data_samples or ()):
+    for index, sample in enumerate(batch.samples):
         label = getattr(sample, 'gt_label', None)
         if label is not None and label.numel() == 1:
             found[index] = label.to(like.device).flatten()
@@ -260,7 +260,7 @@ def location_labels(batch: Batch, corners: Tensor | None, like: Tensor, reason: 
         ConfigError: If no image of the batch has labels of this kind.
     """
     name = 'gt_label' if corners is None else 'gt_sem_seg'
-    if len(like) and not any(hasattr(sample, name) for sample in batch.data_samples or ()):
+    if len(like) and not any(hasattr(sample, name) for sample in batch.samples):
         raise ConfigError(f'{reason} and the batch has no {name}; use it on images with labels')
     return image_labels(batch, like) if corners is None else pixel_labels(batch, corners, len(like))
 
@@ -305,7 +305,7 @@ def ground_truth_labels(batch: Batch, key: str, like: Tensor) -> Tensor:
         ConfigError: If the images have no instances, or boxes without classes.
     """
     labels = [torch.full((1,), -1, dtype=torch.long, device=like.device) for _ in range(like.shape[0])]
-    samples = batch.data_samples or ()
+    samples = batch.samples
     if not any(hasattr(sample, 'gt_instances') for sample in samples) and like.shape[0]:
         raise ConfigError(f"{key} is 'truth' and the batch has no gt_instances; use it for detectors")
     for index, sample in enumerate(samples):

@@ -14,6 +14,7 @@ def test_images_are_counted_by_their_samples() -> None:
     assert Batch(torch.zeros(3, 1), None).num_images == 3
     assert Batch({'points': [torch.zeros(5, 4)]}, ['a', 'b']).num_images == 2
     assert Batch(torch.zeros(3, 1), []).num_images == 0
+    assert Batch(torch.zeros(3, 1), torch.zeros(3)).samples == () and Batch(None, ['a']).samples == ['a']
 
 
 @pytest.mark.parametrize('source', ['auto', 'teacher', 'student'])

@@ -144,3 +144,11 @@ def test_rows_and_columns_of_a_map_on_each_image() -> None:
 
 def test_boxes_of_no_images() -> None:
     assert ground_truth_boxes(Batch(torch.zeros(0, 3, 8, 8), []), torch.zeros(0)).shape == (0, 1, 4)
+
+
+def test_labels_of_another_kind_are_no_samples() -> None:
+    """A plain model of MMEngine gets its labels as a tensor, which says nothing about padding or boxes."""
+    batch = Batch(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+    assert positions_on_images([torch.zeros(2, 4, 4, 4)], batch) == [None]
+    assert inside_images(batch, torch.zeros(5, 2), 2).all()
+    assert not ground_truth_boxes(batch, torch.zeros(2)).any()

@@ -110,7 +110,7 @@ def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
         ConfigError: If they cannot be stacked, or have another number of axes.
     """
     maps = []
-    for sample in batch.data_samples or []:
+    for sample in batch.samples:
         truth = getattr(sample, 'gt_sem_seg', None)
         if truth is not None:
             labels = truth.get('data') if 'data' in truth else truth.get('sem_seg')

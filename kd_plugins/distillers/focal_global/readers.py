@@ -42,7 +42,7 @@ def _instances(batch: Batch, key: str, kind: str, name: str) -> list[Any]:
     Raises:
         ConfigError: If no image has ground truth, instances lack the field, or the inputs are no images.
     """
-    samples = list(batch.data_samples or ())
+    samples = list(batch.samples)
     instances = [getattr(sample, 'gt_instances', None) for sample in samples]
     if samples and all(truth is None for truth in instances):
         raise ConfigError(
@@ -97,7 +97,7 @@ def released_boxes_of_batch(
     full = input_size(batch)
     assert full is not None
     sizes = boxes.new_empty(len(boxes), 2)
-    for size, sample in zip(sizes, batch.data_samples or ()):
+    for size, sample in zip(sizes, batch.samples):
         shape = getattr(sample, 'metainfo', {}).get('img_shape', full)
         size[0], size[1] = float(shape[0]), float(shape[1])
     grids = [level.shape[2:] for level in levels]

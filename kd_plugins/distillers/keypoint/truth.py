@@ -56,7 +56,7 @@ def true_positions(batch: Batch, labels: Sequence[str], like: Tensor, reason: st
     group = 'gt_fields' if labels == HEATMAPS else 'gt_instance_labels'
     targets = []
     for name in labels:
-        rows = [getattr(getattr(sample, group, None), name, None) for sample in batch.data_samples or ()]
+        rows = [getattr(getattr(sample, group, None), name, None) for sample in batch.samples]
         rows = [row[-1] if isinstance(row, (list, tuple)) else row for row in rows]
         rows = [row[None] if row is not None and group == 'gt_fields' else row for row in rows]
         shape = '({}, {}, ...)'.format(*like.shape[:2])
@@ -82,7 +82,7 @@ def keypoint_weights(batch: Batch, like: Tensor, reason: str, others: str) -> Te
         ConfigError: If the data samples have no such weights.
     """
     rows = []
-    for sample in batch.data_samples or ():
+    for sample in batch.samples:
         row = getattr(getattr(sample, 'gt_instance_labels', None), 'keypoint_weights', None)
         rows.append(row.flatten(0, 1).amax(dim=0, keepdim=True) if row is not None and row.ndim == 3 else row)
     shape = tuple(like.shape[:2])

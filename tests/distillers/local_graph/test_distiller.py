@@ -331,9 +331,13 @@ def messages() -> Any:
     handler = logging.Handler()
     handler.emit = lambda record: received.append(record.getMessage())  # type: ignore[method-assign]
     logger = MMLogger.get_current_instance()
+    level = logger.level
+    # An earlier test may have left the logger of a run that reports errors alone.
+    logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     yield received
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.mark.parametrize('case', ['healthy', 'student', 'both', 'constant'])
