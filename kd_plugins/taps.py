@@ -6,7 +6,8 @@ each of its calls (a head that is called once per FPN level yields one entry per
 output that is a tuple or a dict.
 
 The end of a tap says what is recorded (see :mod:`kd_plugins.tap_paths`): ``:in.1`` or ``:in.NAME`` an argument of the
-call instead of the output, ``:copy`` a copy, and ``@14x14`` a map from the tokens of a transformer.
+call instead of the output, ``:copy`` a copy, and ``@14x14`` a map from the tokens of a transformer. An argument that is
+None, as the mask of a batch without padding, gives a tensor without elements.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -124,7 +126,8 @@ class TapSet:
     def _input_recorder(self, name: str, tap: TapPath, argument: str) -> Any:
         def record(module: nn.Module, args: Any, kwargs: Any) -> None:
             if self.recording:
-                self._record(name, tap, argument_of(module, args, kwargs, argument, name))
+                value = argument_of(module, args, kwargs, argument, name)
+                self._record(name, tap, torch.empty(0) if value is None else value)
 
         return record
 

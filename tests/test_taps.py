@@ -286,3 +286,19 @@ def test_a_pass_ends_before_the_module_of_its_last_tap() -> None:
         with taps.forward_pass(ends_early=True):
             model(torch.ones(1, 2))
         assert model.ran == expected and len(taps.read('third:in.0')) == 1
+
+
+def test_an_argument_that_is_none_gives_a_tensor_without_elements() -> None:
+    """The number of tensors then stays the same where a mask is None in some batches."""
+
+    class Masked(nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+            return x if mask is None else x * mask
+
+    model = nn.ModuleDict({'masked': Masked()})
+    taps = TapSet(model, {'a': 'masked:in.mask'})
+    for mask in (None, torch.ones(2)):
+        with taps.forward_pass(ends_early=False):
+            model['masked'](torch.ones(2), mask=mask)
+        (recorded,) = taps.read('masked:in.mask')
+        assert recorded.numel() == (0 if mask is None else 2)

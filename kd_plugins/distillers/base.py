@@ -181,6 +181,34 @@ class BaseDistiller(nn.Module):
         """
         return None
 
+    @property
+    def asks_student(self) -> bool:
+        """Whether the distiller has a :meth:`query_student`."""
+        return type(self).query_student is not BaseDistiller.query_student
+
+    def query_student(
+        self, model: nn.Module, student_outputs: Taps, teacher_outputs: Taps, batch: Batch
+    ) -> Taps | None:
+        """Ask the student about places that it has not looked at, such as those of the teacher.
+
+        It is called after :meth:`query`, inside the student's forward pass and under its autocast, in every step in
+        which :meth:`forward` follows. Layers of the student that are called here add to the graph of the step, and
+        the gradient goes to their weights and to the outputs of the student's taps. No tap records these calls.
+        Dropout draws from a generator of the iteration, so the random numbers of the run stay as they are. The model is
+        in train mode; keep no part of it. The default asks nothing.
+
+        Args:
+            model: The student.
+            student_outputs: Outputs of the student's taps, in float32, with gradient.
+            teacher_outputs: Outputs of the teacher's taps and the answers of :meth:`query`, without gradient unless
+                :attr:`query_grad` is set.
+            batch: The batch.
+
+        Returns:
+            Name to tensors, which join the outputs of the student's taps; in float32 when :meth:`forward` gets them.
+        """
+        return None
+
     def spec(self) -> dict[str, Any]:
         """Return a description of the adapters, for error sentences and preflight."""
         return {name: repr(child) for name, child in self.named_children()}

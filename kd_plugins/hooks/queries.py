@@ -1,4 +1,4 @@
-"""Questions of distillers to their teachers about the places that the student has looked at."""
+"""Questions of distillers to their teacher and to the student about places that they have not looked at themselves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from ..distillers.base import BaseDistiller, Batch, Taps
 from ..errors import ConfigError
 from ..teachers.base import BaseTeacher
+from ..utils.rng import seeded_rng
 from .network_taps import as_float32
 from .student_view import KEY, StudentView
 
@@ -35,6 +37,7 @@ class Queries:
         view: StudentView | None = None,
     ) -> None:
         self._distillers = {name: distiller for name, distiller in distillers.items() if distiller.asks}
+        self._of_student = {name: distiller for name, distiller in distillers.items() if distiller.asks_student}
         self._teachers = dict(teachers)
         self._sources = dict(sources)
         self._features: dict[tuple[str | None, str], Any] = {}
@@ -101,17 +104,53 @@ class Queries:
                 batch = batches[distiller.on]
                 with torch.set_grad_enabled(distiller.query_grad and torch.is_grad_enabled()):
                     answers = distiller.query(model, features, student_outputs[name], outputs[name], batch) or {}
-                double = next((alias for alias in answers if alias in outputs[name]), None)
-                if double is not None:
-                    raise ConfigError(
-                        f'{distiller.key}: {type(distiller).__name__} has an answer and a tap with the name '
-                        f"'{double}'; give them different names"
-                    )
-                answers = {alias: [as_float32(tensor) for tensor in tensors] for alias, tensors in answers.items()}
-                outputs[name] = {**outputs[name], **answers}
+                outputs[name] = _joined(distiller, outputs[name], answers)
         self.clear()
+        return outputs
+
+    def answered_by_student(
+        self,
+        student: nn.Module,
+        student_outputs: Mapping[str, Taps],
+        teacher_outputs: Mapping[str, Taps],
+        batches: Mapping[str, Batch],
+    ) -> dict[str, Taps]:
+        """Return the outputs of the student with its answers to what the distillers ask.
+
+        Args:
+            student: The student, inside its forward pass. Its taps do not record.
+            student_outputs: Name of each running distiller to the outputs of its taps on the student.
+            teacher_outputs: The same for its teacher, with the answers of :meth:`answered`.
+            batches: ``'labelled'`` or ``'unlabelled'`` to the batch that the student saw.
+
+        Raises:
+            ConfigError: If an answer has the name of a tap.
+        """
+        outputs = dict(student_outputs)
+        for name in student_outputs:
+            if name in self._of_student:
+                distiller = self._of_student[name]
+                batch = batches[distiller.on]
+                # Dropout must draw other numbers than the run, and the same in a resumed one.
+                with seeded_rng(batch.draw_seed(distiller.key, 'student')):
+                    answers = distiller.query_student(student, outputs[name], teacher_outputs[name], batch) or {}
+                outputs[name] = _joined(distiller, outputs[name], answers)
         return outputs
 
     def clear(self) -> None:
         """Drop the features."""
         self._features.clear()
+
+
+def _joined(distiller: BaseDistiller, outputs: Taps, answers: Taps) -> Taps:
+    """Return the outputs of taps with answers of the same network."""
+    double = next((alias for alias in answers if alias in outputs), None)
+    if double is not None:
+        raise ConfigError(
+            f'{distiller.key}: {type(distiller).__name__} has an answer and a tap with the name '
+            f"'{double}'; give them different names"
+        )
+    lifted: dict[str, list[Tensor]] = {
+        alias: [as_float32(tensor) for tensor in tensors] for alias, tensors in answers.items()
+    }
+    return {**outputs, **lifted}

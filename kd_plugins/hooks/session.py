@@ -255,9 +255,15 @@ class DistillSession:
 
     def _call_student(self, **arguments: Any) -> Any:
         """Call the student without distillation, inside its own forward pass."""
+        with self._silent():
+            return self.student(**arguments)
+
+    @contextmanager
+    def _silent(self) -> Iterator[None]:
+        """Let the hooks on the student do nothing when it is called inside its own forward pass."""
         self._calls.append(True)
         try:
-            return self.student(**arguments)
+            yield
         finally:
             self._calls.pop()
 
@@ -274,9 +280,11 @@ class DistillSession:
         )
         self.liveness.check_counts('student', student_outputs)
         self.liveness.check_counts('teacher', teacher_outputs)
-        # Teachers answer under the student's autocast, as they run in their own pass.
+        # Both networks answer under the student's autocast, as they run in their own pass.
         batches = {'labelled': batch, 'unlabelled': batch if unlabelled is None else unlabelled}
         teacher_outputs = self.queries.answered(student_outputs, teacher_outputs, batches)
+        with self._silent():
+            student_outputs = self.queries.answered_by_student(self.student, student_outputs, teacher_outputs, batches)
         if isinstance(self.module, DistributedDataParallel):
             # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
             self.module.require_backward_grad_sync = self.sync_gradients()

@@ -198,3 +198,84 @@ def test_a_finished_teacher_uses_the_features_of_the_student(own: str | None) ->
     assert ran == ['first', 'first']
     session.detach()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
+
+
+class AskingStudent(TinyGap):
+    """Difference of both networks at the teacher's input of the last layer."""
+
+    def __init__(self, alias: str = 'asked', **common: Any) -> None:
+        super().__init__(**common)
+        self.alias = alias
+        self.asked: list[Any] = []
+
+    def student_taps(self) -> dict[str, str]:
+        return {'seen': 'second'}
+
+    def teacher_taps(self) -> dict[str, str]:
+        return {'place': 'second:in.0', 'tap': 'second'}
+
+    def query_student(self, model: Any, student_outputs: Any, teacher_outputs: Any, batch: Batch) -> Any:
+        (place,) = teacher_outputs['place']
+        # A call of the whole model wakes neither distillation nor a tap.
+        assert model.training and set(model(IMAGES, None, mode='loss')) == {'loss_task'}
+        answer = model.second(model.dropout(place))
+        self.asked.append((answer.requires_grad, torch.is_autocast_enabled('cpu'), batch, torch.rand(1)))
+        return {self.alias: [answer]}
+
+    def forward(self, student_outputs: Any, teacher_outputs: Any, batch: Batch) -> dict[str, Tensor]:
+        assert len(student_outputs['seen']) == 1
+        (mine,), (theirs,) = student_outputs['asked'], teacher_outputs['tap']
+        return {'loss_gap': (mine - theirs).square().mean()}
+
+
+def test_the_student_answers_about_the_places_of_the_teacher() -> None:
+    session = attached(AskingStudent())
+    teacher: Any = session.teachers['teacher'].model
+    for _ in range(2):
+        losses = session.student(IMAGES, None, mode='loss')
+        # Same weights but for the bias of the last layer, at the same places.
+        torch.testing.assert_close(losses[KEY], torch.tensor(1.0))
+    losses[KEY].backward()
+    assert session.student.second.bias.grad is not None and session.student.first.weight.grad is None
+    assert all(param.grad is None for param in teacher.parameters())
+    assert all(seen[0] for seen in session.distillers.members['gap'].asked)
+    session.detach()
+    for model in (session.student, teacher):
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not session.distillers.state_dict() and not session._calls
+
+
+def test_the_student_answers_with_numbers_of_the_step() -> None:
+    session = attached(AskingStudent())
+    session.student.dropout.p = 0.5
+
+    def step(iteration: int, weight: float = 1.0) -> tuple[float, Tensor]:
+        torch.manual_seed(4)
+        session.iteration, session.weights = iteration, {'gap': weight}
+        return float(session.student(IMAGES, None, mode='loss')[KEY].detach()), torch.rand(3)
+
+    (first, state), (other, _), (again, _) = step(0), step(1), step(0)
+    assert first == again != other
+    torch.testing.assert_close(state, step(0, weight=0.0)[1], rtol=0, atol=0)
+    assert len(session.distillers.members['gap'].asked) == 3
+
+
+def test_the_student_answers_under_its_autocast_and_before_training_never() -> None:
+    session = attached(AskingStudent())
+    with session.recording(), torch.no_grad():
+        session.student(IMAGES, None, mode='loss')
+    session.create_adapters()
+    asked = session.distillers.members['gap'].asked
+    assert not asked
+    seen: list[Any] = []
+    session.distillers.members['gap'].register_forward_pre_hook(lambda module, args: seen.append(args))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        session.student(IMAGES, None, mode='loss')
+    assert asked[0][1] and seen[0][0]['asked'][0].dtype == torch.float32
+
+
+def test_an_answer_of_the_student_with_the_name_of_a_tap_is_an_error() -> None:
+    session = attached(AskingStudent('seen', key='distillers.gap'))
+    with pytest.raises(ConfigError, match="AskingStudent has an answer and a tap with the name 'seen'"):
+        session.student(IMAGES, None, mode='loss')
+    assert not session._calls
