@@ -10,6 +10,7 @@ from .keypoint import HeatmapDistiller, RLEDistiller, SimCCDistiller
 from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
+from .query import QueryDistiller
 from .relation import RelationDistiller
 from .roi import RoIDistiller
 from .stage_localization import StageLocalizationDistiller
@@ -27,6 +28,7 @@ __all__ = [
     'LocalGraphDistiller',
     'LocalizationDistiller',
     'LogitDistiller',
+    'QueryDistiller',
     'RLEDistiller',
     'RelationDistiller',
     'RoIDistiller',

@@ -69,7 +69,7 @@ def why_no_distribution(model: nn.Module, path: str) -> str:
     if is_a(head, 'DETRHead'):
         return (
             f'{plain}; kd_plugins.FDRDINO, FDRDeformableDETR and FDRDABDETR do for their three detectors, and for '
-            'other DETRs there is FeatureDistiller'
+            'other DETRs there are QueryDistiller, for a teacher of the same kind, and FeatureDistiller'
         )
     if any(is_a(module, 'BaseRoIHead') for module in lineage(model, path)):
         return f'{plain}, and whose proposals no other network shares by itself; {ROI_ALTERNATIVE}'
