@@ -99,6 +99,10 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         'dfine/dino_r18_bccd_fdr_stages.py',
         {'model.num_queries': 20, 'model.encoder.num_layers': 1},
     ),
+    'dab': (
+        'queries/dab-detr_r18_bccd_ema-queries.py',
+        {'model.num_queries': 20, 'model.decoder.num_layers': 2},
+    ),
     'unet': ('dual_self/unet_isbi_dsd.py', {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4}),
     'fpn': (
         'dual_self/fpn_r50_4xb2-80k_cityscapes-512x1024_dsd.py',
@@ -143,6 +147,7 @@ WORLDS = {
     'logit/*unet*': 'unet',
     'logit/*pspnet*': 'pspnet',
     'logit/*': 'deeplabv3',
+    'queries/*': 'dab',
     'relation/*unet*': 'unet',
     'relation/*': 'deeplabv3',
     'roi/*': 'mask_rcnn',
