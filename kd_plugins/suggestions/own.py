@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .features import channel_wise
+from .queries import same_queries
 from .recipe import Network, Pair, Recipe, Settings, Unsuitable
 from .segmentors import own_labels, pixels
 from .taught import LOCALIZATION_TITLE, boxes, localization, scores
@@ -153,6 +154,13 @@ OWN = (
         NO_GAIN.replace('measured', 'localization measured'),
         AVERAGE,
         average_scores,
+    ),
+    Recipe(
+        'queries',
+        'classes and boxes at the same queries as the average (OD-DETR, arXiv 2406.05791)',
+        'not measured here',
+        "the average's backbone and encoder, and two passes of both decoders",
+        same_queries,
     ),
     Recipe(
         'cwd',
