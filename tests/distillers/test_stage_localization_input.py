@@ -44,7 +44,7 @@ def test_stages_of_a_cascade_do_not_correspond() -> None:
 def test_cascade_is_refused() -> None:
     made = distiller(logits='roi_head.bbox_head.*.fc_reg')
     with sentence(
-        r"stages.logits: 'roi_head.bbox_head.0.fc_reg' belongs to CascadeRoIHead, .* new proposals .* nearest: RoIDistiller"
+        r"stages.logits: 'roi_head.bbox_head.0.fc_reg' belongs to CascadeRoIHead, .* new proposals .* nearest: RoI"
     ):
         made.check_models(cascade(), nn.Module())
 
