@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.losses import roi_box_loss, roi_mask_loss
-from tests.losses.tester import LossTester
+from tests.losses.tester import LossTester, on_device_of
 
 WEIGHT = torch.tensor([0.5, 0.0, 1.0, 2.0])
 
@@ -16,7 +16,9 @@ class TestRoIBoxLoss(LossTester):
     shape = (4, 4)
 
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return roi_box_loss(student, teacher, WEIGHT.repeat(max(len(student) // 4, 1))[: len(student)])
+        return roi_box_loss(
+            student, teacher, on_device_of(WEIGHT, student).repeat(max(len(student) // 4, 1))[: len(student)]
+        )
 
     def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
         total = student.new_zeros(())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kd_plugins.losses import dkd_loss, nkd_loss, others_by_rank, softmax_kl, uskd_loss, without_label
 from tests.losses.golden import cosines, sines
-from tests.losses.tester import LossTester
+from tests.losses.tester import LossTester, on_device_of
 from tests.ranks import on_two_ranks
 
 LABELS = torch.tensor([0, 3, 4, 1])
@@ -25,7 +25,7 @@ class TestNKD(LossTester):
     equal_is_zero = False  # the value is 0; the gradient pulls the score of the label up
 
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return nkd_loss(student, teacher, LABELS.repeat(2)[: len(student)], 2.0, 0.5, 1.5)
+        return nkd_loss(student, teacher, on_device_of(LABELS, student).repeat(2)[: len(student)], 2.0, 0.5, 1.5)
 
     def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
         values = []
@@ -44,7 +44,7 @@ class TestDKD(LossTester):
     shape = (4, 5)
 
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return dkd_loss(student, teacher, LABELS.repeat(2)[: len(student)], 2.0, 0.5, 1.5)
+        return dkd_loss(student, teacher, on_device_of(LABELS, student).repeat(2)[: len(student)], 2.0, 0.5, 1.5)
 
     def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
         values = []

@@ -6,6 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+_COPIES: dict[tuple[int, torch.device], Tensor] = {}
+
+
+def on_device_of(values: Tensor, like: Tensor) -> Tensor:
+    """Return a constant of a test module on the device of another tensor; it is copied there once."""
+    key = (id(values), like.device)
+    if key not in _COPIES:
+        _COPIES[key] = values.to(like.device)
+    return _COPIES[key]
+
 
 class LossTester:
     """Subclass as ``Test...`` and give :meth:`loss`, :meth:`reference` and :attr:`shape`."""
@@ -106,6 +116,7 @@ class LossTester:
         student, teacher = self.inputs(torch.float32)
         expected = self.loss(student, teacher)
         student, teacher = student.cuda().requires_grad_(), teacher.cuda()
+        self.loss(student, teacher)  # copies the constants of the test
         torch.cuda.set_sync_debug_mode('error')
         try:
             actual = self.loss(student, teacher)
