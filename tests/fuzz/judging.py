@@ -113,7 +113,9 @@ def fault_of(error: BaseException | None, mutations: Sequence[Mutation], ours: b
         return f'no suggestion {where}'
     if mutation.wanted and mutation.kind == 'path' and 'names no module' in text:
         nearest = re.findall(r"'([^']+)'", text.partition(';')[2])
-        if not any(fnmatch(name, mutation.wanted) or name.startswith(mutation.wanted) for name in nearest):
+        # A path that has lost its last number may be that of any layer of the list.
+        wanted = f'{mutation.new}*' if mutation.new == mutation.wanted.rstrip('0123456789') else mutation.wanted
+        if not any(fnmatch(name, wanted) or name.startswith(wanted) for name in nearest):
             return f'the right path is not suggested {where}'
     # A tap that names many modules is described by the one that did not run.
     hidden = mutation.new is MISSING or mutation.new in (None, [], ()) or isinstance(error, TapError)
