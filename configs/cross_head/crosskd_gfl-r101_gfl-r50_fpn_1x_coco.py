@@ -1,15 +1,9 @@
 # GFL-R50 on COCO, whose features go through the last convolution of the head of GFL-R101 (CrossKD).
-_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+_base_ = ['mmdet::gfl/gfl_r50_fpn_1x_coco.py', '../_base_/distill/frozen_gfl-r101_coco.py']
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
-        teacher=dict(
-            type='kd_plugins.FrozenTeacher',
-            config='mmdet::gfl/gfl_r101_fpn_ms-2x_coco.py',
-            checkpoint='https://download.openmmlab.com/mmdetection/v2.0/'
-            'gfl/gfl_r101_fpn_mstrain_2x_coco/gfl_r101_fpn_mstrain_2x_coco_20200629_200126-dd12f847.pth',
-        ),
+        teacher=_base_.teacher,
         distillers=dict(cross=dict(type='kd_plugins.CrossHeadDistiller', index=3, weight=1.0)),
     )
 )

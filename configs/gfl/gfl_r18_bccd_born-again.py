@@ -1,14 +1,10 @@
 # The small baseline, taught by its own finished run: train gfl_r18_bccd.py first, in the same working folder, or let
 # the environment variable BCCD_TEACHER name a checkpoint.
-_base_ = './gfl_r18_bccd.py'
+_base_ = ['./gfl_r18_bccd.py', '../_base_/distill/frozen_gfl-r18_bccd.py']
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
-        teacher=dict(
-            type='kd_plugins.FrozenTeacher',
-            config='kd_plugins::gfl/gfl_r18_bccd.py',
-            checkpoint='{{$BCCD_TEACHER:work_dirs/gfl_r18_bccd/epoch_16.pth}}',
-        ),
+        teacher=_base_.teacher,
         distillers=dict(
             localization=dict(type='kd_plugins.LocalizationDistiller', temperature=5.0, weight=2.0),
             logits=dict(type='kd_plugins.LogitDistiller', logits='bbox_head.gfl_cls', activation='sigmoid', weight=1.0),

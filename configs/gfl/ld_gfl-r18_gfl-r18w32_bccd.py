@@ -3,8 +3,8 @@
 _base_ = ['./gfl_r18w32_bccd.py', '../_base_/distill/frozen_gfl-r18_bccd.py']
 default_hooks = dict(
     distill=dict(
-        _base_.distill,
-        teacher=dict(_base_.distill.teacher, mode='tensor'),
+        type='kd_plugins.DistillHook',
+        teacher=_base_.teacher,
         distillers=dict(
             localization=dict(
                 type='kd_plugins.LocalizationDistiller',
