@@ -53,6 +53,25 @@ def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') 
     return list(matches.values())
 
 
+def module_at(model: nn.Module, path: str, key: str, role: str = 'student') -> nn.Module:
+    """Return the module at a path without ``*``.
+
+    Args:
+        model: The model to search.
+        path: Dotted path.
+        key: Config key for the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    modules = dict(model.named_modules())
+    if path not in modules:
+        near = nearest(path, [name for name in modules if name])
+        raise ConfigError(f"{key}: '{path}' names no module of the {role}; {near}")
+    return modules[path]
+
+
 def flatten(output: Any) -> list[Tensor]:
     """Return the tensors of a module's output, depth first.
 
@@ -99,7 +118,7 @@ class TapSet:
         sources: dict[str, tuple[nn.Module, TapPath]] = {}
         for path, key in self._keys.items():
             tap = self._paths[path] = TapPath.parse(path, key)
-            # What is recorded of a module has the name of the module and the part of the path that says it.
+            # The name of a recording is the module's name with the end of the tap, such as 'head:in.1'.
             modules = match_modules(model, tap.module, key, role)
             self._members[path] = [(name + tap.recorded, module) for name, module in modules]
             sources.update({name: (module, tap) for name, module in self._members[path]})

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd_plugins.errors import ConfigError, TapError
-from kd_plugins.taps import TapSet, match_modules
+from kd_plugins.taps import TapSet, match_modules, module_at
 
 
 class Head(nn.Module):
@@ -302,3 +302,12 @@ def test_an_argument_that_is_none_gives_a_tensor_without_elements() -> None:
             model['masked'](torch.ones(2), mask=mask)
         (recorded,) = taps.read('masked:in.mask')
         assert recorded.numel() == (0 if mask is None else 2)
+
+
+def test_a_path_without_a_pattern() -> None:
+    model = Net()
+    assert module_at(model, 'head.shared', 'key') is model.head.shared
+    with pytest.raises(ConfigError, match=r"^key: 'head.shard' names no module of the teacher; nearest: 'head.shared'"):
+        module_at(model, 'head.shard', 'key', 'teacher')
+    with pytest.raises(ConfigError, match='names no module of the student'):
+        module_at(model, 'head.*', 'key')

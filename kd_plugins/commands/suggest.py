@@ -91,9 +91,9 @@ def suggested(path: str, teacher: str | None, checkpoint: str | None, options: M
     config = load_config(path, options)
     student = network_of(config)
     if teacher is None:
-        return suggestions(config, OWN, Pair(student, student, frozen=False), average(student))
+        return suggestions(config, OWN, Pair(student, student), average(student))
     entry = dict(type='kd_plugins.FrozenTeacher', config=teacher, checkpoint=checkpoint)
-    return suggestions(config, TAUGHT, Pair(student, network_of(load_config(teacher)), frozen=True), entry)
+    return suggestions(config, TAUGHT, Pair(student, network_of(load_config(teacher))), entry)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
 from ..losses import dense_box_loss
 from ..registry import MODELS
+from ..taps import module_at
 from ..utils.checks import check_levels, check_same_size
 from .base import BaseDistiller, Batch, Taps
-from .box_heads import BoxDecoder
+from .box_heads import BoxDecoder, check_same_cells
 from .locations import inside_images, location_rows
 from .regions import Regions
 
@@ -85,22 +86,14 @@ class BoxDistiller(BaseDistiller):
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read the decoders of both heads."""
         for role, model in (('student', student), ('teacher', teacher)):
-            modules = dict(model.named_modules())
-            if self.head not in modules:
-                near = nearest(self.head, [name for name in modules if name])
-                raise ConfigError(f"{self.key}.head: '{self.head}' names no module of the {role}; {near}")
-            self.decoders[role] = BoxDecoder.of(modules[self.head], f"{self.key}.head: '{self.head}' of the {role}")
+            head = module_at(model, self.head, f'{self.key}.head', role)
+            self.decoders[role] = BoxDecoder.of(head, f"{self.key}.head: '{self.head}' of the {role}")
         if teacher is student:
             raise ConfigError(
                 f"{self.key}: a network's own boxes teach it nothing; give a teacher, "
                 "for example teacher=dict(type='kd_plugins.EMATeacher')"
             )
-        cells, teacher_cells = (self.decoders[role].cells for role in ('student', 'teacher'))
-        if cells != teacher_cells:
-            raise ConfigError(
-                f"{self.key}: the student's '{self.head}' predicts {cells} and the teacher's {teacher_cells}; "
-                'both must predict equally many boxes in the same cells'
-            )
+        check_same_cells(self.key, self.head, self.decoders['student'], self.decoders['teacher'])
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check levels, channels and sizes."""

@@ -177,3 +177,22 @@ class BoxDecoder:
         # The coder decodes the locations of one image at a time; its batched form is deprecated.
         boxes = self.coder.decode(anchors.repeat(len(raw), 1), raw.flatten(0, 1))
         return getattr(boxes, 'tensor', boxes).view(raw.shape)
+
+
+def check_same_cells(key: str, head: str, student: BoxDecoder, teacher: BoxDecoder) -> None:
+    """Refuse two heads whose boxes lie in different cells.
+
+    Args:
+        key: Config key of the distiller.
+        head: Path of both heads.
+        student: Decoder of the student's head.
+        teacher: Decoder of the teacher's head.
+
+    Raises:
+        ConfigError: If strides or the number of boxes in a cell differ.
+    """
+    if student.cells != teacher.cells:
+        raise ConfigError(
+            f"{key}: the student's '{head}' predicts {student.cells} and the teacher's {teacher.cells}; both must "
+            'predict equally many boxes in the same cells'
+        )

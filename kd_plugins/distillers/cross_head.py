@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import infer_adapter
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
 from ..injection import injected
 from ..losses import cross_box_loss, cross_class_loss, localization_loss
 from ..ops.channel_alignment import aligned_channels
 from ..registry import MODELS
-from ..taps import TapSet
+from ..taps import TapSet, module_at
 from ..utils.checks import check_choice, check_integer, check_levels, check_number, check_same_size
 from .base import BaseDistiller, Batch, Taps
-from .box_heads import BoxDecoder
+from .box_heads import BoxDecoder, check_same_cells
 from .locations import grid_locations, inside_images, location_rows
 
 BRANCHES = ('cls', 'reg')
@@ -120,22 +120,14 @@ class CrossHeadDistiller(BaseDistiller):
             )
         decoders = {}
         for role, model in (('student', student), ('teacher', teacher)):
-            modules = dict(model.named_modules())
-            if self.head not in modules:
-                near = nearest(self.head, [name for name in modules if name])
-                raise ConfigError(f"{self.key}.head: '{self.head}' names no module of the {role}; {near}")
+            head = module_at(model, self.head, f'{self.key}.head', role)
             where = f"{self.key}.head: '{self.head}' of the {role}"
-            decoders[role] = BoxDecoder.of(modules[self.head], where)
-            self._check_branches(modules[self.head], where)
-        mine, theirs = decoders['student'].cells, decoders['teacher'].cells
-        if mine != theirs:
-            raise ConfigError(
-                f"{self.key}: the student's '{self.head}' predicts {mine} and the teacher's {theirs}; both must "
-                'predict equally many boxes in the same cells'
-            )
+            decoders[role] = BoxDecoder.of(head, where)
+            self._check_branches(head, where)
+        check_same_cells(self.key, self.head, decoders['student'], decoders['teacher'])
         self.decoder = decoders['teacher']
-        head: Any = student.get_submodule(self.head)
-        self.num_classes = int(head.num_classes)
+        student_head: Any = student.get_submodule(self.head)
+        self.num_classes = int(student_head.num_classes)
 
     def _check_branches(self, head: nn.Module, where: str) -> None:
         for branch in BRANCHES:

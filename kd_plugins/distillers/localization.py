@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
 from ..losses import softmax_kl
 from ..ops.boxes import distances_to_boxes, expected_distances, overlap_of_containing_boxes
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
+from ..taps import module_at
 from ..utils.checks import check_levels, check_number, check_same_size
 from ..utils.head_types import has_distributions, roi_head, why_no_distribution
 from .base import BaseDistiller, Batch, Taps
@@ -97,9 +98,7 @@ class LocalizationDistiller(BaseDistiller):
                     f"{self.key}.head: '{self.head}' names no module of the {role}, whose '{roi[0]}' is "
                     f'{type(roi[1]).__name__}, {why_no_distribution(model, roi[0])}'
                 )
-            near = nearest(self.head, [name for name in modules if name])
-            raise ConfigError(f"{self.key}.head: '{self.head}' names no module of the {role}; {near}")
-        head = modules[self.head]
+        head = module_at(model, self.head, f'{self.key}.head', role)
         if not has_distributions(head):
             raise ConfigError(
                 f"{self.key}.head: '{self.head}' of the {role} is {type(head).__name__}, "

@@ -28,7 +28,7 @@ _DEFORMABLE = {
 
 @dataclass(frozen=True)
 class QueryForm:
-    """How a kind of detector is asked.
+    """Names of what the decoder of one kind of detector reads, and the kind of its queries.
 
     Attributes:
         detector: Name of the class.

@@ -77,7 +77,7 @@ class RoIDistiller(BaseDistiller):
         self.with_mask = bool(mask)
         """Whether there is a loss on masks, known after :meth:`check_models`."""
         self.student_head: RoIHead | None = None
-        """What the student's RoI head is, after :meth:`check_models`."""
+        """Constants of the student's RoI head, known after :meth:`check_models`."""
 
     def student_taps(self) -> dict[str, str]:
         """Return the taps of RoIs and outputs of every stage, and those of the mask head."""

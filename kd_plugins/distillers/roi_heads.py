@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
+from ..taps import module_at
 from ..utils.argument_types import shown
 from ..utils.checks import is_integer
 
@@ -60,11 +61,7 @@ class RoIHead:
         Raises:
             ConfigError: If the head cannot be asked about RoIs.
         """
-        modules = dict(model.named_modules())
-        if path not in modules:
-            near = nearest(path, [name for name in modules if name])
-            raise ConfigError(f"{key}: '{path}' names no module of the {role}; {near}")
-        head: Any = modules[path]
+        head: Any = module_at(model, path, key, role)
         where = f"{key}: '{path}' of the {role} is {type(head).__name__}"
         base = _base_of(head)
         if base is None or type(head)._bbox_forward is not base._bbox_forward:

@@ -15,7 +15,7 @@ from ..errors import ConfigError, KDPluginsError
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_second, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
-from ..utils.build import build, check_arguments
+from ..utils.build import build
 from ..utils.checks import check_integer, check_number
 from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
@@ -107,15 +107,11 @@ class DistillHook(Hook):
         if self.unlabelled is not None:
             used.add(self.unlabelled.pseudo_teacher(every))
         self.inheritance = None if init_from_teacher is None else Inheritance(init_from_teacher, every, restart)
-        used.update([self.inheritance.source] if self.inheritance is not None else [])
+        if self.inheritance is not None:
+            used.add(self.inheritance.source)
         self.teachers = {name: one for name, one in every.items() if name in used}
         self._unused = [one.key for name, one in every.items() if name not in used]
-        self.restart: Restart | None = None
-        if restart is not None:
-            if not isinstance(restart, dict):
-                raise ConfigError(f"{RESTART_KEY} is {restart!r}; give a dict, for example dict(parts=['head'])")
-            check_arguments(Restart, restart, RESTART_KEY)
-            self.restart = Restart(**{'parts': (), **restart})
+        self.restart = Restart.of(restart)
         self.optimizer_settings = check_settings(optimizer)
         self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
         check_shares(self.distillers, self.unlabelled, self.task_weight)

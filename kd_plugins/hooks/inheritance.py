@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from ..checkpoints import LoadReport, compare_weights
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
+from ..taps import module_at
 from ..teachers.base import BaseTeacher
 from ..teachers.frozen import FrozenTeacher
 from ..utils.argument_types import shown
@@ -60,10 +61,6 @@ def giving_teacher(teachers: Mapping[str, BaseTeacher]) -> str:
     raise ConfigError(f'{KEY} needs a finished teacher, and {kinds}, which starts from the student; give {example}')
 
 
-def _module_names(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_modules() if name]
-
-
 def inherit(student: nn.Module, teacher: FrozenTeacher, parts: Sequence[str]) -> LoadReport:
     """Copy the tensors of some modules whose names and shapes agree from the teacher into the student.
 
@@ -80,14 +77,11 @@ def inherit(student: nn.Module, teacher: FrozenTeacher, parts: Sequence[str]) ->
     Raises:
         ConfigError: If a path names no module of the student or of the teacher, or if nothing of a module fits.
     """
-    models = {'student': student, 'teacher': teacher.model}
-    names = {role: _module_names(model) for role, model in models.items()}
     given, current = teacher.model.state_dict(), student.state_dict()
     total = LoadReport()
     for part in parts:
-        for role, known in names.items():
-            if part not in known:
-                raise ConfigError(f"{KEY}: '{part}' names no module of the {role}; {nearest(part, known)}")
+        for role, model in (('student', student), ('teacher', teacher.model)):
+            module_at(model, part, KEY, role)
         report = compare_weights(
             *({n: x for n, x in one.items() if n.startswith(f'{part}.')} for one in (given, current))
         )

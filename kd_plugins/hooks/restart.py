@@ -9,8 +9,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import set_random_seed
 from torch import nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
+from ..taps import module_at
 from ..utils.argument_types import shown
+from ..utils.build import check_arguments
 from ..utils.checks import check_integer
 from ..utils.rng import forked_rng
 from .building import model_builder
@@ -68,16 +70,28 @@ class Restart:
         self._frozen: list[nn.Module] = []
         self._frozen_params: list[nn.Parameter] = []
 
+    @classmethod
+    def of(cls, settings: Any) -> Restart | None:
+        """Return the restart that ``restart`` in the config describes, None where it is None.
+
+        Raises:
+            ConfigError: If it is no dict of arguments of this class.
+        """
+        if settings is None:
+            return None
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{KEY} is {settings!r}; give a dict, for example dict(parts=['head'])")
+        check_arguments(cls, settings, KEY)
+        return cls(**{'parts': (), **settings})
+
     def frozen(self, student: nn.Module) -> dict[str, nn.Module]:
         """Return the modules that do not change, by name.
 
         Raises:
             ConfigError: If a part names no module of the student.
         """
-        names = [name for name, _ in student.named_modules() if name]
         for part in self.parts:
-            if part not in names:
-                raise ConfigError(f"{KEY}.parts: '{part}' names no module of the student; {nearest(part, names)}")
+            module_at(student, part, f'{KEY}.parts')
         return frozen_modules(student, self.parts)
 
     def renew(self, runner: Any, student: nn.Module) -> None:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor
 
-from .reduction import to_float
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Sum over ranks whose gradient is summed over ranks as well, since the loss of each rank depends on it."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.detach().clone()
-        all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        all_reduce(total)
-        return total
+from .reduction import shared_sum, to_float
 
 
 def _summed(parts: Sequence[Tensor]) -> list[Tensor]:
     """Return vectors, summed over all ranks in one message."""
-    total: Tensor = _SumOverRanks.apply(torch.cat(list(parts)))
-    return list(total.split([len(part) for part in parts]))
+    return list(shared_sum(torch.cat(list(parts))).split([len(part) for part in parts]))
 
 
 def channel_moments(maps: Sequence[Tensor], valid: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

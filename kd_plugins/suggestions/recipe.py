@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Network:
-    """What recipes know about a network.
+    """A network and the facts about its training that recipes need.
 
     Attributes:
         model: The network.
@@ -73,12 +73,15 @@ class Pair:
     Attributes:
         student: The network that is trained.
         teacher: The teacher; the student where its own average teaches.
-        frozen: Whether the teacher is another network, trained before.
     """
 
     student: Network
     teacher: Network
-    frozen: bool
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the teacher is another network, trained before."""
+        return self.teacher is not self.student
 
     def on_features(self, distiller: str, **settings: Any) -> Settings:
         """Return the entry of a distiller on the feature maps of both networks.

@@ -17,11 +17,11 @@ def part(*names, **attributes):
 
 
 def pair(features='neck.fpn_convs.*', teacher_features=None, **parts):
-    """Return a student with these parts, and a teacher that differs in the tap of its maps alone."""
+    """Return a student with these parts, taught by itself or by a network that differs in the tap of its maps."""
     facts = dict(batch_size=2, length=12, by_epoch=True, pipeline=parts.pop('pipeline', ()))
     model = nn.ModuleDict(parts)
     student = Network(model, features, **facts)
-    return Pair(student, Network(model, teacher_features or features, **facts), frozen=teacher_features is not None)
+    return Pair(student, Network(model, teacher_features, **facts) if teacher_features else student)
 
 
 GFL = part('GFLHead', reg_max=16, prior_generator=None)

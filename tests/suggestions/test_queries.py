@@ -15,7 +15,7 @@ def detector(*names, dims=256, **attributes):
 
 
 def networks(student, teacher):
-    return Pair(*(Network(model, None, length=12, by_epoch=True) for model in (student, teacher)), frozen=True)
+    return Pair(*(Network(model, None, length=12, by_epoch=True) for model in (student, teacher)))
 
 
 def test_queries_with_a_place_are_drawn_as_well():
@@ -27,9 +27,9 @@ def test_queries_with_a_place_are_drawn_as_well():
 
 
 def test_an_average_teaches_later_than_a_trained_network():
-    for frozen, begin in ((True, None), (False, 4.0)):
-        both = networks(detector('DINO'), detector('DINO'))
-        entry = same_queries(Pair(both.student, both.teacher, frozen))['distillers']['queries']
+    both = networks(detector('DINO'), detector('DINO'))
+    for teacher, begin in ((both.teacher, None), (both.student, 4.0)):
+        entry = same_queries(Pair(both.student, teacher))['distillers']['queries']
         assert entry['weight'].get('begin') == begin
 
 

@@ -41,7 +41,7 @@ def test_what_is_refused_leaves_the_others(small):
 
     recipes = [recipe('wrong', wrong_path), recipe('cwd', channel_wise), recipe('mse', feature_mse)]
     recipes.append(recipe('silent', silent))
-    found = suggestions(config, recipes, Pair(network, network, frozen=False), AVERAGE)
+    found = suggestions(config, recipes, Pair(network, network), AVERAGE)
     assert [entry.recipe.name for entry in found if not entry.reason] == ['cwd', 'mse']
     reasons = {entry.recipe.name: entry.reason for entry in found}
     assert "'neck.no_convs' names no module" in reasons['wrong'] and 'distillers.far' in reasons['wrong']

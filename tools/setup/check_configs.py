@@ -104,6 +104,24 @@ def build(config: Config, steps_follow: bool) -> list[str]:
     return sorted(left_out)
 
 
+def failed_preflight(arguments: Sequence[str], lines: int) -> str:
+    """Run preflight; return the last lines of its report where it fails, an empty string where it passes.
+
+    Args:
+        arguments: The words after ``kd_plugins preflight``.
+        lines: Number of lines.
+    """
+    from kd_plugins.commands.preflight import main as run_preflight
+
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
+        try:
+            status = run_preflight(arguments)
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+    return ' | '.join(output.getvalue().strip().splitlines()[-lines:]) if status else ''
+
+
 def preflight(path: Path, config: Config) -> None:
     """Run one step of a config on generated data.
 
@@ -112,7 +130,6 @@ def preflight(path: Path, config: Config) -> None:
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
-    from kd_plugins.commands.preflight import main as run_preflight
     from kd_plugins.teachers.collection import teacher_configs
 
     changes = []
@@ -123,14 +140,9 @@ def preflight(path: Path, config: Config) -> None:
     if config.get('load_from') and not Path(config.load_from).is_file():
         changes.append('load_from=None')
     arguments = [str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
-    output = io.StringIO()
-    with redirect_stdout(output), redirect_stderr(output):
-        try:
-            status = run_preflight(arguments)
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-    if status:
-        raise RuntimeError('preflight: ' + ' | '.join(output.getvalue().strip().splitlines()[-5:]))
+    problem = failed_preflight(arguments, lines=5)
+    if problem:
+        raise RuntimeError(f'preflight: {problem}')
 
 
 def check(path: Path, answer: Any) -> None:

@@ -13,13 +13,13 @@ import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from kd_plugins.utils.tables import print_table
-from tools.setup.check_configs import apart, warm_context
+from tools.setup.check_configs import apart, failed_preflight, warm_context
 
 DET, SEG, POSE, LIDAR = 'mmdet::', 'mmseg::', 'mmpose::body_2d_keypoint/', 'mmdet3d::'
 BASES: dict[str, str | None] = {
@@ -75,19 +75,6 @@ BASES: dict[str, str | None] = {
 """Config to a larger network of the same kind, None where the package has none."""
 
 
-def preflight(arguments: Sequence[str]) -> str:
-    """Return the last lines of a failed preflight, an empty string where it passes."""
-    from kd_plugins.commands.preflight import main
-
-    output = io.StringIO()
-    with redirect_stdout(output), redirect_stderr(output):
-        try:
-            status = main(arguments)
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-    return ' | '.join(output.getvalue().strip().splitlines()[-3:]) if status else ''
-
-
 def check(path: str, teacher: str | None, answer: Any) -> None:
     """Ask for suggestions, and check each of them.
 
@@ -108,7 +95,7 @@ def check(path: str, teacher: str | None, answer: Any) -> None:
                 file = Path(folder) / f'{entry.recipe.name}.py'
                 imports = "custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)"
                 file.write_text(f"_base_ = '{path}'\n{imports}\n{entry_text(entry.settings)}\n", encoding='utf-8')
-                problem = preflight([str(file), '--generated'])
+                problem = failed_preflight([str(file), '--generated'], lines=3)
                 passed += [] if problem else [entry.recipe.name]
                 failures += [f'{entry.recipe.name}: {problem}'] if problem else []
     except Exception as error:  # one failure must not stop the others
