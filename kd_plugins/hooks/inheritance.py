@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..taps import module_at
 from ..teachers.base import BaseTeacher
 from ..teachers.frozen import FrozenTeacher
-from ..utils.argument_types import shown
+from ..utils.checks import check_module_paths
 from .restart import KEY as RESTART_KEY
 
 KEY = 'default_hooks.distill.init_from_teacher'
@@ -30,14 +30,12 @@ def check_parts(value: Any) -> list[str]:
     >>> check_parts(('neck', 'bbox_head'))
     ['neck', 'bbox_head']
     """
-    is_list = isinstance(value, (list, tuple)) and value and all(isinstance(part, str) and part for part in value)
-    if not is_list:
-        raise ConfigError(f"{KEY} is {shown(value)}; give a list of module paths, for example ['neck', 'bbox_head']")
-    for part in value:
-        above = next((other for other in value if part.startswith(f'{other}.')), None)
-        if above is not None or list(value).count(part) > 1:
+    parts = check_module_paths(KEY, value, ['neck', 'bbox_head'])
+    for part in parts:
+        above = next((other for other in parts if part.startswith(f'{other}.')), None)
+        if above is not None or parts.count(part) > 1:
             raise ConfigError(f"{KEY} holds '{part}', which is part of '{above or part}' there; leave it out")
-    return list(value)
+    return parts
 
 
 def giving_teacher(teachers: Mapping[str, BaseTeacher]) -> str:

@@ -11,9 +11,8 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..taps import module_at
-from ..utils.argument_types import shown
 from ..utils.build import check_arguments
-from ..utils.checks import check_integer
+from ..utils.checks import check_integer, check_module_paths
 from ..utils.rng import forked_rng
 from .building import model_builder
 
@@ -57,15 +56,9 @@ class Restart:
     """
 
     def __init__(self, parts: Sequence[str], seed: int | None = None) -> None:
-        if (
-            not isinstance(parts, (list, tuple))
-            or not parts
-            or not all(isinstance(part, str) and part for part in parts)
-        ):
-            raise ConfigError(f"{KEY}.parts is {shown(parts)}; give a list of module paths, for example ['head']")
+        self.parts = check_module_paths(f'{KEY}.parts', parts, ['head'])
         if seed is not None:
             check_integer(f'{KEY}.seed', seed, 0, 'valid: None, 0', 2**32 - 1)
-        self.parts = list(parts)
         self.seed = seed
         self._frozen: list[nn.Module] = []
         self._frozen_params: list[nn.Parameter] = []

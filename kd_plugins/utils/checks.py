@@ -142,6 +142,25 @@ def check_adapter(key: str, value: str | dict[str, Any] | None) -> str | dict[st
     return value
 
 
+def check_module_paths(key: str, value: Any, example: Sequence[str]) -> list[str]:
+    """Return a list of module paths.
+
+    Args:
+        key: Config key for the error sentence.
+        value: What the config gives.
+        example: A valid list, for the error sentence.
+
+    Raises:
+        ConfigError: If it is no list of words, or an empty one.
+
+    >>> check_module_paths('key', ('neck', 'bbox_head'), ['head'])
+    ['neck', 'bbox_head']
+    """
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(one, str) and one for one in value):
+        raise ConfigError(f'{key} is {shown(value)}; give a list of module paths, for example {list(example)}')
+    return list(value)
+
+
 def check_levels(key: str, student: Sequence[Tensor], teacher: Sequence[Tensor], name: str) -> None:
     """Check that student and teacher give equally many tensors, each with equally many dimensions.
 

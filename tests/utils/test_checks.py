@@ -22,6 +22,7 @@ X, Y = torch.zeros(2, 3, 4), torch.zeros(2, 3, 5)
         (lambda: checks.check_integer('k', 3, 3, 'valid: 3'), 3),
         (lambda: checks.check_number('k', 0, positive=False), 0.0),
         (lambda: checks.check_number('k', 1e-9, positive=True), 1e-9),
+        (lambda: checks.check_module_paths('k', ('neck',), ['head']), ['neck']),
         (lambda: checks.check_channel_dim('k', -1), -1),
         (lambda: checks.channel_count('k', X, -1, 'the map'), 4),
         (lambda: checks.check_adapter('k', None), None),

@@ -15,7 +15,7 @@ from ..base import Batch, Taps
 from ..paired import PairedDistiller, TapPair
 from .context import GlobalContext
 from .loss import FocalGlobalTerms, focal_global_terms, sum_over_levels
-from .readers import READERS, positions_on_images, released_boxes_of_batch
+from .readers import READERS, maps_on_images, released_boxes_of_batch
 
 TERMS = {'loss_fg': 'alpha', 'loss_bg': 'beta', 'loss_att': 'gamma', 'loss_rel': 'lamda'}
 """Name of each loss to the argument that is its factor, in the order of :class:`FocalGlobalTerms`."""
@@ -153,7 +153,7 @@ class FocalGlobalDistiller(PairedDistiller):
 
         Args:
             levels: Maps (N, C, H, W).
-            insides: Which positions lie on images, see :func:`~.readers.positions_on_images`.
+            insides: Which positions lie on images, see :func:`~.readers.maps_on_images`.
             batch: The batch.
         """
         if not self._reads_objects or (self.on == 'unlabelled' and self.factors['alpha'] == 0):
@@ -170,7 +170,7 @@ class FocalGlobalDistiller(PairedDistiller):
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return the losses whose factors are above 0."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
-        insides = [None if self.reference else positions_on_images(level, batch) for level in teacher_levels]
+        insides = [None] * len(teacher_levels) if self.reference else maps_on_images(teacher_levels, batch)
         scales = self.scales(teacher_levels, insides, batch)
         levels: list[FocalGlobalTerms] = []
         for index, (adapter, s, t) in enumerate(zip(self.adapters, student_levels, teacher_levels)):

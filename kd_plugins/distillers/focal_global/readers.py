@@ -12,28 +12,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import ConfigError
 from ..base import Batch
-from ..locations import grid_on_images, ground_truth_boxes, input_size
+from ..locations import ground_truth_boxes, input_size, positions_on_images
 from .foreground import box_foreground, cells_of_boxes, cells_of_masks, mask_foreground, released_cells
 
 Inside = Tensor | None
 """Booleans (N, H, W) of a level, False on padding; None where no image has padding."""
 
 
-def positions_on_images(level: Tensor, batch: Batch) -> Inside:
-    """Return which positions of a map lie on an image and not on its padding.
+def maps_on_images(levels: Sequence[Tensor], batch: Batch) -> list[Inside]:
+    """Return which positions of maps lie on an image and not on its padding.
 
     Args:
-        level: Map (N, C, H, W).
+        levels: Maps (N, C, H, W).
         batch: The batch.
     """
-    grid = (level.shape[2], level.shape[3])
-    sizes = grid_on_images(batch, grid, len(level))
-    if all(size == grid for size in sizes):
-        return None
-    inside = torch.zeros(len(level), *grid, dtype=torch.bool, device=level.device)
-    for image, (rows, columns) in zip(inside, sizes):
-        image[:rows, :columns] = True
-    return inside
+    found = positions_on_images(levels, batch)
+    return [None if inside is None else inside.view(len(x), *x.shape[2:]) for inside, x in zip(found, levels)]
 
 
 def _instances(batch: Batch, key: str, kind: str, name: str) -> list[Any]:
@@ -69,7 +63,7 @@ def boxes_of_batch(batch: Batch, levels: Sequence[Tensor], insides: Sequence[Ins
     Args:
         batch: The batch.
         levels: Maps (N, C, H, W).
-        insides: :func:`positions_on_images` of each level.
+        insides: Result of :func:`maps_on_images`.
         key: Config key of the distiller, for error sentences.
 
     Raises:

@@ -11,8 +11,8 @@ from torch import Tensor
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.focal_global.readers import (
     boxes_of_batch,
+    maps_on_images,
     masks_of_batch,
-    positions_on_images,
     released_boxes_of_batch,
 )
 from tests.distillers.common import make_batch, sentence
@@ -41,12 +41,12 @@ def test_boxes_of_each_level() -> None:
 
 def test_padding_ends_boxes() -> None:
     batch = make_batch(BOXES, img_shape=(64, 34))
-    insides = [positions_on_images(level, batch) for level in LEVELS]
+    insides = maps_on_images(LEVELS, batch)
     assert [inside[0, 0].tolist() for inside in insides] == [[True] * 5 + [False] * 3, [True] * 3 + [False]]
     for scale, level in zip(boxes_of_batch(batch, LEVELS, insides, 'x'), LEVELS):
         grid = (level.shape[2], level.shape[3])
         torch.testing.assert_close(scale[0], direct_foreground(torch.tensor(BOXES[0]), grid, (64, 34), (64, 64)))
-    assert positions_on_images(LEVELS[0], make_batch(BOXES)) is None
+    assert maps_on_images(LEVELS[:1], make_batch(BOXES)) == [None]
 
 
 def test_released_boxes() -> None:
