@@ -89,6 +89,18 @@ def values_of(value: Any) -> list[str]:
     return texts
 
 
+def any_number(path: str, misspelt: str) -> str:
+    """Return a path with ``*`` for each number that is misspelt: nothing tells which layer of the list was meant.
+
+    >>> any_number('blocks.0.conv', 'blocks.q.conv'), any_number('blocks.0.conv', 'blocks.0.cnv')
+    ('blocks.*.conv', 'blocks.0.conv')
+    """
+    parts, found = path.split('.'), misspelt.split('.')
+    if len(parts) != len(found):
+        return path
+    return '.'.join('*' if part.isdigit() and part != other else part for part, other in zip(parts, found, strict=True))
+
+
 def fault_of(error: BaseException | None, mutations: Sequence[Mutation], ours: bool = True) -> str:
     """Return what is wrong with the outcome of a case, ``''`` where it is as it should be."""
     if error is None:
@@ -113,9 +125,7 @@ def fault_of(error: BaseException | None, mutations: Sequence[Mutation], ours: b
         return f'no suggestion {where}'
     if mutation.wanted and mutation.kind == 'path' and 'names no module' in text:
         nearest = re.findall(r"'([^']+)'", text.partition(';')[2])
-        # A path that has lost its last number may be that of any layer of the list.
-        wanted = f'{mutation.new}*' if mutation.new == mutation.wanted.rstrip('0123456789') else mutation.wanted
-        if not any(fnmatch(name, wanted) or name.startswith(wanted) for name in nearest):
+        if not any(fnmatch(name, f'{any_number(mutation.wanted, mutation.new)}*') for name in nearest):
             return f'the right path is not suggested {where}'
     # A tap that names many modules is described by the one that did not run.
     hidden = mutation.new is MISSING or mutation.new in (None, [], ()) or isinstance(error, TapError)
