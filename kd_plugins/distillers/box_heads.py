@@ -43,7 +43,7 @@ class Layers(NamedTuple):
 
     The form is a key of :data:`DISTANCES`, ``'deltas'`` (of an anchor) or ``'centers'`` (offset and log size, in
     strides). Where a head predicts objectness as well, its score is the product of both probabilities to the power of
-    ``exponent``.
+    ``exponent``. ``centerness`` is the layer of heads that tell how central a location is in its object.
     """
 
     boxes: str
@@ -51,10 +51,12 @@ class Layers(NamedTuple):
     form: str
     objectness: str | None = None
     exponent: float = 1.0
+    centerness: str | None = None
 
 
 def _layers_of_fcos(head: Any) -> Layers:
-    return Layers('scales.*', 'conv_cls', 'strides_positive' if head.norm_on_bbox else 'pixels_log')
+    form = 'strides_positive' if head.norm_on_bbox else 'pixels_log'
+    return Layers('scales.*', 'conv_cls', form, centerness='conv_centerness')
 
 
 def _layers_of_rtmdet(head: Any) -> Layers:
@@ -68,7 +70,7 @@ def _layers_of_separate_rtmdet(head: Any) -> Layers:
 
 
 HEADS: dict[str, Callable[[Any], Layers]] = {
-    'ATSSHead': lambda head: Layers('scales.*', 'atss_cls', 'deltas'),
+    'ATSSHead': lambda head: Layers('scales.*', 'atss_cls', 'deltas', centerness='atss_centerness'),
     'FCOSHead': _layers_of_fcos,
     'GFLHead': lambda head: Layers('scales.*', 'gfl_cls', 'strides_bins'),
     'RetinaHead': lambda head: Layers('retina_reg', 'retina_cls', 'deltas'),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..adapters import infer_adapter
 from ..errors import ConfigError
 from ..injection import injected
-from ..losses import cross_box_loss, cross_class_loss, localization_loss
+from ..losses import cross_box_loss, cross_centerness_loss, cross_class_loss, localization_loss
 from ..ops.channel_alignment import aligned_channels
 from ..registry import MODELS
 from ..taps import TapSet, module_at
@@ -34,7 +34,8 @@ class CrossHeadDistiller(BaseDistiller):
     :func:`kd_plugins.losses.cross_class_loss`. ``loss_reg`` compares distributions over edges for heads of the GFL
     family (:func:`kd_plugins.losses.localization_loss` with temperature 1), and decoded boxes for ATSS, RetinaNet and
     FCOS (:func:`kd_plugins.losses.cross_box_loss`); a location weighs as much as the teacher's highest class
-    probability there. Padding counts for nothing.
+    probability there. ATSS and FCOS have ``loss_centerness`` as well, the divergence of their centerness with the same
+    weights (:func:`kd_plugins.losses.cross_centerness_loss`). Padding counts for nothing.
 
     Args:
         head: Dotted path of the head, the same in student and teacher.
@@ -47,6 +48,7 @@ class CrossHeadDistiller(BaseDistiller):
         cls_weight: Factor inside ``loss_cls``.
         reg_weight: Factor inside ``loss_reg``; None is 4 for distributions and 1 for decoded boxes, as in the paper's
             code.
+        centerness_weight: Factor inside ``loss_centerness``; None is 1 for heads that have a centerness.
         weight: See :class:`BaseDistiller`.
         source: See :class:`BaseDistiller`. A teacher is required.
         key: See :class:`BaseDistiller`.
@@ -55,7 +57,7 @@ class CrossHeadDistiller(BaseDistiller):
         ConfigError: If an argument does not fit.
     """
 
-    loss_names = ('loss_cls', 'loss_reg')
+    loss_names: tuple[str, ...] = ('loss_cls', 'loss_reg')
     compares_classes = True
     query_grad = True
 
@@ -67,6 +69,7 @@ class CrossHeadDistiller(BaseDistiller):
         normalizer: str = 'positives',
         cls_weight: float = 1.0,
         reg_weight: float | None = None,
+        centerness_weight: float | None = None,
         weight: float | dict[str, Any] = 1.0,
         source: str = 'auto',
         key: str = 'distillers.<name>',
@@ -82,6 +85,9 @@ class CrossHeadDistiller(BaseDistiller):
         self.normalizer = check_choice(f'{key}.normalizer', normalizer, NORMALIZERS)
         self.cls_weight = check_number(f'{key}.cls_weight', cls_weight, positive=False)
         self.reg_weight = None if reg_weight is None else check_number(f'{key}.reg_weight', reg_weight, positive=False)
+        self.centerness_weight = centerness_weight
+        if centerness_weight is not None:
+            check_number(f'{key}.centerness_weight', centerness_weight, positive=False)
         self.decoder: BoxDecoder | None = None
         self.num_classes = 0
         self.adapters = nn.ModuleDict()
@@ -103,13 +109,14 @@ class CrossHeadDistiller(BaseDistiller):
 
     def teacher_taps(self) -> dict[str, str]:
         """Return the taps of the features of both branches, and those of class logits and boxes."""
+        return {**self._tower_taps(), **{name: f'{self.head}.{path}' for name, path in self._predictors().items()}}
+
+    def _predictors(self) -> dict[str, str]:
+        """Return names and paths below the head of the layers that predict."""
         assert self.decoder is not None
         layers = self.decoder.layers
-        return {
-            **self._tower_taps(),
-            'scores': f'{self.head}.{layers.scores}',
-            'boxes': f'{self.head}.{layers.boxes}',
-        }
+        centerness = {} if layers.centerness is None else {'centerness': layers.centerness}
+        return {'scores': layers.scores, 'boxes': layers.boxes, **centerness}
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check the branches of both heads, and read the decoder of the teacher's head."""
@@ -126,6 +133,13 @@ class CrossHeadDistiller(BaseDistiller):
             self._check_branches(head, where)
         check_same_cells(self.key, self.head, decoders['student'], decoders['teacher'])
         self.decoder = decoders['teacher']
+        if self.decoder.layers.centerness is not None:
+            self.loss_names = ('loss_cls', 'loss_reg', 'loss_centerness')
+        elif self.centerness_weight is not None:
+            raise ConfigError(
+                f"{self.key}.centerness_weight is {self.centerness_weight}, and '{self.head}' predicts no centerness; "
+                'leave it out'
+            )
         student_head: Any = student.get_submodule(self.head)
         self.num_classes = int(student_head.num_classes)
 
@@ -183,17 +197,17 @@ class CrossHeadDistiller(BaseDistiller):
             valid = self._valid_cells(student_outputs['cls'], batch)
             aligned = aligned_channels(maps, targets, valid * len(BRANCHES))
         replaced = dict(zip(map(self._tower, BRANCHES), (aligned[: len(valid)], aligned[len(valid) :])))
-        head = model.get_submodule(self.head)
-        taps = TapSet(head, {f'{self.key}.{name}': getattr(self.decoder.layers, name) for name in ('scores', 'boxes')})
+        head, predictors = model.get_submodule(self.head), self._predictors()
+        taps = TapSet(head, {f'{self.key}.{name}': path for name, path in predictors.items()})
         try:
             with injected(model, replaced), taps.forward_pass(ends_early=False):
                 head(features)
-            return {f'cross_{name}': taps.read(getattr(self.decoder.layers, name)) for name in ('scores', 'boxes')}
+            return {f'cross_{name}': taps.read(path) for name, path in predictors.items()}
         finally:
             taps.remove()
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss_cls`` and ``loss_reg``."""
+        """Return ``loss_cls``, ``loss_reg`` and, for heads with a centerness, ``loss_centerness``."""
         assert self.decoder is not None
         anchors = self.decoder.anchors
         cross, scores = (location_rows(teacher_outputs[name], anchors=anchors) for name in ('cross_scores', 'scores'))
@@ -211,7 +225,13 @@ class CrossHeadDistiller(BaseDistiller):
                 self.decoder(teacher_outputs['cross_boxes']), self.decoder(boxes), confidence, count
             )
         factor = factor if self.reg_weight is None else self.reg_weight
-        return {'loss_cls': self.cls_weight * loss_cls, 'loss_reg': factor * loss_reg}
+        losses = {'loss_cls': self.cls_weight * loss_cls, 'loss_reg': factor * loss_reg}
+        if 'centerness' in teacher_outputs:
+            pair = (teacher_outputs[f'{side}centerness'] for side in ('cross_', ''))
+            mine, theirs = (location_rows(levels, anchors=anchors).squeeze(-1) for levels in pair)
+            weight = 1.0 if self.centerness_weight is None else self.centerness_weight
+            losses['loss_centerness'] = weight * cross_centerness_loss(mine, theirs, confidence, count)
+        return losses
 
     def _positives(self, targets: Sequence[Tensor]) -> Tensor:
         """Return the number of locations with an object; the targets of some losses hold their IoU as well."""

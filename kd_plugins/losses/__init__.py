@@ -1,7 +1,7 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
 from .affinity import AffinityLoss, affinity_loss
-from .cross_head import cross_box_loss, cross_class_loss
+from .cross_head import cross_box_loss, cross_centerness_loss, cross_class_loss
 from .decoupled import DDFLoss, decoupled_distillation
 from .dense import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss
 from .dice import DiceCELoss, SegmentationSums, class_masks, dice_cross_entropy, segmentation_sums
@@ -57,6 +57,7 @@ __all__ = [
     'channel_wise_kl',
     'class_masks',
     'cross_box_loss',
+    'cross_centerness_loss',
     'cross_class_loss',
     'decoupled_distillation',
     'dense_box_loss',

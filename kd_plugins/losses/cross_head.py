@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..ops.boxes import area
 from ..ops.reduction import global_normalizer, to_float
 from .dense import giou_distance
-from .logit import quality_focal
+from .logit import quality_focal, softmax_kl
 
 
 def cross_class_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tensor, beta: float = 1.0) -> Tensor:
@@ -63,3 +64,31 @@ def cross_box_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tens
     distance = giou_distance(to_float(student), target)
     weight = weight.detach().to(distance.dtype) * (area(target) > 0)
     return (distance * weight).sum() / global_normalizer(count.to(distance.dtype), minimum=1.0)
+
+
+def cross_centerness_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    r"""Return the divergence of the centerness of locations, divided by a number of objects.
+
+    .. math:: \frac{1}{P} \sum_i w_i \, KL\big(\sigma(t_i) \,\|\, \sigma(s_i)\big)
+
+    of two outcomes, with :math:`P`, at least 1, summed over all ranks. Its gradient is that of the binary cross-entropy
+    with soft targets of arXiv 2306.11369, and it is 0 where both agree. The weights are those of the boxes, because a
+    head learns its centerness at objects alone. Every rank must call it.
+
+    Args:
+        student: Logits :math:`s`, shape (...).
+        teacher: Logits :math:`t` of the same shape; no gradient goes through them.
+        weight: :math:`w_i` >= 0, shape (...), the teacher's highest class probability.
+        count: This rank's share of :math:`P`, shape ().
+
+    Returns:
+        Shape (); ``0 * sum`` where every weight is 0.
+
+    >>> import torch
+    >>> cross_centerness_loss(torch.zeros(1), torch.full((1,), 40.0), torch.ones(1), torch.tensor(2.0))
+    tensor(0.3466)
+    """
+    student, teacher = (torch.stack([x, torch.zeros_like(x)], dim=-1) for x in (student, teacher))
+    divergence = softmax_kl(student, teacher, temperature=1.0, dim=-1)
+    weight = weight.detach().to(divergence.dtype)
+    return (divergence * weight).sum() / global_normalizer(count.to(divergence.dtype), minimum=1.0)

@@ -83,7 +83,7 @@ def by_hand(maps: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
     return aligned
 
 
-@pytest.mark.parametrize('name', ['gfl', 'retina'])
+@pytest.mark.parametrize('name', ['gfl', 'retina', 'atss'])
 def test_value_by_hand(name: str) -> None:
     distiller = CrossHeadDistiller(index=2)
     student, teacher = detector(name, **CONVS), detector(name, seed=1, **CONVS)
@@ -105,15 +105,12 @@ def test_value_by_hand(name: str) -> None:
             x = convs[1].conv(convs[0](level))
             theirs.append(convs[1].norm(x) if convs[1].with_norm else x)
         last = [getattr(head, f'{branch}_convs')[2](x.relu()) for x in by_hand(before, theirs)]
-        if name == 'gfl':
-            cross[branch] = (
-                [head.gfl_cls(x) for x in last]
-                if branch == 'cls'
-                else [scale(head.gfl_reg(x)) for scale, x in zip(head.scales, last)]
-            )
-        else:
-            cross[branch] = [(head.retina_cls if branch == 'cls' else head.retina_reg)(x) for x in last]
-    total = [torch.zeros(()), torch.zeros(())]
+        predictor = getattr(head, f'{name}_{branch}')
+        scales = head.scales if branch == 'reg' and name != 'retina' else [nn.Identity()] * 2
+        cross[branch] = [scale(predictor(x)) for scale, x in zip(scales, last)]
+    if name == 'atss':
+        cross['centerness'] = [head.atss_centerness(x) for x in last]
+    total = [torch.zeros(()), torch.zeros(()), torch.zeros(())]
     weights = torch.zeros(())
     for level in range(2):
         anchors = 3 if name == 'retina' else 1
@@ -132,10 +129,18 @@ def test_value_by_hand(name: str) -> None:
         else:
             priors = head.prior_generator.grid_priors([x.shape[-2:] for x in own[0]], device='cpu')[level].repeat(2, 1)
             distance = giou_distance(*(head.bbox_coder.decode(priors, x) for x in (rows[2], rows[3])))
+        if name == 'atss':
+            centers = [x[level].flatten() for x in (cross['centerness'], own[2])]
+            for x, sign in zip(centers, (1, -1)):
+                entropy = nn.functional.binary_cross_entropy_with_logits(x, centers[1].sigmoid(), reduction='none')
+                total[2] = total[2] + sign * (entropy * confidence).sum()
         total[1] = total[1] + (distance * confidence).sum()
     torch.testing.assert_close(losses['loss_cls'], total[0] / 4, rtol=1e-4, atol=1e-5)
     expected = 4 * total[1] / weights if name == 'gfl' else total[1] / 4
     torch.testing.assert_close(losses['loss_reg'], expected, rtol=1e-4, atol=1e-5)
+    assert ('loss_centerness' in losses) == (name == 'atss')
+    if name == 'atss':
+        torch.testing.assert_close(losses['loss_centerness'], total[2] / 4, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', HEADS)
@@ -153,13 +158,18 @@ def test_a_copy_of_the_student_teaches_nothing(name: str) -> None:
 def test_factors_and_divisors() -> None:
     student, teacher, batch = detector('atss', **CONVS), detector('atss', seed=1, **CONVS), make_batch([None, None])
     values = {}
-    for positives, options in ((4, {}), (8, {}), (8, dict(cls_weight=0.5, reg_weight=3.0)), (0, {})):
+    for positives, options in (
+        (4, {}),
+        (8, {}),
+        (8, dict(cls_weight=0.5, reg_weight=3.0, centerness_weight=2.0)),
+        (0, {}),
+    ):
         distiller = CrossHeadDistiller(**options)
         pair = sides(distiller, student, teacher, positives=positives)
         losses = losses_of(distiller, teacher, *pair, batch)
         values[positives, bool(options)] = torch.stack(list(losses.values()))
     torch.testing.assert_close(values[4, False], 2 * values[8, False])
-    torch.testing.assert_close(values[8, True], values[8, False] * torch.tensor([0.5, 3.0]))
+    torch.testing.assert_close(values[8, True], values[8, False] * torch.tensor([0.5, 3.0, 2.0]))
     torch.testing.assert_close(values[0, False], 4 * values[4, False])
     distiller = CrossHeadDistiller(normalizer='confidence')
     outputs, teacher_outputs = sides(distiller, student, teacher)
@@ -212,6 +222,8 @@ def test_config_sentences() -> None:
     distiller, gfl = MODELS.build(build), detector('gfl', **CONVS)
     with sentence("index is 3, and 'bbox_head' of the student has 1 convolutions in cls_convs; valid: 0 to 1"):
         distiller.check_models(detector('gfl'), gfl)
+    with sentence("distillers.cross.centerness_weight is 1.0, and 'bbox_head' predicts no centerness; leave it out"):
+        MODELS.build({**build, 'centerness_weight': 1.0}).check_models(gfl, gfl)
     with sentence("head: 'bbox_head' names no module of the student; nearest: .*'box'"):
         distiller.check_models(nn.ModuleDict({'box': gfl.bbox_head}), gfl)
     with sentence("'bbox_head' of the teacher is RTMDetSepBNHead, which has no cls_convs that all levels share"):

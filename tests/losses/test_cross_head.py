@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.losses import cross_box_loss, cross_class_loss, giou_distance
+from kd_plugins.losses import cross_box_loss, cross_centerness_loss, cross_class_loss, giou_distance
 from tests.losses.tester import LossTester
 
 WEIGHT = torch.tensor([0.5, 0.0, 1.0, 2.0, 1.0, 0.25])
@@ -34,6 +34,21 @@ class TestCrossClassLoss(LossTester):
         entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
         weight = torch.tensor([0.0, 0.5, 1.0, 0.0, 0.5, 1.0], dtype=student.dtype)
         return (((student.sigmoid() - target).abs() * entropy).sum(1) * weight).sum() / 2
+
+
+class TestCrossCenternessLoss(LossTester):
+    shape = (6,)
+    equal_is_zero = True
+
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        weight = torch.arange(len(student), device=student.device) % 3 * 0.5
+        return cross_centerness_loss(student, teacher, weight, torch.full((), len(student) / 3, device=student.device))
+
+    def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        weight = torch.tensor([0.0, 0.5, 1.0, 0.0, 0.5, 1.0], dtype=student.dtype)
+        target = teacher.sigmoid()
+        cross, own = (F.binary_cross_entropy_with_logits(x, target, reduction='none') for x in (student, teacher))
+        return ((cross - own) * weight).sum() / 2
 
 
 def boxes(seed: int) -> Tensor:
