@@ -7,8 +7,8 @@ JOBS ?= 2
 MATRIX ?=
 PROTOCOLS ?= $(wildcard results/*/protocol.py)
 RUN := $(VENV)/bin/python
-# Each file of tests runs in one of JOBS processes with one thread each.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist loadfile
+# Each file of tests runs in one of JOBS processes with one thread each, in the order of tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Every target first adds what it needs to the environment. A finished environment is recognised in a tenth of a second.
 NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --extras
 

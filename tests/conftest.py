@@ -29,6 +29,12 @@ def pytest_configure() -> None:
             os.environ.setdefault(variable, str(SHARED_DATA / folder))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with slow tests first, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def scope_of_its_own() -> Iterator[None]:
     """Take away the default scope that a test's runner leaves to the process: the next may use another package."""

@@ -119,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             passed, failures = answer.result() or ([], ['its process died'])
             failed += len(failures)
             rows.append([path, 'larger network' if teacher else 'none', str(len(passed)), ', '.join(passed)])
+            print(f'{"FAIL" if failures else "ok":5} {path} ({rows[-1][1]}): {len(passed)} entries', flush=True)
             for failure in failures:
                 print(f'FAIL  {path}: {failure}', flush=True)
     print_table('Entries that pass preflight', ['config', 'teacher', 'entries', 'names'], rows)
