@@ -15,6 +15,7 @@ from ..distillers.base import BaseDistiller
 from ..distillers.collection import Term
 from ..errors import CheckpointError, ConfigError
 from ..schedules import GradientShare
+from ..tap_paths import TapPath
 from ..utils.build import first_line
 from .unlabelled import Unlabelled
 
@@ -45,6 +46,25 @@ def check_shares(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled
             raise ConfigError(f"{key} is a GradientShare, and unlabelled images have no task loss; use on='labelled'")
         if task_weight == 0:
             raise ConfigError(f'{key} is a GradientShare, and task_weight is 0, so there is no other gradient')
+
+
+def check_copies(distillers: Mapping[str, BaseDistiller]) -> None:
+    """Refuse a GradientShare at a copy of a tensor, through which no task loss goes.
+
+    Args:
+        distillers: Name to distiller, each of which has seen its models.
+
+    Raises:
+        ConfigError: Naming the weight and the tap.
+    """
+    for one in distillers.values():
+        if isinstance(one.schedule, GradientShare):
+            copies = [path for path in one.student_taps().values() if TapPath.parse(path, one.key).copy]
+            if copies:
+                raise ConfigError(
+                    f"{one.key}.weight is a GradientShare, and '{copies[0]}' records a copy, through which no gradient "
+                    'of the task goes; use a number'
+                )
 
 
 def squared_norm(loss: Tensor, tensors: Sequence[Tensor]) -> Tensor:

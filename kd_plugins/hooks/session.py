@@ -18,7 +18,7 @@ from ..utils.calls import ForwardCall
 from ..utils.rng import forked_rng
 from .assignment import Assignment
 from .compiled import forget_compiled, uncompiled
-from .gradient_shares import GradientShares
+from .gradient_shares import GradientShares, check_copies
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
@@ -95,6 +95,7 @@ class DistillSession:
         for name, distiller in self.distillers.items():
             for model in self.assignment.models(name, student):
                 distiller.check_models(student, model)
+        check_copies(self.distillers)
         self.queries = Queries(distillers, self.teachers, self.sources, view)
         self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.assignment.seconds)
         forget_compiled()

@@ -15,7 +15,7 @@ from kd_plugins.distillers import FeatureDistiller
 from kd_plugins.distillers.collection import Term
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.hooks import gradient_shares as module
-from kd_plugins.hooks.gradient_shares import GradientShares, check_shares, squared_norm
+from kd_plugins.hooks.gradient_shares import GradientShares, check_copies, check_shares, squared_norm
 from kd_plugins.schedules import GradientShare
 from tests.ranks import on_two_ranks
 
@@ -120,3 +120,10 @@ def test_what_would_measure_nothing() -> None:
     stream: Any = SimpleNamespace(schedule=GradientShare(1.0))
     with pytest.raises(ConfigError, match=r'unlabelled\.weight is a GradientShare, which is the weight of one'):
         check_shares({}, stream, 1.0)
+
+
+def test_a_copy_is_refused() -> None:
+    check_copies({'a': distiller(), 'b': FeatureDistiller('layer:copy')})
+    copied = FeatureDistiller('layer:copy', weight=SHARE, key='distillers.a')
+    with pytest.raises(ConfigError, match=r"distillers\.a\.weight is a GradientShare, and 'layer:copy' records a copy"):
+        check_copies({'a': copied})
