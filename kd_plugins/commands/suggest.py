@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..config.loading import load_config
+from ..suggestions.features import FOUNDATION
 from ..suggestions.own import OWN, average
 from ..suggestions.recipe import Pair, Settings, Suggestion
 from ..suggestions.taught import TAUGHT
@@ -21,7 +22,11 @@ from ..suggestions.text import assignment
 from ..suggestions.trial import HOOK, network_of, suggestions
 from ..utils.cli import add_cfg_options, one_sentence, parse
 
-PLACEHOLDER = 'work_dirs/teacher/last.pth'
+PLACEHOLDERS = {
+    'kd_plugins.FrozenTeacher': 'work_dirs/teacher/last.pth',
+    'kd_plugins.BackboneTeacher': f'checkpoints/{FOUNDATION}.safetensors',
+}
+"""Type of a teacher to the file that its entry names, where the command does not know it."""
 
 
 def parser() -> ArgumentParser:
@@ -103,8 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_sentence():
         found = suggested(args.config, args.teacher, args.checkpoint, args.cfg_options)
         for entry in found:
-            if args.teacher and entry.settings:
-                entry.settings['teacher'].update(checkpoint=args.checkpoint or PLACEHOLDER)
+            teacher = entry.settings.get('teacher') or {}
+            if 'checkpoint' in teacher:
+                teacher['checkpoint'] = args.checkpoint or PLACEHOLDERS[teacher['type']]
         print('# Add to a config that inherits yours:')
         print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
         show(found)

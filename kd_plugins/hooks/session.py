@@ -95,7 +95,7 @@ class DistillSession:
         for name, distiller in self.distillers.items():
             for model in self.assignment.models(name, student):
                 distiller.check_models(student, model)
-        check_copies(self.distillers)
+        check_copies(distillers)
         self.queries = Queries(distillers, self.teachers, self.sources, view)
         self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.assignment.seconds)
         forget_compiled()

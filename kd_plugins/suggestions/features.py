@@ -1,6 +1,8 @@
-"""Recipes for the feature maps of a trained teacher."""
+"""Recipes for feature maps: those of a trained network of the same kind, and those of a foundation model."""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 from .recipe import Pair, Settings, Unsuitable
 
@@ -54,3 +56,25 @@ def local_graphs(pair: Pair) -> Settings:
     """Return the entry of local graphs."""
     graph = dict(num_points=256, num_neighbours=16, weight=pair.warm_up(1.0))
     return dict(distillers=dict(graphs=pair.on_features('LocalGraphDistiller', **graph)))
+
+
+FOUNDATION = 'vit_base_patch16_dinov3'
+
+
+def foundation(pair: Pair) -> Settings:
+    """Return the entry of a foundation model whose tokens teach the map of stride 32, as in RT-DETRv4."""
+    if pair.student.deep is None:
+        raise Unsuitable('no layer gives the head a map of stride 32, with which the tokens are compared')
+    if find_spec('timm') is None:
+        raise Unsuitable('timm, which has the network, is not installed; make install EXTRAS=timm')
+    tokens = dict(
+        type='kd_plugins.FeatureDistiller',
+        student_tap=pair.student.deep,
+        teacher_tap='backbone',
+        kind='cosine',
+        resize='bilinear',
+        weight=dict(type='kd_plugins.GradientShare', value=5.0),
+    )
+    network = dict(type='kd_plugins.TimmBackbone', model=FOUNDATION, out_indices=[11])
+    teacher = dict(type='kd_plugins.BackboneTeacher', model=network, checkpoint=None, pool=2, patch=16)
+    return dict(teacher=teacher, distillers=dict(tokens=tokens))

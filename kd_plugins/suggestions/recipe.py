@@ -12,6 +12,8 @@ from ..taps import match_modules
 from ..utils.head_types import is_a
 
 Settings = dict[str, Any]
+DEEP = 32
+"""Stride of the maps that tokens of a foundation model are compared with: patches of 16 pixels, images of half size."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Network:
     Attributes:
         model: The network.
         features: Tap of the feature maps that its head reads, None where no layer gives them.
+        deep: Tap of the one of these maps whose cells are :data:`DEEP` pixels wide, None where no layer gives it.
         batch_size: Images in a batch of its training.
         length: Length of its training, in epochs or iterations.
         by_epoch: Whether the length counts epochs.
@@ -30,6 +33,7 @@ class Network:
 
     model: nn.Module
     features: str | None
+    deep: str | None = None
     batch_size: int = 1
     length: int = 1
     by_epoch: bool = False

@@ -51,16 +51,36 @@ class CallTrace:
         The maps are the outputs of the first part that the network has. A map that is computed outside of any module,
         for example by pooling, has no layer and is left out; where this holds for all maps, the part itself is the tap.
         """
-        part = next((name for name in MAP_MAKERS if name in self.outputs), None)
+        part = self._maker()
         if part is None:
             return None
+        names = [name for name, _ in self._layers(part)]
+        return _common_tap(self.model, list(dict.fromkeys(names))) or part
+
+    def level_tap(self, rows: int) -> str | None:
+        """Return the layer that gives the map with a number of rows to the head, None where no layer does.
+
+        Args:
+            rows: Rows of the map.
+
+        Of several such layers, the first is taken.
+        """
+        part = self._maker()
+        layers = self._layers(part) if part else []
+        return next((name for name, level in layers if level.ndim == 4 and level.shape[2] == rows), None)
+
+    def _maker(self) -> str | None:
+        return next((name for name in MAP_MAKERS if name in self.outputs), None)
+
+    def _layers(self, part: str) -> list[tuple[str, Tensor]]:
+        """Return the layer and the map of each output of a part that a layer computes."""
         below = [name for name in self.outputs if name.startswith(f'{part}.')]
-        names = []
+        found = []
         for level in self.outputs[part]:
             makers = [name for name in below if any(output is level for output in self.outputs[name])]
             if level.ndim > 2 and makers:
-                names.append(min(makers, key=lambda name: name.count('.')))
-        return _common_tap(self.model, list(dict.fromkeys(names))) or part
+                found.append((min(makers, key=lambda name: name.count('.')), level))
+        return found
 
 
 def _common_tap(model: nn.Module, names: Sequence[str]) -> str | None:

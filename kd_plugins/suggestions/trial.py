@@ -14,7 +14,7 @@ from mmengine.config import Config
 from ..diagnostics.preflight import inspect
 from ..errors import KDPluginsError
 from ..runner.steps import distill_hook, drive, temporary_runner
-from .recipe import Network, Pair, Recipe, Settings, Suggestion, Unsuitable
+from .recipe import DEEP, Network, Pair, Recipe, Settings, Suggestion, Unsuitable
 from .tracing import CallTrace
 
 HOOK = 'kd_plugins.DistillHook'
@@ -39,17 +39,20 @@ def network_of(config: Config) -> Network:
         **_length(config),
     )
     with temporary_runner(plain, generated=True) as (runner, _):
-        found: list[str | None] = []
+        found: dict[str, str | None] = {}
 
         def body() -> None:
             batch = next(iter(runner.train_dataloader))
             trace = CallTrace(runner.model)
+            inputs = runner.model.data_preprocessor(batch, True)
             with torch.no_grad(), trace.recording():
-                runner.model(**runner.model.data_preprocessor(batch, True), mode='loss')
-            found.append(trace.feature_tap())
+                runner.model(**inputs, mode='loss')
+            images = inputs['inputs']
+            rows = -(-images.shape[2] // DEEP) if isinstance(images, torch.Tensor) and images.ndim == 4 else 0
+            found.update(features=trace.feature_tap(), deep=trace.level_tap(rows))
 
         drive(runner, body)
-        return Network(runner.model, found[0], **facts)
+        return Network(runner.model, **found, **facts)
 
 
 def _pipeline(dataset: Mapping[str, Any]) -> list[Settings]:

@@ -19,8 +19,9 @@ def part(*names, **attributes):
 def pair(features='neck.fpn_convs.*', teacher_features=None, **parts):
     """Return a student with these parts, taught by itself or by a network that differs in the tap of its maps."""
     facts = dict(batch_size=2, length=12, by_epoch=True, pipeline=parts.pop('pipeline', ()))
+    deep = parts.pop('deep', None)
     model = nn.ModuleDict(parts)
-    student = Network(model, features, **facts)
+    student = Network(model, features, deep=deep, **facts)
     return Pair(student, Network(model, teacher_features, **facts) if teacher_features else student)
 
 

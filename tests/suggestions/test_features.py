@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from kd_plugins.suggestions import features
-from kd_plugins.suggestions.recipe import Unsuitable
+from kd_plugins.suggestions.recipe import DEEP, Unsuitable
 
 from .networks import GFL, pair, part
 
@@ -46,3 +46,15 @@ def test_lidar_and_poses_are_refused(recipe):
     for parts in (dict(voxel_encoder=nn.Identity(), bbox_head=GFL), dict(head=nn.Identity())):
         with pytest.raises(Unsuitable):
             recipe(pair(neck=NECK, **parts))
+
+
+def test_a_foundation_model_teaches_the_map_of_stride_32(monkeypatch):
+    pytest.importorskip('timm')
+    settings = features.foundation(pair(neck=NECK, bbox_head=GFL, deep='neck.fpn_convs.2'))
+    assert settings['distillers']['tokens']['student_tap'] == 'neck.fpn_convs.2'
+    assert settings['teacher']['pool'] * settings['teacher']['patch'] == DEEP
+    with pytest.raises(Unsuitable, match='no layer gives the head a map of stride 32'):
+        features.foundation(pair(neck=NECK, bbox_head=GFL))
+    monkeypatch.setattr(features, 'find_spec', lambda name: None)
+    with pytest.raises(Unsuitable, match='timm, which has the network, is not installed'):
+        features.foundation(pair(neck=NECK, bbox_head=GFL, deep='neck.fpn_convs.2'))

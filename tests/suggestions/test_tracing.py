@@ -32,6 +32,16 @@ def tap_of(**parts):
     return trace.feature_tap()
 
 
+def test_one_level_of_the_maps():
+    model = nn.ModuleDict(dict(backbone=nn.Conv2d(3, 3, 1), neck=Pyramid()))
+    trace = CallTrace(model)
+    with trace.recording():
+        model['neck'](torch.zeros(1, 3, 4, 6))
+    # The map of two rows comes from pooling, which is no layer.
+    assert [trace.level_tap(rows) for rows in (4, 2, 0)] == ['neck.fpn_convs.0', None, None]
+    assert CallTrace(model).level_tap(4) is None
+
+
 def test_layers_of_a_list_are_one_tap():
     assert tap_of(neck=Pyramid()) == 'neck.fpn_convs.*'
 
