@@ -16,7 +16,7 @@ from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, resolve_second, resolve_source, teacher_states
 from ..teachers.finished import FinishedTeacher
 from ..utils.build import build
-from ..utils.checks import check_integer, check_number
+from ..utils.checks import check_integer
 from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
@@ -33,6 +33,7 @@ from .run_checks import check_begins, check_switches, schedules_of, student_of
 from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
 from .student_view import StudentView, build_views
+from .task_weights import TaskWeights
 from .teaching import check_teacher_classes, prepare_teachers
 from .term_log import Monitored, Monitors, TermLog, TermMeans, log_scalars, read_monitors
 from .unlabelled import PSEUDO, SHIFT, Unlabelled, check_student, check_use
@@ -61,7 +62,9 @@ class DistillHook(Hook):
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
         optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
             :class:`~kd_plugins.hooks.optimizer.DistillOptimizer`; ``None`` takes type and settings of the student's.
-        task_weight: Factor on the task losses. With 0 they are logged as ``task.*`` and train nothing.
+        task_weight: Factor on the task losses: a number, a schedule, or a dict of loss keys, with wildcards, to numbers
+            or schedules, such as ``{'loss_cls': 0.5}``; see :class:`~kd_plugins.hooks.task_weights.TaskWeights`. Losses
+            with the factor 0 are logged as ``task.*`` and train nothing.
         log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
         checks: ``dict(classes=False)`` switches off that the classes of model, data and teacher are compared before
@@ -83,7 +86,7 @@ class DistillHook(Hook):
         init_from_teacher: list[str] | None = None,
         restart: dict[str, Any] | None = None,
         optimizer: dict[str, Any] | None = None,
-        task_weight: float = 1.0,
+        task_weight: float | dict[str, Any] = 1.0,
         log_interval: int | None = None,
         atomic_checkpoints: bool = True,
         checks: dict[str, bool] | None = None,
@@ -113,8 +116,8 @@ class DistillHook(Hook):
         self._unused = [one.key for name, one in every.items() if name not in used]
         self.restart = Restart.of(restart)
         self.optimizer_settings = check_settings(optimizer)
-        self.task_weight = check_number('default_hooks.distill.task_weight', task_weight, positive=False)
-        check_shares(self.distillers, self.unlabelled, self.task_weight)
+        self.task_weights = TaskWeights(task_weight)
+        check_shares(self.distillers, self.unlabelled, self.task_weights)
         self.checks = check_switches(checks)
         self.log_interval = log_interval
         if log_interval is not None:
@@ -175,7 +178,7 @@ class DistillHook(Hook):
                 self._observers,
                 *self._prepare_inputs(runner, student),
             )
-        self.session.task_weight = self.task_weight
+        self.session.task_weights = self.task_weights
         # A resumed run has the seed of its checkpoint.
         self.session.seed = runner.seed
         self.session.shares.load_state_dict((self._state.resumed or {}).get(WEIGHTS) or {})
@@ -267,6 +270,7 @@ class DistillHook(Hook):
             self.restart.hold()
         for name in self.distillers:
             self.session.weights[name] = self.weight_at(name, runner.iter, runner.max_iters, length, position)
+        self.task_weights.update(runner.iter, runner.max_iters, length, position)
         if self.unlabelled is not None:
             self.unlabelled.batch = None
             self.unlabelled.weight = self.weight_at(PSEUDO, runner.iter, runner.max_iters, length, position)
@@ -323,7 +327,7 @@ class DistillHook(Hook):
                     runner.logger.info(report.sentence())
 
     def _monitored(self) -> dict[str, Monitored]:
-        parts: dict[str, Monitored] = dict(self.distillers)
+        parts: dict[str, Monitored] = {**self.distillers, 'task.weight': self.task_weights}
         if self.session is not None:
             parts.update({f'{name}.weight': one for name, one in self.session.shares.schedules.items()})
         if self.unlabelled is not None:

@@ -17,6 +17,7 @@ from ..errors import CheckpointError, ConfigError
 from ..schedules import GradientShare
 from ..tap_paths import TapPath
 from ..utils.build import first_line
+from .task_weights import TaskWeights
 from .unlabelled import Unlabelled
 
 WEIGHTS = 'weights'
@@ -25,13 +26,15 @@ SCALE = 1024.0
 """Factor on both losses, so that their gradients do not vanish in half precision; it cancels in the share."""
 
 
-def check_shares(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None, task_weight: float) -> None:
+def check_shares(
+    distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | None, task_weights: TaskWeights
+) -> None:
     """Refuse a GradientShare that would measure nothing.
 
     Args:
         distillers: Name to distiller.
         unlabelled: The unlabelled images, or ``None``.
-        task_weight: Factor on the task losses.
+        task_weights: Factors of the task losses.
 
     Raises:
         ConfigError: Naming the weight.
@@ -44,7 +47,7 @@ def check_shares(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled
         key = f'{one.key}.weight'
         if one.on != 'labelled':
             raise ConfigError(f"{key} is a GradientShare, and unlabelled images have no task loss; use on='labelled'")
-        if task_weight == 0:
+        if task_weights.always_zero:
             raise ConfigError(f'{key} is a GradientShare, and task_weight is 0, so there is no other gradient')
 
 

@@ -27,6 +27,7 @@ from .recomputation import check_recomputation
 from .second_pass import pseudo_terms, second_pass, without_trace
 from .student_view import StudentView
 from .task_losses import scale_task, task_loss, task_sum
+from .task_weights import TaskWeights
 from .unlabelled import Unlabelled
 
 Outputs = tuple[dict[str, Taps], dict[str, Taps]]
@@ -79,7 +80,7 @@ class DistillSession:
         self.epoch = 0
         self.seed = 0
         self.weights: dict[str, float] = dict.fromkeys(distillers, 0.0)
-        self.task_weight = 1.0
+        self.task_weights = TaskWeights(1.0)
         self.sync_gradients: Callable[[], bool] = lambda: True
         self._on_initialized = on_initialized
         self._dry = False
@@ -190,14 +191,16 @@ class DistillSession:
             self.liveness.check_terms([term for term in terms if term.distiller in self._running])
         if self.unlabelled is not None and self.labeller is not None:
             terms += pseudo_terms(output, pseudo, self.unlabelled.weight if self._labels else 0.0)
+        self.task_weights.check_keys(output)
+        scaled = scale_task(output, self.task_weights)
         if measured:
-            self.shares.measure(task_sum(output) * self.task_weight, terms, measured)
+            self.shares.measure(task_sum(scaled), terms, measured)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
         report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
         for observer in self.observers:
             observer(report)
-        return {**scale_task(output, self.task_weight), **{term.key: term.weighted for term in terms}}
+        return {**scaled, **{term.key: term.weighted for term in terms}}
 
     def _measured(self) -> dict[str, list[Tensor]]:
         """Return the tapped tensors of the distillers whose share of the gradient is measured in this iteration."""

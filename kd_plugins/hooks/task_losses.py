@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -42,21 +42,23 @@ def logged_key(key: str) -> str:
     return f'{TASK}.{re.sub(f"{ADDED}_|_?{ADDED}", "", key) or "all"}'
 
 
-def scale_task(losses: Mapping[str, Any], weight: float) -> Mapping[str, Any]:
-    """Return the task losses times ``weight``.
+def scale_task(losses: Mapping[str, Any], factor: Callable[[str], float]) -> Mapping[str, Any]:
+    """Return each task loss times the factor of its key.
 
-    With the weight 0 they are only logged, without gradient, under keys that ``parse_losses`` does not add. Their graph
-    remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
+    Those with the factor 0 are only logged, without gradient, under keys that ``parse_losses`` does not add. Their
+    graph remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
 
-    >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, 0.0)
+    >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, lambda key: 0.0)
     {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}
     """
-    if weight == 1.0:
+    weights = {key: factor(key) for key in losses if ADDED in key}
+    if all(weight == 1.0 for weight in weights.values()):
         return losses
     scaled: dict[str, Any] = {}
     untaught: list[Tensor] = []
     for key, value in losses.items():
-        if ADDED not in key:
+        weight = weights.get(key, 1.0)
+        if weight == 1.0:
             scaled[key] = value
         elif weight:
             scaled[key] = [entry * weight for entry in value] if isinstance(value, (list, tuple)) else value * weight

@@ -16,6 +16,7 @@ from kd_plugins.distillers.collection import Term
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.hooks import gradient_shares as module
 from kd_plugins.hooks.gradient_shares import GradientShares, check_copies, check_shares, squared_norm
+from kd_plugins.hooks.task_weights import TaskWeights
 from kd_plugins.schedules import GradientShare
 from tests.ranks import on_two_ranks
 
@@ -110,16 +111,16 @@ def test_state() -> None:
 
 
 def test_what_would_measure_nothing() -> None:
-    check_shares({'a': distiller()}, None, 1.0)
+    check_shares({'a': distiller()}, None, TaskWeights(1.0))
     with pytest.raises(ConfigError, match=r'distillers\.a\.weight is a GradientShare, and task_weight is 0'):
-        check_shares({'a': distiller()}, None, 0.0)
+        check_shares({'a': distiller()}, None, TaskWeights(0.0))
     unlabelled = distiller()
     unlabelled.on = 'unlabelled'
     with pytest.raises(ConfigError, match=r"unlabelled images have no task loss; use on='labelled'"):
-        check_shares({'a': unlabelled}, None, 1.0)
+        check_shares({'a': unlabelled}, None, TaskWeights(1.0))
     stream: Any = SimpleNamespace(schedule=GradientShare(1.0))
     with pytest.raises(ConfigError, match=r'unlabelled\.weight is a GradientShare, which is the weight of one'):
-        check_shares({}, stream, 1.0)
+        check_shares({}, stream, TaskWeights(1.0))
 
 
 def test_a_copy_is_refused() -> None:

@@ -22,15 +22,17 @@ def test_task_loss_is_the_sum_of_mmengine() -> None:
 
 def test_task_weights() -> None:
     losses = {'loss_cls': [torch.tensor(1.0), torch.tensor(3.0)], 'loss': torch.tensor(2.0), 'acc': torch.tensor(9.0)}
-    assert scale_task(losses, 1.0) == losses
-    half = scale_task(losses, 0.5)
+    assert scale_task(losses, lambda key: 1.0) is losses
+    half = scale_task(losses, lambda key: 0.5)
     assert half == {'loss_cls': [0.5, 1.5], 'loss': 1.0, 'acc': 9.0}
-    assert scale_task(losses, 0.0) == {'task.cls': 4.0, 'task.all': 2.0, 'acc': 9.0, 'task.loss': 0.0}
+    mixed = scale_task(losses, {'loss_cls': 0.5, 'loss': 0.0}.__getitem__)
+    assert mixed == {'loss_cls': [0.5, 1.5], 'task.all': 2.0, 'acc': 9.0, 'task.loss': 0.0}
+    assert scale_task(losses, lambda key: 0.0) == {'task.cls': 4.0, 'task.all': 2.0, 'acc': 9.0, 'task.loss': 0.0}
 
 
 def test_task_losses_with_weight_0_keep_their_graph() -> None:
     value = torch.ones((), requires_grad=True)
-    scaled = scale_task({'loss_cls': [value * 3, value]}, 0.0)
+    scaled = scale_task({'loss_cls': [value * 3, value]}, lambda key: 0.0)
     assert not scaled['task.cls'].requires_grad
     scaled['task.loss'].backward()
     assert value.grad == 0

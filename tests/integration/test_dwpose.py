@@ -23,6 +23,7 @@ import kd_plugins  # noqa: F401
 from kd_plugins.distillers import FeatureDistiller, SimCCDistiller
 from kd_plugins.hooks.restart import Restart
 from kd_plugins.hooks.session import DistillSession
+from kd_plugins.hooks.task_weights import TaskWeights
 from kd_plugins.teachers import FinishedTeacher, FrozenTeacher
 
 SIZE = (64, 96)
@@ -183,7 +184,7 @@ def test_a_step_of_the_second_stage(tmp_path: Path, batch: dict[str, Any]) -> No
     student.head.load_state_dict(fresh.head.state_dict())
     teachers = {'teacher': teacher}
     session = DistillSession(student, {'simcc': SimCCDistiller(reduction='reference')}, teachers, lambda: None)
-    session.weights['simcc'], session.task_weight = 1.0, 0.0
+    session.weights['simcc'], session.task_weights = 1.0, TaskWeights(0.0)
     student.train()
     restart.hold()
     losses = student(**copy.deepcopy(batch), mode='loss')

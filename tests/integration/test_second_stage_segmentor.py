@@ -19,6 +19,7 @@ from mmseg.structures import SegDataSample
 from kd_plugins.distillers import LogitDistiller
 from kd_plugins.hooks.restart import Restart
 from kd_plugins.hooks.session import DistillSession
+from kd_plugins.hooks.task_weights import TaskWeights
 from kd_plugins.losses import softmax_kl_loss
 from kd_plugins.teachers import FinishedTeacher
 
@@ -92,7 +93,7 @@ def test_the_new_decode_head_learns_from_the_old_one(model: nn.Module) -> None:
             module.reset_parameters()
     distiller = LogitDistiller('decode_head.conv_seg', activation='softmax', temperature=1.0)
     session = DistillSession(model, {'logits': distiller}, {'teacher': teacher}, lambda: None)
-    session.weights['logits'], session.task_weight = 1.0, 0.0
+    session.weights['logits'], session.task_weights = 1.0, TaskWeights(0.0)
     outputs: dict[str, Tensor] = {}
     model.decode_head.conv_seg.register_forward_hook(lambda module, args, out: outputs.update(student=out.detach()))
     whole.decode_head.conv_seg.register_forward_hook(lambda module, args, out: outputs.update(teacher=out))
