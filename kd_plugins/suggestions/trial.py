@@ -39,7 +39,6 @@ def network_of(config: Config) -> Network:
         **_length(config),
     )
     with temporary_runner(plain, generated=True) as (runner, _):
-        found: dict[str, str | None] = {}
 
         def body() -> None:
             batch = next(iter(runner.train_dataloader))
@@ -49,10 +48,10 @@ def network_of(config: Config) -> Network:
                 runner.model(**inputs, mode='loss')
             images = inputs['inputs']
             rows = -(-images.shape[2] // DEEP) if isinstance(images, torch.Tensor) and images.ndim == 4 else 0
-            found.update(features=trace.feature_tap(), deep=trace.level_tap(rows))
+            facts.update(features=trace.feature_tap(), deep=trace.level_tap(rows))
 
         drive(runner, body)
-        return Network(runner.model, **found, **facts)
+        return Network(runner.model, **facts)
 
 
 def _pipeline(dataset: Mapping[str, Any]) -> list[Settings]:
