@@ -1,3 +1,3 @@
-# The small UNet on ISBI with softened targets: labels, and more and more of what the network of the last epoch predicts.
+# The small UNet on ISBI with softened targets: labels, and more and more what the network of the last epoch predicts.
 _base_ = ['./unet-w8_isbi.py', '../_base_/distill/softened_pixels.py']
 default_hooks = dict(distill=_base_.softened)
