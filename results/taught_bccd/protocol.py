@@ -1,0 +1,50 @@
+"""A pretrained teacher, few labels and unlabelled images, on blood cells (written before the first run)."""
+
+question = """
+A pretrained network is fine-tuned on 73 labelled images. Does it make a network of half the width, from random weights,
+better on 219 images without labels than its own 73 labels do, and than the same teacher does on these 73 images?
+"""
+# Teacher and student see the same images, normalised as the pretrained backbone wants them.
+images = {
+    'model.data_preprocessor.mean': '[127.5,127.5,127.5]',
+    'model.data_preprocessor.std': '[127.5,127.5,127.5]',
+}
+taught = {'default_hooks.distill.teacher.checkpoint': '{teacher}'}
+teachers = dict(
+    teacher=dict(config='configs/unlabelled/gfl_lite0_bccd_quarter.py', note='EfficientNet-Lite0, 900 steps')
+)
+arms = dict(
+    plain=dict(
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_view.py',
+        options=images,
+        note='900 steps, half of the labelled images in the strong view',
+    ),
+    taught=dict(
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_taught.py',
+        options=taught,
+        note='and eight unlabelled images a step: the teacher sees the image, the student a view',
+    ),
+    labelled=dict(
+        config='configs/unlabelled/gfl_r18w32_bccd_quarter_taught.py',
+        options={**taught, 'default_hooks.distill.unlabelled.dataloader.dataset.indices': '73'},
+        note='the same with the 73 labelled images in place of the unlabelled ones',
+    ),
+)
+del taught, images
+seeds = (0, 1, 2)
+more_seeds = (3, 4)
+metrics = (
+    'coco/bbox_mAP',
+    'coco/bbox_mAP_50',
+    'coco/bbox_mAP_75',
+    'coco/RBC_precision',
+    'coco/WBC_precision',
+    'coco/Platelets_precision',
+)
+contrasts = (('taught', 'plain'), ('taught', 'labelled'), ('labelled', 'plain'))
+# The validation data are the test data; one measurement, after the last epoch.
+test_last = False
+refuted_if = """
+The 95 % interval of taught minus plain in AP holds 0, or taught is no better than the teacher on the labelled images.
+"""
+stop_if = 'After three seeds the mean of taught minus plain is below 0.'
