@@ -152,8 +152,8 @@ def _kornia_class(name: str, key: str) -> type:
         package = import_module('kornia.augmentation')
     except ImportError as error:
         raise ConfigError(
-            f'{key} is {shown(name)}, and kornia cannot be imported ({first_line(error)}); install the extra views (kornia), or use '
-            "'mmdet.PhotoMetricDistortion'"
+            f'{key} is {shown(name)}, and kornia cannot be imported ({first_line(error)}); install the extra '
+            "views (kornia), or use 'mmdet.PhotoMetricDistortion'"
         ) from error
     found = getattr(package, name.rpartition('.')[2], None)
     if isinstance(found, type):
