@@ -92,7 +92,7 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
     """Return the steps of one optional extra.
 
     MMPose, MMSegmentation, MMDetection3D, timm and kornia are installed without their own dependencies: those name
-    packages that do not build (chumpy), are never imported (open3d) or would bring a torchvision that breaks a CPU torch.
+    packages that do not build (chumpy), are never imported (open3d) or bring a torchvision that breaks a CPU torch.
     """
     if extra == 'pose':
         needs = ('json_tricks', 'munkres', 'scipy', 'matplotlib', 'pillow')
