@@ -83,8 +83,7 @@ class LogitDistiller(PairedDistiller):
         select: The locations to learn from, by the teacher's highest probability: ``dict(ratio=0.01)``, the highest of
             the batch, or ``dict(score=0.1)``, all from there. The other locations learn that there is no class
             (``others='zero'``, the default for ``'sigmoid'``), the teacher's probabilities as well, without a share in
-            the divisor (``'teacher'``), or nothing (``'ignore'``). With ``unseen='ignore'``, a class that the teacher
-            scores below ``score`` everywhere in the batch learns nothing. None: all locations.
+            the divisor (``'teacher'``), or nothing (``'ignore'``). None: all locations.
         trust: Weight of a location: ``'teacher'``, ``'difference'`` or ``'truth'``, see
             :class:`kd_plugins.distillers.regions.Regions` (with ``'softmax'``, ``'truth'`` is
             :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of two teachers
@@ -292,9 +291,7 @@ class LogitDistiller(PairedDistiller):
         others = torch.zeros_like(trusted)
         if kind != 'ignore':
             others = (trusted if self.regions.trust in ('truth', AGREEMENT) else 1.0) * (valid & ~selected)
-        classes = None if self.regions.selection is None else self.regions.selection.seen(scores, valid)
-        kept = float(kind == 'teacher')
-        return dense_focal_loss(student, teacher, trusted * selected, others, self.beta, kept, classes)
+        return dense_focal_loss(student, teacher, trusted * selected, others, self.beta, float(kind == 'teacher'))
 
     def monitors(self) -> dict[str, Tensor]:
         """Return ``selected``, the share of the locations that the last batch selected, where there is a selection."""

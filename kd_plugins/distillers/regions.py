@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ..errors import ConfigError, nearest
@@ -21,8 +20,6 @@ TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
 AGREEMENT = 'agreement'
 """Trust by the agreement of two teachers, which the distillers that can have two compute themselves."""
-UNSEEN = ('zero', 'ignore')
-"""What a class learns that the teacher predicts nowhere in the batch."""
 BACKGROUND = 0.1
 """Highest probability with which a teacher is right where no object is."""
 
@@ -58,14 +55,11 @@ class Selection:
         score: Lowest probability, or None.
         others: What the other locations learn: ``'zero'``, that there is no class, ``'teacher'``, what the teacher
             predicts, or ``'ignore'``, nothing.
-        unseen: What a class learns that the teacher predicts nowhere in the batch: ``'zero'``, that it is nowhere, or
-            ``'ignore'``, nothing.
     """
 
     ratio: float | None
     score: float | None
     others: str
-    unseen: str = 'zero'
 
     @classmethod
     def parse(cls, key: str, value: Any, choices: tuple[str, ...]) -> Selection:
@@ -73,18 +67,18 @@ class Selection:
 
         Args:
             key: Config key for the error sentence.
-            value: A dict of ``ratio`` or ``score``, ``others`` and ``unseen``.
-            choices: Valid values of ``others``; the first is the default. Only with several is ``unseen`` an entry.
+            value: A dict of ``ratio`` or ``score``, and ``others``.
+            choices: Valid values of ``others``; the first is the default.
 
         Raises:
             ConfigError: If it is something else.
 
         >>> Selection.parse('distillers.x.select', {'ratio': 0.01}, ('zero', 'ignore'))
-        Selection(ratio=0.01, score=None, others='zero', unseen='zero')
+        Selection(ratio=0.01, score=None, others='zero')
         """
         if not isinstance(value, Mapping):
             raise ConfigError(f'{key} is {shown(value)}; valid: None, dict(ratio=0.01), dict(score=0.1)')
-        names = ('ratio', 'score', 'others', *(('unseen',) if len(choices) > 1 else ()))
+        names = ('ratio', 'score', 'others')
         for name in value:
             if name not in names:
                 raise ConfigError(f"{key} has the entry '{name}'; {nearest(name, names)}")
@@ -96,13 +90,7 @@ class Selection:
         if number > 1:
             raise ConfigError(f'{key}.{name} is {bound}; it must be at most 1, such as 0.01')
         others = check_choice(f'{key}.others', value.get('others', choices[0]), choices)
-        unseen = check_choice(f'{key}.unseen', value.get('unseen', UNSEEN[0]), UNSEEN)
-        if unseen == 'ignore' and name == 'ratio':
-            raise ConfigError(
-                f"{key}.unseen is 'ignore', and {key} has a ratio; a class is seen from a score on, so give score=0.1, "
-                'and no ratio'
-            )
-        return cls(number if name == 'ratio' else None, number if name == 'score' else None, others, unseen)
+        return cls(number if name == 'ratio' else None, number if name == 'score' else None, others)
 
     def __call__(self, confidence: Tensor, valid: Tensor) -> Tensor:
         """Return which locations are selected; every rank must call it.
@@ -114,23 +102,6 @@ class Selection:
         if self.ratio is not None:
             return largest(confidence, valid, self.ratio)
         return valid & (confidence >= (self.score or 0.0))
-
-    def seen(self, scores: Tensor, valid: Tensor) -> Tensor | None:
-        """Return the weight of each class, shape (C,): 1 where the teacher predicts it on any rank, and 0 elsewhere.
-
-        None where all classes count. Every rank must call it.
-
-        Args:
-            scores: The teacher's class probabilities, shape (..., C).
-            valid: Booleans of shape (...), False on padding.
-        """
-        if self.unseen == 'zero':
-            return None
-        highest = torch.where(valid[..., None], scores, 0.0).flatten(0, -2)
-        # A rank without a location has a row of zeros.
-        highest = torch.cat([highest, highest.new_zeros(1, highest.shape[1])]).amax(dim=0)
-        all_reduce(highest, op='max')
-        return (highest >= (self.score or 0.0)).to(scores.dtype)
 
 
 @torch.no_grad()

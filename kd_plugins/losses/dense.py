@@ -18,7 +18,6 @@ def dense_focal_loss(
     negative: Tensor,
     beta: float = 2.0,
     background: float = 0.0,
-    classes: Tensor | None = None,
 ) -> Tensor:
     r"""Return the focal loss with two kinds of targets: the teacher's probabilities, and less where it sees no object.
 
@@ -37,7 +36,6 @@ def dense_focal_loss(
         negative: :math:`v_i` >= 0, shape (...); read where :math:`w_i` is 0, so that no location has two targets.
         beta: Exponent of the modulating factor: 0 or >= 1.
         background: Part :math:`b` of the teacher's probability that the other locations learn, in [0, 1].
-        classes: Weight >= 0 of each class in both sums, shape (C,); None is 1.
 
     Returns:
         Shape (); ``0 * sum`` where every weight is 0.
@@ -55,8 +53,7 @@ def dense_focal_loss(
     # Each location has one kind of target, so that one pass over the classes is enough.
     taught = weight > 0
     target = scores if background == 1.0 else scores * torch.where(taught, 1.0, background)[..., None]
-    focal = soft_target_focal(student, target, beta)
-    focal = (focal if classes is None else focal * classes.detach()).sum(dim=-1)
+    focal = soft_target_focal(student, target, beta).sum(dim=-1)
     total = (focal * torch.where(taught, weight, negative)).sum()
     return total / global_normalizer((scores.amax(dim=-1) * weight).sum(), minimum=1.0)
 

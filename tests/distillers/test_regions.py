@@ -79,16 +79,6 @@ def test_selection(select: dict[str, float], expected: list[bool]) -> None:
     torch.testing.assert_close(regions.shares['selected'], torch.tensor(sum(expected) / 3))
 
 
-def test_seen_classes() -> None:
-    selection = Selection.parse('key', dict(score=0.2, unseen='ignore'), ('zero', 'ignore'))
-    valid = torch.tensor([[True, True, True, False]])
-    assert selection.seen(TEACHER, valid).tolist() == [1.0, 1.0]  # 0.2 is the highest of the second class
-    assert selection.seen(TEACHER - 0.05, valid).tolist() == [1.0, 0.0]
-    assert selection.seen(TEACHER, ~valid).tolist() == [1.0, 0.0]
-    assert selection.seen(TEACHER[:0], valid[:0]).tolist() == [0.0, 0.0]
-    assert Selection.parse('key', dict(score=0.2), ('zero', 'ignore')).seen(TEACHER, valid) is None
-
-
 def test_no_selection_is_every_valid_location() -> None:
     regions = Regions('key', None, 'teacher')
     valid = torch.tensor([[True, False, True, False]])
@@ -105,16 +95,12 @@ def test_config_sentences() -> None:
         (dict(ratio=0), 'key.select.ratio is 0; it must be a finite number > 0'),
         (dict(ratio=1.5), 'key.select.ratio is 1.5; it must be at most 1'),
         (dict(score=-0.1), 'key.select.score is -0.1'),
-        (dict(ratio=0.1, unseen='ignore'), "key.select.unseen is 'ignore', and key.select has a ratio"),
-        (dict(score=0.1, unseen='none'), "key.select.unseen is 'none'; "),
         (dict(ratio=0.1, others='zeros'), "key.select.others is 'zeros'; nearest: 'zero'"),
     ):
         with sentence(match):
             Selection.parse('key.select', value, ('zero', 'ignore'))
     with sentence("key.select.others is 'zero'; valid: 'ignore'"):
         Regions('key', dict(ratio=0.1, others='zero'), None)
-    with sentence("key.select has the entry 'unseen'; valid: 'ratio'"):
-        Regions('key', dict(score=0.1, unseen='ignore'), None)
     with sentence("key.trust is 'teachers'; nearest: 'teacher'"):
         Regions('key', None, 'teachers')
     with sentence("key.trust is 'truth' and the outputs are no maps"):
