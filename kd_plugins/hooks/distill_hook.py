@@ -180,7 +180,7 @@ class DistillHook(Hook):
             )
         self.session.task_weights = self.task_weights
         # A resumed run has the seed of its checkpoint.
-        self.session.seed = runner.seed
+        self.session.seed, self.session.iterations = runner.seed, runner.max_iters
         self.session.shares.load_state_dict((self._state.resumed or {}).get(WEIGHTS) or {})
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
