@@ -9,14 +9,11 @@ from tests.hooks.tiny_runs import TinyStudent
 
 
 def test_the_sum_is_that_of_mmengine() -> None:
-    losses = {
-        'loss_cls': [torch.tensor([1.0, 3.0]), torch.tensor(0.5)],
-        'loss_box': torch.tensor([2.0, 4.0], requires_grad=True),
-        'acc': torch.tensor(90.0),
-    }
+    scores = torch.tensor([[1.0, 3.0], [2.0, 6.0]], requires_grad=True)
+    losses = {'d0.loss_cls': [scores, scores.sum()], 'loss': scores[0].half(), 'num': torch.tensor(7.0)}
     expected, _ = TinyStudent().parse_losses(losses)
-    assert loss_sum(losses) == expected == 5.5 and loss_sum(losses).requires_grad
-    assert loss_sum({'acc': torch.tensor(1.0)}) == 0
+    assert loss_sum(losses) == expected == 17.0 and loss_sum(losses).requires_grad
+    assert loss_sum({}) == 0
 
 
 def test_tensors_of_an_entry() -> None:
