@@ -34,7 +34,7 @@ class Batch:
         iteration: 0-based iteration of the run.
         epoch: 0-based epoch of the run.
         seed: Seed of the run, the same on all ranks and after a resume.
-        iterations: Number of iterations of the run, 0 where it is unknown.
+        iterations: Number of iterations of the run; 0 where it is unknown, and in commands that inspect a run.
     """
 
     inputs: Any
@@ -55,9 +55,9 @@ class Batch:
         return len(self.inputs) if self.data_samples is None else len(self.data_samples)
 
     @property
-    def progress(self) -> float:
-        """Share of the run that is done, from 0 to 1; 0 where the length of the run is unknown."""
-        return self.iteration / self.iterations if self.iterations else 0.0
+    def progress(self) -> float | None:
+        """Share of the run that is done, from 0 to 1; None where the length of the run is unknown."""
+        return self.iteration / self.iterations if self.iterations else None
 
     def draw_seed(self, *use: int | str) -> int:
         """Return a seed for random numbers of this rank in this iteration, the same in a resumed run.

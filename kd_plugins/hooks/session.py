@@ -123,7 +123,8 @@ class DistillSession:
     @property
     def _step(self) -> tuple[int, int, int, int]:
         """Iteration and epoch, seed and length of the run, as a :class:`Batch` holds them."""
-        return self.iteration, self.epoch, self.seed, self.iterations
+        # An inspection looks at the full effect of a distiller, not at that of the first iteration.
+        return self.iteration, self.epoch, self.seed, 0 if self.runs_all else self.iterations
 
     @property
     def wants_unlabelled(self) -> bool:

@@ -193,8 +193,9 @@ class LabelGuidedDistiller(BaseDistiller):
         return {'instructive': maps, 'detection': [loss_sum(losses)], 'taught': [taught]}
 
     def teaches(self, batch: Batch) -> bool:
-        """Return whether ``loss_feat`` teaches the student in this part of the run."""
-        return self.begin <= batch.progress and (self.end == 1.0 or batch.progress < self.end)
+        """Return whether ``loss_feat`` teaches the student in this part of the run, True where it is unknown."""
+        progress = batch.progress
+        return progress is None or self.begin <= progress < self.end
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat`` and ``loss_det``."""

@@ -22,14 +22,12 @@ class Objects(NamedTuple):
         labels: Classes, (N, G), -1 for the context and for padding.
         valid: Booleans, (N, G), False for padding.
         sizes: Height and width that the boxes are relative to, (N, 2).
-        context: Whether the first object of each image is the image itself.
     """
 
     boxes: Tensor
     labels: Tensor
     valid: Tensor
     sizes: Tensor
-    context: bool
 
     @property
     def real(self) -> Tensor:
@@ -61,15 +59,14 @@ def objects_of_batch(batch: Batch, like: Tensor, context: bool, key: str, refere
     shapes = [full if reference else (image_size(sample) or full) for sample in samples]
     sizes = like.new_tensor([[float(height), float(width)] for height, width in shapes])
     labels = ground_truth_labels(batch, key, like)
-    # The last pixel that the release clips boxes to.
-    end = (sizes - 1.0 if reference else sizes).flip(-1).repeat(1, 2)[:, None]
-    boxes = ground_truth_boxes(batch, like).clamp(min=0.0).minimum(end)
-    valid = labels >= 0
+    boxes, valid = ground_truth_boxes(batch, like), labels >= 0
     if context:
         whole = torch.cat([torch.zeros_like(sizes), sizes.flip(-1)], dim=-1)[:, None]
         boxes = torch.cat([whole, boxes], dim=1)
         labels, valid = F.pad(labels, (1, 0), value=-1), F.pad(valid, (1, 0), value=True)
-    return Objects(boxes, labels, valid, sizes, context)
+    # The release clips all boxes to the last pixel.
+    end = (sizes - 1.0 if reference else sizes).flip(-1).repeat(1, 2)[:, None]
+    return Objects(boxes.clamp(min=0.0).minimum(end), labels, valid, sizes)
 
 
 def descriptors(objects: Objects, num_classes: int) -> Tensor:
@@ -87,7 +84,6 @@ def descriptors(objects: Objects, num_classes: int) -> Tensor:
     ...     torch.tensor([[1]]),
     ...     torch.tensor([[True]]),
     ...     torch.tensor([[4.0, 8.0]]),
-    ...     False,
     ... )
     >>> descriptors(objects, 2).tolist()
     [[[-1.0, -1.0, 0.0, 0.0, -1.0, 1.0]]]
@@ -132,9 +128,7 @@ def cells_in_boxes(
         Shape (N, G, H, W) with 1 and 0, all 0 for padding.
 
     >>> boxes = torch.tensor([[[0.0, 0.0, 12.0, 9.0], [17.0, 1.0, 18.0, 2.0]]])
-    >>> objects = Objects(
-    ...     boxes, torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2) > 0, torch.tensor([[16, 24]]), False
-    ... )
+    >>> objects = Objects(boxes, torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2) > 0, torch.tensor([[16, 24]]))
     >>> cells_in_boxes(objects, (2, 3), (16, 24)).int().tolist()
     [[[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 0, 0]]]]
     """

@@ -146,14 +146,14 @@ def test_reference_by_hand() -> None:
     objects = objects_of_batch(batch, levels[0], True, 'x', True)
     one_hot = torch.eye(3)[torch.tensor(LABELS[0])]
     corners = torch.tensor(BOXES[0]).clamp(max=63) / 64
-    rows = torch.cat([torch.tensor([[0.0, 0.0, 1.0, 1.0, 0, 0, 0]]), torch.cat([corners, one_hot], 1)]) * 2 - 1
+    rows = torch.cat([torch.tensor([[0.0, 0.0, 63 / 64, 63 / 64, 0, 0, 0]]), torch.cat([corners, one_hot], 1)]) * 2 - 1
     embeddings = net.encoder(rows[None], torch.ones(1, 4, dtype=torch.bool))[0]
     for level, result in zip(levels, maps_of(net, levels, batch)):
         step = 64 / level.shape[2]
         norm = nn.GroupNorm(1, 8, affine=False)
         look = norm(net.appearance.convolutions[0](level)).relu()[0]
         index = torch.arange(level.shape[2]) * step
-        boxes = [[0.0, 0.0, 64.0, 64.0], *objects.boxes[0, 1:].tolist()]
+        boxes = [[0.0, 0.0, 63.0, 63.0], *objects.boxes[0, 1:].tolist()]
         cells = [((index >= y1) & (index <= y2))[:, None] & ((index >= x1) & (index <= x2)) for x1, y1, x2, y2 in boxes]
         means = torch.stack([look[:, mask].sum(1) / max(1, mask.sum()) for mask in cells])
         related, _ = net.relation.attention(means[None], embeddings[None], embeddings[None])
