@@ -95,8 +95,10 @@ def test_what_the_detection_loss_trains(detached: bool) -> None:
     losses_of(one, model, levels)['loss_det'].backward()
     assert reached(one.instructor) and reached(model.bbox_head) and not reached(one.adapter)
     assert all((x.grad is None) == detached for x in levels)
-    # Appearances reach the map of an image with objects, and through the context that of one without.
-    assert detached or all(x.grad is not None and (x.grad.abs().sum(dim=(1, 2, 3)) > 0).all() for x in levels)
+    if not detached:
+        # Where the context is the only object, there is nothing to choose, and the appearance has no effect.
+        for x in levels:
+            assert x.grad is not None and x.grad[0].abs().max() > 1e-6 > x.grad[1].abs().max()
 
 
 def test_the_detection_loss_is_that_of_the_head_on_the_maps() -> None:
