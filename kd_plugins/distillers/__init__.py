@@ -7,6 +7,7 @@ from .dual_self import DualSelfDistiller
 from .feature import FeatureDistiller
 from .focal_global import FocalGlobalDistiller
 from .keypoint import HeatmapDistiller, RLEDistiller, SimCCDistiller
+from .label_guided import LabelGuidedDistiller
 from .local_graph import LocalGraphDistiller
 from .localization import LocalizationDistiller
 from .logit import LogitDistiller
@@ -25,6 +26,7 @@ __all__ = [
     'FeatureDistiller',
     'FocalGlobalDistiller',
     'HeatmapDistiller',
+    'LabelGuidedDistiller',
     'LocalGraphDistiller',
     'LocalizationDistiller',
     'LogitDistiller',

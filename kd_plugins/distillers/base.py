@@ -34,6 +34,7 @@ class Batch:
         iteration: 0-based iteration of the run.
         epoch: 0-based epoch of the run.
         seed: Seed of the run, the same on all ranks and after a resume.
+        iterations: Number of iterations of the run; 0 where it is unknown, and in commands that inspect a run.
     """
 
     inputs: Any
@@ -41,6 +42,7 @@ class Batch:
     iteration: int = 0
     epoch: int = 0
     seed: int = 0
+    iterations: int = 0
 
     @property
     def samples(self) -> Sequence[Any]:
@@ -51,6 +53,11 @@ class Batch:
     def num_images(self) -> int:
         """Number of images in the batch of this rank."""
         return len(self.inputs) if self.data_samples is None else len(self.data_samples)
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the run that is done, from 0 to 1; None where the length of the run is unknown."""
+        return self.iteration / self.iterations if self.iterations else None
 
     def draw_seed(self, *use: int | str) -> int:
         """Return a seed for random numbers of this rank in this iteration, the same in a resumed run.
@@ -194,8 +201,9 @@ class BaseDistiller(nn.Module):
         It is called after :meth:`query`, inside the student's forward pass and under its autocast, in every step in
         which :meth:`forward` follows. Layers of the student that are called here add to the graph of the step, and
         the gradient goes to their weights and to the outputs of the student's taps. No tap records these calls.
-        Dropout draws from a generator of the iteration, so the random numbers of the run stay as they are. The model is
-        in train mode; keep no part of it. The default asks nothing.
+        Dropout draws from a generator of the iteration, so the random numbers of the run stay as they are, and so do
+        the running statistics of normalisation layers. The model is in train mode; keep no part of it. The default asks
+        nothing.
 
         Args:
             model: The student.

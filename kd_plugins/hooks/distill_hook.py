@@ -21,6 +21,7 @@ from ..utils.rng import forked_rng
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
 from .dry_pass import dry_pass
+from .freeze import Freeze
 from .gradient_shares import WEIGHTS, check_shares
 from .inheritance import Inheritance
 from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
@@ -60,6 +61,8 @@ class DistillHook(Hook):
             weights of the frozen teacher, see :func:`~kd_plugins.hooks.inheritance.inherit`; ``None`` for no module.
         restart: ``dict(parts=['head'])`` draws new weights for these parts after ``load_from`` and freezes the
             rest, see :class:`~kd_plugins.hooks.restart.Restart`; ``None`` trains the whole model.
+        freeze: ``dict(parts=['backbone'], until=0.1)`` keeps these parts as they are until this share of the run is
+            done, see :class:`~kd_plugins.hooks.freeze.Freeze`.
         optimizer: Optimizer of the distillers' own parameters: ``dict(optimizer=dict(...), clip_grad=dict(...))``, see
             :class:`~kd_plugins.hooks.optimizer.DistillOptimizer`; ``None`` takes type and settings of the student's.
         task_weight: Factor on the task losses: a number, a schedule, or a dict of loss keys, with wildcards, to numbers
@@ -85,6 +88,7 @@ class DistillHook(Hook):
         unlabelled: dict[str, Any] | None = None,
         init_from_teacher: list[str] | None = None,
         restart: dict[str, Any] | None = None,
+        freeze: dict[str, Any] | None = None,
         optimizer: dict[str, Any] | None = None,
         task_weight: float | dict[str, Any] = 1.0,
         log_interval: int | None = None,
@@ -115,6 +119,7 @@ class DistillHook(Hook):
         self.teachers = {name: one for name, one in every.items() if name in used}
         self._unused = [one.key for name, one in every.items() if name not in used]
         self.restart = Restart.of(restart)
+        self.freeze = Freeze.of(freeze)
         self.optimizer_settings = check_settings(optimizer)
         self.task_weights = TaskWeights(task_weight)
         check_shares(self.distillers, self.unlabelled, self.task_weights)
@@ -180,11 +185,13 @@ class DistillHook(Hook):
             )
         self.session.task_weights = self.task_weights
         # A resumed run has the seed of its checkpoint.
-        self.session.seed = runner.seed
+        self.session.seed, self.session.iterations = runner.seed, runner.max_iters
         self.session.shares.load_state_dict((self._state.resumed or {}).get(WEIGHTS) or {})
         if is_model_wrapper(runner.model):
             self.session.sync_gradients = lambda: getattr(runner.model, 'require_backward_grad_sync', True)
         try:
+            if self.freeze is not None:
+                self.freeze.attach(runner, student)
             dry_pass(runner, self.session)
         except KDPluginsError:
             self.after_train(runner)
@@ -217,6 +224,8 @@ class DistillHook(Hook):
             self.optimizer = None
         if self.restart is not None:
             self.restart.release()
+        if self.freeze is not None:
+            self.freeze.release()
         self._guard = NonFiniteGuard()
 
     def _restart(self, runner: Any, student: nn.Module) -> None:
@@ -263,6 +272,8 @@ class DistillHook(Hook):
         """Look up the weights of this iteration, and read its unlabelled images where they count."""
         assert self.session is not None
         self.session.iteration, self.session.epoch = runner.iter, runner.epoch
+        if self.freeze is not None:
+            self.freeze.progress = runner.iter / runner.max_iters
         length = self._epoch_length or 1
         # After a resume with another batch size, the iterations so far are not those of epochs of this length.
         position = runner.iter if is_iteration_loop(runner) else runner.epoch * length + batch_idx

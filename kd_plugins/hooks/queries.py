@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..teachers.base import BaseTeacher
 from ..utils.rng import seeded_rng
 from .network_taps import as_float32
+from .statistics import SeparateStatistics
 from .student_view import KEY, StudentView
 
 
@@ -131,8 +132,9 @@ class Queries:
             if name in self._of_student:
                 distiller = self._of_student[name]
                 batch = batches[distiller.on]
-                # Dropout must draw other numbers than the run, and the same in a resumed one.
-                with seeded_rng(batch.draw_seed(distiller.key, 'student')):
+                # Dropout must draw other numbers than the run, and the same in a resumed one. Statistics of places that
+                # the student has not looked at itself are not those that it will be tested with.
+                with seeded_rng(batch.draw_seed(distiller.key, 'student')), SeparateStatistics().used(student):
                     answers = distiller.query_student(student, outputs[name], teacher_outputs[name], batch) or {}
                 outputs[name] = _joined(distiller, outputs[name], answers)
         return outputs

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..errors import ConfigError
+from ..utils.loss_dicts import ADDED, tensors_of
 from .liveness import REENTRANT, nodes_of
-from .task_losses import ADDED, tensors_of
 from .unlabelled import HOOK_KEY, KEY
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..taps import module_at
-from ..utils.build import check_arguments
+from ..utils.build import check_settings
 from ..utils.checks import check_integer, check_module_paths
 from ..utils.rng import forked_rng
 from .building import model_builder
@@ -72,9 +72,7 @@ class Restart:
         """
         if settings is None:
             return None
-        if not isinstance(settings, dict):
-            raise ConfigError(f"{KEY} is {settings!r}; give a dict, for example dict(parts=['head'])")
-        check_arguments(cls, settings, KEY)
+        check_settings(cls, settings, KEY, "dict(parts=['head'])")
         return cls(**{'parts': (), **settings})
 
     def frozen(self, student: nn.Module) -> dict[str, nn.Module]:

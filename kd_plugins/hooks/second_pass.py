@@ -15,12 +15,12 @@ from ..distillers.base import Batch
 from ..distillers.collection import Term
 from ..taps import TapSet
 from ..utils.calls import ForwardCall
+from ..utils.loss_dicts import ADDED, tensors_of
 from ..utils.rng import seeded_rng
 from ..utils.scratch_state import scratch_state
 from .recomputation import recomputed_norms
 from .statistics import SeparateStatistics
 from .student_view import StudentView
-from .task_losses import ADDED, tensors_of
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
 
@@ -89,7 +89,7 @@ def second_pass(
     teach: Callable[[ForwardCall], None],
     labeller: nn.Module | None,
     taps: TapSet,
-    step: tuple[int, int, int],
+    step: tuple[int, int, int, int],
 ) -> tuple[Batch, Mapping[str, Any]]:
     """Run teachers and student on the unlabelled batch of an iteration, while the taps record.
 
@@ -103,12 +103,12 @@ def second_pass(
         teach: Runs the teachers on the unchanged images.
         labeller: Network that predicts pseudo labels; ``None`` without.
         taps: The student's taps.
-        step: 0-based iteration and epoch, and the seed of the run.
+        step: 0-based iteration and epoch, and seed and length of the run.
 
     Returns:
         The batch that the student saw, and its losses on pseudo labels.
     """
-    iteration, epoch, run_seed = step
+    iteration = step[0]
     with seeded_rng(unlabelled.seed(iteration)):
         call = preprocessed(student, unlabelled.batch)
         samples, inputs = call.data_samples, call.inputs
@@ -124,7 +124,7 @@ def second_pass(
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
             finally:
                 taps.stop()
-    return Batch(inputs, samples, iteration, epoch, run_seed), output if labeller is not None else {}
+    return Batch(inputs, samples, *step), output if labeller is not None else {}
 
 
 def pseudo_terms(task: Mapping[str, Any], losses: Mapping[str, Any] | None, weight: float) -> list[Term]:

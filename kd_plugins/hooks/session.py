@@ -15,6 +15,7 @@ from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
 from ..teachers.base import BaseTeacher
 from ..utils.calls import ForwardCall
+from ..utils.loss_dicts import loss_sum
 from ..utils.rng import forked_rng
 from .assignment import Assignment
 from .compiled import forget_compiled, uncompiled
@@ -26,7 +27,7 @@ from .queries import Queries
 from .recomputation import check_recomputation
 from .second_pass import pseudo_terms, second_pass, without_trace
 from .student_view import StudentView
-from .task_losses import scale_task, task_loss, task_sum
+from .task_losses import scale_task, task_loss
 from .task_weights import TaskWeights
 from .unlabelled import Unlabelled
 
@@ -79,6 +80,8 @@ class DistillSession:
         self.iteration = 0
         self.epoch = 0
         self.seed = 0
+        self.iterations = 0
+        """Number of iterations of the run, 0 where it is unknown."""
         self.weights: dict[str, float] = dict.fromkeys(distillers, 0.0)
         self.task_weights = TaskWeights(1.0)
         self.sync_gradients: Callable[[], bool] = lambda: True
@@ -116,6 +119,12 @@ class DistillSession:
         if self.runs_all:
             return list(self.weights)
         return [name for name, weight in self.weights.items() if weight > 0 and self.assignment.is_ready(name)]
+
+    @property
+    def _step(self) -> tuple[int, int, int, int]:
+        """Iteration and epoch, seed and length of the run, as a :class:`Batch` holds them."""
+        # An inspection looks at the full effect of a distiller, not at that of the first iteration.
+        return self.iteration, self.epoch, self.seed, 0 if self.runs_all else self.iterations
 
     @property
     def wants_unlabelled(self) -> bool:
@@ -179,7 +188,7 @@ class DistillSession:
         if self.passes == 1 and self.unlabelled is not None and self.unlabelled.used and torch.is_grad_enabled():
             check_recomputation(output)
         call = ForwardCall(module.forward, args, kwargs)
-        batch = Batch(call.inputs, call.data_samples, self.iteration, self.epoch, self.seed)
+        batch = Batch(call.inputs, call.data_samples, *self._step)
         task = task_loss(output)
         if self._running or not self.initialized:
             losses = self._distill(outputs, batch, unlabelled)
@@ -194,7 +203,7 @@ class DistillSession:
         self.task_weights.check_keys(output)
         scaled = scale_task(output, self.task_weights)
         if measured:
-            self.shares.measure(task_sum(scaled), terms, measured)
+            self.shares.measure(loss_sum(scaled), terms, measured)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
         report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
@@ -241,7 +250,7 @@ class DistillSession:
                 lambda call: self._run_teachers('unlabelled', (), call.arguments()),
                 None if self.labeller is None else self.teachers[self.labeller].model,
                 self.taps.student,
-                (self.iteration, self.epoch, self.seed),
+                self._step,
             )
             student_outputs, teacher_outputs = self._read('unlabelled')
             outputs[0].update(student_outputs)

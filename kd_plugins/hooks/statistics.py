@@ -1,4 +1,4 @@
-"""Running statistics of normalisation layers in the pass over unlabelled images."""
+"""Running statistics of normalisation layers in passes that must not move those of the labelled images."""
 
 from __future__ import annotations
 

@@ -9,28 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ADDED = 'loss'
-"""Part of a key by which MMEngine's ``parse_losses`` recognises the values that it adds."""
+from ..utils.loss_dicts import ADDED, loss_sum, tensors_of
+
 TASK = 'task'
 """First part of the keys of task losses that train nothing."""
-
-
-def tensors_of(value: Any) -> list[Tensor]:
-    """Return the tensors of one entry of a loss dict, which is a tensor or a list of them."""
-    entries = value if isinstance(value, (list, tuple)) else [value]
-    return [entry for entry in entries if isinstance(entry, Tensor)]
-
-
-def task_sum(losses: Mapping[str, Any]) -> Tensor:
-    """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, with its graph."""
-    means = [entry.float().mean() for key in losses if ADDED in key for entry in tensors_of(losses[key])]
-    return torch.stack(means).sum() if means else torch.zeros(())
 
 
 def task_loss(losses: Mapping[str, Any]) -> Tensor:
     """Return the sum of a loss dict as MMEngine's ``parse_losses`` computes it, detached."""
     with torch.no_grad():
-        return task_sum(losses)
+        return loss_sum(losses)
 
 
 def logged_key(key: str) -> str:
@@ -46,7 +34,7 @@ def scale_task(losses: Mapping[str, Any], factor: Callable[[str], float]) -> Map
     """Return each task loss times the factor of its key.
 
     Those with the factor 0 are only logged, without gradient, under keys that ``parse_losses`` does not add. Their
-    graph remains, times 0, as ``task.loss``, as DistributedDataParallel expects a gradient for every parameter.
+    graph remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
 
     >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, lambda key: 0.0)
     {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError, nearest
 from ..schedules import Constant, GradientShare, WeightSchedule, build_schedule
 from ..utils.checks import check_number
-from .task_losses import ADDED
+from ..utils.loss_dicts import ADDED
 
 KEY = 'default_hooks.distill.task_weight'
 ALL = '*'

@@ -122,6 +122,25 @@ def check_arguments(
             raise ConfigError(f'{key}: {cls.__name__} has no argument {shown(name)}; {nearest(str(name), valid, 6)}')
 
 
+def check_settings(cls: type, settings: Any, key: str, example: str) -> None:
+    """Refuse what is no dict of arguments that a class takes.
+
+    Args:
+        cls: The class that is going to be made of it.
+        settings: What the config gives.
+        key: Config key for the error sentence.
+        example: A valid dict, for the error sentence.
+
+    Raises:
+        ConfigError: If it is something else.
+
+    >>> check_settings(dict, {}, 'model', "dict(type='GFL')")
+    """
+    if not isinstance(settings, dict):
+        raise ConfigError(f'{key} is {settings!r}; give a dict, for example {example}')
+    check_arguments(cls, settings, key)
+
+
 def inherited_arguments(cls: type) -> list[str]:
     """Return the names of the arguments of a constructor and of those that it passes on as ``**kwargs``.
 

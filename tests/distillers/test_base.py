@@ -50,3 +50,9 @@ def test_adapters_are_described() -> None:
 def test_sentences(call: object, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         call()  # type: ignore[operator]
+
+
+def test_share_of_the_run_that_is_done() -> None:
+    batches = [Batch(None, None, iteration=iteration, iterations=8) for iteration in (0, 2, 8)]
+    assert [batch.progress for batch in batches] == [0.0, 0.25, 1.0]
+    assert Batch(None, None, iteration=5).progress is None

@@ -142,6 +142,7 @@ WORLDS = {
     'feature/*': 'gfl',
     'focal_global/*': 'gfl',
     'gfl/*': 'gfl',
+    'label_guided/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
     'logit/*unet*': 'unet',

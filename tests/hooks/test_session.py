@@ -85,6 +85,7 @@ def test_a_teacher_stops_after_its_last_tap() -> None:
 def test_an_observer_can_make_every_distiller_run() -> None:
     observer = StepObserver(runs_all=True)
     session = attached(weight=0.0, observers=[observer])
+    session.iterations = 9
     losses_of(session)
     losses_of(session)
     assert observer.report is not None
@@ -92,15 +93,17 @@ def test_an_observer_can_make_every_distiller_run() -> None:
     assert (term.key, term.weight) == (KEY, 0.0) and term.weighted == 0
     torch.testing.assert_close(term.raw.detach(), torch.tensor(1.0))
     assert observer.report.student_shapes == observer.report.teacher_shapes['teacher'] == {'second': [(2, 3)]}
+    assert observer.report.batch.progress is None, 'an inspection is in no part of a run'
 
 
 def test_observers_see_every_step() -> None:
     reports: list[StepReport] = []
     session = attached(observers=[reports.append])
-    session.iteration, session.epoch = 7, 3
+    session.iteration, session.epoch, session.iterations = 7, 3, 14
     losses = losses_of(session)
     assert reports[0].terms[0].raw.requires_grad and torch.equal(reports[0].task_loss, losses['loss_task'].detach())
     assert (reports[0].batch.iteration, reports[0].batch.epoch, reports[0].batch.num_images) == (7, 3, 2)
+    assert reports[0].batch.progress == 0.5
 
 
 def test_a_layer_of_the_student_teaches_without_gradient() -> None:

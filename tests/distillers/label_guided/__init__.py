@@ -1,0 +1,1 @@
+"""Tests of label-guided self-distillation."""
