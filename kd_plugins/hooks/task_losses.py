@@ -34,7 +34,7 @@ def scale_task(losses: Mapping[str, Any], factor: Callable[[str], float]) -> Map
     """Return each task loss times the factor of its key.
 
     Those with the factor 0 are only logged, without gradient, under keys that ``parse_losses`` does not add. Their
-    graph remains, times 0, as ``task.loss``: DistributedDataParallel expects a gradient for every parameter of the model.
+    graph remains, times 0, as ``task.loss``, as DistributedDataParallel expects a gradient for every parameter.
 
     >>> scale_task({'loss_kpt': torch.tensor(2.0), 'acc_pose': torch.tensor(0.5)}, lambda key: 0.0)
     {'task.kpt': tensor(2.), 'acc_pose': tensor(0.5000), 'task.loss': tensor(0.)}
