@@ -34,6 +34,7 @@ from .pearson import PearsonFeatureLoss, pearson_distance
 from .query import query_kl_loss, query_l1_loss, query_softmax_loss
 from .roi import roi_box_loss, roi_mask_loss
 from .target_split import dkd_loss, nkd_loss, others_by_rank, uskd_loss, without_label
+from .token_relations import context_loss, token_relation_loss
 from .varifocal import varifocal
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     'affinity_loss',
     'channel_wise_kl',
     'class_masks',
+    'context_loss',
     'cross_box_loss',
     'cross_centerness_loss',
     'cross_class_loss',
@@ -95,6 +97,7 @@ __all__ = [
     'softmax_kl',
     'softmax_kl_loss',
     'symmetric_kl',
+    'token_relation_loss',
     'uncertainty_weighted',
     'uskd_loss',
     'varifocal',

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ..ops.gathering import gather_rows
+from ..ops.pair_softmax import divergence, pair_loss
 from ..ops.reduction import global_normalizer, to_float
 from ..registry import MODELS
 from ..utils.checks import check_choice
 
 PAIRS = ('image', 'batch')
 """Pairs of images whose positions are compared."""
-CHUNK = 2**24
-"""Number of affinities to hold at a time."""
-CPU_CHUNK = 2**20
-"""The same on a CPU, whose cache holds fewer."""
-_HIDDEN = -1e9
-"""Affinity to a position that does not count."""
 
 
 def unit_vectors(x: Tensor, eps: float = 1e-6) -> Tensor:
@@ -44,44 +37,6 @@ def unit_vectors(x: Tensor, eps: float = 1e-6) -> Tensor:
     norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     defined = norm > eps
     return torch.where(defined, x / torch.where(defined, norm, 1.0), 0.0)
-
-
-def _affinity(rows: Tensor, columns: Tensor) -> Tensor:
-    """Return products (N, M, P, Q) of vectors (N, C, P) and (N or 1, M, C, Q), also within autocast unrounded."""
-    with torch.autocast(rows.device.type, enabled=False):
-        return rows.transpose(1, 2)[:, None] @ columns
-
-
-class _WeightedKL(torch.autograd.Function):
-    """The weighted sum of divergences of all rows, and its gradient in the same pass, a chunk of rows at a time.
-
-    So no tensor of all affinities is stored or computed twice.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, rows: Tensor, columns: Tensor, teacher: tuple[Tensor, Tensor], weight: Tensor, step: int
-    ) -> Tensor:
-        to_rows, to_columns = torch.zeros_like(rows), torch.zeros_like(columns)
-        total = rows.new_zeros(())
-        for start in range(0, rows.shape[2], step):
-            part = slice(start, start + step)
-            log_q = _affinity(rows[:, :, part], columns).log_softmax(dim=-1)
-            log_p = _affinity(teacher[0][:, :, part], teacher[1]).log_softmax(dim=-1)
-            p, share = log_p.exp(), weight[:, None, part]
-            total = total + (log_p.sub_(log_q).mul_(p).sum(dim=-1) * share).sum()
-            slope = log_q.exp_().sub_(p).mul_(share[..., None])
-            with torch.autocast(rows.device.type, enabled=False):
-                to_rows[:, :, part] = (slope @ columns.transpose(2, 3)).sum(dim=1).transpose(1, 2)
-                to_columns += (rows[:, None, :, part] @ slope).sum_to_size(columns.shape)
-        ctx.save_for_backward(to_rows, to_columns)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        to_rows, to_columns = ctx.saved_tensors
-        return grad * to_rows, grad * to_columns, None, None, None
 
 
 def affinity_kl(
@@ -110,20 +65,10 @@ def affinity_kl(
     Returns:
         Shape ().
     """
-    (rows, columns), (teacher_rows, teacher_columns) = student, teacher
-    # A further channel of the columns hides those that do not count, without a pass over the affinities.
-    hidden = torch.where(columns_valid, 0.0, _HIDDEN).to(rows.dtype)[:, :, None]
-    columns, teacher_columns = (
-        torch.cat([x, hidden.expand(*x.shape[:2], 1, -1)], dim=2) for x in (columns, teacher_columns)
-    )
-    rows, teacher_rows = (torch.cat([x / temperature, torch.ones_like(x[:, :1])], dim=1) for x in (rows, teacher_rows))
-    weight = rows_valid.to(rows.dtype)
-    weight = weight / (weight.sum(dim=1, keepdim=True).clamp(min=1.0) * max(columns.shape[1], 1))
-    if chunk is None:
-        chunk = CHUNK if rows.device.type != 'cpu' else CPU_CHUNK
-    per_row = max(len(rows) * columns.shape[1] * columns.shape[3], 1)
-    total: Tensor = _WeightedKL.apply(rows, columns, (teacher_rows, teacher_columns), weight, max(chunk // per_row, 1))
-    return total
+    weight = rows_valid.to(student[0].dtype)
+    weight = weight / (weight.sum(dim=1, keepdim=True).clamp(min=1.0) * max(student[1].shape[1], 1))
+    scaled = [(rows / temperature, columns) for rows, columns in (student, teacher)]
+    return pair_loss(scaled[0], scaled[1], columns_valid, weight, divergence, chunk)
 
 
 def _of_all_ranks(own: Tensor, others: list[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, RelationDistiller
-from kd_plugins.losses import affinity_loss
+from kd_plugins.losses import affinity_loss, context_loss
 from tests.distillers.common import check_step, make_batch, sentence
 from tests.ranks import on_two_ranks
 
@@ -63,6 +63,18 @@ def test_no_images(pairs: str) -> None:
     assert check_step(RelationDistiller('neck', pairs=pairs), student, teacher, make_batch([]))['loss_relation'] == 0
 
 
+def test_context_of_pooled_maps_and_padding() -> None:
+    student, teacher = taps((2, 3, 16, 16), (2, 5, 8, 8))
+    distiller = RelationDistiller('neck', kind='context', size=4)
+    distiller.initialize(student, teacher)
+    actual = check_step(distiller, student, teacher, make_batch([None] * 2, img_shape=(64, 32)))['loss_relation']
+    s = F.avg_pool2d(student['student_tap'][0].detach(), 4)
+    t = F.avg_pool2d(teacher['teacher_tap'][0], 2)
+    torch.testing.assert_close(actual, context_loss(s[..., :2], t[..., :2]))
+    student, teacher = taps((0, 3, 4, 4), (0, 3, 4, 4))
+    assert check_step(distiller, student, teacher, make_batch([]))['loss_relation'] == 0
+
+
 def test_levels_are_averaged() -> None:
     student, teacher = taps((2, 3, 4, 4), (2, 3, 4, 4))
     one = check_step(RelationDistiller('neck'), student, teacher, make_batch([None] * 2))['loss_relation']
@@ -77,6 +89,8 @@ def test_sentences() -> None:
         ({'kind': 'affinities'}, "kind is 'affinities'; nearest: 'affinity'"),
         ({'pairs': 'images'}, "pairs is 'images'; nearest: 'image'"),
         ({'temperature': 0.0}, 'temperature is 0.0'),
+        ({'kind': 'context', 'pairs': 'batch'}, "pairs is 'batch' with kind='context', which does not read it"),
+        ({'relations': ['value-value']}, "with kind='affinity', .* or use kind='attention'"),
         ({'size': 1}, 'size is 1; valid: an integer from 2 to 64, such as 32'),
         ({'size': 128}, 'size is 128; valid: an integer from 2 to 64, such as 32'),
     ):

@@ -111,6 +111,17 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     'pspnet': ('logit/uskd_pspnet-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
     'deeplabv3': ('logit/nkd_deeplabv3-r101_deeplabv3-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
     'panoptic': (
+    'swin': (
+        'relation/minilm_upernet-swin-b_upernet-swin-t_8xb2-160k_ade20k-512x512.py',
+        {
+            'model.backbone.embed_dims': 24,
+            'model.backbone.depths': [1, 1, 1, 2],
+            'model.decode_head.in_channels': [24, 48, 96, 192],
+            'model.decode_head.channels': 16,
+            'model.auxiliary_head.in_channels': 96,
+            'model.auxiliary_head.channels': 8,
+        },
+    ),
         'dual_self/panoptic-fpn_r50_fpn_1x_coco_dsd.py',
         {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512]},
     ),
@@ -150,6 +161,7 @@ WORLDS = {
     'logit/*': 'deeplabv3',
     'queries/*': 'dab',
     'relation/*unet*': 'unet',
+    'relation/*swin*': 'swin',
     'relation/*': 'deeplabv3',
     'roi/*': 'mask_rcnn',
     'unlabelled/rtmcc*': 'simcc',

@@ -30,6 +30,7 @@ DISTILLERS: dict[str, dict[str, Any]] = {
     'dkd': {**SCORES, 'divergence': 'dkd', 'temperature': 2.0},
     'ssld': {**SCORES, 'symmetric': True},
     'cirkd': {'type': 'kd_plugins.RelationDistiller', 'student_tap': 'decode_head.convs.0', 'pairs': 'batch'},
+    'trg': {'type': 'kd_plugins.RelationDistiller', 'student_tap': 'decode_head.convs.0', 'kind': 'context'},
     'uskd': {'type': 'kd_plugins.USKDDistiller'},
 }
 
@@ -45,7 +46,7 @@ def test_training(tmp_path: Path) -> None:
     """Every term is above 0, and the checkpoint is that of the plain segmentor."""
     teacher = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
     runner, recorder = run('unet_isbi', tmp_path / 'taught', options(list(DISTILLERS), teacher))
-    names = {'cirkd': 'loss_relation', 'uskd': 'loss_uskd'}
+    names = {'cirkd': 'loss_relation', 'trg': 'loss_relation', 'uskd': 'loss_uskd'}
     last = recorder.losses[-1]
     for name in DISTILLERS:
         value = last[f'distill.{name}.{names.get(name, "loss_logit")}']
