@@ -13,13 +13,12 @@ from ..errors import ConfigError
 from ..schedules import build_schedule
 from ..utils.checks import check_choice
 from ..utils.rng import position_seed
+from .sources import check_source
 
 Taps = Mapping[str, Sequence[Tensor]]
 """Outputs of taps: alias of the tap to its tensors (see :mod:`kd_plugins.taps`)."""
 
 
-SECOND = 'second.'
-"""Prefix of the aliases of the taps on a distiller's second teacher."""
 IMAGES = ('labelled', 'unlabelled')
 """Images on which a distiller teaches, and which a view changes."""
 
@@ -84,7 +83,8 @@ class BaseDistiller(nn.Module):
         weight: Number or weight schedule (:mod:`kd_plugins.schedules`), the factor on every loss of this distiller.
         source: The network whose outputs teach: the name of a teacher (``'teacher'`` where the hook has one
             ``teacher=``), or ``'student'`` for a deeper layer of the same network, whose outputs are then detached.
-            ``'auto'`` is the only teacher, and the student where there is none.
+            ``'auto'`` is the only teacher, and the student where there is none. A distiller that :attr:`combines`
+            teachers takes a list of names as well.
         key: Config key of the distiller, for error sentences. The hook passes ``'distillers.NAME'``.
 
     Raises:
@@ -95,21 +95,25 @@ class BaseDistiller(nn.Module):
     """Names of the losses that :meth:`forward` returns. It always returns all of them."""
     compares_classes = False
     """Whether class scores are compared, so that the teacher must know the classes of the data, in the same order."""
+    teacher_classes: str | list[str] | None = None
+    """Names of the teacher's classes where they are not those of the data, or ``'checkpoint'``, which reads them."""
     query_grad = False
     """Whether the answers of :meth:`query` carry gradient to the student's tensors. The teacher never gets any."""
-    second: str | None = None
-    """Name of a second teacher, which has the same taps as the first, their aliases after :data:`SECOND`; or None."""
+    combines = False
+    """Whether several teachers can teach together, ``source=['a', 'b']``. All have the taps of the first one; the
+    aliases of those of ``'b'`` are :func:`~kd_plugins.distillers.sources.alias_beside`."""
     common_settings: tuple[str, ...] = ('on',)
     """Settings in the config of every distiller, which :func:`~kd_plugins.utils.build.build` sets as attributes."""
 
     def __init__(
-        self, weight: float | dict[str, Any] = 1.0, source: str = 'auto', key: str = 'distillers.<name>'
+        self,
+        weight: float | dict[str, Any] = 1.0,
+        source: str | list[str] = 'auto',
+        key: str = 'distillers.<name>',
     ) -> None:
         super().__init__()
-        if not isinstance(source, str):
-            raise ConfigError(f"{key}.source is {source!r}; valid: 'auto', 'student', or the name of a teacher")
         self.key = key
-        self.source = source
+        self.source, self.others = check_source(key, source, type(self).__name__, self.combines)
         self.schedule = build_schedule(weight, f'{key}.weight')
         self._on = 'labelled'
 
@@ -135,6 +139,18 @@ class BaseDistiller(nn.Module):
     def teacher_taps(self) -> dict[str, str]:
         """Return the taps on the teacher: alias to module path. The default is the student's taps."""
         return self.student_taps()
+
+    def take_classes(self, teacher: str, teacher_classes: Sequence[str], classes: Sequence[str]) -> None:
+        """Keep which classes student and teacher share; called before :meth:`check_models` with ``teacher_classes``.
+
+        Args:
+            teacher: Config key of the teacher, for error sentences.
+            teacher_classes: Names of its classes.
+            classes: Names of the classes of the training data.
+
+        Raises:
+            ConfigError: If they do not fit together.
+        """
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check the settings against both networks and keep constants (strides, ``reg_max``), never modules.

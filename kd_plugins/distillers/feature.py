@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
+from ..losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature_loss, feature_mse
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..losses.pearson import STATISTICS, pearson_distance
 from ..ops.channel_statistics import normalize_channels
@@ -26,7 +26,7 @@ from .base import Batch, Taps
 from .locations import positions_on_images
 from .paired import RESIZES, PairedDistiller, TapPair, resize_map
 
-KINDS = ('mse', 'cosine', 'channel_wise', 'pearson')
+KINDS = ('mse', 'cosine', 'cosine_l1', 'channel_wise', 'pearson')
 NORMALIZATIONS = ('batch',)
 
 
@@ -39,7 +39,8 @@ class FeatureDistiller(PairedDistiller):
     Args:
         student_tap: Tap of the student's features, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
         teacher_tap: Tap of the teacher's features; None is the same path.
-        kind: ``'mse'``, ``'cosine'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`), or ``'pearson'``
+        kind: ``'mse'``, ``'cosine'``, ``'cosine_l1'`` or ``'channel_wise'`` (see :mod:`kd_plugins.losses.feature`), or
+            ``'pearson'``
             (:func:`kd_plugins.losses.pearson_distance`).
         temperature: Softens the distributions over positions; only for ``'channel_wise'``.
         normalize: ``'batch'`` gives every channel of both networks mean 0 and variance 1 over the images of all ranks
@@ -78,7 +79,7 @@ class FeatureDistiller(PairedDistiller):
         normalize: str | None = None,
         stats: str | None = None,
         weight: float | dict[str, Any] = 1.0,
-        source: str = 'auto',
+        source: str | list[str] = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         super().__init__([TapPair.of('student_tap', student_tap, 'teacher_tap', teacher_tap)], weight, source, key)
@@ -173,6 +174,7 @@ class FeatureDistiller(PairedDistiller):
         per_image: dict[str, FeatureLoss] = {
             'mse': partial(feature_mse, reduction=self.reduction),
             'cosine': partial(feature_cosine, dim=self.channel_dim),
+            'cosine_l1': partial(feature_cosine_l1, dim=self.channel_dim),
             'channel_wise': partial(channel_wise_kl, temperature=self.temperature, dim=self.channel_dim),
         }
         return {'loss_feat': feature_loss(resized, teacher_levels, per_image[self.kind], valid)}

@@ -17,7 +17,7 @@ from ..losses import (
     softmax_kl_loss,
     symmetric_kl,
 )
-from ..ops.probabilities import agreement, joint_logits, mean_logits
+from ..ops.probabilities import agreement, joint_logits, majority_vote, mean_logits
 from ..ops.reduction import weighted_mean
 from ..registry import MODELS
 from ..utils.checks import (
@@ -31,13 +31,16 @@ from ..utils.checks import (
 )
 from .base import Batch, Taps
 from .box_heads import layers_of
+from .class_subsets import ClassSubset, check_teacher_classes
 from .divergences import Divergence, check_kinds, ignored_label
 from .locations import counted_locations, location_rows
 from .paired import PairedDistiller, TapPair, module_above
-from .regions import AGREEMENT, TRUSTS, Regions, check_second, label_is_predicted
+from .regions import AGREEMENT, TRUSTS, Regions, check_agreement, label_is_predicted
+from .sources import own_alias
 
 ACTIVATIONS = ('sigmoid', 'softmax')
 TARGETS = ('soft', 'hard')
+VOTES = ('mean', 'majority')
 
 
 @MODELS.register_module()
@@ -56,8 +59,11 @@ class LogitDistiller(PairedDistiller):
     and ``'agreement'`` all of them.
 
     With ``target='hard'`` the target is the teacher's most probable class
-    (:func:`kd_plugins.losses.hard_label_loss`). With ``second``, two teachers teach: the target is the mean of both
-    probabilities. Padding counts for nothing with either.
+    (:func:`kd_plugins.losses.hard_label_loss`). Several teachers, ``source=['a', 'b', 'c']``, vote: the target is the
+    mean of their probabilities, or the class that most of them choose. Padding counts for nothing with either.
+
+    A teacher may know other classes than the data (``teacher_classes``). The student learns those that both know, its
+    other classes learn nothing.
 
     ``divergence`` takes other losses in place of both forms. Padding and ignored pixels count for nothing with them:
 
@@ -86,16 +92,20 @@ class LogitDistiller(PairedDistiller):
             the divisor (``'teacher'``), or nothing (``'ignore'``). None: all locations.
         trust: Weight of a location: ``'teacher'``, ``'difference'`` or ``'truth'``, see
             :class:`kd_plugins.distillers.regions.Regions` (with ``'softmax'``, ``'truth'`` is
-            :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of two teachers
+            :func:`kd_plugins.distillers.regions.label_is_predicted`), or ``'agreement'`` of several teachers
             (:func:`kd_plugins.ops.probabilities.agreement`); None is 1.
-        second: Name of a second teacher, whose taps are those of the first; None: one teacher.
+        vote: How several teachers vote: ``'mean'``, the mean of their probabilities, or ``'majority'``, the class that
+            most of them choose (:func:`kd_plugins.ops.probabilities.majority_vote`), for ``target='hard'``.
+        teacher_classes: Names of the teacher's classes in the order of its logits, or ``'checkpoint'``, which reads
+            them from its checkpoint. The classes that the data have as well are compared. None: the same classes.
         divergence: ``'kl'`` (the form of the activation), ``'dist'``, ``'nkd'`` or ``'dkd'``.
         factors: Factors of the parts of a divergence that differ from the default: ``dict(inter=1.0, intra=1.0)`` for
             ``'dist'``, ``dict(target=1.0, others=1.5)`` for ``'nkd'``, ``dict(target=1.0, others=1.0)`` for ``'dkd'``.
         symmetric: Whether the mean of the KL divergences in both directions takes the place of the one from the
             teacher (:func:`kd_plugins.losses.symmetric_kl`); for ``'softmax'`` and ``'kl'``.
-        tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
-        weight, source, key: See :class:`BaseDistiller`.
+        tau: Divergence of the teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
+        source: See :class:`BaseDistiller`; or the names of several teachers with the same classes.
+        weight, key: See :class:`BaseDistiller`.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -103,6 +113,7 @@ class LogitDistiller(PairedDistiller):
 
     loss_names = ('loss_logit',)
     compares_classes = True
+    combines = True
 
     def __init__(
         self,
@@ -117,13 +128,14 @@ class LogitDistiller(PairedDistiller):
         target: str = 'soft',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        second: str | None = None,
         tau: float = 0.1,
+        vote: str = 'mean',
+        teacher_classes: str | list[str] | None = None,
         divergence: str = 'kl',
         factors: dict[str, float] | None = None,
         symmetric: bool = False,
         weight: float | dict[str, Any] = 1.0,
-        source: str = 'auto',
+        source: str | list[str] = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pairs = [TapPair.of('logits', logits, 'teacher_logits', teacher_logits)]
@@ -148,16 +160,25 @@ class LogitDistiller(PairedDistiller):
         # The distribution of a softmax has no state in which there is no class.
         others = ('ignore',) if self.softmax else ('zero', 'teacher', 'ignore')
         self.regions = Regions(key, select, trust, others, (*TRUSTS, AGREEMENT))
-        self.second, self.tau = check_second(key, trust, second, tau)
+        self.tau = check_agreement(key, trust, self.source, self.others, tau)
+        self.majority = check_choice(f'{key}.vote', vote, VOTES) == 'majority'
         self.exponents = {'student': 1.0, 'teacher': 1.0}
         """Exponents of the product of class and objectness, known after :meth:`check_models`."""
         self.ignore_index: int | None = None
         """Label of pixels that do not count, known after :meth:`check_models`."""
         self.symmetric = check_flag(f'{key}.symmetric', symmetric)
-        given = {'beta': beta != 2.0, 'target': self.hard, 'select': select, 'trust': trust, 'second': second}
+        given = {'beta': beta != 2.0, 'target': self.hard, 'select': select, 'trust': trust}
         idle = [name for name, value in given.items() if value]
         check_kinds(key, divergence, factors, symmetric, self.softmax, idle)
         self._check_target()
+        if divergence != 'kl' and self.others:
+            raise ConfigError(
+                f"{key}.source is {[self.source, *self.others]} with divergence='{divergence}', which learns from one "
+                "teacher; name one of them, or use divergence='kl'"
+            )
+        self.teacher_classes = check_teacher_classes(key, teacher_classes, divergence, trust)
+        self.subset: ClassSubset | None = None
+        """The classes that student and teacher share, where the teacher knows others than the data."""
         self.divergence: Divergence | None = None
         """Another divergence than that of the activation."""
         if divergence != 'kl':
@@ -174,6 +195,11 @@ class LogitDistiller(PairedDistiller):
             raise ConfigError(
                 f"{key}.temperature is {self.temperature} with target='hard', which has none; use temperature=1.0 or "
                 "target='soft'"
+            )
+        if self.majority and not (self.hard and self.others):
+            raise ConfigError(
+                f"{key}.vote is 'majority', which finds the class that most teachers choose; it needs "
+                "activation='softmax', target='hard' and several teachers, such as source=['a', 'b', 'c']"
             )
         if len(self.pairs) > 1 and self.softmax:
             raise ConfigError(
@@ -209,6 +235,7 @@ class LogitDistiller(PairedDistiller):
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check levels, classes and sizes."""
         pair, key = self.pairs[0], f'{self.key}.logits'
+        student_outputs, teacher_outputs = self._shared(student_outputs, teacher_outputs)
         student_levels = student_outputs[pair.student_key]
         for teacher_levels in pair.taught(teacher_outputs):
             check_levels(key, student_levels, teacher_levels, 'levels')
@@ -232,6 +259,22 @@ class LogitDistiller(PairedDistiller):
                 first = [level.narrow(self.class_dim, 0, 1) for level in student_levels]
                 check_same_size(key, first, maps, 'objectness has one channel at the places of the class logits')
 
+    def take_classes(self, teacher: str, teacher_classes: Sequence[str], classes: Sequence[str]) -> None:
+        """Keep which classes student and teacher share, with ``teacher_classes``."""
+        self.subset = ClassSubset(self.key, teacher, teacher_classes, classes, self.class_dim, self.softmax)
+
+    def _shared(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Taps, Taps]:
+        """Return the outputs with the logits of the classes that both networks know."""
+        if self.subset is None:
+            return student_outputs, teacher_outputs
+        pair, subset = self.pairs[0], self.subset
+        student = {**student_outputs, pair.student_key: subset.of_student(student_outputs[pair.student_key])}
+        teacher = {
+            alias: subset.of_teacher(levels) if own_alias(alias) == pair.teacher_key else levels
+            for alias, levels in teacher_outputs.items()
+        }
+        return student, teacher
+
     def _scores(self, role: str, outputs: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return the logits of a network's scores, from those of the classes and of objectness where it is tapped."""
         if len(outputs) == 1:
@@ -240,6 +283,7 @@ class LogitDistiller(PairedDistiller):
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_logit``."""
+        student_outputs, teacher_outputs = self._shared(student_outputs, teacher_outputs)
         student_levels = self._scores('student', [student_outputs[pair.student_key] for pair in self.pairs])
         teachers = [
             self._scores('teacher', outputs) for outputs in zip(*(pair.taught(teacher_outputs) for pair in self.pairs))
@@ -262,6 +306,7 @@ class LogitDistiller(PairedDistiller):
 
     def confidence(self, teacher_outputs: Taps) -> list[Tensor]:
         """Return the teacher's highest class probability at the locations of each level, without ``class_dim``."""
+        _, teacher_outputs = self._shared({self.pairs[0].student_key: []}, teacher_outputs)
         outputs = [pair.taught(teacher_outputs)[0] for pair in self.pairs]
         return [self._probabilities(x, self.class_dim).amax(self.class_dim) for x in self._scores('teacher', outputs)]
 
@@ -273,11 +318,14 @@ class LogitDistiller(PairedDistiller):
         teacher = teachers[0]
         scores = torch.stack([self._probabilities(logits) for logits in teachers]).mean(dim=0)
         if len(teachers) > 1:
-            teacher = mean_logits(teachers[0], teachers[1], self.softmax, self.temperature)
+            if self.majority:
+                teacher = scores = majority_vote(teachers)
+            else:
+                teacher = mean_logits(teachers, self.softmax, self.temperature)
         corners, valid = counted_locations(student_levels, self.class_dim, batch, scores, self.ignore_index)
         selected = self.regions.selected(scores.amax(dim=-1), valid)
         if self.regions.trust == AGREEMENT:
-            trusted = agreement(teachers[0], teachers[1], self.softmax, self.tau)
+            trusted = agreement(teachers, self.softmax, self.tau)
         elif self.softmax and self.regions.trust == 'truth':
             trusted = label_is_predicted(scores, corners, batch, f'{self.key}.trust').to(scores.dtype)
         else:

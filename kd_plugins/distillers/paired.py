@@ -12,7 +12,8 @@ from ..errors import ConfigError
 from ..tap_paths import TapPath
 from ..taps import match_modules
 from ..utils.head_types import lineage
-from .base import SECOND, BaseDistiller, Taps
+from .base import BaseDistiller, Taps
+from .sources import of_all_teachers
 
 RESIZES = ('bilinear', 'nearest', 'area')
 """Interpolations of :func:`resize_map`."""
@@ -40,9 +41,8 @@ class TapPair(NamedTuple):
         return student_outputs[self.student_key], teacher_outputs[self.teacher_key]
 
     def taught(self, teacher_outputs: Taps) -> list[Sequence[Tensor]]:
-        """Return the outputs of the tap on each teacher: one, or two where the distiller has a second one."""
-        keys = (self.teacher_key, SECOND + self.teacher_key)
-        return [teacher_outputs[key] for key in keys if key in teacher_outputs]
+        """Return the outputs of the tap on each teacher, the first one first."""
+        return of_all_teachers(teacher_outputs, self.teacher_key)
 
 
 def module_above(
@@ -75,7 +75,9 @@ class PairedDistiller(BaseDistiller):
         ConfigError: If an argument does not fit.
     """
 
-    def __init__(self, pairs: Sequence[TapPair], weight: float | dict[str, Any], source: str, key: str) -> None:
+    def __init__(
+        self, pairs: Sequence[TapPair], weight: float | dict[str, Any], source: str | list[str], key: str
+    ) -> None:
         super().__init__(weight, source, key)
         self.pairs = tuple(pairs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,31 +19,30 @@ from .locations import ground_truth_boxes, ground_truth_labels, location_labels,
 TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
 AGREEMENT = 'agreement'
-"""Trust by the agreement of two teachers, which the distillers that can have two compute themselves."""
+"""Trust by the agreement of several teachers, which the distillers that combine them compute themselves."""
 BACKGROUND = 0.1
 """Highest probability with which a teacher is right where no object is."""
 
 
-def check_second(key: str, trust: str | None, second: Any, tau: float) -> tuple[str | None, float]:
-    """Return the name of the second teacher of a distiller and ``tau``.
+def check_agreement(key: str, trust: str | None, source: str, others: Sequence[str], tau: float) -> float:
+    """Return ``tau`` and refuse a trust that needs several teachers where there is one.
 
     Args:
         key: Config key of the distiller, for error sentences.
-        trust: Kind of trust, which ``'agreement'`` needs two teachers for.
-        second: The name, or None.
+        trust: Kind of trust; ``'agreement'`` needs several teachers.
+        source: Name of the first teacher.
+        others: Names of the others.
         tau: Divergence at which the weight is 1 / e.
 
     Raises:
-        ConfigError: If the trust needs a second teacher, or an argument does not fit.
+        ConfigError: If the trust needs more teachers, or ``tau`` is not valid.
     """
-    if second is not None and (not isinstance(second, str) or second in ('auto', 'student')):
-        raise ConfigError(f'{key}.second is {second!r}; valid: None, or the name of a second teacher')
-    if trust == AGREEMENT and second is None:
+    if trust == AGREEMENT and not others:
         raise ConfigError(
-            f"{key}.trust is 'agreement', which compares two teachers, and {key}.second is None; give the name of one "
-            "of default_hooks.distill.teachers, such as second='b'"
+            f"{key}.trust is 'agreement', which compares several teachers, and {key}.source is '{source}'; give the "
+            "names of two or more of default_hooks.distill.teachers, such as source=['a', 'b']"
         )
-    return second, check_number(f'{key}.tau', tau, positive=True)
+    return check_number(f'{key}.tau', tau, positive=True)
 
 
 @dataclass(frozen=True)

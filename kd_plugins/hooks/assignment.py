@@ -8,7 +8,7 @@ from torch import nn
 
 from ..distillers.base import BaseDistiller
 from ..teachers.base import BaseTeacher
-from ..teachers.collection import resolve_second, resolve_source
+from ..teachers.collection import resolve_sources
 
 
 class Assignment:
@@ -24,12 +24,12 @@ class Assignment:
 
     def __init__(self, distillers: Mapping[str, BaseDistiller], teachers: Mapping[str, BaseTeacher]) -> None:
         self.teachers = dict(teachers)
-        self.sources = {name: resolve_source(one.source, one.key, teachers) for name, one in distillers.items()}
-        """Name of each distiller to that of its teacher, ``None`` where the student teaches itself."""
-        self.seconds = {
-            name: resolve_second(one.second, self.sources[name], one.key, teachers) for name, one in distillers.items()
+        self.all = {
+            name: resolve_sources(one.source, one.others, one.key, teachers) for name, one in distillers.items()
         }
-        """Name of each distiller to that of its second teacher, ``None`` where it has none."""
+        """Name of each distiller to those of its teachers, ``None`` where the student teaches itself."""
+        self.sources = {name: every[0] for name, every in self.all.items()}
+        """Name of each distiller to that of its first teacher."""
 
     def models(self, name: str, student: nn.Module) -> list[nn.Module]:
         """Return the models that teach a distiller, the first teacher last, whose constants it keeps.
@@ -38,9 +38,7 @@ class Assignment:
             name: Name of the distiller.
             student: The student, which may teach itself.
         """
-        source, second = self.sources[name], self.seconds[name]
-        first = student if source is None else self.teachers[source].model
-        return [first] if second is None else [self.teachers[second].model, first]
+        return [student if one is None else self.teachers[one].model for one in reversed(self.all[name])]
 
     def is_ready(self, name: str) -> bool:
         """Return whether a distiller's teachers are ready; the student itself always is.
@@ -48,8 +46,7 @@ class Assignment:
         Args:
             name: Name of the distiller.
         """
-        names = self.sources[name], self.seconds[name]
-        return all(teacher is None or self.teachers[teacher].ready for teacher in names)
+        return all(teacher is None or self.teachers[teacher].ready for teacher in self.all[name])
 
     def needed(self, names: Iterable[str]) -> list[str]:
         """Return the names of the teachers of these distillers, in the order of the config.
@@ -57,5 +54,5 @@ class Assignment:
         Args:
             names: Names of distillers.
         """
-        wanted = {source for name in names for source in (self.sources[name], self.seconds[name])}
+        wanted = {source for name in names for source in self.all[name]}
         return [name for name in self.teachers if name in wanted]

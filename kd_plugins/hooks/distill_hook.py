@@ -13,11 +13,12 @@ from ..distillers.base import BaseDistiller
 from ..distillers.collection import check_names
 from ..errors import ConfigError, KDPluginsError
 from ..registry import HOOKS, MODELS
-from ..teachers.collection import build_teachers, resolve_second, resolve_source, teacher_states
+from ..teachers.collection import build_teachers, teacher_states
 from ..teachers.finished import FinishedTeacher
 from ..utils.build import build
 from ..utils.checks import check_integer
 from ..utils.rng import forked_rng
+from .assignment import Assignment
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
 from .dry_pass import dry_pass
@@ -35,7 +36,7 @@ from .run_state import CHECKPOINT_KEY, VERSION, RunState
 from .session import DistillSession
 from .student_view import StudentView, build_views
 from .task_weights import TaskWeights
-from .teaching import check_teacher_classes, prepare_teachers
+from .teaching import check_teacher_classes, prepare_teachers, share_classes
 from .term_log import Monitored, Monitors, TermLog, TermMeans, log_scalars, read_monitors
 from .unlabelled import PSEUDO, SHIFT, Unlabelled, check_student, check_use
 
@@ -108,9 +109,7 @@ class DistillHook(Hook):
         self.views = build_views(student_view)
         self.unlabelled = None if unlabelled is None else Unlabelled(unlabelled)
         check_use(self.distillers, self.unlabelled, self.views)
-        sources = {name: resolve_source(one.source, one.key, every) for name, one in self.distillers.items()}
-        used = set(sources.values())
-        used.update(resolve_second(one.second, sources[name], one.key, every) for name, one in self.distillers.items())
+        used: set[str | None] = set(Assignment(self.distillers, every).needed(self.distillers))
         if self.unlabelled is not None:
             used.add(self.unlabelled.pseudo_teacher(every))
         self.inheritance = None if init_from_teacher is None else Inheritance(init_from_teacher, every, restart)
@@ -171,6 +170,7 @@ class DistillHook(Hook):
             if self.checks['classes']:
                 check_classes(runner.cfg)
                 check_teacher_classes(runner, self.distillers.values(), self.teachers, self.unlabelled)
+            share_classes(runner, self.distillers.values(), self.teachers)
             for key in self._unused:
                 runner.logger.info(f'{key} is not built: no distiller has it as its source.')
             if self.restart is not None:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..distillers.base import SECOND, BaseDistiller, Taps
+from ..distillers.base import BaseDistiller, Taps
+from ..distillers.sources import alias_beside
 from ..errors import ConfigError
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
@@ -23,8 +24,7 @@ class NetworkTaps:
         student: The student.
         teachers: Name to teacher.
         distillers: Name to distiller.
-        sources: Name of each distiller to that of its teacher, ``None`` where the student teaches itself.
-        seconds: Name of each distiller to that of its second teacher, where it has one.
+        sources: Name of each distiller to those of its teachers, ``None`` where the student teaches itself.
 
     Raises:
         ConfigError: If a path matches nothing.
@@ -35,21 +35,17 @@ class NetworkTaps:
         student: nn.Module,
         teachers: Mapping[str, BaseTeacher],
         distillers: Mapping[str, BaseDistiller],
-        sources: Mapping[str, str | None],
-        seconds: Mapping[str, str | None] | None = None,
+        sources: Mapping[str, tuple[str | None, ...]],
     ) -> None:
         self._distillers = dict(distillers)
         self._sources = dict(sources)
-        self._seconds = dict(seconds or {})
         paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *teachers)}
         for name, distiller in distillers.items():
             key = f'distillers.{name}'
             paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
             teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
-            paths[sources[name]].update(teacher_paths)
-            second = self._seconds.get(name)
-            if second is not None:
-                paths[second].update(teacher_paths)
+            for source in sources[name]:
+                paths[source].update(teacher_paths)
         self.teachers: dict[str, TapSet] = {}
         try:
             for name, teacher in teachers.items():
@@ -89,17 +85,18 @@ class NetworkTaps:
         outputs: dict[str, Taps] = {}
         for name, distiller in self._distillers.items():
             if name in names:
-                outputs[name] = self._read(distiller, self._sources[name])
-                second = self._seconds.get(name)
-                if second is not None:
-                    others = self._read(distiller, second)
-                    outputs[name] = {**outputs[name], **{SECOND + alias: tensors for alias, tensors in others.items()}}
+                first, *others = self._sources[name]
+                outputs[name] = self._read(distiller, first)
+                for other in others:
+                    outputs[name] = {**outputs[name], **self._read(distiller, other, beside=other)}
         return outputs
 
-    def _read(self, distiller: BaseDistiller, source: str | None) -> Taps:
+    def _read(self, distiller: BaseDistiller, source: str | None, beside: str | None = None) -> Taps:
         taps = self._all[source]
         return {
-            alias: [as_float32(tensor.detach()) for tensor in taps.read(path)]
+            alias if beside is None else alias_beside(beside, alias): [
+                as_float32(tensor.detach()) for tensor in taps.read(path)
+            ]
             for alias, path in distiller.teacher_taps().items()
         }
 

@@ -13,7 +13,7 @@ from ..distillers.base import BaseDistiller
 from ..errors import ConfigError, KDPluginsError
 from ..schedules import WeightSchedule
 from ..teachers.base import BaseTeacher
-from ..teachers.collection import resolve_source
+from ..teachers.collection import resolve_sources
 from ..utils.checks import check_choice, check_flag
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
@@ -113,7 +113,7 @@ def check_begins(
         ConfigError: If nothing is taught, or if a schedule counts epochs and the loader has no length.
     """
     parts = {
-        name: _Part(schedules_of(name, distillers, unlabelled), one.source, one.key, one.second)
+        name: _Part(schedules_of(name, distillers, unlabelled), one.source, one.key, one.others)
         for name, one in distillers.items()
     }
     if unlabelled is not None and unlabelled.pseudo is not None:
@@ -143,7 +143,7 @@ class _Part(NamedTuple):
     schedules: dict[str, WeightSchedule]
     source: str
     key: str
-    second: str | None = None
+    others: tuple[str, ...] = ()
 
 
 def _idle(
@@ -167,9 +167,9 @@ def _idle(
                 )
         if name in sentences:
             continue
-        source = resolve_source(part.source, part.key, teachers)
+        sources = resolve_sources(part.source, part.others, part.key, teachers)
         try:
-            for taught_by in (source, part.second):
+            for taught_by in sources:
                 if taught_by is not None:
                     teachers[taught_by].check_schedule(start, length, max_iters)
         except ConfigError as error:

@@ -101,7 +101,7 @@ class DistillSession:
                 distiller.check_models(student, model)
         check_copies(distillers)
         self.queries = Queries(distillers, self.teachers, self.sources, view)
-        self.taps = NetworkTaps(student, self.teachers, distillers, self.sources, self.assignment.seconds)
+        self.taps = NetworkTaps(student, self.teachers, distillers, self.assignment.all)
         forget_compiled()
         # An exception inside the forward pass must not leave its call open, hence always_call.
         self._handles = [

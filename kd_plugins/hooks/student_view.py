@@ -8,7 +8,8 @@ from typing import Any
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from ..distillers.base import IMAGES, SECOND, BaseDistiller, Batch, Taps
+from ..distillers.base import IMAGES, BaseDistiller, Batch, Taps
+from ..distillers.sources import own_alias
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..utils.argument_types import shown
@@ -118,7 +119,7 @@ class StudentView:
         for alias, tensors in outputs.items():
             wrong = next((tensor for tensor in tensors if not _is_map(tensor, batch.inputs)), None)
             if wrong is not None:
-                path = distiller.teacher_taps()[alias.removeprefix(SECOND)]
+                path = distiller.teacher_taps()[own_alias(alias)]
                 raise ConfigError(
                     f'{view.key}: {type(view).__name__} mixes maps (N, C, H, W) of the N = {len(batch.inputs)} '
                     f"unlabelled images, and the tap '{path}' of {distiller.key} gives {tuple(wrong.shape)}; use "

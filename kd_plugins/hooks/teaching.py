@@ -10,8 +10,8 @@ from torch import nn
 from ..distillers.base import BaseDistiller
 from ..errors import ConfigError
 from ..teachers.base import BaseTeacher
-from ..teachers.classes import check_classes
-from ..teachers.collection import load_teacher_states, resolve_source
+from ..teachers.classes import check_classes, class_names
+from ..teachers.collection import load_teacher_states, resolve_sources
 from ..teachers.ema import EMATeacher
 from ..teachers.frozen import FrozenTeacher
 from .averages import run_average
@@ -79,11 +79,50 @@ def check_teacher_classes(
     """
     metainfo = getattr(getattr(runner.train_dataloader, 'dataset', None), 'metainfo', None)
     for distiller in distillers:
-        source = resolve_source(distiller.source, distiller.key, teachers)
-        if source is not None and distiller.compares_classes:
-            check_classes(teachers[source], distiller.key, metainfo)
-            if distiller.second is not None:
-                check_classes(teachers[distiller.second], distiller.key, metainfo)
+        for source in resolve_sources(distiller.source, distiller.others, distiller.key, teachers):
+            if source is not None and distiller.compares_classes and distiller.teacher_classes is None:
+                check_classes(teachers[source], distiller.key, metainfo)
     labeller = None if unlabelled is None else unlabelled.pseudo_teacher(teachers)
     if labeller is not None:
         check_classes(teachers[labeller], f'{KEY}.{PSEUDO}', metainfo)
+
+
+def share_classes(runner: Any, distillers: Iterable[BaseDistiller], teachers: Mapping[str, BaseTeacher]) -> None:
+    """Tell distillers with ``teacher_classes`` which classes their teachers and the training data have.
+
+    Raises:
+        ConfigError: If the names of either are not known, or differ between teachers or members of the data set.
+    """
+    metainfo = getattr(getattr(runner.train_dataloader, 'dataset', None), 'metainfo', None)
+    for distiller in distillers:
+        if distiller.teacher_classes is None:
+            continue
+        data = class_names(metainfo)
+        if len(data) != 1:
+            raise ConfigError(
+                f'{distiller.key}.teacher_classes needs one list of classes of train_dataloader.dataset, which has '
+                f'{len(data)}; set metainfo=dict(classes=[...]) there'
+            )
+        sources = resolve_sources(distiller.source, distiller.others, distiller.key, teachers)
+        known = [_classes_of(distiller, None if source is None else teachers[source]) for source in sources]
+        if len(set(known)) > 1:
+            raise ConfigError(
+                f'{distiller.key}.teacher_classes: its teachers know different classes; give each of them a distiller '
+                'of its own'
+            )
+        teacher = 'the student' if sources[0] is None else teachers[sources[0]].key
+        distiller.take_classes(teacher, known[0], data[0])
+
+
+def _classes_of(distiller: BaseDistiller, teacher: BaseTeacher | None) -> tuple[str, ...]:
+    """Return the names of a teacher's classes, from the setting or from its checkpoint."""
+    if isinstance(distiller.teacher_classes, list):
+        return tuple(distiller.teacher_classes)
+    names = class_names({'classes': getattr(teacher, 'classes', None)})
+    if not names:
+        key = 'the student' if teacher is None else teacher.key
+        raise ConfigError(
+            f"{distiller.key}.teacher_classes is 'checkpoint', and {key} has no checkpoint that names its classes; "
+            'give their names in the order of its logits'
+        )
+    return names[0]

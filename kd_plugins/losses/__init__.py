@@ -12,6 +12,7 @@ from .feature import (
     FeatureMSELoss,
     channel_wise_kl,
     feature_cosine,
+    feature_cosine_l1,
     feature_loss,
     feature_mse,
 )
@@ -68,6 +69,7 @@ __all__ = [
     'dist_loss',
     'dkd_loss',
     'feature_cosine',
+    'feature_cosine_l1',
     'feature_loss',
     'feature_mse',
     'fine_grained_localization',

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.reduction import mean_over_images, mean_per_image, to_float
@@ -92,6 +93,33 @@ def feature_cosine(
     unit_s, unit_t = (x / torch.where(defined, n, 1.0) for x, n in zip((student, teacher), norms))
     distance = 1.0 - (unit_s * unit_t).sum(dim=dim)
     return _mean(torch.where(defined.squeeze(dim), distance, 0.0), valid)
+
+
+def feature_cosine_l1(
+    student: Tensor, teacher: Tensor, dim: int = 1, share: float = 0.1, valid: Tensor | None = None
+) -> Tensor:
+    r"""Return a mean of cosine distance and smooth L1 distance of the channel vectors (GPFM, arXiv 2407.18449).
+
+    .. math:: (1 - \lambda) (1 - \cos(s, t)) + \lambda \, \mathrm{mean}_c \, smooth\_l1(s_c - t_c)
+
+    averaged over positions. The direction of the vectors decides, and their length counts a little.
+
+    Args:
+        student: Features, shape (N, C, ...) or with the channels in ``dim``.
+        teacher: Features of the same shape; no gradient goes through them.
+        dim: Dimension of the channels.
+        share: :math:`\lambda`, in [0, 1].
+        valid: Booleans, shape (N, P), False at positions of (N, C, *spatial), in row-major order, that do not count;
+            None counts all.
+
+    Returns:
+        Shape (N,), float32 (float64 for float64).
+
+    >>> feature_cosine_l1(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor([1.])
+    """
+    distance = F.smooth_l1_loss(to_float(student), to_float(teacher.detach()), reduction='none').mean(dim=dim)
+    return (1.0 - share) * feature_cosine(student, teacher, dim, valid=valid) + share * _mean(distance, valid)
 
 
 def channel_wise_kl(

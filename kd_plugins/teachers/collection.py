@@ -98,29 +98,23 @@ def resolve_source(source: str, key: str, names: Iterable[str]) -> str | None:
     raise ConfigError(f"{key}.source is '{source}', which names no teacher; {nearest(source, [*known, *RESERVED], 6)}")
 
 
-def resolve_second(second: str | None, source: str | None, key: str, names: Iterable[str]) -> str | None:
-    """Return the name of a distiller's second teacher, ``None`` where it has none.
+def resolve_sources(source: str, others: Iterable[str], key: str, names: Iterable[str]) -> tuple[str | None, ...]:
+    """Return the names of all teachers of a distiller; that of the student itself is ``None``.
 
     Args:
-        second: The name, or ``None``.
-        source: Name of the first teacher, of :func:`resolve_source`.
+        source: See :func:`resolve_source`.
+        others: Names of the teachers beside it.
         key: Config key of the distiller, for the error sentence.
         names: Names of the teachers.
 
     Raises:
-        ConfigError: If the name is that of the first teacher or of none, or if the student itself is the first.
+        ConfigError: If a source is ambiguous or names no teacher.
 
-    >>> resolve_second('average', 'big', 'distillers.a', ['big', 'average'])
-    'average'
+    >>> resolve_sources('big', ['average'], 'distillers.a', ['big', 'average'])
+    ('big', 'average')
     """
-    if second is None:
-        return None
-    others = [name for name in names if name != source]
-    if source is None or second not in others:
-        raise ConfigError(
-            f"{key}.second is '{second}', and must be a teacher beside {key}.source; {nearest(second, others, 6)}"
-        )
-    return second
+    known = list(names)
+    return tuple(resolve_source(one, key, known) for one in (source, *others))
 
 
 def _valid(names: Iterable[str]) -> str:

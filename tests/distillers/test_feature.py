@@ -7,11 +7,11 @@ from torch import nn
 
 from kd_plugins.adapters import PointwiseAdapter
 from kd_plugins.distillers import FeatureDistiller
-from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse, pearson_distance
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature_mse, pearson_distance
 from kd_plugins.registry import MODELS
 from tests.distillers.common import check_step, make_batch, sentence, taps
 
-KINDS = ['mse', 'cosine', 'channel_wise', 'pearson']
+KINDS = ['mse', 'cosine', 'cosine_l1', 'channel_wise', 'pearson']
 BATCH = make_batch([None, None])
 
 
@@ -25,6 +25,7 @@ def test_levels_are_averaged(kind: str) -> None:
     loss = {
         'mse': feature_mse,
         'cosine': feature_cosine,
+        'cosine_l1': feature_cosine_l1,
         'channel_wise': lambda s, t: channel_wise_kl(s, t, 2.0),
         'pearson': lambda s, t: pearson_distance([s], [t]),
     }[kind]

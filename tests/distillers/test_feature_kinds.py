@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kd_plugins.adapters import MaskedGenerator
 from kd_plugins.distillers import FeatureDistiller
-from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_mse, pearson_distance
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature_mse, pearson_distance
 from tests.distillers.common import check_step, make_batch, taps
 
 BATCH = make_batch([None, None])
@@ -33,13 +33,14 @@ def test_pearson_leaves_padding_out(stats: str | None) -> None:
     assert not student['student_tap'][0].grad[..., 4:].any()
 
 
-@pytest.mark.parametrize('kind', ['mse', 'cosine', 'channel_wise'])
+@pytest.mark.parametrize('kind', ['mse', 'cosine', 'cosine_l1', 'channel_wise'])
 def test_normalized_kinds(kind: str) -> None:
     student, teacher = taps([(2, 4, 6, 8), (2, 4, 3, 4)])
     distiller = FeatureDistiller(kind=kind, normalize='batch')
     distiller.initialize(student, teacher)
     actual = check_step(distiller, student, teacher, BATCH)['loss_feat']
-    loss = {'mse': feature_mse, 'cosine': feature_cosine, 'channel_wise': channel_wise_kl}[kind]
+    losses = {'mse': feature_mse, 'cosine': feature_cosine, 'cosine_l1': feature_cosine_l1}
+    loss = losses.get(kind, channel_wise_kl)
     pairs = [
         [F.batch_norm(x.detach(), None, None, training=True) for x in pair]
         for pair in zip(student['student_tap'], teacher['teacher_tap'])
@@ -47,7 +48,7 @@ def test_normalized_kinds(kind: str) -> None:
     torch.testing.assert_close(actual, sum(loss(s, t).mean() for s, t in pairs) / 2)
 
 
-@pytest.mark.parametrize('kind', ['mse', 'cosine', 'channel_wise'])
+@pytest.mark.parametrize('kind', ['mse', 'cosine', 'cosine_l1', 'channel_wise'])
 @pytest.mark.parametrize('normalize', [None, 'batch'])
 def test_padding_does_not_count(kind: str, normalize: str | None) -> None:
     images, batch = torch.randn(2, 2, 4, 6, 4), make_batch([None, None], img_shape=(48, 32))

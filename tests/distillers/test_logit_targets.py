@@ -1,4 +1,4 @@
-"""LogitDistiller with hard labels, and with the mean of two teachers."""
+"""LogitDistiller with hard labels, and with the votes of several teachers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def maps(images: int = 2, size: int = 16, teachers: int = 1, seed: int = 0) -> t
     """Logits of three classes on maps of stride 4, for images of 64 x 64."""
     generator = torch.Generator().manual_seed(seed)
     student, *taught = (2 * torch.randn(images, 3, size, size, generator=generator) for _ in range(1 + teachers))
-    aliases = ('teacher_logits', 'second.teacher_logits')
+    aliases = ('teacher_logits', 'b@teacher_logits', 'c@teacher_logits')
     return {'logits': [student]}, {alias: [x] for alias, x in zip(aliases, taught)}
 
 
@@ -164,12 +164,12 @@ def test_two_teachers(activation: str, trust: str | None) -> None:
     """The target is the mean of both in probability space, the weight falls with their divergence."""
     student, teacher = maps(teachers=2)
     options = {'temperature': 2.0} if activation == 'softmax' else {}
-    distiller = LogitDistiller('head', activation=activation, second='b', trust=trust, tau=0.2, **options)
+    distiller = LogitDistiller('head', activation=activation, source=['a', 'b'], trust=trust, tau=0.2, **options)
     loss = check_step(distiller, student, teacher, make_batch([None, None]))['loss_logit']
-    s, a, b = rows(student), rows(teacher, 'teacher_logits'), rows(teacher, 'second.teacher_logits')
-    weight = torch.ones(2, 256) if trust is None else agreement(a, b, activation == 'softmax', 0.2)
+    s, a, b = rows(student), rows(teacher, 'teacher_logits'), rows(teacher, 'b@teacher_logits')
+    weight = torch.ones(2, 256) if trust is None else agreement([a, b], activation == 'softmax', 0.2)
     if activation == 'softmax':
-        divergence = softmax_kl(s, mean_logits(a, b, True, 2.0), 2.0, dim=-1)
+        divergence = softmax_kl(s, mean_logits([a, b], True, 2.0), 2.0, dim=-1)
         torch.testing.assert_close(loss, (divergence * weight).sum() / weight.sum())
     else:
         y = (a.sigmoid() + b.sigmoid()) / 2
@@ -180,21 +180,21 @@ def test_two_teachers(activation: str, trust: str | None) -> None:
 @pytest.mark.parametrize('activation', ['sigmoid', 'softmax'])
 def test_equal_teachers_are_one_teacher(activation: str) -> None:
     student, teacher = maps()
-    twice = {**teacher, 'second.teacher_logits': teacher['teacher_logits']}
+    twice = {**teacher, 'b@teacher_logits': teacher['teacher_logits']}
     options = {'activation': activation, 'select': dict(ratio=0.1)}
     batch = make_batch([None, None])
     one = check_step(LogitDistiller('head', **options), student, teacher, batch)
-    two = check_step(LogitDistiller('head', second='b', trust='agreement', **options), student, twice, batch)
+    two = check_step(LogitDistiller('head', source=['a', 'b'], trust='agreement', **options), student, twice, batch)
     torch.testing.assert_close(one, two)
 
 
 def test_disagreement_pushes_nothing_to_zero() -> None:
     """Where one teacher sees an object and the other none, the student learns neither."""
     student, teacher = maps(images=1, teachers=2)
-    for alias, value in (('teacher_logits', 8.0), ('second.teacher_logits', -8.0)):
+    for alias, value in (('teacher_logits', 8.0), ('b@teacher_logits', -8.0)):
         teacher[alias][0][:] = -8.0
         teacher[alias][0][..., :8] = value
-    distiller = LogitDistiller('head', second='b', trust='agreement', select=dict(score=0.9), tau=0.05)
+    distiller = LogitDistiller('head', source=['a', 'b'], trust='agreement', select=dict(score=0.9), tau=0.05)
     check_step(distiller, student, teacher, make_batch([None]))
     left, right = student['logits'][0].grad.abs().split(8, dim=-1)
     assert left.sum() < 1e-4 * right.sum() and right.sum() > 0
@@ -202,7 +202,7 @@ def test_disagreement_pushes_nothing_to_zero() -> None:
 
 def test_hard_labels_of_two_teachers() -> None:
     student, teacher = maps(teachers=2)
-    distiller = LogitDistiller('head', second='b', **GATE)
+    distiller = LogitDistiller('head', source=['a', 'b'], **GATE)
     loss = check_step(distiller, student, teacher, make_batch([None, None]))['loss_logit']
     mean = sum(x[0].softmax(dim=1) for x in teacher.values()) / 2
     confidence, label = mean.max(dim=1)
@@ -210,26 +210,51 @@ def test_hard_labels_of_two_teachers() -> None:
     torch.testing.assert_close(loss, (per_pixel * (confidence >= 0.8)).mean())
 
 
+def test_majority_of_three_teachers() -> None:
+    student, teacher = maps(teachers=3)
+    options = {'source': ['a', 'b', 'c'], 'vote': 'majority', 'activation': 'softmax', 'target': 'hard'}
+    distiller = LogitDistiller('head', **options)
+    loss = check_step(distiller, student, teacher, make_batch([None, None]))['loss_logit']
+    members = [x[0] for x in teacher.values()]
+    votes = torch.stack([F.one_hot(x.argmax(dim=1), 3) for x in members]).sum(dim=0)
+    share = (votes + torch.stack([x.softmax(dim=1) for x in members]).mean(dim=0).movedim(1, -1)) / 4
+    entropy = F.cross_entropy(student['logits'][0].detach(), share.argmax(dim=-1), reduction='none')
+    torch.testing.assert_close(loss, entropy.mean())
+    gate = LogitDistiller('head', select=dict(score=0.6), **options)
+    agreed = check_step(gate, student, teacher, make_batch([None, None]))['loss_logit']
+    torch.testing.assert_close(agreed, (entropy * (share.amax(dim=-1) >= 0.6)).mean())
+
+
 def test_sentences() -> None:
     for options, match in (
         ({'target': 'hard'}, "target is 'hard' with activation='sigmoid'"),
         ({'target': 'hard', 'activation': 'softmax', 'temperature': 2.0}, "temperature is 2.0 with target='hard'"),
         ({'target': 'harder'}, "target is 'harder'; nearest: 'hard'"),
-        ({'trust': 'agreement'}, r"trust is 'agreement', which compares two teachers, and .*second is None"),
-        ({'trust': 'agreements', 'second': 'b'}, "nearest: 'agreement'"),
+        ({'trust': 'agreement'}, r"trust is 'agreement', which compares several teachers, and .*source is 'auto'"),
+        ({'trust': 'agreements', 'source': ['a', 'b']}, "nearest: 'agreement'"),
         ({'tau': 0.0}, 'tau is 0.0'),
+        ({'vote': 'most'}, "vote is 'most'; nearest: 'majority'"),
+        (
+            {'vote': 'majority', 'source': ['a', 'b']},
+            "vote is 'majority', .* it needs activation='softmax', target='hard'",
+        ),
+        ({'vote': 'majority', 'activation': 'softmax', 'target': 'hard'}, "vote is 'majority', .* several teachers"),
+        (
+            {'divergence': 'dist', 'source': ['a', 'b']},
+            r"source is \['a', 'b'\] with divergence='dist', which learns from one teacher",
+        ),
     ):
         with sentence(match):
             LogitDistiller('head', **options)
     student, teacher = maps(teachers=2)
-    teacher['second.teacher_logits'] = [teacher['second.teacher_logits'][0][:, :2]]
+    teacher['b@teacher_logits'] = [teacher['b@teacher_logits'][0][:, :2]]
     with sentence('the teacher predicts 2 classes where the student predicts 3'):
-        LogitDistiller('head', second='b').initialize(student, teacher)
+        LogitDistiller('head', source=['a', 'b']).initialize(student, teacher)
 
 
 def _gradients(images: list[slice], options: dict[str, Any]) -> list[Tensor]:
     """Gradient of the share of one rank, or of the whole batch without ranks."""
-    student, teacher = maps(images=4, teachers=2 if 'second' in options else 1)
+    student, teacher = maps(images=4, teachers=2 if 'source' in options else 1)
     part = images[dist.get_rank()] if dist.is_initialized() else slice(None)
     level = student['logits'][0][part].clone().requires_grad_()
     target = {alias: [x[0][part]] for alias, x in teacher.items()}
@@ -238,7 +263,7 @@ def _gradients(images: list[slice], options: dict[str, Any]) -> list[Tensor]:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize('options', [GATE, dict(second='b', trust='agreement', select=dict(ratio=0.1))], ids=str)
+@pytest.mark.parametrize('options', [GATE, dict(source=['a', 'b'], trust='agreement', select=dict(ratio=0.1))], ids=str)
 def test_two_ranks_equal_one_process(tmp_path: Path, options: dict[str, Any]) -> None:
     images = [slice(0, 1), slice(1, 4)]
     ranks = on_two_ranks(tmp_path, _gradients, images, options)

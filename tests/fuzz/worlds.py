@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from kd_plugins.config.loading import load_config, register_scope
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.entries import check_entry
+from kd_plugins.teachers.collection import teacher_configs
 from kd_plugins.testing import strip_pretrained, use_generated_data
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -110,7 +111,6 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     'pspnet': ('logit/uskd_pspnet-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
     'deeplabv3': ('logit/nkd_deeplabv3-r101_deeplabv3-r18_4xb2-80k_cityscapes-512x1024.py', DILATED),
-    'panoptic': (
     'swin': (
         'relation/minilm_upernet-swin-b_upernet-swin-t_8xb2-160k_ade20k-512x512.py',
         {
@@ -122,6 +122,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
             'model.auxiliary_head.channels': 8,
         },
     ),
+    'panoptic': (
         'dual_self/panoptic-fpn_r50_fpn_1x_coco_dsd.py',
         {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512]},
     ),
@@ -160,8 +161,8 @@ WORLDS = {
     'logit/*pspnet*': 'pspnet',
     'logit/*': 'deeplabv3',
     'queries/*': 'dab',
-    'relation/*unet*': 'unet',
     'relation/*swin*': 'swin',
+    'relation/*unet*': 'unet',
     'relation/*': 'deeplabv3',
     'roi/*': 'mask_rcnn',
     'unlabelled/rtmcc*': 'simcc',
@@ -379,13 +380,13 @@ def conv_maps_checkpoint() -> str:
 def entry_of(name: str) -> dict[str, Any]:
     """Return the distill entry of a shipped config, with a teacher whose files exist."""
     entry = _entry(shipped_config(name)).to_dict()
-    teacher = entry.get('teacher') or {}
-    if teacher.get('type') == 'kd_plugins.FrozenTeacher':
-        teacher['config'] = world_of(name).teacher_config
-        teacher['checkpoint'] = world_of(name).teacher_checkpoint
-    if teacher.get('type') == 'kd_plugins.BackboneTeacher':
-        teacher['model'] = {'type': 'ConvMaps'}
-        teacher['checkpoint'] = conv_maps_checkpoint()
+    for teacher in teacher_configs(entry).values():
+        if teacher['type'] == 'kd_plugins.FrozenTeacher':
+            teacher['config'] = world_of(name).teacher_config
+            teacher['checkpoint'] = world_of(name).teacher_checkpoint
+        if teacher['type'] == 'kd_plugins.BackboneTeacher':
+            teacher['model'] = {'type': 'ConvMaps'}
+            teacher['checkpoint'] = conv_maps_checkpoint()
     if entry.get('init_from_teacher'):
         # The world of a two-stage detector is a network with one head.
         entry['init_from_teacher'] = ['neck', 'bbox_head']

@@ -10,20 +10,20 @@ from kd_plugins.teachers import EMATeacher
 from tests.hooks.tiny_runs import TinyGap, TinyStudent
 
 
-def assigned(**seconds: str | None) -> tuple[Assignment, TinyStudent, dict[str, EMATeacher]]:
+def assigned(**others: str) -> tuple[Assignment, TinyStudent, dict[str, EMATeacher]]:
     student, teachers = TinyStudent(), {'a': EMATeacher(), 'b': EMATeacher(begin=5)}
     for teacher in teachers.values():
         teacher.prepare(student)
     distillers = {'one': TinyGap(source='a'), 'two': TinyGap(source='a'), 'self': TinyGap(source='student')}
-    for name, second in seconds.items():
-        distillers[name].second = second
+    for name, other in others.items():
+        distillers[name].others = (other,)
     return Assignment(distillers, teachers), student, teachers
 
 
 def test_teachers_and_their_models() -> None:
     assignment, student, teachers = assigned(two='b')
     assert assignment.sources == {'one': 'a', 'two': 'a', 'self': None}
-    assert assignment.seconds == {'one': None, 'two': 'b', 'self': None}
+    assert assignment.all == {'one': ('a',), 'two': ('a', 'b'), 'self': (None,)}
     assert assignment.models('one', student) == [teachers['a'].model]
     assert assignment.models('two', student) == [teachers['b'].model, teachers['a'].model], 'the first one last'
     assert assignment.models('self', student) == [student]
@@ -41,7 +41,5 @@ def test_needed_teachers_are_those_of_the_running_distillers() -> None:
 
 
 def test_an_unknown_teacher_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"second is 'c', and must be a teacher beside .*source; nearest: 'b'|second is 'c'"
-    ):
+    with pytest.raises(ConfigError, match=r"source is 'c', which names no teacher; valid: 'a', 'b'"):
         assigned(one='c')

@@ -20,7 +20,7 @@ def taps_of(**distillers: TinyGap) -> tuple[NetworkTaps, TinyStudent, dict[str, 
     teachers = {name: EMATeacher() for name in ('a', 'b')}
     for teacher in teachers.values():
         teacher.prepare(student)
-    sources = {name: one.source if one.source in teachers else None for name, one in distillers.items()}
+    sources = {name: (one.source if one.source in teachers else None,) for name, one in distillers.items()}
     return NetworkTaps(student, teachers, distillers, sources), student, teachers
 
 

@@ -98,7 +98,7 @@ def test_a_run_in_which_nothing_is_taught(caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_second_teacher_that_never_begins() -> None:
     gap = TinyGap(source='teacher')
-    gap.second = 'late'
+    gap.others = ('late',)
     check(gap, teacher=EMATeacher(), late=EMATeacher(begin=7))
     with pytest.raises(ConfigError, match='begin is 8 iterations and the run ends after 8'):
         check(gap, teacher=EMATeacher(), late=EMATeacher(begin=8))

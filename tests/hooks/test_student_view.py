@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.distillers.base import SECOND, Batch
+from kd_plugins.distillers.base import Batch
+from kd_plugins.distillers.sources import alias_beside
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.student_view import StudentView, build_views
@@ -112,4 +113,6 @@ def test_targets_of_a_view_that_mixes_nothing_stay() -> None:
 def test_targets_that_are_no_maps(shape: tuple[int, ...]) -> None:
     bound = StudentView({'unlabelled': CutMix()}, None, 0)
     with pytest.raises(ConfigError, match=f"'second' of distillers.a gives {re.escape(str(shape))}; use type="):
-        bound.targets({f'{SECOND}tap': [torch.zeros(shape)]}, Batch(IMAGES, None), TinyGap(key='distillers.a'))
+        bound.targets(
+            {alias_beside('b', 'tap'): [torch.zeros(shape)]}, Batch(IMAGES, None), TinyGap(key='distillers.a')
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from torch import nn
 
+from kd_plugins.distillers import LogitDistiller
 from kd_plugins.errors import ConfigError, KDPluginsError
 from kd_plugins.hooks import DistillHook, EpochSeedHook
 from kd_plugins.hooks.observer import StepReport
+from kd_plugins.hooks.teaching import check_teacher_classes, share_classes
 from kd_plugins.losses import dense_focal_loss
 from kd_plugins.ops.probabilities import agreement, mean_logits
+from kd_plugins.teachers import EMATeacher
 from tests.hooks.tiny_runs import ADAPTED, EMA, GAP, ITERATIONS, TinyStudent, losses_of, make_runner
 
 SNAPSHOT: dict[str, Any] = {'type': 'kd_plugins.SnapshotTeacher'}
@@ -79,30 +83,64 @@ def test_two_teachers_of_one_distiller(tmp_path: Path) -> None:
                     nn.init.zeros_(layer.weight)
                     nn.init.constant_(layer.bias, value)
 
-    agreed = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second', 'source': 'a', 'second': 'b', 'tau': 0.5}
+    agreed = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second', 'source': ['a', 'b'], 'tau': 0.5}
     agreed['trust'] = 'agreement'
     distill = DistillHook({'agreed': agreed}, teachers={'a': EMA, 'b': {**EMA, 'begin': 2}, 'c': EMA})
     losses = losses_of(tmp_path / 'run', [Set(), distill], epochs=1)
     assert list(distill.teachers) == ['a', 'b']
     rows = [torch.full((2, 1, 3), value) for value in (0.0, 2.0, -1.0)]
-    weight = agreement(rows[1], rows[2], softmax=False, tau=0.5)
-    expected = dense_focal_loss(rows[0], mean_logits(rows[1], rows[2], softmax=False), weight, torch.zeros(2, 1))
+    weight = agreement(rows[1:], softmax=False, tau=0.5)
+    expected = dense_focal_loss(rows[0], mean_logits(rows[1:], softmax=False), weight, torch.zeros(2, 1))
     values = [step['distill.agreed.loss_logit'] for step in losses]
     assert values[:2] == [0.0, 0.0] and values[2] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_second_teacher_that_does_not_fit_is_one_sentence() -> None:
-    gap = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second', 'source': 'a'}
-    for changes, match in (
-        ({'second': 'slower'}, "distillers.x.second is 'slower', and must be a teacher beside .*nearest: 'slow'"),
+def test_teachers_that_do_not_fit_together_are_one_sentence() -> None:
+    gap = {'type': 'kd_plugins.LogitDistiller', 'logits': 'second'}
+    features = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'second'}
+    for config, source, match in (
+        (gap, ['a', 'slower'], "distillers.x.source is 'slower', which names no teacher; nearest: 'slow'"),
         (
-            {'second': 'a'},
-            "distillers.x.second is 'a', and must be .* beside distillers.x.source; valid: 'slow'",
+            gap,
+            ['a', 'a'],
+            r"distillers.x.source has \['a', 'a'\], and a list holds the names of at least two different",
         ),
-        ({'second': 'a', 'source': 'student'}, "distillers.x.second is 'a', and must be a teacher beside"),
+        (gap, ['a'], r"distillers.x.source has \['a'\], and .* for one, give its name alone, such as source='a'"),
+        (gap, ['student', 'a'], "distillers.x.source has 'student', and a list"),
+        (features, ['a', 'slow'], 'FeatureDistiller learns from one teacher; give each teacher a distiller of its own'),
     ):
         with pytest.raises(ConfigError, match=match):
-            DistillHook({'x': {**gap, **changes}}, teachers={'a': EMA, 'slow': SLOW})
+            DistillHook({'x': {**config, 'source': source}}, teachers={'a': EMA, 'slow': SLOW})
+
+
+def test_classes_of_teachers_that_know_others() -> None:
+    def distiller(classes: Any, source: Any = 'a') -> LogitDistiller:
+        return LogitDistiller('second', teacher_classes=classes, source=source, key='distillers.x')
+
+    teachers = {name: EMATeacher(key=f'teachers.{name}') for name in ('a', 'b')}
+    teachers['a'].classes = ('dog', 'cow')  # type: ignore[attr-defined]
+    runner = SimpleNamespace(
+        train_dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': ('cat', 'cow', 'dog')}))
+    )
+    for one in (distiller('checkpoint'), distiller(['dog', 'cow'], source='b')):
+        check_teacher_classes(runner, [one], teachers)
+        share_classes(runner, [one], teachers)
+        assert one.subset.student.tolist() == [1, 2] and one.subset.teacher.tolist() == [1, 0]
+    plain = LogitDistiller('second', source='a', key='distillers.x')
+    share_classes(runner, [plain], teachers)
+    assert plain.subset is None
+    with pytest.raises(ConfigError, match='trained on 2 classes'):
+        check_teacher_classes(runner, [plain], teachers)
+    with pytest.raises(
+        ConfigError, match="teacher_classes is 'checkpoint', and teachers.b has no checkpoint that names"
+    ):
+        share_classes(runner, [distiller('checkpoint', 'b')], teachers)
+    teachers['b'].classes = ('cow', 'cat')  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match='its teachers know different classes; give each of them a distiller'):
+        share_classes(runner, [distiller('checkpoint', ['a', 'b'])], teachers)
+    runner.train_dataloader.dataset.metainfo = {}
+    with pytest.raises(ConfigError, match='needs one list of classes of train_dataloader.dataset, which has 0'):
+        share_classes(runner, [distiller('checkpoint')], teachers)
 
 
 def test_a_tap_names_the_teacher_that_lacks_it(tmp_path: Path) -> None:

@@ -58,3 +58,31 @@ def test_training(tmp_path: Path) -> None:
 def test_uskd_needs_no_teacher(tmp_path: Path) -> None:
     _, recorder = run('unet_isbi', tmp_path / 'own', options(['uskd'], None))
     assert all(float(step['distill.uskd.loss_uskd']) > 0 for step in recorder.losses)
+
+
+def test_teachers_that_vote(tmp_path: Path) -> None:
+    """The term is 0 until the last member is ready, that is until the first epoch is over."""
+    average = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
+    members = {'a': average, 'b': {**average, 'momentum': 0.1}, 'past': {'type': 'kd_plugins.SnapshotTeacher'}}
+    votes = {**SCORES, 'source': list(members)}
+    distillers = {
+        'mean': {**votes, 'trust': 'agreement'},
+        'majority': {**votes, 'vote': 'majority', 'target': 'hard'},
+    }
+    entry = {'type': 'kd_plugins.DistillHook', 'distillers': distillers, 'teachers': members}
+    _, recorder = run('unet_isbi', tmp_path / 'votes', {**CLASSES, 'default_hooks.distill': entry})
+    for name in distillers:
+        values = [float(step[f'distill.{name}.loss_logit']) for step in recorder.losses]
+        assert values[:2] == [0.0, 0.0] and min(values[2:]) > 0, name
+
+
+def test_teacher_that_knows_other_classes(tmp_path: Path) -> None:
+    """Two classes are shared, in the order of the data or in the other one."""
+    losses = []
+    for known in (['class_0', 'class_1', 'x', 'y'], ['class_1', 'class_0', 'x', 'y']):
+        scores = {**SCORES, 'teacher_classes': known}
+        teacher = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.5}
+        entry = {'type': 'kd_plugins.DistillHook', 'distillers': {'scores': scores}, 'teacher': teacher}
+        _, recorder = run('unet_isbi', tmp_path / known[0], {**CLASSES, 'default_hooks.distill': entry})
+        losses.append([float(step['distill.scores.loss_logit']) for step in recorder.losses])
+    assert min(losses[0] + losses[1]) > 0 and losses[0][0] != losses[1][0]

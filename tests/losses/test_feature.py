@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_loss, feature_mse
+from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature_loss, feature_mse
 from kd_plugins.registry import MODELS
+from tests.losses.golden import cosines, sines
 from tests.losses.tester import LossTester
 
 
@@ -37,6 +38,22 @@ class TestCosine(LossTester):
 
     def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (1 - F.cosine_similarity(student, teacher, dim=1)).mean()
+
+
+class TestCosineAndL1(LossTester):
+    shape = (2, 3, 4, 5)
+
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return feature_loss([student], [teacher], feature_cosine_l1)
+
+    def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        cosine = (1 - F.cosine_similarity(student, teacher, dim=1)).mean()
+        return 0.9 * cosine + 0.1 * F.smooth_l1_loss(student, teacher)
+
+
+def test_released_value_of_the_patches_of_gpfm() -> None:
+    value = feature_cosine_l1(sines(2, 9, 4), cosines(2, 9, 4), dim=-1).mean()
+    torch.testing.assert_close(value, torch.tensor(0.968803), rtol=0, atol=1e-6)
 
 
 class TestChannelWise(LossTester):

@@ -14,7 +14,7 @@ from ...ops.reduction import to_float
 from ...utils.checks import check_choice, check_number
 from ..base import Batch
 from ..paired import PairedDistiller, TapPair, module_above
-from ..regions import AGREEMENT, Regions, check_second
+from ..regions import AGREEMENT, Regions, check_agreement
 from .truth import keypoint_weights, peak_positions, true_positions
 
 TRUTH = 'truth'
@@ -66,14 +66,14 @@ class KeypointDistiller(PairedDistiller):
         visible_only: Whether joints are weighted by ``data_samples[i].gt_instance_labels.keypoint_weights``, as in the
             task loss. Otherwise all joints weigh 1.
         reduction: One of :attr:`reductions`.
-        weight, source, key: See :class:`BaseDistiller`.
+        weight, key: See :class:`BaseDistiller`.
+        source: See :class:`BaseDistiller`; or the names of several teachers with the same head, whose mean distribution
+            is the target.
         select: The joints that count, by the height of the teacher's peak: ``dict(score=0.3)``, those from there, or
             ``dict(ratio=0.5)``, the highest of the batch. The mean is then that of the joints that count. None: all.
         trust: ``'truth'`` lets the labelled joints count that the teacher finds within ``distance`` of their label;
-            ``'agreement'`` weighs each joint by the agreement of two teachers; None does neither.
-        second: Name of a second teacher with the same head, whose taps are those of the first; None: one teacher. The
-            target is the mean of both distributions.
-        tau: Divergence of both teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
+            ``'agreement'`` weighs each joint by the agreement of several teachers; None does neither.
+        tau: Divergence of the teachers, in nats, at which the weight of ``trust='agreement'`` is 1 / e.
         distance: Largest distance of ``trust='truth'``, with x in widths and y in heights of the input.
 
     Raises:
@@ -81,6 +81,7 @@ class KeypointDistiller(PairedDistiller):
     """
 
     loss_names = ('loss_kpt',)
+    combines = True
     reductions: tuple[str, ...] = ('task', 'mean')
     """Valid values of ``reduction``."""
 
@@ -90,11 +91,10 @@ class KeypointDistiller(PairedDistiller):
         visible_only: bool,
         reduction: str,
         weight: float | dict[str, Any],
-        source: str,
+        source: str | list[str],
         key: str,
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        second: str | None = None,
         tau: float = 0.1,
         distance: float = DISTANCE,
     ) -> None:
@@ -102,7 +102,7 @@ class KeypointDistiller(PairedDistiller):
         self.visible_only = visible_only
         self.reduction = check_choice(f'{key}.reduction', reduction, self.reductions)
         self.regions = Regions(key, select, trust, trusts=(TRUTH, AGREEMENT))
-        self.second, self.tau = check_second(key, trust, second, tau)
+        self.tau = check_agreement(key, trust, self.source, self.others, tau)
         self.distance = check_number(f'{key}.distance', distance, positive=True, example=DISTANCE)
         self._right: dict[str, Tensor] = {}
         if self.regions.active and reduction == 'reference':
@@ -137,16 +137,16 @@ class KeypointDistiller(PairedDistiller):
         """Return the teachers' mean and their agreement on each joint, None without ``trust='agreement'``.
 
         Args:
-            teachers: Logits of each axis of one or two teachers, shape (N, K, bins), for the student's ``beta``.
+            teachers: Logits of each axis of every teacher, shape (N, K, bins), for the student's ``beta``.
             beta: The factor on them.
         """
         if len(teachers) == 1:
             return teachers[0], None
-        pairs = [(to_float(a) * beta, to_float(b) * beta) for a, b in zip(*teachers)]
-        mean = [mean_logits(a, b, softmax=True) / beta for a, b in pairs]
+        axes = [[to_float(logits) * beta for logits in members] for members in zip(*teachers)]
+        mean = [mean_logits(members, softmax=True) / beta for members in axes]
         if self.regions.trust != AGREEMENT:
             return mean, None
-        divergence = torch.stack([jensen_shannon(a, b, softmax=True) for a, b in pairs]).mean(dim=0)
+        divergence = torch.stack([jensen_shannon(members, softmax=True) for members in axes]).mean(dim=0)
         return mean, (-divergence / self.tau).exp()
 
     def counted(self, peaks: Tensor, weights: Tensor | None) -> Tensor:

@@ -63,7 +63,7 @@ class HeatmapDistiller(KeypointDistiller):
             ``KeypointMSELoss``, and has gradients of its size; ``'mean'`` is a mean over images and joints.
         select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
             height of the peak of the teacher's last stage, relative to that of the codec.
-        trust, second, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
+        trust, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -79,15 +79,14 @@ class HeatmapDistiller(KeypointDistiller):
         reduction: str = 'task',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        second: str | None = None,
         tau: float = 0.1,
         distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
-        source: str = 'auto',
+        source: str | list[str] = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pair = TapPair.of('heatmap', heatmap, 'teacher_heatmap', teacher_heatmap)
-        super().__init__([pair], visible_only, reduction, weight, source, key, select, trust, second, tau, distance)
+        super().__init__([pair], visible_only, reduction, weight, source, key, select, trust, tau, distance)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or BETA, self.beta or BETA)
         """Factors on the heatmaps of student and teacher, known after :meth:`check_models`."""

@@ -58,7 +58,7 @@ class SimCCDistiller(KeypointDistiller):
             mean over images and joints; ``'reference'`` gives the released value.
         select: The joints that count, see :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`. The score is the
             teacher's probability of the most probable bin, the lower one of both axes (:func:`lowest_peak`).
-        trust, second, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
+        trust, tau, distance: See :class:`~kd_plugins.distillers.keypoint.KeypointDistiller`.
         weight, source, key: See :class:`BaseDistiller`.
 
     Raises:
@@ -78,15 +78,14 @@ class SimCCDistiller(KeypointDistiller):
         reduction: str = 'task',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        second: str | None = None,
         tau: float = 0.1,
         distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
-        source: str = 'auto',
+        source: str | list[str] = 'auto',
         key: str = 'distillers.<name>',
     ) -> None:
         pairs = [TapPair.of('x', x, 'teacher_x', teacher_x), TapPair.of('y', y, 'teacher_y', teacher_y)]
-        super().__init__(pairs, visible_only, reduction, weight, source, key, select, trust, second, tau, distance)
+        super().__init__(pairs, visible_only, reduction, weight, source, key, select, trust, tau, distance)
         self.beta = None if beta is None else check_number(f'{key}.beta', beta, positive=True)
         self.betas = (self.beta or 1.0, self.beta or 1.0)
         """Factors on the logits of student and teacher, known after :meth:`check_models`."""

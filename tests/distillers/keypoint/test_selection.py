@@ -37,7 +37,7 @@ def taps(kind: str, images: int = 2, teachers: int = 1) -> tuple[dict, dict]:
         student[alias], *taught = (
             [torch.rand(images, JOINTS, *shape, generator=generator)] for _ in range(1 + teachers)
         )
-        teacher.update({f'{prefix}teacher_{alias}': x for prefix, x in zip(('', 'second.'), taught)})
+        teacher.update({f'{prefix}teacher_{alias}': x for prefix, x in zip(('', 'b@'), taught)})
     return student, teacher
 
 
@@ -159,7 +159,7 @@ def test_score_of_the_targets_of_rtmpose(sigma: float, bins: int, peak: float) -
 def test_two_teachers(kind: str, trust: str | None) -> None:
     """The target is the mean of both distributions, the weight falls with their divergence."""
     student, teacher = taps(kind, teachers=2)
-    distiller = distiller_of(kind, reduction='mean', second='b', trust=trust, tau=0.05)
+    distiller = distiller_of(kind, reduction='mean', source=['a', 'b'], trust=trust, tau=0.05)
     loss = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
     count = len(ALIASES[kind])
     logits = [BETA * axis for axis in axes(teacher)]
@@ -169,7 +169,7 @@ def test_two_teachers(kind: str, trust: str | None) -> None:
     for s, a, b in zip(axes(student), first, second):
         p, log_q = (a.softmax(-1) + b.softmax(-1)) / 2, (BETA * s).log_softmax(-1)
         divergence += (p * (p.log() - log_q)).sum(-1)
-        apart += jensen_shannon(a, b, softmax=True) / count
+        apart += jensen_shannon([a, b], softmax=True) / count
     weight = torch.ones(2, JOINTS) if trust is None else (-apart / 0.05).exp()
     torch.testing.assert_close(loss, (divergence * weight).sum() / weight.sum().clamp(min=1))
 
@@ -178,19 +178,19 @@ def test_sentences() -> None:
     with sentence(r"reduction is 'reference', which counts all joints, with select or trust; use 'task' or 'mean'"):
         SimCCDistiller(reduction='reference', select=dict(score=0.1))
     for kind in KINDS:
-        with sentence("trust is 'agreement', which compares two teachers"):
+        with sentence("trust is 'agreement', which compares several teachers"):
             distiller_of(kind, trust='agreement')
         with sentence("trust is 'teacher'; valid: 'truth', 'agreement'"):
             distiller_of(kind, trust='teacher')
         with sentence("select.others is 'zero'; valid: 'ignore'"):
             distiller_of(kind, select=dict(score=0.1, others='zero'))
-        with sentence("second is 'student'; valid: None, or the name of a second teacher"):
-            distiller_of(kind, second='student')
+        with sentence("source has 'student', and a list holds the names of at least two different teachers"):
+            distiller_of(kind, source=['a', 'student'])
 
 
 def _gradients(images: list[slice], kind: str, options: dict[str, Any]) -> list[Tensor]:
     """Gradients of the share of one rank, or of the whole batch without ranks."""
-    student, teacher = taps(kind, images=4, teachers=2 if 'second' in options else 1)
+    student, teacher = taps(kind, images=4, teachers=2 if 'source' in options else 1)
     part = images[dist.get_rank()] if dist.is_initialized() else slice(None)
     leaves = {alias: [tensors[0][part].clone().requires_grad_()] for alias, tensors in student.items()}
     target = {alias: [tensors[0][part]] for alias, tensors in teacher.items()}
@@ -202,7 +202,7 @@ def _gradients(images: list[slice], kind: str, options: dict[str, Any]) -> list[
 @pytest.mark.parametrize('kind', KINDS)
 def test_two_ranks_equal_one_process(tmp_path: Path, kind: str) -> None:
     images = [slice(0, 1), slice(1, 4)]
-    options = dict(select=dict(ratio=0.3), reduction='mean', second='b', trust='agreement')
+    options = dict(select=dict(ratio=0.3), reduction='mean', source=['a', 'b'], trust='agreement')
     ranks = on_two_ranks(tmp_path, _gradients, images, kind, options)
     for axis, whole in enumerate(_gradients(images, kind, options)):
         # DDP averages the gradients of the parameters over ranks, so each image's share is halved.
