@@ -35,6 +35,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(autouse=True, scope='module')
+def scope_of_the_file() -> Iterator[None]:
+    """Take away the default scope that a fixture of a file leaves."""
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(autouse=True)
 def scope_of_its_own() -> Iterator[None]:
     """Take away the default scope that a test's runner leaves to the process: the next may use another package."""

@@ -139,7 +139,7 @@ def test_symmetric(select: dict | None) -> None:
         ({'divergence': 'dist', 'beta': 1.0}, "beta is set with divergence='dist', which does not read it"),
         ({'divergence': 'dkd', 'trust': 'teacher'}, "trust is set with divergence='dkd'"),
         ({'divergence': 'nkd', 'select': {'ratio': 0.1}}, "select is set with divergence='nkd'"),
-        ({'divergence': 'dist', 'second': 'b'}, "second is set with divergence='dist'"),
+        ({'divergence': 'dist', 'source': ['a', 'b']}, r"source is \['a', 'b'\] with divergence='dist', which"),
         ({'divergence': 'dist', 'target': 'hard'}, "target is set with divergence='dist'"),
         ({'divergence': 'dist', 'symmetric': True}, 'symmetric is True; only'),
         ({'target': 'hard', 'symmetric': True}, 'symmetric is True; only'),

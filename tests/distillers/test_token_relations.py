@@ -13,7 +13,7 @@ from kd_plugins.config.loading import load_config
 from kd_plugins.distillers import Batch, RelationDistiller
 from kd_plugins.losses import token_relation_loss
 from tests.distillers.common import check_step, make_batch, sentence
-from tests.distillers.test_windows import swin
+from tests.distillers.transformers import swin
 from tests.distillers.two_steps import CONFIGS, two_steps
 
 

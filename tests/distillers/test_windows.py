@@ -10,15 +10,7 @@ from torch import nn
 
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.windows import Windows
-
-
-def swin() -> nn.Module:
-    backbones = pytest.importorskip('mmseg.models.backbones')
-    model = nn.Module()
-    model.backbone = backbones.SwinTransformer(
-        embed_dims=12, depths=(2, 2, 2), num_heads=(1, 2, 4), strides=(4, 2, 2), window_size=4, out_indices=(2,)
-    )
-    return model
+from tests.distillers.transformers import swin
 
 
 @pytest.mark.parametrize(('block', 'shift'), [(0, 0), (1, 2)])
