@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,19 +36,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
-@pytest.fixture(autouse=True, scope='module')
-def scope_of_the_file() -> Iterator[None]:
-    """Take away the default scope that a fixture of a file leaves."""
+@contextmanager
+def default_scope_kept() -> Iterator[None]:
+    """Restore the default scopes of before."""
     before = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def scope_of_the_file() -> Iterator[None]:
+    """Take away the default scope that a fixture of a file leaves."""
+    with default_scope_kept():
+        yield
 
 
 @pytest.fixture(autouse=True)
 def scope_of_its_own() -> Iterator[None]:
     """Take away the default scope that a test's runner leaves to the process: the next may use another package."""
-    before = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    with default_scope_kept():
+        yield

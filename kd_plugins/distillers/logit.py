@@ -235,7 +235,7 @@ class LogitDistiller(PairedDistiller):
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check levels, classes and sizes."""
         pair, key = self.pairs[0], f'{self.key}.logits'
-        student_outputs, teacher_outputs = self._shared(student_outputs, teacher_outputs)
+        student_outputs, teacher_outputs = self._student_shared(student_outputs), self._teacher_shared(teacher_outputs)
         student_levels = student_outputs[pair.student_key]
         for teacher_levels in pair.taught(teacher_outputs):
             check_levels(key, student_levels, teacher_levels, 'levels')
@@ -263,17 +263,22 @@ class LogitDistiller(PairedDistiller):
         """Keep which classes student and teacher share, with ``teacher_classes``."""
         self.subset = ClassSubset(self.key, teacher, teacher_classes, classes, self.class_dim, self.softmax)
 
-    def _shared(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Taps, Taps]:
-        """Return the outputs with the logits of the classes that both networks know."""
+    def _student_shared(self, outputs: Taps) -> Taps:
+        """Return the student's outputs with the logits of the classes that both networks know."""
         if self.subset is None:
-            return student_outputs, teacher_outputs
-        pair, subset = self.pairs[0], self.subset
-        student = {**student_outputs, pair.student_key: subset.of_student(student_outputs[pair.student_key])}
-        teacher = {
-            alias: subset.of_teacher(levels) if own_alias(alias) == pair.teacher_key else levels
-            for alias, levels in teacher_outputs.items()
+            return outputs
+        key = self.pairs[0].student_key
+        return {**outputs, key: self.subset.of_student(outputs[key])}
+
+    def _teacher_shared(self, outputs: Taps) -> Taps:
+        """Return the outputs of every teacher with the logits of the classes that both networks know."""
+        if self.subset is None:
+            return outputs
+        key = self.pairs[0].teacher_key
+        return {
+            alias: self.subset.of_teacher(levels) if own_alias(alias) == key else levels
+            for alias, levels in outputs.items()
         }
-        return student, teacher
 
     def _scores(self, role: str, outputs: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return the logits of a network's scores, from those of the classes and of objectness where it is tapped."""
@@ -283,7 +288,7 @@ class LogitDistiller(PairedDistiller):
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_logit``."""
-        student_outputs, teacher_outputs = self._shared(student_outputs, teacher_outputs)
+        student_outputs, teacher_outputs = self._student_shared(student_outputs), self._teacher_shared(teacher_outputs)
         student_levels = self._scores('student', [student_outputs[pair.student_key] for pair in self.pairs])
         teachers = [
             self._scores('teacher', outputs) for outputs in zip(*(pair.taught(teacher_outputs) for pair in self.pairs))
@@ -306,7 +311,7 @@ class LogitDistiller(PairedDistiller):
 
     def confidence(self, teacher_outputs: Taps) -> list[Tensor]:
         """Return the teacher's highest class probability at the locations of each level, without ``class_dim``."""
-        _, teacher_outputs = self._shared({self.pairs[0].student_key: []}, teacher_outputs)
+        teacher_outputs = self._teacher_shared(teacher_outputs)
         outputs = [pair.taught(teacher_outputs)[0] for pair in self.pairs]
         return [self._probabilities(x, self.class_dim).amax(self.class_dim) for x in self._scores('teacher', outputs)]
 

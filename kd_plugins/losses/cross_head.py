@@ -11,6 +11,12 @@ from .dense import giou_distance
 from .logit import quality_focal, softmax_kl
 
 
+def _by_objects(values: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """Return the weighted sum of values, divided by the number of objects of all ranks, at least 1."""
+    weight = weight.detach().to(values.dtype)
+    return (values * weight).sum() / global_normalizer(count.to(values.dtype), minimum=1.0)
+
+
 def cross_class_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tensor, beta: float = 1.0) -> Tensor:
     r"""Return the quality focal loss of class scores, divided by a number of objects (arXiv 2306.11369, section 3.2).
 
@@ -33,9 +39,7 @@ def cross_class_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Te
     >>> cross_class_loss(torch.zeros(2, 1), torch.full((2, 1), 40.0), torch.ones(2), torch.tensor(2.0))
     tensor(0.3466)
     """
-    focal = quality_focal(student, teacher, beta).sum(dim=-1)
-    weight = weight.detach().to(focal.dtype)
-    return (focal * weight).sum() / global_normalizer(count.to(focal.dtype), minimum=1.0)
+    return _by_objects(quality_focal(student, teacher, beta).sum(dim=-1), weight, count)
 
 
 def cross_box_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tensor) -> Tensor:
@@ -61,9 +65,7 @@ def cross_box_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tens
     tensor(0.5397)
     """
     target = to_float(teacher.detach())
-    distance = giou_distance(to_float(student), target)
-    weight = weight.detach().to(distance.dtype) * (area(target) > 0)
-    return (distance * weight).sum() / global_normalizer(count.to(distance.dtype), minimum=1.0)
+    return _by_objects(giou_distance(to_float(student), target), weight * (area(target) > 0), count)
 
 
 def cross_centerness_loss(student: Tensor, teacher: Tensor, weight: Tensor, count: Tensor) -> Tensor:
@@ -89,6 +91,4 @@ def cross_centerness_loss(student: Tensor, teacher: Tensor, weight: Tensor, coun
     tensor(0.3466)
     """
     student, teacher = (torch.stack([x, torch.zeros_like(x)], dim=-1) for x in (student, teacher))
-    divergence = softmax_kl(student, teacher, temperature=1.0, dim=-1)
-    weight = weight.detach().to(divergence.dtype)
-    return (divergence * weight).sum() / global_normalizer(count.to(divergence.dtype), minimum=1.0)
+    return _by_objects(softmax_kl(student, teacher, temperature=1.0, dim=-1), weight, count)

@@ -12,7 +12,7 @@ from .encoder import LabelEncoder
 from .objects import Objects, cells_in_boxes, descriptors
 
 GUIDES = ('appearance', 'labels')
-"""What asks in the attention between objects, see :class:`Instructor`."""
+"""Vectors that ask in the attention between objects, see :class:`Instructor`."""
 Inside = Tensor | None
 """Booleans (N, 1, H, W) of a level, False on padding; None where no image has padding."""
 

@@ -12,7 +12,7 @@ from ...ops.reduction import to_float, weighted_mean
 from ...utils.checks import check_choice
 
 BALANCES = ('pixels', 'levels')
-"""How the levels of a pyramid count, see :func:`label_guided_distance`."""
+"""Weightings of the levels of a pyramid, see :func:`label_guided_distance`."""
 
 
 def label_guided_distance(
