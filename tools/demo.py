@@ -11,6 +11,7 @@ everything to ``demo_output``: the images, both runs with their full logs, ``cur
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -128,9 +129,34 @@ def remaining(first: tuple[float, int], now: tuple[float, int], total: int) -> f
 
 
 def trainer(run: Run, options: Sequence[str]) -> list[str]:
-    """Return the arguments of Python that train one config."""
+    """Return the arguments of Python that train one config, from the newest checkpoint where there is one."""
     arguments = ['tools/train.py', str(run.config.relative_to(ROOT)), '--work-dir', str(run.work_dir)]
+    if any(run.work_dir.glob('*.pth')):
+        arguments.append('--resume')
     return [*arguments, '--cfg-options', *options] if options else arguments
+
+
+@contextmanager
+def interruptible(runs: Sequence[Run], out: Path, options: Sequence[str]) -> Iterator[bool]:
+    """Remove earlier runs, unless they were interrupted and have the same options.
+
+    Args:
+        runs: The runs.
+        out: Folder of the note.
+        options: For ``--cfg-options``.
+
+    Yields:
+        Whether the runs go on where they were interrupted. A note stays in ``out`` until the context ends well.
+    """
+    note, settings = out / 'interrupted.json', json.dumps(list(options))
+    going_on = note.is_file() and note.read_text(encoding='utf-8') == settings
+    if not going_on:
+        for run in runs:
+            shutil.rmtree(run.work_dir, ignore_errors=True)
+            run.log.unlink(missing_ok=True)
+    note.write_text(settings, encoding='utf-8')
+    yield going_on
+    note.unlink()
 
 
 @contextmanager
@@ -138,11 +164,10 @@ def training(run: Run, options: Sequence[str], threads: int) -> Iterator[subproc
     """Train one config in a process of its own, which ends with the context.
 
     Args:
-        run: The run to train; an earlier one in its folder is removed.
+        run: The run to train.
         options: For ``--cfg-options``.
         threads: CPU threads of the process, unless ``OMP_NUM_THREADS`` is set.
     """
-    shutil.rmtree(run.work_dir, ignore_errors=True)
     environ = {
         'OMP_NUM_THREADS': str(threads),
         **os.environ,
@@ -150,7 +175,7 @@ def training(run: Run, options: Sequence[str], threads: int) -> Iterator[subproc
         'PYTHONUNBUFFERED': '1',
     }
     command = [sys.executable, *trainer(run, options)]
-    with run.log.open('w', encoding='utf-8') as log:
+    with run.log.open('a', encoding='utf-8') as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=environ)
         try:
             yield process
@@ -249,8 +274,9 @@ def demo(out: Path, options: Sequence[str]) -> None:
         Run(name, config, out / name, out / f'{name}.log')
         for name, config in (('plain', PLAIN), ('distilled', DISTILLED))
     ]
-    print(f'Training both side by side, {total} iterations; logs: {runs[0].log}, {runs[1].log}', flush=True)
-    with progress_bar(runs) as bar:
+    with interruptible(runs, out, options) as going_on, progress_bar(runs) as bar:
+        begun = 'Going on with both' if going_on else 'Training both side by side'
+        print(f'{begun}, {total} iterations; logs: {runs[0].log}, {runs[1].log}', flush=True)
         seconds = train(runs, total, bar, options)
     print(f'Trained with and without unlabelled images in {seconds:.0f} s.')
     plain, distilled = runs
@@ -288,7 +314,7 @@ def main() -> int:
         print(f'demo: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('demo: interrupted', file=sys.stderr)
+        print('demo: interrupted; the same command goes on', file=sys.stderr)
         return 130
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import warnings
@@ -100,11 +99,13 @@ def print_summaries(plain: Run, distilled: Run) -> None:
 
 
 def scalars(run: Run) -> list[dict[str, Any]]:
-    """Return every line that the run's newest ``scalars.json`` holds."""
-    files = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
-    if not files:
-        return []
-    return [json.loads(line) for line in files[-1].read_text(encoding='utf-8').splitlines() if line.strip()]
+    """Return every line of the run's logs; where a resumed run repeats a step, the later line counts."""
+    from kd_plugins.runner.run_log import is_validation, read_rows
+
+    rows = {}
+    for path in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
+        rows.update({(is_validation(row), row['step']): row for row in read_rows(path)})
+    return [row for _, row in sorted(rows.items(), key=lambda item: item[0])]
 
 
 def draw_curves(runs: Sequence[Run], epoch_length: int, path: Path) -> None:

@@ -181,3 +181,33 @@ def test_strict_load_refuses_another_model(tmp_path: Path) -> None:
     torch.save({'state_dict': {**weights, 'teacher.weight': torch.zeros(1)}}, path)
     with pytest.raises(RuntimeError, match=r'teacher\.weight'):
         demo_report.load_model(demo.PLAIN, path)
+
+
+def test_curves_of_a_resumed_run_have_each_step_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 'plain')
+    later = run.work_dir / '20260101_000001' / 'vis_data'
+    later.mkdir(parents=True)
+    lines = [dict(loss=2.0, lr=0.1, step=20), dict(loss=1.5, lr=0.1, step=30), {'coco/bbox_mAP': 0.5, 'step': 2}]
+    (later / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    rows = [(row['step'], row.get('loss'), row.get('coco/bbox_mAP')) for row in demo_report.scalars(run)]
+    assert rows == [(10, 2.5, None), (20, 2.0, None), (30, 1.5, None), (1, None, 0.25), (2, None, 0.5)]
+
+
+def test_an_interrupted_demo_goes_on_with_the_same_options_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 'plain')
+    with pytest.raises(KeyboardInterrupt), demo.interruptible([run], tmp_path, ['a=1']) as going_on:
+        assert not going_on and not run.work_dir.exists() and not run.log.exists()
+        make_run(tmp_path, 'plain')
+        assert '--resume' not in demo.trainer(run, [])
+        (run.work_dir / 'epoch_40.pth').touch()
+        raise KeyboardInterrupt
+    assert '--resume' in demo.trainer(run, [])
+    with demo.interruptible([run], tmp_path, ['a=1']) as going_on:
+        assert going_on and run.log.exists()
+    with demo.interruptible([run], tmp_path, ['a=1']) as going_on:  # a finished demo begins from the start
+        assert not going_on and not run.work_dir.exists()
+    make_run(tmp_path, 'plain')
+    with pytest.raises(KeyboardInterrupt), demo.interruptible([run], tmp_path, ['a=1']):
+        raise KeyboardInterrupt
+    with demo.interruptible([run], tmp_path, ['a=2']) as going_on:
+        assert not going_on
