@@ -56,7 +56,8 @@ def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean', valid
     tensor([10.])
     """
     check_choice('reduction', reduction, MSE_REDUCTIONS)
-    squares = (to_float(student) - to_float(teacher.detach())).square()
+    # One function, because a difference and its square would keep the difference for the backward pass.
+    squares = F.mse_loss(to_float(student), to_float(teacher.detach()), reduction='none')
     if valid is not None:
         total = (squares.flatten(2) * valid[:, None]).sum(dim=(1, 2))
         return total if reduction == 'sum' else total / (squares.shape[1] * valid.sum(dim=1)).clamp(min=1)
@@ -146,12 +147,16 @@ def channel_wise_kl(
     >>> channel_wise_kl(torch.zeros(1, 1, 2), torch.tensor([[[0.0, 30.0]]]))
     tensor([0.6931])
     """
-    rows = [(to_float(x) / temperature).movedim(dim, 1).flatten(2) for x in (student, teacher.detach())]
-    if valid is not None:
-        # Finite, so that the difference of the logarithms is 0 and not NaN.
-        rows = [x.masked_fill(~valid[:, None], torch.finfo(x.dtype).min / 2) for x in rows]
-    log_q, log_p = (x.log_softmax(dim=-1) for x in rows)
-    return mean_per_image((log_p.exp() * (log_p - log_q)).sum(dim=-1)) * temperature**2
+
+    def log_shares(x: Tensor) -> Tensor:
+        rows = (to_float(x) / temperature).movedim(dim, 1).flatten(2)
+        if valid is not None:
+            # Finite, so that the difference of the logarithms is 0 and not NaN.
+            rows = rows.masked_fill(~valid[:, None], torch.finfo(rows.dtype).min / 2)
+        return rows.log_softmax(dim=-1)
+
+    divergence = F.kl_div(log_shares(student), log_shares(teacher.detach()), reduction='none', log_target=True)
+    return mean_per_image(divergence.sum(dim=-1)) * temperature**2
 
 
 def feature_loss(
