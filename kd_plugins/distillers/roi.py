@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..losses import dkd_loss, roi_box_loss, roi_mask_loss
+from ..losses import dkd_loss, roi_box_loss, roi_mask_loss, softmax_kl
 from ..ops.boxes import highest_overlap
+from ..ops.reduction import mean_over_images
 from ..registry import MODELS
 from ..utils.argument_types import shown
-from ..utils.checks import check_flag, check_number
+from ..utils.checks import check_choice, check_flag, check_number
 from .base import BaseDistiller, Batch, Taps
 from .locations import ground_truth_boxes, ground_truth_labels
 from .roi_heads import RoIHead
+
+DIVERGENCES = ('dkd', 'kl')
 
 
 @MODELS.register_module()
@@ -25,19 +28,20 @@ class RoIDistiller(BaseDistiller):
 
     For Faster, Mask and Cascade R-CNN. Proposals of two networks differ, so the teacher pools its own features at the
     student's sampled RoIs and runs its heads on them. ``loss_cls`` is :func:`kd_plugins.losses.dkd_loss` with the
-    background as a class; the label of a RoI is the class of the object that it overlaps most, background below the
-    IoU that the student's assigner asks for. ``loss_reg`` is :func:`kd_plugins.losses.roi_box_loss` on the deltas of
-    this class, weighted by the teacher's probability of it. ``loss_mask`` is :func:`kd_plugins.losses.roi_mask_loss`
-    on the RoIs of the student's mask head. In a cascade, each stage is asked about the RoIs of the student's stage, and
-    counts as much as in the student's own loss. On unlabelled images the teacher's most probable class is the label,
-    and there is no ``loss_mask``.
+    background as a class, or the mean of :func:`kd_plugins.losses.softmax_kl` over the RoIs. The label of a RoI is the
+    class of the object that it overlaps most, background below the IoU that the student's assigner asks for.
+    ``loss_reg`` is :func:`kd_plugins.losses.roi_box_loss` on the deltas of this class, weighted by the teacher's
+    probability of it. ``loss_mask`` is :func:`kd_plugins.losses.roi_mask_loss` on the RoIs of the student's mask head.
+    In a cascade, each stage is asked about the RoIs of the student's stage, and counts as much as in the student's own
+    loss. On unlabelled images the teacher's most probable class is the label, and there is no ``loss_mask``.
 
     Args:
         head: Dotted path of the RoI head, the same in student and teacher.
         stages: Stages of a cascade that learn, such as ``(0, 2)``; ``'*'`` is every stage.
         temperature: Softens both class distributions.
-        alpha: Factor of the labelled class in ``loss_cls``.
-        beta: Factor of the other classes in ``loss_cls``.
+        divergence: ``'dkd'``, or ``'kl'``, which together with the student's own cross-entropy is a mixed target.
+        alpha: Factor of the labelled class in ``'dkd'``, 1 by default.
+        beta: Factor of the other classes in ``'dkd'``, 0.25 by default.
         reg: Whether boxes learn.
         mask: Whether masks learn; ``'auto'`` where both networks have masks with an extractor of their own.
         weight: See :class:`BaseDistiller`.
@@ -56,8 +60,9 @@ class RoIDistiller(BaseDistiller):
         head: str = 'roi_head',
         stages: str | Sequence[int] = '*',
         temperature: float = 1.0,
-        alpha: float = 1.0,
-        beta: float = 0.25,
+        divergence: str = 'dkd',
+        alpha: float | None = None,
+        beta: float | None = None,
         reg: bool = True,
         mask: bool | str = 'auto',
         weight: float | dict[str, Any] = 1.0,
@@ -68,8 +73,12 @@ class RoIDistiller(BaseDistiller):
         self.head = head
         self.stages = stages
         self.temperature = check_number(f'{key}.temperature', temperature, positive=True)
-        self.alpha = check_number(f'{key}.alpha', alpha, positive=False)
-        self.beta = check_number(f'{key}.beta', beta, positive=False, example=0.25)
+        self.divergence = check_choice(f'{key}.divergence', divergence, DIVERGENCES)
+        for name, value in (('alpha', alpha), ('beta', beta)):
+            if divergence == 'kl' and value is not None:
+                raise ConfigError(f"{key}.{name} is {shown(value)}, which divergence='kl' does not read; leave it out")
+        self.alpha = check_number(f'{key}.alpha', 1.0 if alpha is None else alpha, positive=False)
+        self.beta = check_number(f'{key}.beta', 0.25 if beta is None else beta, positive=False, example=0.25)
         self.reg = check_flag(f'{key}.reg', reg)
         if mask not in (True, False, 'auto'):
             raise ConfigError(f"{key}.mask is {shown(mask)}; valid: 'auto', True, False")
@@ -172,6 +181,11 @@ class RoIDistiller(BaseDistiller):
                 losses[name].append(weight * value)
         return {name: torch.stack(values).sum() for name, values in losses.items()}
 
+    def _class_loss(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        if self.divergence == 'kl':
+            return mean_over_images(softmax_kl(student, teacher, self.temperature, dim=-1))
+        return dkd_loss(student, teacher, labels, self.temperature, self.alpha, self.beta)
+
     def _stage_losses(
         self,
         stage: int,
@@ -185,7 +199,7 @@ class RoIDistiller(BaseDistiller):
         labels = targets[0].argmax(dim=-1)
         if truths is not None:
             labels = _labels_of(student_outputs[f'rois_{stage}'][0], *truths, head.thresholds[stage], background)
-        losses = {'loss_cls': dkd_loss(boxes[0], targets[0], labels, self.temperature, self.alpha, self.beta)}
+        losses = {'loss_cls': self._class_loss(boxes[0], targets[0], labels)}
         if self.reg:
             trust = targets[0].softmax(dim=-1).gather(1, labels[:, None])[:, 0] * (labels < background)
             mine, theirs = (_of_class(x.unflatten(1, (-1, 4)), labels, background) for x in (boxes[1], targets[1]))

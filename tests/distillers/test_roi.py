@@ -118,6 +118,28 @@ def test_value_by_hand() -> None:
     torch.testing.assert_close(losses['loss_mask'], torch.stack(values).mean(), rtol=1e-4, atol=1e-6)
 
 
+def test_with_the_task_loss_the_divergence_is_a_mixed_target() -> None:
+    student, teacher, data = pair('faster')
+    distiller = RoIDistiller(divergence='kl', reg=False)
+    distiller.check_models(student, teacher)
+    paths = distiller.student_taps()
+    taps = TapSet(student, {f'distillers.roi.{alias}': path for alias, path in paths.items()})
+    with taps.forward_pass(ends_early=False):
+        task = student.train()(**copy.deepcopy(data), mode='loss')['loss_cls']
+    outputs = {alias: taps.read(path) for alias, path in paths.items()}
+    taps.remove()
+    batch = Batch(data['inputs'], data['data_samples'])
+    answers = distiller.query(teacher, teacher.extract_feat(data['inputs']), outputs, {}, batch)
+    (divergence,) = distiller(outputs, answers, batch).values()
+    logits, share = outputs['boxes_0'][0], 0.3
+    (gradient,) = torch.autograd.grad((1 - share) * task + share * divergence, logits, retain_graph=True)
+    (of_label,) = torch.autograd.grad(task, logits)
+    # The gradient of a cross-entropy is the prediction minus its target, by the number of RoIs.
+    label = logits.softmax(-1) - len(logits) * of_label
+    target = (1 - share) * label + share * answers['boxes_0'][0].softmax(-1)
+    torch.testing.assert_close(gradient, (logits.softmax(-1) - target) / len(logits), rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize('name', ['mask', 'cascade'])
 def test_a_copy_of_the_student_teaches_nothing(name: str) -> None:
     student, _, data = pair(name, backbone__norm_eval=True, backbone__norm_cfg=dict(type='BN', requires_grad=False))
@@ -197,6 +219,10 @@ def test_config_sentences() -> None:
     build = {'type': 'kd_plugins.RoIDistiller', 'key': 'distillers.roi'}
     with sentence("distillers.roi.mask is 'yes'; valid: 'auto', True, False"):
         MODELS.build({**build, 'mask': 'yes'})
+    with sentence("distillers.roi.divergence is 'kld'; nearest: 'kl'"):
+        MODELS.build({**build, 'divergence': 'kld'})
+    with sentence("distillers.roi.beta is 1.0, which divergence='kl' does not read; leave it out"):
+        MODELS.build({**build, 'divergence': 'kl', 'beta': 1.0})
     student, teacher, _ = pair('faster')
     distiller = MODELS.build(build)
     with sentence("distillers.roi.head: 'roi_head' names no module of the student"):
