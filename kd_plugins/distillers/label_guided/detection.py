@@ -61,7 +61,7 @@ class DetectionTask(GuidedTask):
             return Objects(
                 descriptors,
                 boxes.valid,
-                boxes.real,
+                boxes.labels,
                 lambda grid, inside: cells_in_boxes(boxes, grid, size, inside, reference),
             )
         shares = mask_shares(batch, boxes.corners, key)
@@ -70,6 +70,6 @@ class DetectionTask(GuidedTask):
         return Objects(
             torch.cat([descriptors, 2.0 * mask_pictures(shares, boxes, size) - 1.0], dim=-1),
             boxes.valid,
-            boxes.real,
+            boxes.labels,
             lambda grid, inside: cells_in_masks(shares, boxes, grid, size, inside, reference),
         )

@@ -18,6 +18,7 @@ from ..locations import positions_on_images
 from .adapter import MapAdapter
 from .instructor import GUIDES, Inside, Instructor
 from .loss import BALANCES, label_guided_distance
+from .objects import Objects
 from .task import GuidedTask, TaskSettings
 from .tasks import task_of
 
@@ -217,6 +218,21 @@ class LabelGuidedDistiller(BaseDistiller):
         counted = {name: value for name, value in losses.items() if self.task.counts(name)}
         taught = objects.valid.any(dim=1).to(levels[0].dtype)
         return {'instructive': maps, 'head': [loss_sum(counted)], 'taught': [taught]}
+
+    def explained(self, student_outputs: Taps, batch: Batch) -> tuple[Objects, list[tuple[Tensor, Tensor]]]:
+        """Return the objects of a batch, and for each level what each of them mixes and where it is painted.
+
+        Args:
+            student_outputs: Outputs of the student's taps.
+            batch: The batch, with labels.
+
+        Returns:
+            The objects, and :meth:`Instructor.explained`.
+        """
+        assert self.instructor is not None and self.task is not None
+        levels = self._levels(student_outputs)
+        objects = self.task.objects(batch, levels[0].detach())
+        return objects, self.instructor.explained(levels, objects, self.insides(levels, batch))
 
     def teaches(self, batch: Batch) -> bool:
         """Return whether ``loss_feat`` teaches the student in this part of the run, True where it is unknown."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 HALF = 0.5
@@ -22,15 +23,36 @@ class Objects:
     Attributes:
         descriptors: What the labels say about each object, from -1 to 1, (N, G, K), without gradient.
         valid: Booleans, (N, G), False for padding.
-        real: Booleans, (N, G), True for objects of the ground truth, False for padding and for the context, which is
-            the whole image and the first object where there is one.
+        labels: Class or joint of each object, (N, G), -1 for padding and for the context, which is the whole image and
+            the first object where there is one.
         cells: Cells of a map that each object has, all 0 for padding.
     """
 
     descriptors: Tensor
     valid: Tensor
-    real: Tensor
+    labels: Tensor
     cells: CellsOf
+
+    @property
+    def real(self) -> Tensor:
+        """Booleans, (N, G), True for objects of the ground truth."""
+        return self.labels >= 0
+
+
+def of_every_kind(valid: Tensor, context: bool) -> tuple[Tensor, Tensor]:
+    """Return ``valid`` and ``labels`` of :class:`Objects` where each image has an object of each kind, or none.
+
+    Args:
+        valid: Which kinds each image has, (N, K).
+        context: Whether the image itself comes first.
+
+    >>> of_every_kind(torch.tensor([[True, False]]), context=True)
+    (tensor([[ True,  True, False]]), tensor([[-1,  0, -1]]))
+    """
+    labels = torch.where(valid, torch.arange(valid.shape[1], device=valid.device), -1)
+    if not context:
+        return valid, labels
+    return F.pad(valid, (1, 0), value=True), F.pad(labels, (1, 0), value=-1)
 
 
 def cells_by_share(shares: Tensor) -> Tensor:

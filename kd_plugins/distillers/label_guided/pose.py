@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ..base import Batch
-from ..keypoint.truth import AXES, HEATMAPS, keypoint_weights, true_positions
-from .objects import Objects, on_images
+from ..joint_labels import AXES, HEATMAPS, keypoint_weights, true_positions
+from .objects import Objects, of_every_kind, on_images
 from .task import GuidedTask, TaskSettings
 
 DEVIATIONS = 2.0
@@ -121,12 +121,11 @@ class PoseTask(GuidedTask):
         weights = keypoint_weights(batch, rows, reason, 'FeatureDistiller')
         positions = true_positions(batch, self.targets, rows, reason, 'FeatureDistiller').to(like)
         kinds = torch.eye(self.num_joints, device=like.device, dtype=like.dtype).expand(len(rows), -1, -1)
-        parts, valid = torch.cat([positions, weights.clamp(0, 1)[..., None], kinds], dim=-1), weights > 0
-        real = valid
+        parts = torch.cat([positions, weights.clamp(0, 1)[..., None], kinds], dim=-1)
+        valid, known = of_every_kind(weights > 0, self.settings.context)
         if self.settings.context:
             whole = like.new_tensor([0.5, 0.5, 1.0, *[0.0] * self.num_joints])
             parts = torch.cat([whole.expand(len(rows), 1, -1), parts], dim=1)
-            real, valid = F.pad(real, (1, 0), value=False), F.pad(valid, (1, 0), value=True)
 
         def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
             covered = cells_of_joints(positions, self.radius, grid)
@@ -134,4 +133,4 @@ class PoseTask(GuidedTask):
                 covered = F.pad(covered, (0, 0, 0, 0, 1, 0), value=True)
             return on_images(covered & valid[..., None, None], inside).to(like.dtype)
 
-        return Objects(2.0 * parts - 1.0, valid, real, cells)
+        return Objects(2.0 * parts - 1.0, valid, known, cells)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ..base import Batch
 from ..locations import grid_on_images
-from .objects import Objects, cells_by_share, on_images
+from .objects import Objects, cells_by_share, of_every_kind, on_images
 from .task import GuidedTask, TaskSettings
 
 
@@ -166,12 +166,11 @@ class SegmentationTask(GuidedTask):
         boxes = (boxes.to(like) * scale).clamp(max=1.0)
         area = (counts.to(like) / (heights * widths)[:, None]).clamp(max=1.0)
         classes = torch.eye(self.num_classes, device=like.device, dtype=like.dtype).expand(len(labels), -1, -1)
-        parts, valid = torch.cat([boxes, area[..., None], classes], dim=-1), counts > 0
-        real = valid
+        parts = torch.cat([boxes, area[..., None], classes], dim=-1)
+        valid, known = of_every_kind(counts > 0, self.settings.context)
         if self.settings.context:
             whole = like.new_tensor([0.0, 0.0, 1.0, 1.0, 1.0, *[0.0] * self.num_classes])
             parts = torch.cat([whole.expand(len(labels), 1, -1), parts], dim=1)
-            real, valid = F.pad(real, (1, 0), value=False), F.pad(valid, (1, 0), value=True)
 
         def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
             covered = cells_by_share(class_shares(labels, self.num_classes, grid))
@@ -179,7 +178,7 @@ class SegmentationTask(GuidedTask):
                 covered = F.pad(covered, (0, 0, 0, 0, 1, 0), value=True)
             return on_images(covered, inside).to(like.dtype)
 
-        return Objects(2.0 * parts - 1.0, valid, real, cells)
+        return Objects(2.0 * parts - 1.0, valid, known, cells)
 
 
 def _flat(chosen: Sequence[Any]) -> list[int]:
