@@ -170,6 +170,7 @@ WORLDS = {
     'relation/*unet*': 'unet',
     'relation/*': 'deeplabv3',
     'roi/*': 'mask_rcnn',
+    'stage_class/*': 'gfl',
     'unlabelled/rtmcc*': 'simcc',
     'unlabelled/rtmdet*': 'rtmdet',
     'unlabelled/rtmpose*': 'simcc',
