@@ -39,20 +39,37 @@ class Objects:
         return self.labels >= 0
 
 
-def of_every_kind(valid: Tensor, context: bool) -> tuple[Tensor, Tensor]:
-    """Return ``valid`` and ``labels`` of :class:`Objects` where each image has an object of each kind, or none.
+def of_every_kind(
+    parts: Tensor, valid: Tensor, covered: Callable[[Sequence[int]], Tensor], whole: Sequence[float] | None
+) -> Objects:
+    """Return the objects of images that have one object of each kind, or none.
 
     Args:
+        parts: What the labels say about each object but its kind, from 0 to 1, (N, K, P). The kind is added to it.
         valid: Which kinds each image has, (N, K).
-        context: Whether the image itself comes first.
+        covered: Function from the height and width of a map to booleans, (N, K, H, W).
+        whole: What is said about the image itself, P numbers, which then comes first and has no kind; None leaves it
+            out.
 
-    >>> of_every_kind(torch.tensor([[True, False]]), context=True)
-    (tensor([[ True,  True, False]]), tensor([[-1,  0, -1]]))
+    >>> objects = of_every_kind(torch.ones(1, 2, 1), torch.tensor([[True, False]]), lambda grid: None, [1.0])
+    >>> objects.labels.tolist(), objects.descriptors.tolist()
+    ([[-1, 0, -1]], [[[1.0, -1.0, -1.0], [1.0, 1.0, -1.0], [1.0, -1.0, 1.0]]])
     """
+    kinds = torch.eye(valid.shape[1], device=parts.device, dtype=parts.dtype)
     labels = torch.where(valid, torch.arange(valid.shape[1], device=valid.device), -1)
-    if not context:
-        return valid, labels
-    return F.pad(valid, (1, 0), value=True), F.pad(labels, (1, 0), value=-1)
+    parts = torch.cat([parts, kinds.expand(len(parts), -1, -1)], dim=-1)
+    if whole is not None:
+        first = parts.new_tensor([*whole, *[0.0] * valid.shape[1]])
+        parts = torch.cat([first.expand(len(parts), 1, -1), parts], dim=1)
+        labels, valid = F.pad(labels, (1, 0), value=-1), F.pad(valid, (1, 0), value=True)
+
+    def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
+        found = covered(grid)
+        if whole is not None:
+            found = F.pad(found, (0, 0, 0, 0, 1, 0), value=True)
+        return on_images(found & valid[..., None, None], inside).to(parts.dtype)
+
+    return Objects(2.0 * parts - 1.0, valid, labels, cells)
 
 
 def cells_by_share(shares: Tensor) -> Tensor:

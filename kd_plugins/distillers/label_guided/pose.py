@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ..base import Batch
 from ..joint_labels import AXES, HEATMAPS, keypoint_weights, true_positions
-from .objects import Objects, of_every_kind, on_images
+from .objects import Objects, of_every_kind
 from .task import GuidedTask, TaskSettings
 
 DEVIATIONS = 2.0
@@ -84,12 +82,7 @@ class PoseTask(GuidedTask):
 
     def __init__(self, student: nn.Module, settings: TaskSettings) -> None:
         super().__init__(student, settings)
-        for name in ('masks', 'reference'):
-            if getattr(settings, name):
-                raise ConfigError(
-                    f'{settings.key}.{name} is a setting for detectors, and {type(student).__name__} is a pose '
-                    f'estimator; leave {name} out'
-                )
+        settings.refuse_detection(student, 'pose estimator')
         head: Any = student.head
         self.num_joints = int(head.out_channels)
         self.read = len(head.in_channels) if isinstance(head.in_channels, (list, tuple)) else 1
@@ -120,17 +113,9 @@ class PoseTask(GuidedTask):
         reason = f'{self.settings.key}: LabelGuidedDistiller encodes the joints of persons'
         weights = keypoint_weights(batch, rows, reason, 'FeatureDistiller')
         positions = true_positions(batch, self.targets, rows, reason, 'FeatureDistiller').to(like)
-        kinds = torch.eye(self.num_joints, device=like.device, dtype=like.dtype).expand(len(rows), -1, -1)
-        parts = torch.cat([positions, weights.clamp(0, 1)[..., None], kinds], dim=-1)
-        valid, known = of_every_kind(weights > 0, self.settings.context)
-        if self.settings.context:
-            whole = like.new_tensor([0.5, 0.5, 1.0, *[0.0] * self.num_joints])
-            parts = torch.cat([whole.expand(len(rows), 1, -1), parts], dim=1)
-
-        def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
-            covered = cells_of_joints(positions, self.radius, grid)
-            if self.settings.context:
-                covered = F.pad(covered, (0, 0, 0, 0, 1, 0), value=True)
-            return on_images(covered & valid[..., None, None], inside).to(like.dtype)
-
-        return Objects(2.0 * parts - 1.0, valid, known, cells)
+        return of_every_kind(
+            torch.cat([positions, weights.clamp(0, 1)[..., None]], dim=-1),
+            weights > 0,
+            lambda grid: cells_of_joints(positions, self.radius, grid),
+            [0.5, 0.5, 1.0] if self.settings.context else None,
+        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ..base import Batch
 from ..locations import grid_on_images
-from .objects import Objects, cells_by_share, of_every_kind, on_images
+from .objects import Objects, cells_by_share, of_every_kind
 from .task import GuidedTask, TaskSettings
 
 
@@ -122,12 +122,7 @@ class SegmentationTask(GuidedTask):
 
     def __init__(self, student: nn.Module, settings: TaskSettings) -> None:
         super().__init__(student, settings)
-        for name in ('masks', 'reference'):
-            if getattr(settings, name):
-                raise ConfigError(
-                    f'{settings.key}.{name} is a setting for detectors, and {type(student).__name__} is a segmentor; '
-                    f'leave {name} out'
-                )
+        settings.refuse_detection(student, 'segmentor')
         head: Any = student.decode_head
         heads = list(head) if isinstance(head, nn.ModuleList) else [head]
         self.num_classes = int(heads[-1].num_classes)
@@ -165,20 +160,12 @@ class SegmentationTask(GuidedTask):
         scale = torch.stack([full_width / widths, full_height / heights], dim=-1).repeat(1, 2)[:, None]
         boxes = (boxes.to(like) * scale).clamp(max=1.0)
         area = (counts.to(like) / (heights * widths)[:, None]).clamp(max=1.0)
-        classes = torch.eye(self.num_classes, device=like.device, dtype=like.dtype).expand(len(labels), -1, -1)
-        parts = torch.cat([boxes, area[..., None], classes], dim=-1)
-        valid, known = of_every_kind(counts > 0, self.settings.context)
-        if self.settings.context:
-            whole = like.new_tensor([0.0, 0.0, 1.0, 1.0, 1.0, *[0.0] * self.num_classes])
-            parts = torch.cat([whole.expand(len(labels), 1, -1), parts], dim=1)
-
-        def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
-            covered = cells_by_share(class_shares(labels, self.num_classes, grid))
-            if self.settings.context:
-                covered = F.pad(covered, (0, 0, 0, 0, 1, 0), value=True)
-            return on_images(covered, inside).to(like.dtype)
-
-        return Objects(2.0 * parts - 1.0, valid, known, cells)
+        return of_every_kind(
+            torch.cat([boxes, area[..., None]], dim=-1),
+            counts > 0,
+            lambda grid: cells_by_share(class_shares(labels, self.num_classes, grid)),
+            [0.0, 0.0, 1.0, 1.0, 1.0] if self.settings.context else None,
+        )
 
 
 def _flat(chosen: Sequence[Any]) -> list[int]:

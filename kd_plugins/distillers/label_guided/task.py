@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ...errors import ConfigError
 from ..base import Batch
 from .objects import Objects
 
@@ -26,6 +27,23 @@ class TaskSettings:
     context: bool = True
     masks: bool = False
     reference: bool = False
+
+    def refuse_detection(self, student: nn.Module, kind: str) -> None:
+        """Refuse the settings that only detectors have.
+
+        Args:
+            student: The student.
+            kind: What it is instead.
+
+        Raises:
+            ConfigError: If one is set.
+        """
+        for name in ('masks', 'reference'):
+            if getattr(self, name):
+                raise ConfigError(
+                    f'{self.key}.{name} is a setting for detectors, and {type(student).__name__} is a {kind}; leave '
+                    f'{name} out'
+                )
 
 
 class GuidedTask:

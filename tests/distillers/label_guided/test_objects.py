@@ -13,8 +13,10 @@ def test_the_cell_with_the_largest_share_is_kept() -> None:
 
 
 def test_kinds_and_padding() -> None:
-    valid, labels = of_every_kind(torch.tensor([[False, True]]), context=False)
-    assert valid.tolist() == [[False, True]] and labels.tolist() == [[-1, 1]]
+    valid, covered = torch.tensor([[False, True]]), torch.ones(1, 2, 1, 2) > 0
+    objects = of_every_kind(torch.zeros(1, 2, 1), valid, lambda grid: covered, None)
+    assert torch.equal(objects.valid, valid) and objects.labels.tolist() == [[-1, 1]]
+    assert objects.cells((1, 2), None).tolist() == [[[[0, 0]], [[1, 1]]]], 'a kind that is not there has no cells'
     cells, inside = torch.ones(1, 2, 1, 2) > 0, torch.tensor([[[[True, False]]]])
     assert on_images(cells, None) is cells
     assert on_images(cells, inside).int().tolist() == [[[[1, 0]], [[1, 0]]]]
