@@ -39,6 +39,7 @@ def depth_order(key: str, levels: Sequence[Tensor], growing: bool, given: bool) 
     Raises:
         ConfigError: If the sizes contradict the order, or are all equal and no order is given.
 
+    >>> import torch
     >>> depth_order('decoder', [torch.zeros(1, 2, 8, 8), torch.zeros(1, 4, 4, 4)], growing=True, given=False)
     [1, 0]
     """

@@ -34,7 +34,7 @@ def class_count(student: nn.Module) -> int | None:
 
 def _labels_of(sample: Any) -> Tensor | None:
     """Return all labels of an image in one dimension, None where it has none of any kind."""
-    instances = getattr(sample, 'gt_instances', None)
+    instances: Any = getattr(sample, 'gt_instances', None)
     if hasattr(instances, 'labels'):
         return torch.as_tensor(instances.labels).flatten()
     pixels = getattr(getattr(sample, 'gt_sem_seg', None), 'data', None)

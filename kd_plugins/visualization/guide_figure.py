@@ -53,9 +53,10 @@ def guide_level(mixed: Tensor, cells: Tensor, real: Tensor) -> GuideLevel:
         cells: :math:`M`, (G, H, W).
         real: Which objects are of the ground truth, (G,).
 
-    >>> level = guide_level(torch.tensor([[0.2, 0.8], [0.9, 0.1]]), torch.ones(2, 1, 1), torch.tensor([False, True]))
-    >>> level.owner.tolist(), level.share.round(1).tolist()
-    ([[0]], [[0.9]])
+    >>> mixed, cells = torch.tensor([[0.5, 0.5], [0.75, 0.25]]), torch.ones(2, 1, 1)
+    >>> level = guide_level(mixed, cells, torch.tensor([False, True]))
+    >>> level.owner.tolist(), level.share.tolist()
+    ([[0]], [[0.75]])
     """
     own = cells * real[:, None, None]
     count = own.sum(dim=0)
@@ -84,7 +85,7 @@ def guide_figure(
         device: Device to run on.
 
     Raises:
-        ConfigError: If the config has no such distiller, or the image or level does not exist.
+        ConfigError: If the config has no such distiller, the image or level does not exist, or it has no objects.
         CheckpointError: If the checkpoint holds no weights for the model or the instructor.
     """
     init_default_scope(config.get('default_scope') or 'mmengine')
@@ -106,6 +107,8 @@ def guide_figure(
     if wrong is not None:
         raise ConfigError(f'--level: {wrong} does not exist; valid: 0 to {len(explained) - 1}')
     valid = objects.valid[0]
+    if not valid.any():
+        raise ConfigError(f'--index: image {index} has no objects; give one that has')
     parts = {
         level: guide_level(mixed[0][valid][:, valid], cells[0][valid], objects.real[0][valid])
         for level, (mixed, cells) in enumerate(explained)
@@ -171,19 +174,22 @@ def draw_guide(image: Array, levels: dict[int, GuideLevel], titles: Sequence[str
     extent = (0, image.shape[1], image.shape[0], 0)
     for (on_image, owners, table), (number, level) in zip(axes, levels.items()):
         on_image.imshow(image, cmap='gray', extent=extent)
-        rows, columns = level.owner.shape
-        x = (np.arange(columns) + 0.5) * image.shape[1] / columns
-        y = (np.arange(rows) + 0.5) * image.shape[0] / rows
+        # Cells as pixels of the image, so that a border follows their edges.
+        rows, columns = (
+            (np.arange(side) * cells) // side for side, cells in zip(image.shape, level.owner.shape, strict=True)
+        )
         for title, color, cells in zip(titles, colors, level.cells):
-            if title != 'image' and cells.any():
-                places = np.argwhere(cells > 0).mean(axis=0).round().astype(int)
-                on_image.text(x[places[1]], y[places[0]], title.split()[0], color=color, ha='center', va='center')
-                _outline(on_image, x, y, cells, color)
-        painted = np.ones((rows, columns, 4))
+            pixels = cells[rows][:, columns]
+            if title != 'image' and pixels.any():
+                y, x = np.argwhere(pixels > 0).mean(axis=0)
+                on_image.text(x, y, title.split()[0], color=color, ha='center', va='center')
+                if not pixels.all():
+                    on_image.contour(pixels, levels=[0.5], colors=[color], linewidths=1.0)
+        painted = np.ones((*level.owner.shape, 4))
         for index, color in enumerate(colors):
             painted[level.owner == index, :3] = color[:3]
-        painted[..., 3] = np.where(level.owner < 0, 0.0, level.share)
-        owners.imshow(painted, extent=extent)
+        painted[..., 3] = np.where(level.owner < 0, 0.0, level.share / max(float(level.share.max()), 1e-6))
+        owners.imshow(painted, extent=extent, interpolation='nearest')
         on_image.set_title(f'level {number}: objects', fontsize=9)
         owners.set_title('embedding with the largest share', fontsize=9)
         for panel in (on_image, owners):
@@ -191,18 +197,13 @@ def draw_guide(image: Array, levels: dict[int, GuideLevel], titles: Sequence[str
             panel.set_ylim(image.shape[0], 0)
             panel.set_xticks([])
             panel.set_yticks([])
-        table.imshow(level.mixed, vmin=0.0, vmax=1.0, cmap='viridis', aspect='auto')
-        table.set_title('share of each embedding', fontsize=9)
+        highest = float(level.mixed.max())
+        table.imshow(level.mixed, vmin=0.0, vmax=highest, cmap='viridis', aspect='auto')
+        table.set_title(f'share of each embedding, up to {highest:.2f}', fontsize=9)
         table.set_xticks(range(len(titles)), titles, rotation=90, fontsize=6)
         table.set_yticks(range(len(titles)), titles, fontsize=6)
         table.set_ylabel('painted for', fontsize=8)
     return figure
-
-
-def _outline(axes: Any, x: Array, y: Array, cells: Array, color: Any) -> None:
-    """Draw the border of the cells of an object, where the map has room for one."""
-    if min(cells.shape) > 1 and 0 < cells.mean() < 1:
-        axes.contour(x, y, cells, levels=[0.5], colors=[color], linewidths=1.0)
 
 
 def _colors(titles: Sequence[str]) -> list[tuple[float, ...]]:

@@ -38,7 +38,7 @@ def mask_shares(batch: Batch, like: Tensor, key: str) -> Tensor:
         ConfigError: If the images have no masks.
     """
     size = input_size(batch)
-    instances = [getattr(sample, 'gt_instances', None) for sample in batch.samples]
+    instances: list[Any] = [getattr(sample, 'gt_instances', None) for sample in batch.samples]
     if size is None or any(not hasattr(one, 'masks') for one in instances):
         raise ConfigError(
             f'{key}.masks is True, and the data samples give no gt_instances.masks; use masks=False, or a pipeline '

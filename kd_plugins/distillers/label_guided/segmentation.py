@@ -124,7 +124,7 @@ class SegmentationTask(GuidedTask):
         super().__init__(student, settings)
         settings.refuse_detection(student, 'segmentor')
         head: Any = student.decode_head
-        heads = list(head) if isinstance(head, nn.ModuleList) else [head]
+        heads: list[Any] = list(head) if isinstance(head, nn.ModuleList) else [head]
         self.num_classes = int(heads[-1].num_classes)
         chosen = [getattr(one, 'in_index', None) for one in heads]
         self.read = None if None in chosen else _flat(chosen)
