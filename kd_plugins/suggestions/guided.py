@@ -14,6 +14,8 @@ HEADS = 8
 """Heads of its attention, which divide the channels."""
 MANY = 100
 """Number in a descriptor from which the encoder is a quarter as wide."""
+FEW = 64
+"""Channels of the maps up to which it is so as well."""
 
 
 def label_guided(pair: Pair) -> Settings:
@@ -27,7 +29,7 @@ def label_guided(pair: Pair) -> Settings:
         task = task_of(model, TaskSettings('distillers.guide'))
     except ConfigError as error:
         raise Unsuitable('the model is no detector, segmentor or top-down pose estimator with such labels') from error
-    guide: Settings = dict(type='kd_plugins.LabelGuidedDistiller', begin=0.167)
+    guide, few = dict[str, Any](type='kd_plugins.LabelGuidedDistiller', begin=0.167), False
     if isinstance(task, DetectionTask):
         if pair.student.part('roi_head') is not None:
             guide['detach_appearance'] = True
@@ -37,6 +39,8 @@ def label_guided(pair: Pair) -> Settings:
         several = getattr(head, 'input_transform', None) is not None
         if several or not isinstance(channels, int) or channels > NARROW or channels % HEADS:
             guide['channels'] = NARROW
-    if task.descriptor_size > MANY:
+        else:
+            few = channels <= FEW
+    if task.descriptor_size > MANY or few:
         guide['encoder_width'] = 0.25
     return dict(teacher=None, distillers=dict(guide=guide))

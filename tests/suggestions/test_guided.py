@@ -44,7 +44,8 @@ def test_detectors():
 
 def test_channels_of_segmentors_and_pose_estimators():
     facts = dict(num_classes=2, in_index=4, input_transform=None)
-    assert guide_of(decode_head=part('FCNHead', in_channels=16, **facts)) == {}
+    assert guide_of(decode_head=part('FCNHead', in_channels=16, **facts)) == {'encoder_width': 0.25}
+    assert guide_of(decode_head=part('FCNHead', in_channels=256, **facts)) == {}
     assert guide_of(decode_head=part('FCNHead', in_channels=2048, **facts)) == {'channels': 256}
     several = dict(facts, in_index=[0, 1], input_transform='resize_concat')
     assert guide_of(decode_head=part('FCNHead', in_channels=64, **several)) == {'channels': 256}
