@@ -29,7 +29,8 @@ def label_guided(pair: Pair) -> Settings:
         task = task_of(model, TaskSettings('distillers.guide'))
     except ConfigError as error:
         raise Unsuitable('the model is no detector, segmentor or top-down pose estimator with such labels') from error
-    guide, few = dict[str, Any](type='kd_plugins.LabelGuidedDistiller', begin=0.167), False
+    guide: Settings = dict(type='kd_plugins.LabelGuidedDistiller', begin=0.167)
+    few = False
     if isinstance(task, DetectionTask):
         if pair.student.part('roi_head') is not None:
             guide['detach_appearance'] = True
