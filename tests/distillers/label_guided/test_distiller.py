@@ -194,7 +194,7 @@ def test_two_steps_of_a_shipped_detector(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['faster', 'mask'])
 def test_two_steps_of_a_two_stage_detector(name: str) -> None:
-    steps = steps_of(model_of(name), detach_appearance=True, context=False)
+    steps = steps_of(model_of(name), detach_appearance=True, context=False, masks=name == 'mask')
     assert tuple(steps.terms) == NAMES and all(value > 0 for value in steps.terms.values())
     assert steps.reached('rpn_head.rpn_cls.weight') and steps.reached('backbone.conv1.weight')
 
