@@ -51,12 +51,13 @@ SHOW = Group(
         'gradients': Command('show_gradients', 'table: gradient of each term relative to the gradient of the task'),
         'graph': Command('show_graph', 'picture: points and neighbours of a local graph'),
         'keypoints': Command('show_keypoints', 'picture: keypoints of ground truth, teacher and student'),
+        'label-guide': Command('show_label_guide', 'picture: objects whose embeddings paint the maps of LGD'),
         'layer-ap': Command('show_layer_ap', 'table: AP of each decoder layer of a DETR'),
         'levels': Command('show_levels', 'picture: prediction of each level of a segmentation network'),
         'refinement': Command('show_refinement', "picture: D-FINE's boxes and edge distributions, layer by layer"),
         'views': Command('show_views', 'picture: training images as teacher and student see them'),
     },
-    'show what a term or a model does: gradients, graph, keypoints, layer-ap, levels, refinement, views',
+    'show what a term or a model does: gradients, graph, keypoints, label-guide, layer-ap, levels, refinement, views',
 )
 DATA = Group(
     {

@@ -14,6 +14,7 @@ from .logit import LogitDistiller
 from .query import QueryDistiller
 from .relation import RelationDistiller
 from .roi import RoIDistiller
+from .stage_class import StageClassDistiller
 from .stage_localization import StageLocalizationDistiller
 from .uskd import USKDDistiller
 
@@ -35,6 +36,7 @@ __all__ = [
     'RelationDistiller',
     'RoIDistiller',
     'SimCCDistiller',
+    'StageClassDistiller',
     'StageLocalizationDistiller',
     'Taps',
     'USKDDistiller',

@@ -89,7 +89,7 @@ def mean_dice(prediction: Array, truth: Array, classes: int) -> float:
     return float(np.mean(scores)) if scores else 1.0
 
 
-def load_heads(distiller: DualSelfDistiller, name: str, checkpoint: Mapping[str, Any], path: str) -> None:
+def load_heads(distiller: nn.Module, name: str, checkpoint: Mapping[str, Any], path: str) -> None:
     """Load the heads of a checkpoint into an initialized distiller.
 
     Args:

@@ -21,7 +21,7 @@ from tests.ranks import on_two_ranks
 GUIDE: dict[str, Any] = dict(type='kd_plugins.LabelGuidedDistiller', encoder_width=0.125, begin=0.25)
 # Adam divides by the size of the gradient, which would enlarge rounding errors.
 SGD: dict[str, Any] = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9))
-NAMES = ('distill.guide.loss_feat', 'distill.guide.loss_det')
+NAMES = ('distill.guide.loss_feat', 'distill.guide.loss_head')
 
 
 class Weights(Recorder):

@@ -7,7 +7,7 @@
 from .distiller import DualSelfDistiller
 from .level_head import LevelHead, LevelHeads, LevelHints
 from .level_maps import LevelMaps, interpolated_rows, shrunk, upsampled
-from .level_taps import depth_order, semantic_labels
+from .level_taps import semantic_labels
 from .level_terms import Branch, LevelTerms
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     'LevelHints',
     'LevelMaps',
     'LevelTerms',
-    'depth_order',
     'interpolated_rows',
     'semantic_labels',
     'shrunk',

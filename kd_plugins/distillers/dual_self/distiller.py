@@ -14,11 +14,11 @@ from ...ops.reduction import mean_over_images
 from ...registry import MODELS
 from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from ..base import BaseDistiller, Batch, Taps
+from ..depth import depth_order
 from .level_head import LevelHeads, LevelHints
 from .level_taps import (
     branch_taps,
     check_labels,
-    depth_order,
     head_attribute,
     label_count,
     paths_of,

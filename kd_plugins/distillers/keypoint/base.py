@@ -13,9 +13,9 @@ from ...ops.probabilities import jensen_shannon, mean_logits
 from ...ops.reduction import to_float
 from ...utils.checks import check_choice, check_number
 from ..base import Batch
+from ..joint_labels import keypoint_weights, peak_positions, true_positions
 from ..paired import PairedDistiller, TapPair, module_above
 from ..regions import AGREEMENT, Regions, check_agreement
-from .truth import keypoint_weights, peak_positions, true_positions
 
 TRUTH = 'truth'
 DISTANCE = 0.05
@@ -171,7 +171,7 @@ class KeypointDistiller(PairedDistiller):
         """Return the weight of each joint, or None where all joints weigh 1.
 
         Args:
-            batch: Data samples with labels, see :func:`kd_plugins.distillers.keypoint.truth.keypoint_weights`.
+            batch: Data samples with labels, see :func:`kd_plugins.distillers.joint_labels.keypoint_weights`.
             like: A tensor whose first two dimensions are N and K, on the device of the result.
 
         Returns:
@@ -195,7 +195,7 @@ class KeypointDistiller(PairedDistiller):
         Args:
             weights: Weights of the joints, shape (N, K); None: all 1.
             teacher: Heatmaps (N, K, H, W) of the teacher, or its logits along x and y, (N, K, bins).
-            labels: Names of the training targets, see :func:`kd_plugins.distillers.keypoint.truth.true_positions`.
+            labels: Names of the training targets, see :func:`kd_plugins.distillers.joint_labels.true_positions`.
             batch: The batch.
 
         Raises:

@@ -13,9 +13,9 @@ from ...registry import MODELS
 from ...utils.checks import check_levels, check_number
 from ...utils.head_types import is_a
 from ..base import Batch, Taps
+from ..joint_labels import HEATMAPS
 from ..paired import TapPair
 from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
-from .truth import HEATMAPS
 
 BETA = 10.0
 """Factor on heatmaps whose peak is 1."""

@@ -15,9 +15,9 @@ from ...ops.reduction import to_float
 from ...registry import MODELS
 from ...utils.checks import check_number
 from ..base import Batch, Taps
+from ..joint_labels import AXES
 from ..paired import TapPair
 from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
-from .truth import AXES
 
 
 def lowest_peak(axes: Sequence[Tensor], beta: float) -> Tensor:

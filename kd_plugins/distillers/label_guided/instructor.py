@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ...ops.map_norm import normalized_images
 from .encoder import LabelEncoder
-from .objects import Objects, cells_in_boxes, descriptors
+from .objects import Objects
+from .projections import LevelProjections
 
 GUIDES = ('appearance', 'labels')
 """Vectors that ask in the attention between objects, see :class:`Instructor`."""
@@ -93,6 +94,18 @@ class ObjectAttention(nn.Module):
         gathered: Tensor = self.attention(query, key, key, key_padding_mask=~(valid | empty), need_weights=False)[0]
         return gathered
 
+    def shares(self, query: Tensor, key: Tensor, valid: Tensor) -> Tensor:
+        """Return from which objects each query gathers, the mean over the heads, (N, Q, G).
+
+        Args:
+            query: Shape (N, Q, C).
+            key: Shape (N, G, C).
+            valid: Booleans, (N, G), False for padding.
+        """
+        empty = ~valid.any(dim=1, keepdim=True)
+        shares: Tensor = self.attention(query, key, key, key_padding_mask=~(valid | empty))[1]
+        return shares
+
 
 class MapLayers(nn.Module):
     """Convolutions of size 3 in a row, with ReLU in between, which see 0 on padding.
@@ -119,66 +132,76 @@ class MapLayers(nn.Module):
 class Instructor(nn.Module):
     """The teacher of LGD (arXiv 2109.11496), made of labels and of the student's own maps.
 
-    Objects are encoded from box and class. In each level, the appearance of an object, the mean of the student's map in
-    its cells, chooses by attention which embeddings of the image it mixes. The result is painted into the cells of the
-    object and refined to a map of the same shape as the student's.
+    Objects are encoded from what the labels say about them. In each level, the appearance of an object, the mean of the
+    student's map in its cells, chooses by attention which embeddings of the image it mixes. The result is painted into
+    the cells of the object and refined to a map of the same shape as the student's.
 
     Args:
-        channels: Channels of the maps.
-        num_classes: Number of classes.
-        context: Whether each image is an object itself, whose vector is added everywhere.
+        channels: Channels of the map of each level.
+        descriptor_size: Numbers in the descriptor of an object.
+        context: Whether each image is an object itself, the first one, whose vector is added everywhere.
         num_heads: Heads of the attention.
         width: Factor on the widths of the encoder.
         guide: ``'appearance'``: it asks, and embeddings of the labels answer. ``'labels'``: the other way round.
-        reference: Whether cells, overlaps and padding are as in the release.
+        mean: Whether objects that overlap are averaged, and not added as in the release.
+        inner: Channels inside, with a linear map before and after; None: those of the maps, the same in all levels.
     """
 
     def __init__(
         self,
-        channels: int,
-        num_classes: int,
+        channels: Sequence[int],
+        descriptor_size: int,
         context: bool = True,
         num_heads: int = 8,
         width: float = 1.0,
         guide: str = 'appearance',
-        reference: bool = False,
+        mean: bool = True,
+        inner: int | None = None,
     ) -> None:
         super().__init__()
-        self.num_classes, self.guide, self.reference = num_classes, guide, reference
-        self.encoder = LabelEncoder(4 + num_classes, channels, width)
-        self.appearance = MapLayers(channels, 1, normalized=True)
-        self.relation = ObjectAttention(channels, num_heads)
-        self.paint = nn.Linear(channels, channels)
-        self.surround = nn.Linear(channels, channels) if context else None
-        self.mapping = MapLayers(channels, 1, normalized=False)
-        self.refinement = MapLayers(channels, 3, normalized=True)
+        self.guide, self.mean = guide, mean
+        size = channels[0] if inner is None else inner
+        self.encoder = LabelEncoder(descriptor_size, size, width)
+        self.appearance = MapLayers(size, 1, normalized=True)
+        self.relation = ObjectAttention(size, num_heads)
+        self.paint = nn.Linear(size, size)
+        self.surround = nn.Linear(size, size) if context else None
+        self.mapping = MapLayers(size, 1, normalized=False)
+        self.refinement = MapLayers(size, 3, normalized=True)
+        self.projections = None if inner is None else LevelProjections(channels, inner)
 
-    def forward(
-        self, levels: Sequence[Tensor], objects: Objects, insides: Sequence[Inside], size: Sequence[float]
-    ) -> list[Tensor]:
+    def forward(self, levels: Sequence[Tensor], objects: Objects, insides: Sequence[Inside]) -> list[Tensor]:
         """Return the instructive map of each level.
 
         Args:
             levels: The student's maps, (N, C, H, W).
             objects: Objects of the batch.
             insides: Which cells of each level lie on the images.
-            size: Height and width of the input in pixels.
 
         Returns:
             Maps of the same shapes.
         """
-        embeddings = self.encoder(descriptors(objects, self.num_classes), objects.valid)
-        cells = [
-            cells_in_boxes(objects, x.shape[2:], size, inside, self.reference) for x, inside in zip(levels, insides)
+        levels = levels if self.projections is None else self.projections.enter(levels)
+        embeddings, cells, looks = self._seen(levels, objects, insides)
+        maps = [
+            self._map(related, objects, covered, inside)
+            for related, covered, inside in zip(self.related(looks, embeddings, objects.valid), cells, insides)
         ]
+        if self.projections is None:
+            return maps
+        return [masked(x, inside) for x, inside in zip(self.projections.leave(maps), insides)]
+
+    def _seen(
+        self, levels: Sequence[Tensor], objects: Objects, insides: Sequence[Inside]
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Return the embeddings of the objects, and their cells and appearance in each level."""
+        embeddings = self.encoder(objects.descriptors, objects.valid)
+        cells = [objects.cells(x.shape[2:], inside) for x, inside in zip(levels, insides)]
         looks = [
             object_means(self.appearance(x, inside).relu(), covered)
             for x, inside, covered in zip(levels, insides, cells)
         ]
-        return [
-            self._map(related, objects, covered, inside)
-            for related, covered, inside in zip(self.related(looks, embeddings, objects.valid), cells, insides)
-        ]
+        return embeddings, cells, looks
 
     def related(self, looks: Sequence[Tensor], embeddings: Tensor, valid: Tensor) -> list[Tensor]:
         """Return the vector of each object in each level, (N, G, C), from the attention between objects.
@@ -194,9 +217,31 @@ class Instructor(nn.Module):
         answers: Tensor = self.relation(torch.cat(list(looks), dim=1), embeddings, valid)
         return list(answers.chunk(len(looks), dim=1))
 
+    @torch.no_grad()
+    def explained(
+        self, levels: Sequence[Tensor], objects: Objects, insides: Sequence[Inside]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return for each level what each object mixes and where it is painted, for pictures.
+
+        Args:
+            levels: The student's maps, (N, C, H, W).
+            objects: Objects of the batch.
+            insides: Which cells of each level lie on the images.
+
+        Returns:
+            For each level the shares of the objects that answer, (N, G, G), with the one that asks first; and its
+            cells, (N, G, H, W).
+        """
+        levels = levels if self.projections is None else self.projections.enter(levels)
+        embeddings, cells, looks = self._seen(levels, objects, insides)
+        pairs = [(embeddings, look) if self.guide == 'labels' else (look, embeddings) for look in looks]
+        return [
+            (self.relation.shares(query, key, objects.valid), covered) for (query, key), covered in zip(pairs, cells)
+        ]
+
     def _map(self, related: Tensor, objects: Objects, cells: Tensor, inside: Inside) -> Tensor:
         own = cells * objects.real[..., None, None]
-        x = self.mapping(painted(self.paint(related), own, mean=not self.reference), inside)
+        x = self.mapping(painted(self.paint(related), own, mean=self.mean), inside)
         if self.surround is not None:
             x = x + self.surround(related[:, 0])[..., None, None]
         refined: Tensor = self.refinement(x.relu(), inside)

@@ -1,140 +1,98 @@
-"""Objects of a batch, with their descriptors and the cells of a map that they cover."""
+"""Objects of every image as the instructor sees them, whatever the task is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import ConfigError
-from ..base import Batch
-from ..locations import ground_truth_boxes, ground_truth_labels, image_size, input_size
+HALF = 0.5
+"""Share of a cell above which an object has it."""
+CellsOf = Callable[[Sequence[int], Tensor | None], Tensor]
+"""Function from the height and width of a map, and booleans (N, 1, H, W) that are False on padding or None, to the
+cells of each object, (N, G, H, W) with 1 and 0."""
 
 
-class Objects(NamedTuple):
+@dataclass(frozen=True)
+class Objects:
     """Objects of every image, padded to the same number.
 
     Attributes:
-        boxes: Corners in pixels, within the image, (N, G, 4), G >= 1.
-        labels: Classes, (N, G), -1 for the context and for padding.
+        descriptors: What the labels say about each object, from -1 to 1, (N, G, K), without gradient.
         valid: Booleans, (N, G), False for padding.
-        sizes: Height and width that the boxes are relative to, (N, 2).
+        labels: Class or joint of each object, (N, G), -1 for padding and for the context, which is the whole image and
+            the first object where there is one.
+        cells: Cells of a map that each object has, all 0 for padding.
     """
 
-    boxes: Tensor
-    labels: Tensor
+    descriptors: Tensor
     valid: Tensor
-    sizes: Tensor
+    labels: Tensor
+    cells: CellsOf
 
     @property
     def real(self) -> Tensor:
-        """Booleans, (N, G), True for the objects of the ground truth."""
+        """Booleans, (N, G), True for objects of the ground truth."""
         return self.labels >= 0
 
 
-def objects_of_batch(batch: Batch, like: Tensor, context: bool, key: str, reference: bool = False) -> Objects:
-    """Return the objects of the ground truth.
+def of_every_kind(
+    parts: Tensor, valid: Tensor, covered: Callable[[Sequence[int]], Tensor], whole: Sequence[float] | None
+) -> Objects:
+    """Return the objects of images that have one object of each kind, or none.
 
     Args:
-        batch: Its data samples hold ``gt_instances`` with ``bboxes`` and ``labels``.
-        like: A tensor whose first dimension is N, with the dtype and device of the result.
-        context: Whether each image is an object itself, the first one, without a class.
-        key: Config key of the distiller, for the error sentence.
-        reference: Whether boxes are relative to the padded size of the batch, as in the release.
+        parts: What the labels say about each object but its kind, from 0 to 1, (N, K, P). The kind is added to it.
+        valid: Which kinds each image has, (N, K).
+        covered: Function from the height and width of a map to booleans, (N, K, H, W).
+        whole: What is said about the image itself, P numbers, which then comes first and has no kind; None leaves it
+            out.
 
-    Raises:
-        ConfigError: If the batch has no boxes with classes on images.
+    >>> objects = of_every_kind(torch.ones(1, 2, 1), torch.tensor([[True, False]]), lambda grid: None, [1.0])
+    >>> objects.labels.tolist(), objects.descriptors.tolist()
+    ([[-1, 0, -1]], [[[1.0, -1.0, -1.0], [1.0, 1.0, -1.0], [1.0, -1.0, 1.0]]])
     """
-    full = input_size(batch)
-    samples = batch.samples
-    instances = [getattr(sample, 'gt_instances', None) for sample in samples]
-    if full is None or not samples or any(not hasattr(one, name) for one in instances for name in ('bboxes', 'labels')):
-        raise ConfigError(
-            f'{key}: LabelGuidedDistiller encodes boxes with classes (gt_instances.bboxes and labels) on images '
-            '(N, C, H, W), and the batch has none; use it for detectors on labelled images, or FeatureDistiller'
-        )
-    shapes = [full if reference else (image_size(sample) or full) for sample in samples]
-    sizes = like.new_tensor([[float(height), float(width)] for height, width in shapes])
-    labels = ground_truth_labels(batch, key, like)
-    boxes, valid = ground_truth_boxes(batch, like), labels >= 0
-    if context:
-        whole = torch.cat([torch.zeros_like(sizes), sizes.flip(-1)], dim=-1)[:, None]
-        boxes = torch.cat([whole, boxes], dim=1)
+    kinds = torch.eye(valid.shape[1], device=parts.device, dtype=parts.dtype)
+    labels = torch.where(valid, torch.arange(valid.shape[1], device=valid.device), -1)
+    parts = torch.cat([parts, kinds.expand(len(parts), -1, -1)], dim=-1)
+    if whole is not None:
+        first = parts.new_tensor([*whole, *[0.0] * valid.shape[1]])
+        parts = torch.cat([first.expand(len(parts), 1, -1), parts], dim=1)
         labels, valid = F.pad(labels, (1, 0), value=-1), F.pad(valid, (1, 0), value=True)
-    # The release clips all boxes to the last pixel.
-    end = (sizes - 1.0 if reference else sizes).flip(-1).repeat(1, 2)[:, None]
-    return Objects(boxes.clamp(min=0.0).minimum(end), labels, valid, sizes)
+
+    def cells(grid: Sequence[int], inside: Tensor | None) -> Tensor:
+        found = covered(grid)
+        if whole is not None:
+            found = F.pad(found, (0, 0, 0, 0, 1, 0), value=True)
+        return on_images(found & valid[..., None, None], inside).to(parts.dtype)
+
+    return Objects(2.0 * parts - 1.0, valid, labels, cells)
 
 
-def descriptors(objects: Objects, num_classes: int) -> Tensor:
-    """Return a vector for each object, from -1 to 1: its corners relative to the image, and its class as one of C.
+def cells_by_share(shares: Tensor) -> Tensor:
+    """Return the cells of objects from the share of each cell that they cover.
 
-    Args:
-        objects: The objects. The context has no class.
-        num_classes: C.
-
-    Returns:
-        Shape (N, G, 4 + C), without gradient.
-
-    >>> objects = Objects(
-    ...     torch.tensor([[[0.0, 0.0, 4.0, 2.0]]]),
-    ...     torch.tensor([[1]]),
-    ...     torch.tensor([[True]]),
-    ...     torch.tensor([[4.0, 8.0]]),
-    ... )
-    >>> descriptors(objects, 2).tolist()
-    [[[-1.0, -1.0, 0.0, 0.0, -1.0, 1.0]]]
-    """
-    relative = objects.boxes / objects.sizes.flip(-1).repeat(1, 2)[:, None].clamp(min=1.0)
-    classes = F.one_hot(objects.labels.clamp(min=0, max=num_classes - 1), num_classes).to(relative.dtype)
-    return 2.0 * torch.cat([relative, classes * objects.real[..., None]], dim=-1) - 1.0
-
-
-def _along(low: Tensor, high: Tensor, cells: int, length: float, reference: bool) -> Tensor:
-    """Return which cells of an axis each interval covers, (N, G, cells)."""
-    index = torch.arange(cells, device=low.device, dtype=low.dtype)
-    low, high = low * (cells / length), high * (cells / length)
-    place = index if reference else index + 0.5
-    covered = (place >= low[..., None]) & (place <= high[..., None])
-    if reference:
-        return covered
-    middle = ((low + high) / 2.0).floor().clamp(max=float(cells - 1))
-    return covered | (index == middle[..., None])
-
-
-def cells_in_boxes(
-    objects: Objects,
-    grid: Sequence[int],
-    size: Sequence[float],
-    inside: Tensor | None = None,
-    reference: bool = False,
-) -> Tensor:
-    """Return which cells of a map each object covers.
-
-    A cell counts by its centre. In each direction, an object also covers the cell that its own centre lies in, so that
-    an object that is thinner than a cell is not lost.
+    An object has the cells that it covers by more than half, and the one that it covers most, so that an object that is
+    thinner than a cell is not lost.
 
     Args:
-        objects: The objects.
-        grid: Height and width of the map.
-        size: Height and width in pixels of what the map covers, the input with its padding.
-        inside: Booleans of shape (N, 1, H, W), False on padding; or None.
-        reference: Whether a cell counts by its index, without the addition, as in the release.
+        shares: From 0 to 1, (N, G, H, W).
 
     Returns:
-        Shape (N, G, H, W) with 1 and 0, all 0 for padding.
+        Booleans of the same shape, all False for an object that covers nothing.
 
-    >>> boxes = torch.tensor([[[0.0, 0.0, 12.0, 9.0], [17.0, 1.0, 18.0, 2.0]]])
-    >>> objects = Objects(boxes, torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2) > 0, torch.tensor([[16, 24]]))
-    >>> cells_in_boxes(objects, (2, 3), (16, 24)).int().tolist()
-    [[[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 0, 0]]]]
+    >>> cells_by_share(torch.tensor([[[[0.9, 0.6, 0.1]], [[0.0, 0.1, 0.3]], [[0.0, 0.0, 0.0]]]])).int().tolist()
+    [[[[1, 1, 0]], [[0, 0, 1]], [[0, 0, 0]]]]
     """
-    columns = _along(objects.boxes[..., 0], objects.boxes[..., 2], grid[1], size[1], reference)
-    rows = _along(objects.boxes[..., 1], objects.boxes[..., 3], grid[0], size[0], reference)
-    covered = (rows & objects.valid[..., None])[..., :, None] & columns[..., None, :]
-    if inside is not None:
-        covered = covered & inside
-    return covered.to(objects.boxes.dtype)
+    flat = shares.flatten(2)
+    highest, place = flat.max(dim=-1, keepdim=True)
+    most = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, place, highest > 0)
+    return ((flat > HALF) | most).view(shares.shape)
+
+
+def on_images(cells: Tensor, inside: Tensor | None) -> Tensor:
+    """Return the cells of objects, (N, G, H, W), without those on padding."""
+    return cells if inside is None else cells & inside

@@ -22,7 +22,7 @@ from tests.integration.runs import model_config
 
 BATCH = labelled_batch([[[0.0, 0.0, 32.0, 16.0], [8.0, 8.0, 24.0, 40.0]], []], [[1, 0], []], sizes=[(64, 48), (64, 64)])
 SMALL: dict[str, Any] = {'type': 'kd_plugins.LabelGuidedDistiller', 'encoder_width': 0.125}
-NAMES = ('distill.guide.loss_feat', 'distill.guide.loss_det')
+NAMES = ('distill.guide.loss_feat', 'distill.guide.loss_head')
 
 
 class Head(nn.Module):
@@ -92,7 +92,7 @@ def test_what_the_distance_trains() -> None:
 def test_what_the_detection_loss_trains(detached: bool) -> None:
     one, model = distiller(detach_appearance=detached)
     levels = pyramid()
-    losses_of(one, model, levels)['loss_det'].backward()
+    losses_of(one, model, levels)['loss_head'].backward()
     assert reached(one.instructor) and reached(model.bbox_head) and not reached(one.adapter)
     assert all((x.grad is None) == detached for x in levels)
     if not detached:
@@ -102,12 +102,12 @@ def test_what_the_detection_loss_trains(detached: bool) -> None:
 
 
 def test_the_detection_loss_is_that_of_the_head_on_the_maps() -> None:
-    one, model = distiller(det_weight=2.0)
+    one, model = distiller(head_weight=2.0)
     levels = pyramid()
     answers = one.query_student(model, {'maps': levels}, {}, BATCH)
     own = losses_on_maps(model, answers['instructive'], BATCH.inputs, BATCH.data_samples)
     losses = losses_of(one, model, levels)
-    torch.testing.assert_close(losses['loss_det'], 2.0 * loss_sum(own))
+    torch.testing.assert_close(losses['loss_head'], 2.0 * loss_sum(own))
     half = losses_of(distiller(feat_weight=0.5)[0], model, levels)['loss_feat']
     torch.testing.assert_close(half, 0.5 * losses['loss_feat'])
 
@@ -163,7 +163,7 @@ def test_padding_and_order_of_objects_change_nothing() -> None:
 
 def test_without_the_distance() -> None:
     one, model = distiller(feat_weight=0.0)
-    assert one.loss_names == ('loss_det',) and one.adapter is None
+    assert one.loss_names == ('loss_head',) and one.adapter is None
     losses_of(one, model, pyramid())
 
 
@@ -177,7 +177,7 @@ def test_autocast() -> None:
     assert all(x.dtype == torch.float32 for x in answers['instructive'])
     losses = one({'maps': levels, **answers}, {}, BATCH)
     torch.testing.assert_close(losses['loss_feat'], expected['loss_feat'])
-    torch.testing.assert_close(losses['loss_det'], expected['loss_det'], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(losses['loss_head'], expected['loss_head'], rtol=0.05, atol=0.05)
 
 
 def steps_of(model: Any, **options: Any) -> Any:
@@ -194,7 +194,7 @@ def test_two_steps_of_a_shipped_detector(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['faster', 'mask'])
 def test_two_steps_of_a_two_stage_detector(name: str) -> None:
-    steps = steps_of(model_of(name), detach_appearance=True, context=False)
+    steps = steps_of(model_of(name), detach_appearance=True, context=False, masks=name == 'mask')
     assert tuple(steps.terms) == NAMES and all(value > 0 for value in steps.terms.values())
     assert steps.reached('rpn_head.rpn_cls.weight') and steps.reached('backbone.conv1.weight')
 
@@ -233,7 +233,7 @@ def test_config_sentences() -> None:
         (dict(begin=0.5, end=0.5), 'guide.begin is 0.5 and distillers.guide.end is 0.5; both are shares of the run'),
         (dict(begin=3000), 'guide.begin is 3000.0 and distillers.guide.end is 1.0; both are shares'),
         (dict(end=2), 'guide.end is 2.0; both are shares of the run'),
-        (dict(det_weight=0), 'guide.det_weight is 0; it must be a finite number > 0'),
+        (dict(head_weight=0), 'guide.head_weight is 0; it must be a finite number > 0'),
         (dict(feat_weight=0, begin=0.2), 'guide.begin is a setting of loss_feat, which .*feat_weight=0 leaves out'),
         (dict(feat_weight=0, level_balance='levels'), 'guide.level_balance is a setting of loss_feat'),
         (dict(guide='label'), "guide.guide is 'label'; .*'labels'"),
@@ -246,10 +246,10 @@ def test_config_sentences() -> None:
             MODELS.build({**build, **options})
     one, model = MODELS.build(build), Detector()
     for network in (nn.Linear(1, 1), nn.Sequential()):
-        with sentence(f'guide: {type(network).__name__} is no detector of MMDetection with a bbox_head or roi_head'):
+        with sentence(f'guide: {type(network).__name__} is no detector with a bbox_head or roi_head of classes, no '):
             one.check_models(network, network)
     one.check_models(model, model)
-    with sentence("guide: 'neck' of the student gives .*, and instructive maps .* same number of channels"):
+    with sentence("guide.channels is None, and 'neck' of the student gives .*, with another number of channels"):
         one.initialize({'maps': [torch.zeros(2, 8, 4, 4), torch.zeros(2, 16, 2, 2)]}, {})
     with sentence('guide.num_heads is 8, which does not divide the 12 channels of the maps; valid: 1, 2, 3, 4, 6, 12'):
         one.initialize({'maps': [torch.zeros(2, 12, 4, 4)]}, {})

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.label_guided import (
+    DetectionTask,
     Instructor,
     MapLayers,
     ObjectAttention,
+    TaskSettings,
     object_means,
-    objects_of_batch,
     painted,
 )
 from kd_plugins.distillers.locations import positions_on_images
@@ -29,18 +30,30 @@ def pyramid(images: int = 2, seed: int = 0, size: int = 64) -> list[Tensor]:
     return [torch.randn(images, 8, size // step, size // step, generator=generator) for step in (8, 16)]
 
 
-def instructor(**options: Any) -> Instructor:
+class Detector(nn.Module):
+    """A detector of three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bbox_head = nn.Module()
+        self.bbox_head.num_classes = 3
+
+
+def instructor(reference: bool = False, channels: tuple[int, ...] = (8, 8), **options: Any) -> Instructor:
     torch.manual_seed(0)
-    return Instructor(8, 3, num_heads=2, width=0.25, **options)
+    return Instructor(channels, 7, num_heads=2, width=0.25, mean=not reference, **options)
+
+
+def seen(levels: list[Tensor], batch: Batch, context: bool, reference: bool) -> tuple[Any, list[Any]]:
+    """Objects of a batch, and the cells of each level that lie on the images."""
+    found = positions_on_images(levels, batch)
+    insides = [None if one is None else one.view(len(x), 1, *x.shape[2:]) for one, x in zip(found, levels)]
+    task = DetectionTask(Detector(), TaskSettings('x', context, reference=reference))
+    return task.objects(batch, levels[0].detach()), [None] * len(levels) if reference else insides
 
 
 def maps_of(net: Instructor, levels: list[Tensor], batch: Batch, context: bool = True) -> list[Tensor]:
-    found = positions_on_images(levels, batch)
-    insides = [None if one is None else one.view(len(x), 1, *x.shape[2:]) for one, x in zip(found, levels)]
-    if net.reference:
-        insides = [None] * len(levels)
-    objects = objects_of_batch(batch, levels[0].detach(), context, 'x', net.reference)
-    return net(levels, objects, insides, batch.inputs.shape[2:])
+    return net(levels, *seen(levels, batch, context, not net.mean))
 
 
 def test_means_and_painting() -> None:
@@ -143,7 +156,6 @@ def test_reference_by_hand() -> None:
     """The arithmetic of the release, object by object."""
     net, levels = instructor(reference=True), pyramid(1)
     batch = labelled_batch(BOXES[:1], LABELS[:1])
-    objects = objects_of_batch(batch, levels[0], True, 'x', True)
     one_hot = torch.eye(3)[torch.tensor(LABELS[0])]
     corners = torch.tensor(BOXES[0]).clamp(max=63) / 64
     rows = torch.cat([torch.tensor([[0.0, 0.0, 63 / 64, 63 / 64, 0, 0, 0]]), torch.cat([corners, one_hot], 1)]) * 2 - 1
@@ -153,7 +165,7 @@ def test_reference_by_hand() -> None:
         norm = nn.GroupNorm(1, 8, affine=False)
         look = norm(net.appearance.convolutions[0](level)).relu()[0]
         index = torch.arange(level.shape[2]) * step
-        boxes = [[0.0, 0.0, 63.0, 63.0], *objects.boxes[0, 1:].tolist()]
+        boxes = [[0.0, 0.0, 63.0, 63.0], *(corners * 64).tolist()]
         cells = [((index >= y1) & (index <= y2))[:, None] & ((index >= x1) & (index <= x2)) for x1, y1, x2, y2 in boxes]
         means = torch.stack([look[:, mask].sum(1) / max(1, mask.sum()) for mask in cells])
         related, _ = net.relation.attention(means[None], embeddings[None], embeddings[None])
@@ -164,3 +176,37 @@ def test_reference_by_hand() -> None:
         for convolution in net.refinement.convolutions:
             x = norm(convolution(x.relu()))
         torch.testing.assert_close(result, x, rtol=1e-4, atol=1e-5)
+
+
+def test_levels_of_other_widths() -> None:
+    net = instructor(channels=(8, 12), inner=16)
+    fine, coarse = pyramid()
+    leaves = [fine.requires_grad_(), torch.cat([coarse, coarse[:, :4]], dim=1).requires_grad_()]
+    batch = labelled_batch(BOXES, LABELS, sizes=[(64, 48), (64, 64)])
+    maps = maps_of(net, leaves, batch)
+    assert [x.shape for x in maps] == [x.shape for x in leaves]
+    assert all((x[0, :, :, 3 * x.shape[3] // 4 :] == 0).all() for x in maps), 'padding stays empty'
+    sum((x * torch.randn_like(x)).sum() for x in maps).backward()
+    assert all(param.grad is not None and param.grad.isfinite().all() for param in net.parameters())
+
+
+@pytest.mark.parametrize('guide', ['appearance', 'labels'])
+def test_what_paints_the_map(guide: str) -> None:
+    net, levels = instructor(guide=guide), pyramid()
+    objects, insides = seen(levels, labelled_batch(BOXES, LABELS), True, False)
+    explained = net.explained(levels, objects, insides)
+    assert len(explained) == 2
+    for (shares, cells), level in zip(explained, levels):
+        assert shares.shape == (2, 4, 4) and cells.shape == (2, 4, *level.shape[2:])
+        torch.testing.assert_close(shares.sum(dim=-1), torch.ones(2, 4))
+        assert (shares[1, :, 1:] == 0).all(), 'an image without objects mixes its context alone'
+        # With the shares of one head, the related vectors are the mixed values.
+    single = Instructor((8, 8), 7, num_heads=1, width=0.25)
+    _, _, looks = single._seen(levels, objects, insides)
+    embeddings = single.encoder(objects.descriptors, objects.valid)
+    related = single.related(looks, embeddings, objects.valid)
+    attention = single.relation.attention
+    values = embeddings @ attention.in_proj_weight[16:].T + attention.in_proj_bias[16:]
+    for vectors, (shares, _) in zip(related, single.explained(levels, objects, insides)):
+        mixed = attention.out_proj(shares @ values)
+        torch.testing.assert_close(vectors[objects.valid], mixed[objects.valid])

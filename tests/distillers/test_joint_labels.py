@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from kd_plugins.distillers import Batch, HeatmapDistiller, SimCCDistiller
+from kd_plugins.distillers.joint_labels import AXES, HEATMAPS, keypoint_weights, peak_positions, true_positions
 from kd_plugins.distillers.keypoint import KeypointDistiller
-from kd_plugins.distillers.keypoint.truth import AXES, HEATMAPS, keypoint_weights, peak_positions, true_positions
 from kd_plugins.losses import keypoint_kl
 from tests.distillers.common import check_step, sentence
 from tests.distillers.keypoint.estimators import JOINTS, WEIGHT, distilled, estimator, simcc_head

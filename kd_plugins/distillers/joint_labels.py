@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
-from ..base import Batch
+from ..errors import ConfigError
+from .base import Batch
 
 HEATMAPS = ('heatmaps',)
 """Targets of heatmap heads in ``gt_fields``."""

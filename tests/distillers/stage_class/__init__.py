@@ -1,0 +1,1 @@
+"""Tests of class heads of stages."""
