@@ -1,6 +1,6 @@
-"""Paths of taps: the module, what is recorded of its calls, and the grid of its tokens.
+"""Paths of taps: the module, what is recorded of its calls, and the grid of its tokens; or parameters.
 
-A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]``:
+A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]`` or ``param:PARAMETERS``:
 
 * ``MODULE`` alone records the output of each call.
 * ``roi_head.bbox_roi_extractor:in.1`` records the second argument of each call, ``decoder:in.query`` that of a name. It
@@ -9,6 +9,8 @@ A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]``:
   activation with ``inplace=True`` does. Gradients go through the copy.
 * A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of
   the grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
+* ``param:backbone.layers.*.attn.qkv.weight`` reads the weights themselves, without a call of a module; ``**`` stands
+  for any number of segments: ``param:backbone.**``.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from torch import Tensor, nn
 
 from .errors import ConfigError, TapError
 
+PARAMETERS = 'param:'
+"""Start of a tap that reads parameters."""
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -84,16 +88,18 @@ class TapPath:
     """A tap, read from its text.
 
     Attributes:
-        module: Path of the module, or of several.
+        module: Path of the module, or of several; with ``parameters`` that of the parameters.
         argument: Position or name of the argument that is recorded, None for the output.
         copy: Whether a copy is recorded.
         grid: Grid of the tokens, None where there is none.
+        parameters: Whether parameters are read, and no call of a module.
     """
 
     module: str
     argument: str | None = None
     copy: bool = False
     grid: TokenGrid | None = None
+    parameters: bool = False
 
     @classmethod
     def parse(cls, path: str, key: str) -> TapPath:
@@ -107,8 +113,16 @@ class TapPath:
             ConfigError: If the text after ``:`` or ``@`` cannot be read.
 
         >>> TapPath.parse('head.conv:in.0:copy', 'key')
-        TapPath(module='head.conv', argument='0', copy=True, grid=None)
+        TapPath(module='head.conv', argument='0', copy=True, grid=None, parameters=False)
         """
+        if path.startswith(PARAMETERS):
+            names = path.removeprefix(PARAMETERS)
+            if not names or re.search('[:@]', names):
+                raise ConfigError(
+                    f"{key}: '{path}' names no parameters; valid: '{PARAMETERS}' and a path such as "
+                    f"'{PARAMETERS}backbone.layers.*.attn.qkv.weight' or '{PARAMETERS}backbone.**', without ':' and '@'"
+                )
+            return cls(names, parameters=True)
         whole, grid = TokenGrid.split(path, key)
         module, colon, end = whole.partition(':')
         match = re.fullmatch(r'in\.(\d+|[^\W\d]\w*)(:copy)?|(copy)|', end)
