@@ -35,17 +35,17 @@ class ClassGroupMetric(CocoMetric):
         super().__init__(metric=metric, **{**arguments, 'classwise': True})
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Return the values of ``CocoMetric`` and ``GROUP_mAP``; 0 where nothing was detected at all."""
+        """Return the values of ``CocoMetric`` and ``GROUP_mAP``; like it, nothing where nothing was detected at all."""
         classes = list((self.dataset_meta or {}).get('classes') or ())
         for group, names in self.groups.items():
             wrong = next((name for name in names if name not in classes), None)
             if wrong is not None:
                 raise ConfigError(f'{KEY}.{group} holds {wrong!r}, which the data do not; {nearest(wrong, classes)}')
         values: dict[str, float] = super().compute_metrics(results)
-        if self.format_only:
+        if not values:
             return values
         for group, names in self.groups.items():
-            precisions = [float(values.get(f'{name}_precision', 0.0)) for name in names]
+            precisions = [float(values[f'{name}_precision']) for name in names]
             counted = [one for one in precisions if not isnan(one)]
             values[f'{group}_mAP'] = sum(counted) / len(counted) if counted else nan
         return values
