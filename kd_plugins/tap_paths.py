@@ -25,6 +25,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .errors import ConfigError, TapError
+from .utils.argument_types import shown
 
 PARAMETERS = 'param:'
 """Start of a tap that reads parameters."""
@@ -141,6 +142,29 @@ class TapPath:
         ':in.0:copy'
         """
         return ('' if self.argument is None else f':in.{self.argument}') + (':copy' if self.copy else '')
+
+
+def check_parameter_taps(key: str, value: Any) -> list[str]:
+    """Return a list of taps on parameters.
+
+    Args:
+        key: Config key of the part whose ``parameters`` they are, for the error sentence.
+        value: ``parameters`` in the config, a tap or a list of taps.
+
+    Raises:
+        ConfigError: If it is neither.
+
+    >>> check_parameter_taps('key', 'param:backbone.**')
+    ['param:backbone.**']
+    """
+    paths = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    wrong = next((one for one in paths if not isinstance(one, str) or not one.startswith(PARAMETERS)), None)
+    if wrong is not None or not paths:
+        example = f'{PARAMETERS}{wrong}' if isinstance(wrong, str) else f'{PARAMETERS}backbone.**'
+        raise ConfigError(f'{key}.parameters is {shown(value)}, which names no parameters; nearest: {example!r}')
+    for path in paths:
+        TapPath.parse(path, f'{key}.parameters')
+    return paths
 
 
 def argument_of(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], argument: str, name: str) -> Any:

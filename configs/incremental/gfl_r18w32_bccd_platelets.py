@@ -3,7 +3,7 @@
 # the old and the new ones apart. Train gfl_r18w32_bccd_cells.py first, in the same working folder, or let the
 # environment variable BCCD_CELLS name a checkpoint.
 _base_ = '../gfl/gfl_r18w32_bccd.py'
-load_from = '{{$BCCD_CELLS:work_dirs/gfl_r18w32_bccd_cells/epoch_16.pth}}'
+load_from = '{{$BCCD_CELLS:work_dirs/gfl_r18w32_bccd_cells/epoch_12.pth}}'
 custom_hooks = [dict(type='kd_plugins.ClassRowsHook')]
 train_dataloader = dict(
     dataset=dict(type='kd_plugins.LabelledClassesCoco', labelled=['Platelets'], filter_cfg=dict(filter_empty_gt=True))

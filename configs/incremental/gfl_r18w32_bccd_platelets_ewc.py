@@ -1,18 +1,4 @@
-# The second task, with the backbone held near the end of the first one, each weight by its Fisher information there
-# (EWC). The mean of the information is 1, so that the factor means the same as with squares.
-_base_ = './gfl_r18w32_bccd_platelets.py'
-default_hooks = dict(
-    distill=dict(
-        type='kd_plugins.DistillHook',
-        distillers=dict(
-            anchor=dict(
-                type='kd_plugins.ParameterAnchor',
-                parameters='param:backbone.**',
-                method='ewc',
-                checkpoint='{{$BCCD_CELLS:work_dirs/gfl_r18w32_bccd_cells/epoch_16.pth}}',
-                normalize=True,
-                weight=0.01,
-            )
-        ),
-    )
-)
+# The second task, with all weights held near the end of the first one, each by its Fisher information there (EWC). The
+# mean of the information is 1, so that the factor means the same as with squares.
+_base_ = './gfl_r18w32_bccd_platelets_l2.py'
+default_hooks = dict(distill=dict(distillers=dict(anchor=dict(method='ewc', normalize=True))))

@@ -5,7 +5,7 @@ default_hooks = dict(
         _base_.distill,
         teacher=dict(mode='extract_feat'),
         distillers=dict(
-            pyramid=dict(type='kd_plugins.FeatureDistiller', student_tap='neck.fpn_convs.*', kind='mse', weight=10.0)
+            pyramid=dict(type='kd_plugins.FeatureDistiller', student_tap='neck.fpn_convs.*', kind='mse', weight=0.5)
         ),
     )
 )

@@ -1,5 +1,6 @@
 # The second task, with the detector of the first one as the teacher of the old classes' scores (PredKD): binary
 # cross-entropy between its probabilities and those of the same classes in the wider head.
+# The factor outweighs the task's own loss, which takes the unlabelled cells for background.
 _base_ = ['./gfl_r18w32_bccd_platelets.py', '../_base_/distill/frozen_gfl_bccd_cells.py']
 default_hooks = dict(
     distill=dict(
@@ -11,7 +12,7 @@ default_hooks = dict(
                 activation='sigmoid',
                 beta=0.0,
                 teacher_classes='checkpoint',
-                weight=1.0,
+                weight=5.0,
             )
         ),
     )

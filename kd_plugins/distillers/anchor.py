@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..checkpoints import load_checkpoint, weights_of
 from ..errors import CheckpointError, ConfigError
 from ..losses.anchor import anchor_penalty, relative_drift
+from ..ops.class_rows import is_class_major, rows_by_class
 from ..ops.fisher import information_of
 from ..registry import MODELS
-from ..tap_paths import PARAMETERS, TapPath
+from ..tap_paths import PARAMETERS, TapPath, check_parameter_taps
 from ..taps import match_parameters
 from ..utils.argument_types import shown
 from ..utils.checks import check_choice, check_flag
@@ -45,6 +47,9 @@ class ParameterAnchor(BaseDistiller):
         checkpoint: Path or URL of the checkpoint of an earlier task, or None.
         normalize: Whether the information is divided by its mean over all anchored entries, so that weights of
             ``'ewc'`` and ``'l2'`` are comparable; only for ``'ewc'``.
+        classes: Names of the classes of the student's head, in the order of its rows. A layer of the head with other
+            classes than in the checkpoint, which names its own, is anchored in the rows of the classes that both know
+            (:func:`~kd_plugins.ops.class_rows.rows_by_class`). None: such a layer is refused.
         source: ``'student'``, or the name of a teacher whose parameters are the anchor. A teacher with no other tap
             does not run.
         weight, key: See :class:`BaseDistiller`.
@@ -62,24 +67,18 @@ class ParameterAnchor(BaseDistiller):
         method: str = 'l2',
         checkpoint: str | None = None,
         normalize: bool = False,
+        classes: list[str] | None = None,
         weight: float | dict[str, Any] = 1.0,
         source: str | list[str] = 'student',
         key: str = 'distillers.<name>',
     ) -> None:
         super().__init__(weight, source, key)
-        paths = [parameters] if isinstance(parameters, str) else list(parameters)
-        wrong = next((one for one in paths if not str(one).startswith(PARAMETERS)), None)
-        if wrong is not None or not paths:
-            example = f'{PARAMETERS}{wrong}' if isinstance(wrong, str) else f'{PARAMETERS}backbone.**'
-            raise ConfigError(
-                f'{key}.parameters is {shown(parameters)}, which names no parameters; nearest: {example!r}'
-            )
-        for path in paths:
-            TapPath.parse(path, f'{key}.parameters')
+        paths = check_parameter_taps(key, parameters)
         self.paths = {f'parameters{index or ""}': path for index, path in enumerate(paths)}
         self.method = check_choice(f'{key}.method', method, METHODS)
         self.normalize = check_flag(f'{key}.normalize', normalize)
         self.checkpoint = checkpoint
+        self.classes = classes
         self._check_together()
         self._names: dict[str, dict[int, str]] = {}
         """Alias of each tap to position and name of the parameters that it is the first to name."""
@@ -97,6 +96,11 @@ class ParameterAnchor(BaseDistiller):
             raise ConfigError(
                 f"{key}.normalize is True with method='l2', where every entry counts alike; use normalize=False or "
                 "method='ewc'"
+            )
+        if self.classes is not None and self.checkpoint is None:
+            raise ConfigError(
+                f'{key}.classes is {shown(self.classes)} without a checkpoint, whose classes they are compared with; '
+                'give checkpoint, or use classes=None'
             )
         if source == 'auto' or (source != 'student' and self.checkpoint is not None):
             found = f"and checkpoint '{self.checkpoint}'" if source != 'auto' else 'and an anchor is one or the other'
@@ -116,7 +120,7 @@ class ParameterAnchor(BaseDistiller):
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Keep the names of the parameters, compare them with those of a teacher, and read the checkpoint."""
         known: set[int] = set()
-        shapes: dict[str, tuple[int, ...]] = {}
+        trained: dict[str, nn.Parameter] = {}
         self._names = {}
         for alias, path in self.paths.items():
             key, names = f'{self.key}.{alias}', TapPath.parse(path, self.key).module
@@ -125,9 +129,9 @@ class ParameterAnchor(BaseDistiller):
                 self._check_teacher(matched, match_parameters(teacher, names, key, 'teacher'), key)
             self._names[alias] = {at: name for at, (name, one) in enumerate(matched) if id(one) not in known}
             known |= {id(one) for _, one in matched}
-            shapes.update({name: tuple(one.shape) for name, one in matched if one.requires_grad})
+            trained.update({name: one for name, one in matched if one.requires_grad})
         if self.checkpoint is not None:
-            self._read(self.checkpoint, shapes)
+            self._read(self.checkpoint, trained)
 
     def _check_teacher(
         self, mine: Sequence[tuple[str, nn.Parameter]], theirs: Sequence[tuple[str, nn.Parameter]], key: str
@@ -144,18 +148,25 @@ class ParameterAnchor(BaseDistiller):
                 'both have'
             )
 
-    def _read(self, path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def _read(self, path: str, parameters: Mapping[str, nn.Parameter]) -> None:
         key = f'{self.key}.checkpoint'
         with first_on_node_first() if is_url(path) else nullcontext():
             checkpoint = load_checkpoint(path, key)
         subject = f"{key}: '{path}'"
-        self._keep('anchor', weights_of(checkpoint), shapes, subject, 'weights')
-        if self.method != 'ewc':
-            return
-        information = information_of(checkpoint, subject)
-        self._keep('information', information, shapes, subject, 'Fisher information')
+        weights = weights_of(checkpoint)
+        earlier = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes') or ()
+        self._keep('anchor', weights, parameters, earlier, subject)
+        informed = dict(parameters)
+        if self.method == 'ewc':
+            information = information_of(checkpoint, subject)
+        else:
+            # Rows of new classes have no anchor, hence the information 0.
+            informed = {name: one for name, one in parameters.items() if weights[name].shape != one.shape}
+            information = {name: torch.ones_like(weights[name]) for name in informed}
+        zeros = {name: torch.zeros_like(one) for name, one in informed.items()}
+        self._keep('information', information, zeros, earlier, subject)
         if self.normalize:
-            values = [self.get_buffer(_buffer('information', name)) for name in shapes]
+            values = [self.get_buffer(_buffer('information', name)) for name in zeros]
             mean = sum(float(one.double().sum()) for one in values) / max(sum(one.numel() for one in values), 1)
             if not mean > 0.0:
                 raise CheckpointError(f'{subject}: its Fisher information is 0 everywhere; use normalize=False')
@@ -163,16 +174,27 @@ class ParameterAnchor(BaseDistiller):
                 one /= mean
 
     def _keep(
-        self, kind: str, saved: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], subject: str, what: str
+        self,
+        kind: str,
+        saved: Mapping[str, Tensor],
+        parameters: Mapping[str, Tensor],
+        earlier: Sequence[str],
+        subject: str,
     ) -> None:
-        for name, shape in shapes.items():
-            if name not in saved or tuple(saved[name].shape) != shape:
-                found = 'none' if name not in saved else f'those of shape {tuple(saved[name].shape)}'
+        """Keep values of a checkpoint as buffers, in a layer with other classes in the rows that both know."""
+        for name, own in parameters.items():
+            value = saved.get(name)
+            if value is not None and value.shape != own.shape and self.classes is not None and earlier:
+                value = rows_by_class(value, own.cpu(), earlier, self.classes, is_class_major(name))
+            if value is None or value.shape != own.shape:
+                what = 'weights' if kind == 'anchor' else 'Fisher information'
+                found = f'those of shape {tuple(saved[name].shape)}' if name in saved else 'none'
                 raise CheckpointError(
-                    f"{subject}: '{name}' of shape {shape} needs {what}, and the file has {found}; name in "
-                    f'{self.key}.parameters what both tasks have and train, such as {PARAMETERS}backbone.**'
+                    f"{subject}: '{name}' of shape {tuple(own.shape)} needs {what}, and the file has {found}; name in "
+                    f'{self.key}.parameters what both tasks have and train, such as {PARAMETERS}backbone.**, or give '
+                    'classes for a head with new ones'
                 )
-            self.register_buffer(_buffer(kind, name), saved[name].detach().clone().float(), persistent=False)
+            self.register_buffer(_buffer(kind, name), value.detach().clone().float(), persistent=False)
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Keep the parameters at the start of the run, where these are the anchor."""
@@ -192,9 +214,7 @@ class ParameterAnchor(BaseDistiller):
         else:
             named = self._named(teacher_outputs)
             anchors = [named[name] for name in trained]
-        information = None
-        if self.method == 'ewc':
-            information = [self.get_buffer(_buffer('information', name)) for name in trained]
+        information = [self._buffers.get(_buffer('information', name)) for name in trained]
         values = list(trained.values())
         if not values:
             # All are frozen now. The zero lies on the device of the student.

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from ..checkpoints import compare_weights, weights_of
 from ..errors import ConfigError, nearest
-from ..ops.class_rows import rows_by_class
+from ..ops.class_rows import is_class_major, rows_by_class
 from ..registry import HOOKS
 from ..teachers.classes import class_names
 from ..utils.argument_types import shown
 from .run_checks import student_of
 
 NAME = 'custom_hooks: ClassRowsHook'
-LAYERS = ('reg', 'box')
-"""Parts of the names of layers that predict boxes; the rows of a class lie together in them."""
 
 
 @HOOKS.register_module()
@@ -126,8 +124,7 @@ def fill_rows(
         name = key.removeprefix('module.')
         if name not in names:
             continue
-        class_major = any(part in name.split('.')[-2] for part in LAYERS) if '.' in name else False
-        rows = rows_by_class(state[key], own[name], earlier, classes, class_major)
+        rows = rows_by_class(state[key], own[name], earlier, classes, is_class_major(name))
         if rows is not None:
             state[key] = rows
             filled.append(name)

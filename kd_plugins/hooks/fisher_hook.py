@@ -16,7 +16,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from ..errors import ConfigError
 from ..ops.fisher import KEY, fisher_record, squared_gradients
 from ..registry import HOOKS
-from ..tap_paths import PARAMETERS, TapPath
+from ..tap_paths import PARAMETERS, TapPath, check_parameter_taps
 from ..taps import match_parameters
 from ..utils.checks import check_integer
 from ..utils.loss_dicts import loss_sum
@@ -48,7 +48,7 @@ class FisherHook(Hook):
     the batch.
 
     Args:
-        parameters: Tap of the parameters, ``'param:PATH'``.
+        parameters: Tap of the parameters, ``'param:PATH'``, or a list of taps.
         images: Number of images, evenly spaced in the data set; None takes all.
 
     Raises:
@@ -57,10 +57,9 @@ class FisherHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, parameters: str = f'{PARAMETERS}backbone.**', images: int | None = None) -> None:
-        if not isinstance(parameters, str) or not parameters.startswith(PARAMETERS):
-            raise ConfigError(f"{NAME}.parameters is {parameters!r}; valid: '{PARAMETERS}backbone.**'")
-        self.path = TapPath.parse(parameters, f'{NAME}.parameters').module
+    def __init__(self, parameters: str | list[str] = f'{PARAMETERS}backbone.**', images: int | None = None) -> None:
+        taps = [TapPath.parse(path, f'{NAME}.parameters') for path in check_parameter_taps(NAME, parameters)]
+        self.paths = [tap.module for tap in taps]
         self.images = images
         if images is not None:
             check_integer(f'{NAME}.images', images, 1, 'valid: None, 256')
@@ -78,12 +77,12 @@ class FisherHook(Hook):
             raise ConfigError(f'{NAME} needs images by their index, and train_dataloader.dataset has no length')
 
     def _parameters(self, student: nn.Module) -> dict[str, nn.Parameter]:
-        matched = match_parameters(student, self.path, f'{NAME}.parameters')
+        matched = [pair for path in self.paths for pair in match_parameters(student, path, f'{NAME}.parameters')]
         trained = {name: one for name, one in matched if one.requires_grad}
         if not trained:
             raise ConfigError(
-                f"{NAME}.parameters: '{PARAMETERS}{self.path}' names {len(matched)} parameters, and none is trained; "
-                f"nearest: '{PARAMETERS}**'"
+                f"{NAME}.parameters: '{PARAMETERS}{self.paths[0]}' names {len(matched)} parameters, and none is "
+                f"trained; nearest: '{PARAMETERS}**'"
             )
         return trained
 

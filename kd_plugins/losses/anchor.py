@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def anchor_penalty(
-    parameters: Sequence[Tensor], anchors: Sequence[Tensor], information: Sequence[Tensor] | None = None
+    parameters: Sequence[Tensor], anchors: Sequence[Tensor], information: Sequence[Tensor | None] | None = None
 ) -> Tensor:
     r"""Return the squared distance from the anchors, each entry times its information.
 
@@ -22,7 +22,7 @@ def anchor_penalty(
     Args:
         parameters: Parameters :math:`\theta`, of any shapes.
         anchors: Values :math:`\theta^0` of the same shapes; no gradient goes through them.
-        information: Weights :math:`F \ge 0` of the same shapes; None is 1.
+        information: Weights :math:`F \ge 0` of the same shapes; None, also in place of one of them, is 1.
 
     Returns:
         Shape (), float32 (float64 for float64); 0 without parameters.
@@ -34,7 +34,10 @@ def anchor_penalty(
         return torch.zeros(())
     squares = [(_float(one) - _float(anchor.detach())).square() for one, anchor in zip(parameters, anchors)]
     if information is not None:
-        squares = [square * _float(weight.detach()) for square, weight in zip(squares, information)]
+        squares = [
+            square if weight is None else square * _float(weight.detach())
+            for square, weight in zip(squares, information)
+        ]
     return torch.stack([square.sum() for square in squares]).sum()
 
 

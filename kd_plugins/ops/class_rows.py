@@ -7,6 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+BOX_LAYERS = ('reg', 'box')
+"""Parts of the names of layers that predict boxes; the rows of a class lie together in them."""
+
+
+def is_class_major(name: str) -> bool:
+    """Return whether the rows of a class lie together in a parameter, by the name of its layer.
+
+    >>> is_class_major('roi_head.bbox_head.fc_reg.weight'), is_class_major('roi_head.bbox_head.fc_cls.weight')
+    (True, False)
+    """
+    layer = name.split('.')[-2] if '.' in name else ''
+    return any(part in layer for part in BOX_LAYERS)
+
 
 def rows_by_class(
     saved: Tensor, own: Tensor, earlier: Sequence[str], classes: Sequence[str], class_major: bool = False

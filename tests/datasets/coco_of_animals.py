@@ -29,5 +29,6 @@ def data(folder: Path, **settings: Any) -> Any:
         ann_file='coco.json',
         metainfo={'classes': CLASSES},
         pipeline=[],
+        data_prefix=dict(img=''),
     )
     return DATASETS.build({**usual, **settings})

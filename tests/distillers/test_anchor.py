@@ -113,6 +113,21 @@ def test_earlier_task(tmp_path: Path) -> None:
     torch.testing.assert_close(anchored(student, checkpoint=path)[1](), torch.tensor(18.0))
 
 
+@pytest.mark.parametrize('method', ['l2', 'ewc'])
+def test_rows_of_new_classes_are_free(tmp_path: Path, method: str) -> None:
+    old, new = Net(2), Net(3)
+    information = {'head.weight': torch.full((2, 3), 5.0), 'head.bias': torch.full((2,), 5.0)}
+    meta = {'dataset_meta': {'classes': ('cat', 'dog')}}
+    path = saved(tmp_path, old, fisher=fisher_record(information, 1), meta=meta)
+    _, loss = anchored(new, parameters='param:head.*', method=method, checkpoint=path, classes=['dog', 'cow', 'cat'])
+    loss().backward()
+    factor = 2.0 * (5.0 if method == 'ewc' else 1.0)
+    expected = torch.zeros(3, 3)
+    expected[[2, 0]] = factor * (new.head.weight[[2, 0]] - old.head.weight).detach()
+    torch.testing.assert_close(new.head.weight.grad, expected)
+    assert new.head.bias.grad is not None and new.head.bias.grad[1] == 0
+
+
 def test_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
     plain = saved(tmp_path, Net())
     with pytest.raises(CheckpointError, match='task.pth. holds no Fisher information'):
@@ -138,6 +153,7 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
         ({'method': 'ewk'}, "method is 'ewk'; .*'ewc'"),
         ({'method': 'ewc'}, "checkpoint is None with method='ewc'"),
         ({'normalize': True}, "normalize is True with method='l2'"),
+        ({'classes': ['cat']}, 'classes is .*without a checkpoint'),
         ({'source': 'auto'}, "source is 'auto'.*valid: source='student'"),
         ({'source': 'teacher', 'checkpoint': 'x.pth'}, "source is 'teacher' and checkpoint 'x.pth'; valid"),
     ],

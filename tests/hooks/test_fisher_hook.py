@@ -105,7 +105,7 @@ def test_a_later_task_reads_it(tmp_path: Path) -> None:
 
 def test_runs_that_cannot_be_measured(tmp_path: Path) -> None:
     for settings, match in (
-        ({'parameters': 'second'}, "parameters is 'second'; valid: 'param:backbone"),
+        ({'parameters': 'second'}, "parameters is 'second', which names no parameters; nearest: 'param:second'"),
         ({'images': 0}, 'images is 0'),
     ):
         with pytest.raises(ConfigError, match=match):

@@ -6,6 +6,6 @@ distill = dict(
     teacher=dict(
         type='kd_plugins.FrozenTeacher',
         config='kd_plugins::incremental/gfl_r18w32_bccd_cells.py',
-        checkpoint='{{$BCCD_CELLS:work_dirs/gfl_r18w32_bccd_cells/epoch_16.pth}}',
+        checkpoint='{{$BCCD_CELLS:work_dirs/gfl_r18w32_bccd_cells/epoch_12.pth}}',
     ),
 )
