@@ -154,6 +154,7 @@ WORLDS = {
     'feature/*': 'gfl',
     'focal_global/*': 'gfl',
     'gfl/*': 'gfl',
+    'incremental/*': 'gfl',
     'label_guided/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',

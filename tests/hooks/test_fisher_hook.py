@@ -13,7 +13,7 @@ from mmengine.dataset import default_collate
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.hooks import DistillHook, FisherHook
+from kd_plugins.hooks import DistillHook, EpochSeedHook, FisherHook
 from tests.hooks.tiny_runs import GAP, Points, TinyStudent, losses_of, make_runner
 from tests.ranks import on_two_ranks
 
@@ -84,7 +84,7 @@ def test_the_last_checkpoint_holds_it_and_nothing_else_changes(tmp_path: Path) -
 
 def test_resume_keeps_the_anchor(tmp_path: Path) -> None:
     def hooks() -> list[Any]:
-        return [DistillHook(dict(anchor=dict(ANCHOR)))]
+        return [EpochSeedHook(), DistillHook(dict(anchor=dict(ANCHOR)))]
 
     whole = losses_of(tmp_path / 'whole', hooks(), epochs=3)
     assert whole[0]['distill.anchor.loss_anchor'] == 0 and whole[-1]['distill.anchor.loss_anchor'] > 0
