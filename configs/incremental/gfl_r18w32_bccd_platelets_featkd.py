@@ -3,7 +3,7 @@ _base_ = ['./gfl_r18w32_bccd_platelets.py', '../_base_/distill/frozen_gfl_bccd_c
 default_hooks = dict(
     distill=dict(
         _base_.distill,
-        teacher=dict(mode='extract_feat'),
+        teacher=dict(_base_.distill.teacher, mode='extract_feat'),
         distillers=dict(
             pyramid=dict(type='kd_plugins.FeatureDistiller', student_tap='neck.fpn_convs.*', kind='mse', weight=0.5)
         ),

@@ -115,10 +115,10 @@ class FisherHook(Hook):
                 f"{NAME}: the squared gradient of '{wrong}' is not finite; the training has diverged, or its loss is "
                 'undefined for an image without objects'
             )
-        total = sum(one.numel() for one in information.values())
-        mean = sum(float(one.double().sum()) for one in information.values()) / total
+        entries = sum(one.numel() for one in information.values())
+        mean = sum(float(one.double().sum()) for one in information.values()) / entries
         runner.logger.info(
-            f'{NAME}: information of {total} weights in {len(information)} parameters from {count} images, '
+            f'{NAME}: information of {entries} weights in {len(information)} parameters from {count} images, '
             f'mean {mean:.3g}, largest {max(float(one.max()) for one in information.values()):.3g}.'
         )
         return fisher_record(information, count)

@@ -68,7 +68,7 @@ def information_of(checkpoint: Mapping[str, Any], subject: str) -> dict[str, Ten
             f'{subject} holds no Fisher information; train the earlier task with '
             "custom_hooks=[dict(type='kd_plugins.FisherHook')], or use method='l2'"
         )
-    values = record.get('information') if isinstance(record, Mapping) else None
+    values: Any = record.get('information') if isinstance(record, Mapping) else None
     readable = isinstance(values, Mapping) and all(isinstance(value, Tensor) for value in values.values())
     if not readable or record.get('version') != VERSION:
         raise CheckpointError(
