@@ -11,7 +11,7 @@ default_hooks = dict(
                 logits='bbox_head.gfl_cls',
                 activation='sigmoid',
                 beta=0.0,
-                teacher_classes='checkpoint',
+                teacher_classes=['RBC', 'WBC'],
                 weight=5.0,
             )
         ),

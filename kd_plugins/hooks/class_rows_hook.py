@@ -14,6 +14,7 @@ from ..ops.class_rows import is_class_major, rows_by_class
 from ..registry import HOOKS
 from ..teachers.classes import class_names
 from ..utils.argument_types import shown
+from .distill_hook import DistillHook
 from .run_checks import student_of
 
 NAME = 'custom_hooks: ClassRowsHook'
@@ -95,8 +96,9 @@ class ClassRowsHook(Hook):
         return names
 
     def before_train(self, runner: Any) -> None:
-        """Refuse a new run that has loaded no checkpoint."""
-        if runner.iter == 0 and not self._loaded:
+        """Refuse a new run that has loaded no checkpoint; a command that only inspects a config may lack it."""
+        inspected = any(isinstance(hook, DistillHook) and hook.inspected for hook in runner.hooks)
+        if runner.iter == 0 and not self._loaded and not inspected:
             raise ConfigError(
                 f'{NAME} fills a head from load_from, which is None; set it to the checkpoint of the earlier task, for '
                 "example 'work_dirs/NAME/epoch_16.pth'"

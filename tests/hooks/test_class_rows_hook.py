@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.hooks import ClassRowsHook
+from kd_plugins.hooks import ClassRowsHook, DistillHook
 from kd_plugins.hooks.class_rows_hook import fill_rows
+from kd_plugins.hooks.observer import StepObserver
 from tests.hooks.tiny_runs import Points, loader_of, make_runner
 
 
@@ -63,6 +65,13 @@ def test_rows_by_name_and_resume(tmp_path: Path) -> None:
     same = ClassRowsHook()
     run(tmp_path / 'third', same, 'cat', 'dog', load_from=str(tmp_path / 'first' / 'epoch_1.pth'))
     assert same.filled == []
+
+
+def test_an_inspection_needs_no_checkpoint() -> None:
+    distill = DistillHook({})
+    distill.subscribe(StepObserver(runs_all=True))
+    assert distill.inspected
+    ClassRowsHook().before_train(SimpleNamespace(hooks=[distill], iter=0))
 
 
 def test_box_layers_keep_the_values_of_a_class_together() -> None:
