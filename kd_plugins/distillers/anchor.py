@@ -63,7 +63,7 @@ class ParameterAnchor(BaseDistiller):
 
     def __init__(
         self,
-        parameters: str | list[str] = f'{PARAMETERS}backbone.**',
+        parameters: str | list[str] = 'param:backbone.**',
         method: str = 'l2',
         checkpoint: str | None = None,
         normalize: bool = False,

@@ -57,7 +57,7 @@ class FisherHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, parameters: str | list[str] = f'{PARAMETERS}backbone.**', images: int | None = None) -> None:
+    def __init__(self, parameters: str | list[str] = 'param:backbone.**', images: int | None = None) -> None:
         taps = [TapPath.parse(path, f'{NAME}.parameters') for path in check_parameter_taps(NAME, parameters)]
         self.paths = [tap.module for tap in taps]
         self.images = images
