@@ -394,6 +394,9 @@ def entry_of(name: str) -> dict[str, Any]:
     for distiller in entry['distillers'].values():
         if distiller and distiller['type'] == 'kd_plugins.ParameterAnchor' and distiller.get('checkpoint'):
             distiller['checkpoint'] = world_of(name).teacher_checkpoint
+        if distiller and distiller.get('teacher_classes'):
+            # The teacher of a world has as many classes as the student, so it has them in another order.
+            distiller['teacher_classes'] = ['WBC', 'RBC', 'Platelets']
     if entry.get('init_from_teacher'):
         # The world of a two-stage detector is a network with one head.
         entry['init_from_teacher'] = ['neck', 'bbox_head']
