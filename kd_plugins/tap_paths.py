@@ -1,6 +1,6 @@
-"""Paths of taps: the module, what is recorded of its calls, and the grid of its tokens.
+"""Paths of taps: the module, what is recorded of its calls, and the grid of its tokens; or parameters.
 
-A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]``:
+A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]`` or ``param:PARAMETERS``:
 
 * ``MODULE`` alone records the output of each call.
 * ``roi_head.bbox_roi_extractor:in.1`` records the second argument of each call, ``decoder:in.query`` that of a name. It
@@ -9,6 +9,8 @@ A tap is ``MODULE[:in.ARGUMENT][:copy][@GRID]``:
   activation with ``inplace=True`` does. Gradients go through the copy.
 * A grid after ``@`` turns tokens (N, L, C) into a map (N, C, *grid): ``backbone.norm@14x14``. Tokens before those of
   the grid, such as a class token, are counted and left out: ``backbone.norm@1+14x14``.
+* ``param:backbone.layers.*.attn.qkv.weight`` reads the weights themselves, without a call of a module; ``**`` stands
+  for any number of segments: ``param:backbone.**``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from .errors import ConfigError, TapError
+from .utils.argument_types import shown
 
+PARAMETERS = 'param:'
+"""Start of a tap that reads parameters."""
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -84,16 +89,18 @@ class TapPath:
     """A tap, read from its text.
 
     Attributes:
-        module: Path of the module, or of several.
+        module: Path of the module, or of several; with ``parameters`` that of the parameters.
         argument: Position or name of the argument that is recorded, None for the output.
         copy: Whether a copy is recorded.
         grid: Grid of the tokens, None where there is none.
+        parameters: Whether parameters are read, and no call of a module.
     """
 
     module: str
     argument: str | None = None
     copy: bool = False
     grid: TokenGrid | None = None
+    parameters: bool = False
 
     @classmethod
     def parse(cls, path: str, key: str) -> TapPath:
@@ -107,8 +114,16 @@ class TapPath:
             ConfigError: If the text after ``:`` or ``@`` cannot be read.
 
         >>> TapPath.parse('head.conv:in.0:copy', 'key')
-        TapPath(module='head.conv', argument='0', copy=True, grid=None)
+        TapPath(module='head.conv', argument='0', copy=True, grid=None, parameters=False)
         """
+        if path.startswith(PARAMETERS):
+            names = path.removeprefix(PARAMETERS)
+            if not names or re.search('[:@]', names):
+                raise ConfigError(
+                    f"{key}: '{path}' names no parameters; valid: '{PARAMETERS}' and a path such as "
+                    f"'{PARAMETERS}backbone.layers.*.attn.qkv.weight' or '{PARAMETERS}backbone.**', without ':' and '@'"
+                )
+            return cls(names, parameters=True)
         whole, grid = TokenGrid.split(path, key)
         module, colon, end = whole.partition(':')
         match = re.fullmatch(r'in\.(\d+|[^\W\d]\w*)(:copy)?|(copy)|', end)
@@ -127,6 +142,29 @@ class TapPath:
         ':in.0:copy'
         """
         return ('' if self.argument is None else f':in.{self.argument}') + (':copy' if self.copy else '')
+
+
+def check_parameter_taps(key: str, value: Any) -> list[str]:
+    """Return a list of taps on parameters.
+
+    Args:
+        key: Config key of the part whose ``parameters`` they are, for the error sentence.
+        value: ``parameters`` in the config, a tap or a list of taps.
+
+    Raises:
+        ConfigError: If it is neither.
+
+    >>> check_parameter_taps('key', 'param:backbone.**')
+    ['param:backbone.**']
+    """
+    paths = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    wrong = next((one for one in paths if not isinstance(one, str) or not one.startswith(PARAMETERS)), None)
+    if wrong is not None or not paths:
+        example = f'{PARAMETERS}{wrong}' if isinstance(wrong, str) else f'{PARAMETERS}backbone.**'
+        raise ConfigError(f'{key}.parameters is {shown(value)}, which names no parameters; nearest: {example!r}')
+    for path in paths:
+        TapPath.parse(path, f'{key}.parameters')
+    return paths
 
 
 def argument_of(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], argument: str, name: str) -> Any:

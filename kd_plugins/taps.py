@@ -8,6 +8,8 @@ output that is a tuple or a dict.
 The end of a tap says what is recorded (see :mod:`kd_plugins.tap_paths`): ``:in.1`` or ``:in.NAME`` an argument of the
 call instead of the output, ``:copy`` a copy, and ``@14x14`` a map from the tokens of a transformer. An argument that is
 None, as the mask of a batch without padding, gives a tensor without elements.
+
+A tap ``param:PATH`` yields parameters instead, in their order in the model, with any call or without one.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .errors import ConfigError, TapError, nearest
-from .tap_paths import TapPath, argument_of
+from .tap_paths import PARAMETERS, TapPath, argument_of
 
 
 def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') -> list[tuple[str, nn.Module]]:
@@ -51,6 +53,46 @@ def match_modules(model: nn.Module, path: str, key: str, role: str = 'student') 
     if not matches:
         raise ConfigError(f"{key}: '{path}' names no module of the {role}; {nearest(path.strip(' .'), dict(named))}")
     return list(matches.values())
+
+
+def match_parameters(model: nn.Module, path: str, key: str, role: str = 'student') -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that ``path`` names, each one once.
+
+    Args:
+        model: The model to search.
+        path: Dotted path without ``param:``; ``*`` matches exactly one segment or a part of one, ``**`` any number of
+            segments.
+        key: Config key for the error sentence.
+        role: ``'student'`` or ``'teacher'``, for the error sentence.
+
+    Returns:
+        Pairs of full name and parameter, in the order in which the model registered them.
+
+    Raises:
+        ConfigError: If nothing matches.
+
+    >>> [name for name, _ in match_parameters(nn.Sequential(nn.Linear(1, 1), nn.ReLU()), '**', 'key')]
+    ['0.weight', '0.bias']
+    """
+    # A shared parameter has several names, and a path may hold any of them.
+    named = list(model.named_parameters(remove_duplicate=False))
+    matches: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, parameter in named:
+        if _parameter_pattern(path).match(name):
+            matches.setdefault(id(parameter), (name, parameter))
+    if not matches:
+        wider = re.sub(r'(?<!\*)\*(?!\*)', '**', path)
+        count = sum(bool(_parameter_pattern(wider).match(name)) for name, _ in named)
+        advice = nearest(path.strip(' .'), dict(named))
+        if count:
+            advice = f"nearest: '{PARAMETERS}{wider}', which names {count}, as '**' stands for any number of segments"
+        raise ConfigError(f"{key}: '{PARAMETERS}{path}' names no parameter of the {role}; {advice}")
+    return list(matches.values())
+
+
+def _parameter_pattern(path: str) -> re.Pattern[str]:
+    parts = {'**': '.*', '*': '[^.]*'}
+    return re.compile(''.join(parts.get(part, re.escape(part)) for part in re.split(r'(\*\*?)', path)) + r'\Z')
 
 
 def module_at(model: nn.Module, path: str, key: str, role: str = 'student') -> nn.Module:
@@ -104,7 +146,7 @@ class TapSet:
         role: ``'student'`` or ``'teacher'``, for error sentences.
 
     Raises:
-        ConfigError: If a path matches no module, or its end cannot be read.
+        ConfigError: If a path matches no module and no parameter, or its end cannot be read.
     """
 
     def __init__(self, model: nn.Module, paths: Mapping[str, str], role: str = 'student') -> None:
@@ -115,9 +157,14 @@ class TapSet:
         self._keys = {path: key for key, path in paths.items()}
         self._paths: dict[str, TapPath] = {}
         self._members: dict[str, list[tuple[str, nn.Module]]] = {}
+        self._parameters: dict[str, list[Tensor]] = {}
         sources: dict[str, tuple[nn.Module, TapPath]] = {}
         for path, key in self._keys.items():
             tap = self._paths[path] = TapPath.parse(path, key)
+            if tap.parameters:
+                # The objects themselves: a module that is folded or copied later gets others.
+                self._parameters[path] = [one for _, one in match_parameters(model, tap.module, key, role)]
+                continue
             # The name of a recording is the module's name with the end of the tap, such as 'head:in.1'.
             modules = match_modules(model, tap.module, key, role)
             self._members[path] = [(name + tap.recorded, module) for name, module in modules]
@@ -201,17 +248,26 @@ class TapSet:
         """Whether there is nothing to record."""
         return not self._members
 
+    @property
+    def parameters_only(self) -> bool:
+        """Whether all taps read parameters, so that the network need not run."""
+        return self.empty and bool(self._parameters)
+
     def tensors(self, path: str) -> list[Tensor]:
         """Return what the modules of ``path`` gave, before any conversion, to take gradients at."""
+        if path in self._parameters:
+            return self._parameters[path]
         return [tensor for name, _ in self._members[path] for tensor in self._outputs.get(name, [])]
 
     def read(self, path: str) -> list[Tensor]:
-        """Return what the modules of ``path`` recorded, in module order, then call order.
+        """Return what the modules of ``path`` recorded, in module order, then call order, or the parameters of it.
 
         Raises:
             TapError: If one of the modules was not called (the sentence lists the taps that fired), if its output has
                 been overwritten since, or if it does not fit the tap's grid.
         """
+        if path in self._parameters:
+            return self._parameters[path]
         outputs: list[Tensor] = []
         for name, _ in self._members[path]:
             if name not in self._outputs:
@@ -252,11 +308,13 @@ class TapSet:
         return [grid.map_of(tensor) for tensor in outputs]
 
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        """Return path to the shapes of the recorded tensors, for reports."""
-        return {
+        """Return path to the shapes of the recorded tensors and of the parameters, for reports."""
+        recorded = {
             path: [tuple(tensor.shape) for name, _ in members for tensor in self._maps(path, name)]
             for path, members in self._members.items()
         }
+        parameters = {path: [tuple(one.shape) for one in members] for path, members in self._parameters.items()}
+        return {**recorded, **parameters}
 
     def remove(self) -> None:
         """Remove every hook from the model and drop the recorded tensors."""

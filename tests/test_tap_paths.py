@@ -34,6 +34,15 @@ def test_an_end_that_cannot_be_read_is_an_error(end: str) -> None:
         TapPath.parse(f'm:{end}', 'distillers.a.x')
 
 
+def test_parameters() -> None:
+    assert TapPath.parse('param:backbone.**.qkv.weight', 'key') == TapPath('backbone.**.qkv.weight', parameters=True)
+    for text in ('param:', 'param:a:copy', 'param:a@2x2'):
+        with pytest.raises(
+            ConfigError, match=rf"distillers.a.x: '{text}' names no parameters; valid: 'param:' and a path"
+        ):
+            TapPath.parse(text, 'distillers.a.x')
+
+
 class Layer(nn.Module):
     def forward(self, x: Tensor, *, scale: float = 1.0) -> Tensor:
         return x * scale

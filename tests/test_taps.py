@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd_plugins.errors import ConfigError, TapError
-from kd_plugins.taps import TapSet, match_modules, module_at
+from kd_plugins.taps import TapSet, match_modules, match_parameters, module_at
 
 
 class Head(nn.Module):
@@ -311,3 +311,36 @@ def test_a_path_without_a_pattern() -> None:
         module_at(model, 'head.shard', 'key', 'teacher')
     with pytest.raises(ConfigError, match='names no module of the student'):
         module_at(model, 'head.*', 'key')
+
+
+def test_parameters_are_read_without_a_call() -> None:
+    model = Net()
+    taps = TapSet(model, {'a': 'param:head.scales.*.weight', 'b': 'param:**.bias', 'c': 'norm'})
+    weights = [scale.weight for scale in model.head.scales]
+    assert all(one is other for one, other in zip(taps.read('param:head.scales.*.weight'), weights, strict=True))
+    assert len(taps.read('param:**.bias')) == 6 and taps.tensors('param:head.scales.*.weight') == weights
+    assert taps.shapes()['param:head.scales.*.weight'] == [(2, 2)] * 3
+    assert not taps.parameters_only and taps.recorded() == []
+    only = TapSet(model, {'a': 'param:norm.*'})
+    assert only.parameters_only and only.empty and not model.norm._backward_hooks
+    taps.remove()
+    assert not model.norm._forward_hooks
+
+
+def test_a_shared_parameter_is_named_once() -> None:
+    model = Net()
+    model.head.unused.weight = model.head.shared.weight
+    names = [name for name, _ in match_parameters(model, 'head.**', 'key')]
+    assert len(names) == 9 and 'head.unused.weight' not in names
+    assert [name for name, _ in match_parameters(model, 'head.unused.weight', 'key')] == ['head.unused.weight']
+
+
+def test_parameters_that_do_not_exist() -> None:
+    with pytest.raises(
+        ConfigError, match="a.b: 'param:norm.wieght' names no parameter of the student; .*'norm.weight'"
+    ):
+        TapSet(Net(), {'a.b': 'param:norm.wieght'})
+    with pytest.raises(
+        ConfigError, match=r"nearest: 'param:\*\*.0.bias', which names 1, as '\*\*' stands for any number"
+    ):
+        TapSet(Net(), {'a.b': 'param:*.0.bias'})

@@ -3,6 +3,7 @@
 from .image_folder import ImageFolder
 from .isbi import ISBIMembraneDataset
 from .kitti import CameraView, kitti_folder
+from .labelled_classes import labelled_classes_coco
 from .nifti import NiftiDataset
 from .volume_transforms import LoadVolume, MonaiTransforms, PackVolume
 
@@ -15,4 +16,5 @@ __all__ = [
     'NiftiDataset',
     'PackVolume',
     'kitti_folder',
+    'labelled_classes_coco',
 ]

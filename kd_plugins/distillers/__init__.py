@@ -1,5 +1,6 @@
 """Distillers: each one reads taps of student and teacher and returns losses."""
 
+from .anchor import ParameterAnchor
 from .base import BaseDistiller, Batch, Taps
 from .box import BoxDistiller
 from .cross_head import CrossHeadDistiller
@@ -31,6 +32,7 @@ __all__ = [
     'LocalGraphDistiller',
     'LocalizationDistiller',
     'LogitDistiller',
+    'ParameterAnchor',
     'QueryDistiller',
     'RLEDistiller',
     'RelationDistiller',

@@ -99,6 +99,8 @@ class BaseDistiller(nn.Module):
     """Names of the teacher's classes where they are not those of the data, or ``'checkpoint'``, which reads them."""
     query_grad = False
     """Whether the answers of :meth:`query` carry gradient to the student's tensors. The teacher never gets any."""
+    reads_parameters = False
+    """Whether taps may be ``param:PATH``, which read parameters and no outputs."""
     combines = False
     """Whether several teachers can teach together, ``source=['a', 'b']``. All have the taps of the first one; the
     aliases of those of ``'b'`` are :func:`~kd_plugins.distillers.sources.alias_beside`."""

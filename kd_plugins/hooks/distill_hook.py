@@ -143,12 +143,17 @@ class DistillHook(Hook):
         """
         self._observers.append(observer)
 
+    @property
+    def inspected(self) -> bool:
+        """Whether a command runs a few batches to look at a config, and trains nothing."""
+        return is_dry_run(self._observers)
+
     # Attach and detach.
 
     def before_train(self, runner: Any) -> None:
         """Attach to the student, after it has loaded or resumed its weights."""
         student = student_of(runner)
-        if self.atomic_checkpoints and not is_dry_run(self._observers):
+        if self.atomic_checkpoints and not self.inspected:
             clear_partial(runner)
         if self.session is not None:
             # A run that was interrupted goes on in the same process.
@@ -159,7 +164,7 @@ class DistillHook(Hook):
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
         self._epoch_length = epoch_length(runner)
-        if self.checks['data'] and not is_dry_run(self._observers):
+        if self.checks['data'] and not self.inspected:
             check_run_files(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
@@ -231,7 +236,7 @@ class DistillHook(Hook):
     def _restart(self, runner: Any, student: nn.Module) -> None:
         """Draw new weights for parts of a loaded model, or keep those of a resumed run."""
         assert self.restart is not None
-        if not self._state.loaded and not is_dry_run(self._observers):
+        if not self._state.loaded and not self.inspected:
             raise ConfigError(
                 f'{RESTART_KEY} restarts {self.restart.parts} of a trained model, but load_from is None; '
                 "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"

@@ -52,7 +52,7 @@ def check_shares(
 
 
 def check_copies(distillers: Mapping[str, BaseDistiller]) -> None:
-    """Refuse a GradientShare at a copy of a tensor, through which no task loss goes.
+    """Refuse a GradientShare at a copy of a tensor, through which no task loss goes, and at parameters.
 
     Args:
         distillers: Name to distiller, each of which has seen its models.
@@ -62,7 +62,14 @@ def check_copies(distillers: Mapping[str, BaseDistiller]) -> None:
     """
     for one in distillers.values():
         if isinstance(one.schedule, GradientShare):
-            copies = [path for path in one.student_taps().values() if TapPath.parse(path, one.key).copy]
+            taps = {path: TapPath.parse(path, one.key) for path in one.student_taps().values()}
+            copies = [path for path, tap in taps.items() if tap.copy]
+            parameters = [path for path, tap in taps.items() if tap.parameters]
+            if parameters:
+                raise ConfigError(
+                    f"{one.key}.weight is a GradientShare, and '{parameters[0]}' names parameters, whose gradients of "
+                    'different ranks are averaged before they count; use a number'
+                )
             if copies:
                 raise ConfigError(
                     f"{one.key}.weight is a GradientShare, and '{copies[0]}' records a copy, through which no gradient "

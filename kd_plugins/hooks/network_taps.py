@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..distillers.base import BaseDistiller, Taps
 from ..distillers.sources import alias_beside
 from ..errors import ConfigError
+from ..tap_paths import TapPath
 from ..taps import TapSet
 from ..teachers.base import BaseTeacher
 
@@ -27,7 +28,7 @@ class NetworkTaps:
         sources: Name of each distiller to those of its teachers, ``None`` where the student teaches itself.
 
     Raises:
-        ConfigError: If a path matches nothing.
+        ConfigError: If a path matches nothing, or names parameters where a distiller compares outputs.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class NetworkTaps:
         paths: dict[str | None, dict[str, str]] = {source: {} for source in (None, *teachers)}
         for name, distiller in distillers.items():
             key = f'distillers.{name}'
+            _check_parameters(distiller)
             paths[None].update({f'{key}.{alias}': path for alias, path in distiller.student_taps().items()})
             teacher_paths = {f'{key}.{alias} (teacher)': path for alias, path in distiller.teacher_taps().items()}
             for source in sources[name]:
@@ -114,6 +116,16 @@ class NetworkTaps:
         """Remove every hook from the networks."""
         for taps in self._all.values():
             taps.remove()
+
+
+def _check_parameters(distiller: BaseDistiller) -> None:
+    """Refuse a tap on parameters where the distiller compares outputs of modules."""
+    for alias, path in {**distiller.teacher_taps(), **distiller.student_taps()}.items():
+        if TapPath.parse(path, f'{distiller.key}.{alias}').parameters and not distiller.reads_parameters:
+            raise ConfigError(
+                f"{distiller.key}.{alias}: '{path}' names parameters, and {type(distiller).__name__} compares outputs "
+                'of modules; nearest: kd_plugins.ParameterAnchor, or the path of a module'
+            )
 
 
 def as_float32(tensor: Tensor) -> Tensor:

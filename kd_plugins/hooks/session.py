@@ -268,11 +268,11 @@ class DistillSession:
 
     def _call_student(self, **arguments: Any) -> Any:
         """Call the student without distillation, inside its own forward pass."""
-        with self._silent():
+        with self.silent():
             return self.student(**arguments)
 
     @contextmanager
-    def _silent(self) -> Iterator[None]:
+    def silent(self) -> Iterator[None]:
         """Let the hooks on the student do nothing when it is called inside its own forward pass."""
         self._calls.append(True)
         try:
@@ -296,7 +296,7 @@ class DistillSession:
         # Both networks answer under the student's autocast, as they run in their own pass.
         batches = {'labelled': batch, 'unlabelled': batch if unlabelled is None else unlabelled}
         teacher_outputs = self.queries.answered(student_outputs, teacher_outputs, batches)
-        with self._silent():
+        with self.silent():
             student_outputs = self.queries.answered_by_student(self.student, student_outputs, teacher_outputs, batches)
         if isinstance(self.module, DistributedDataParallel):
             # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.

@@ -1,6 +1,7 @@
 """Losses: pure functions with their formula, and registered modules that call them."""
 
 from .affinity import AffinityLoss, affinity_loss
+from .anchor import anchor_penalty, relative_drift
 from .cross_head import cross_box_loss, cross_centerness_loss, cross_class_loss
 from .decoupled import DDFLoss, decoupled_distillation
 from .dense import dense_box_loss, dense_focal_loss, giou_distance, hard_label_loss
@@ -56,6 +57,7 @@ __all__ = [
     'SegmentationSums',
     'SoftmaxKLLoss',
     'affinity_loss',
+    'anchor_penalty',
     'channel_wise_kl',
     'class_masks',
     'context_loss',
@@ -92,6 +94,7 @@ __all__ = [
     'query_kl_loss',
     'query_l1_loss',
     'query_softmax_loss',
+    'relative_drift',
     'roi_box_loss',
     'roi_mask_loss',
     'segmentation_sums',

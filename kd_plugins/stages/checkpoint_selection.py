@@ -18,6 +18,7 @@ from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, we
 from ..config.data_checks import validates
 from ..config.loading import class_name, walk
 from ..errors import CheckpointError, ConfigError, nearest
+from ..ops.fisher import KEY as FISHER
 from ..runner.resume import best_key, best_metrics, checkpoint_settings, runtime_info
 from ..utils.checks import check_choice
 
@@ -150,13 +151,20 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, Tensor)) else sys.intern(str(value))
 
 
-def packed(weights: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
+def packed(weights: Mapping[str, Tensor], meta: Mapping[str, Any], fisher: Mapping[str, Any] | None = None) -> bytes:
     """Return the bytes of a checkpoint file that holds only ``state_dict`` and ``meta``.
 
     Equal weights and equal meta give equal bytes.
+
+    Args:
+        weights: Name to tensor.
+        meta: Entries of ``meta``.
+        fisher: Fisher information that a FisherHook has measured, see :mod:`kd_plugins.ops.fisher`, which later stages
+            may need; None for none.
     """
     buffer = io.BytesIO()
-    torch.save({'meta': plain(meta), 'state_dict': {plain(name): value for name, value in weights.items()}}, buffer)
+    content = {'meta': plain(meta), 'state_dict': {plain(name): value for name, value in weights.items()}}
+    torch.save(content if fisher is None else {**content, FISHER: plain(fisher)}, buffer)
     return buffer.getvalue()
 
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from ..checkpoints import AtomicBackend, load_checkpoint, numbered_checkpoints
 from ..errors import CheckpointError, ConfigError
+from ..ops.fisher import KEY as FISHER
 from ..runner.launch import versions
 from ..runner.processes import training_length
 from ..runner.run_log import metrics_at, read_run, without_nan
@@ -208,7 +209,7 @@ def finish(plan: Plan, entry: dict[str, Any], work_dir: Path) -> None:
     if not weights:
         raise CheckpointError(f"{key}: '{path}' holds no weights; expected a dict with 'state_dict'")
     file = work_dir / f'{stage.name}.pth'
-    AtomicBackend().put(packed(weights, meta), file)
+    AtomicBackend().put(packed(weights, meta, checkpoint.get(FISHER)), file)
     entry.update(reached, checkpoint=path, weights=kind, file=file.name, sha256=file_hash(file))
     if config is not None:
         entry['metrics'] = metrics_at(read_run(work_dir / stage.name), meta[unit])

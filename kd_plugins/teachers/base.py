@@ -127,13 +127,16 @@ class BaseTeacher:
         """Run the network on the arguments of the student's forward call, while its taps record.
 
         From the second pass on, the network stops after its last tap. With ``mode='predict'`` it always runs to its
-        end, because it writes its predictions into the data samples.
+        end, because it writes its predictions into the data samples. Otherwise it does not run where all taps read
+        parameters.
 
         Args:
             args: Positional arguments of the student's ``forward``.
             kwargs: Keyword arguments of the student's ``forward``.
             taps: Taps on the network, ``None`` where it has none.
         """
+        if taps is not None and taps.parameters_only and self.mode != 'predict':
+            return
 
         def forward() -> None:
             recording = nullcontext() if taps is None else taps.forward_pass(ends_early=self.mode != 'predict')

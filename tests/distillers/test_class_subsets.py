@@ -47,6 +47,19 @@ def test_the_shared_classes_are_compared(activation: str) -> None:
     assert gradient[:, 2].abs().sum() == 0 and gradient[:, OF_STUDENT].abs().sum() > 0
 
 
+def test_an_old_detector_teaches_its_rows_of_a_wider_head() -> None:
+    """PredKD: binary cross-entropy, whose gradient vanishes where both agree, and is 0 for the new class."""
+    student, teacher = maps(3, 2)
+    distiller = specialist(['cat', 'dog'], ['cat', 'dog', 'cow'], beta=0.0)
+    with torch.no_grad():
+        student['logits'][0][:, :2] = teacher['teacher_logits'][0]
+    loss = loss_of(distiller, student, teacher)
+    probability = teacher['teacher_logits'][0].sigmoid()
+    entropy = torch.nn.functional.binary_cross_entropy(probability, probability, reduction='sum')
+    torch.testing.assert_close(loss, entropy / probability.amax(dim=1).sum())
+    torch.testing.assert_close(student['logits'][0].grad, torch.zeros(2, 3, 4, 4), rtol=0, atol=1e-7)
+
+
 def test_anchors_of_a_cell() -> None:
     """Two anchors: the classes of the first, then those of the second."""
     student, teacher = maps(8, 8)

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from kd_plugins.config.loading import load_config, register_scope
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.entries import check_entry
+from kd_plugins.ops.fisher import fisher_record
 from kd_plugins.teachers.collection import teacher_configs
 from kd_plugins.testing import strip_pretrained, use_generated_data
 
@@ -154,6 +155,7 @@ WORLDS = {
     'feature/*': 'gfl',
     'focal_global/*': 'gfl',
     'gfl/*': 'gfl',
+    'incremental/*': 'gfl',
     'label_guided/*mask-rcnn*': 'mask_rcnn',
     'label_guided/*rtmpose*': 'simcc',
     'label_guided/*segformer*': 'segformer',
@@ -299,7 +301,9 @@ class World:
     def teacher_checkpoint(self) -> str:
         """Path of the weights of a finished network of this kind."""
         path = self.folder / 'epoch_12.pth'
-        torch.save({'state_dict': self.pristine.state_dict(), 'meta': {'epoch': 12, 'iter': 120}}, path)
+        fisher = fisher_record({name: torch.ones_like(one) for name, one in self.pristine.named_parameters()}, 1)
+        meta = {'epoch': 12, 'iter': 120}
+        torch.save({'state_dict': self.pristine.state_dict(), 'meta': meta, 'fisher': fisher}, path)
         return str(path)
 
     def clean(self) -> None:
@@ -393,6 +397,12 @@ def entry_of(name: str) -> dict[str, Any]:
         if teacher['type'] == 'kd_plugins.BackboneTeacher':
             teacher['model'] = {'type': 'ConvMaps'}
             teacher['checkpoint'] = conv_maps_checkpoint()
+    for distiller in entry['distillers'].values():
+        if distiller and distiller['type'] == 'kd_plugins.ParameterAnchor' and distiller.get('checkpoint'):
+            distiller['checkpoint'] = world_of(name).teacher_checkpoint
+        if distiller and distiller.get('teacher_classes'):
+            # The teacher of a world has as many classes as the student, so it has them in another order.
+            distiller['teacher_classes'] = ['WBC', 'RBC', 'Platelets']
     if entry.get('init_from_teacher'):
         # The world of a two-stage detector is a network with one head.
         entry['init_from_teacher'] = ['neck', 'bbox_head']

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kd_plugins.distillers import FeatureDistiller
+from kd_plugins.distillers import FeatureDistiller, ParameterAnchor
 from kd_plugins.distillers.collection import Term
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.hooks import gradient_shares as module
@@ -128,3 +128,8 @@ def test_a_copy_is_refused() -> None:
     copied = FeatureDistiller('layer:copy', weight=SHARE, key='distillers.a')
     with pytest.raises(ConfigError, match=r"distillers\.a\.weight is a GradientShare, and 'layer:copy' records a copy"):
         check_copies({'a': copied})
+
+
+def test_parameters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'param:a' names parameters, whose gradients of different ranks"):
+        check_copies({'a': ParameterAnchor('param:a', weight=SHARE)})

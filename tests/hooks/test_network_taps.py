@@ -46,3 +46,10 @@ def test_no_hook_stays() -> None:
     assert not student.first._forward_hooks and not teachers['a'].model.first._forward_hooks
     with pytest.raises(ConfigError, match="'frist' names no module of the teacher 'a'"):
         taps_of(x=TinyGap('frist', source='a'))
+
+
+def test_outputs_are_not_parameters() -> None:
+    with pytest.raises(
+        ConfigError, match="x.tap: 'param:first.weight' names parameters, and TinyGap compares outputs of"
+    ):
+        taps_of(x=TinyGap('param:first.weight', source='a', key='distillers.x'))

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.errors import CheckpointError
+from kd_plugins.ops.fisher import fisher_record, information_of
 from kd_plugins.stages.checkpoint_selection import (
     averages,
     chosen_weights,
@@ -89,6 +90,8 @@ def test_a_file_survives_being_read_and_written(tmp_path):
     (tmp_path / 'a.pth').write_bytes(packed({'x': torch.arange(3.0)}, {'cfg': 'x = 1', 'other': 'x'}))
     again = load_checkpoint(tmp_path / 'a.pth')
     assert packed(again['state_dict'], again['meta']) == (tmp_path / 'a.pth').read_bytes()
+    (tmp_path / 'b.pth').write_bytes(packed({}, {}, fisher_record({'x': torch.arange(3.0)}, 4)))
+    assert torch.equal(information_of(load_checkpoint(tmp_path / 'b.pth'), 'b')['x'], torch.arange(3.0))
 
 
 def test_meta_becomes_plain():

@@ -170,3 +170,17 @@ def test_features_of_a_pass(mode: str) -> None:
         ran['fc'] -= 1
         assert (ran['fc'], ran['norm']) == counts and len(taps.recorded()) == (taps is tapped)
         assert 'extract_feat' not in vars(model)
+
+
+def test_a_teacher_of_parameters_need_not_run() -> None:
+    calls: list[int] = []
+    student = TinyNet()
+    teacher = EMATeacher()
+    teacher.prepare(student)
+    teacher.model.register_forward_hook(lambda *_: calls.append(1))
+    taps = TapSet(teacher.model, {'a': 'param:**'}, 'teacher')
+    teacher.run((torch.randn(8, 2),), {}, taps)
+    assert calls == [] and taps.read('param:**') == list(teacher.model.parameters())
+    teacher.mode = 'predict'
+    teacher.run((torch.randn(8, 2),), {}, taps)
+    assert calls == [1]

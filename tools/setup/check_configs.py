@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import time
 import warnings
 from argparse import ArgumentParser
@@ -122,10 +123,26 @@ def failed_preflight(arguments: Sequence[str], lines: int) -> str:
     return ' | '.join(output.getvalue().strip().splitlines()[-lines:]) if status else ''
 
 
+def random_checkpoint(config: Config, folder: str) -> str:
+    """Return the path of a new checkpoint with random weights and information for the network of a config."""
+    import torch
+    from mmengine.registry import MODELS, DefaultScope
+
+    from kd_plugins.ops.fisher import KEY, fisher_record
+
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')):
+        model = MODELS.build(copy.deepcopy(config.model))
+    information = {name: torch.ones_like(one) for name, one in model.named_parameters()}
+    file = Path(folder) / 'epoch_1.pth'
+    torch.save({'state_dict': model.state_dict(), KEY: fisher_record(information, 1)}, file)
+    return str(file)
+
+
 def preflight(path: Path, config: Config) -> None:
     """Run one step of a config on generated data.
 
-    A frozen teacher, or the model that a second stage starts from, has random weights if its checkpoint does not exist.
+    A frozen teacher, or the model that a second stage starts from, has random weights if its checkpoint does not exist,
+    and so does the earlier task of an anchor.
 
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
@@ -139,8 +156,13 @@ def preflight(path: Path, config: Config) -> None:
             changes.append(f'default_hooks.distill.{key}.checkpoint=None')
     if config.get('load_from') and not Path(config.load_from).is_file():
         changes.append('load_from=None')
-    arguments = [str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
-    problem = failed_preflight(arguments, lines=5)
+    with tempfile.TemporaryDirectory(prefix='check_configs_') as folder:
+        for name, distiller in (distill.get('distillers') or {}).items():
+            if distiller and distiller.get('checkpoint') and not Path(distiller['checkpoint']).is_file():
+                file = random_checkpoint(config, folder)
+                changes.append(f'default_hooks.distill.distillers.{name}.checkpoint={file}')
+        arguments = [str(path), '--generated', *(['--cfg-options', *changes] if changes else [])]
+        problem = failed_preflight(arguments, lines=5)
     if problem:
         raise RuntimeError(f'preflight: {problem}')
 
