@@ -7,7 +7,7 @@ configs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -253,3 +253,37 @@ def renamed(state: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
         parts = [made.pop(key.replace('q_proj', f'{letter}_proj')) for letter in 'qkv']
         made[key.replace('.q_proj.', '.attn.in_proj_')] = torch.cat(parts)
     return made
+
+
+class Parity(NamedTuple):
+    """Difference of both sides on the same images and weights."""
+
+    differences: dict[str, float]
+    """Largest absolute difference of each output."""
+    gap: float
+    """Least difference of two consecutive scores of the selected tokens and the next one."""
+
+
+@torch.no_grad()
+def parity(size: str, height: int = 320, width: int = 320, seed: int = 0) -> Parity:
+    """Compare both sides in float64 with random weights.
+
+    Args:
+        size: A key of :data:`SIZES`.
+        height: Height of the images.
+        width: Width of the images.
+        seed: Seed of weights and images.
+
+    Raises:
+        RuntimeError: If the weights of one side do not fit the other.
+    """
+    images = smooth_images(height, width, seed)
+    twin = theirs(size)
+    randomize(twin, images, seed)
+    model = ours(size)
+    model.load_state_dict(renamed(twin.state_dict(), model.decoder.num_layers))
+    expected = their_outputs(twin.double(), images.double())
+    actual = raw_outputs(model.double(), images.double())
+    best = expected['scores'].amax(dim=-1).sort(dim=-1, descending=True).values[:, : model.num_queries + 1]
+    differences = {name: (actual[name] - expected[name]).abs().max().item() for name in expected}
+    return Parity(differences, (best[:, :-1] - best[:, 1:]).min().item())
