@@ -29,6 +29,14 @@ POSITION_LIMIT = 10.0
 RELU: dict[str, Any] = dict(type='ReLU')
 
 
+def reset_linears(module: nn.Module) -> None:
+    """Initialize the weights of linear layers with Xavier's uniform distribution, their biases with PyTorch's."""
+    for linear in module.modules():
+        if isinstance(linear, nn.Linear):
+            linear.reset_parameters()
+            nn.init.xavier_uniform_(linear.weight)
+
+
 class Gateway(BaseModule):
     """Gate between two streams in place of a residual connection: ``LN(g1 * x + g2 * y)``.
 
@@ -75,10 +83,22 @@ class DFINEDecoderLayer(DetrTransformerDecoderLayer):
     def init_weights(self) -> None:
         """Initialize the layers as the release does."""
         super().init_weights()
-        for linear in self.ffn.modules():
-            if isinstance(linear, nn.Linear):
-                linear.reset_parameters()
-                nn.init.xavier_uniform_(linear.weight)
+        reset_linears(self.ffn)
+
+    def attend(self, query: Tensor, positioned: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the self attention without the residual connection, (N, Q, C).
+
+        MMCV's module computes the same, and the attention weights, which takes longer.
+
+        Args:
+            query: Values, (N, Q, C).
+            positioned: Queries and keys, (N, Q, C).
+            mask: See :meth:`forward`.
+        """
+        module = self.self_attn
+        positioned, query = positioned.transpose(0, 1), query.transpose(0, 1)
+        attended = module.attn(positioned, positioned, query, attn_mask=mask, need_weights=False)[0]
+        return module.dropout_layer(module.proj_drop(attended.transpose(0, 1)))
 
     def forward(
         self,
@@ -97,8 +117,7 @@ class DFINEDecoderLayer(DetrTransformerDecoderLayer):
             values: Memory of the encoder.
             self_attn_mask: True where a query (row) does not see a query (column), (Q, Q).
         """
-        attended = self.self_attn(query, query, query, query_pos=query_pos, key_pos=query_pos, attn_mask=self_attn_mask)
-        query = self.norms[0](attended)
+        query = self.norms[0](query + self.attend(query, query + query_pos, self_attn_mask))
         query = self.gateway(query, self.cross_attn(query + query_pos, boxes, values))
         # Half precision overflows in long trainings.
         return self.norms[1](self.ffn(query).clamp(min=-HALF_LIMIT, max=HALF_LIMIT))
@@ -119,9 +138,7 @@ class BoxPosition(BaseModule):
 
     def init_weights(self) -> None:
         """Initialize both layers with Xavier's uniform distribution."""
-        for linear in self.layers:
-            linear.reset_parameters()
-            nn.init.xavier_uniform_(linear.weight)
+        reset_linears(self)
 
     def forward(self, boxes: Tensor) -> Tensor:
         """Return positions (N, Q, C) for boxes (N, Q, 4)."""
