@@ -214,6 +214,17 @@ def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: st
         ours('n', **changes)
 
 
+def test_the_activation_of_deim_changes_no_key() -> None:
+    silu = dict(type='SiLU')
+    changes = {'decoder.act_cfg': silu, 'decoder.layer_cfg.ffn_cfg.act_cfg': silu, 'bbox_head.act_cfg': silu}
+    with torch.device('meta'):
+        plain, deim = ours('n'), ours('n', **changes)
+    assert deim.state_dict().keys() == plain.state_dict().keys()
+    for model, kind in ((plain, nn.ReLU), (deim, nn.SiLU)):
+        parts = [*model.decoder.modules(), *model.bbox_head.modules()]
+        assert {type(part) for part in parts if isinstance(part, (nn.ReLU, nn.SiLU))} == {kind}
+
+
 def test_levels_that_do_not_fit_are_refused() -> None:
     model = small(**{'decoder.layer_cfg.cross_attn_cfg.num_points': (6, 6, 6)})
     with pytest.raises(ConfigError, match=r'model\.encoder has 2 levels, but .*num_points has 3 entries'):
