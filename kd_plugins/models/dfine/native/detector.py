@@ -43,6 +43,7 @@ class DFINE(FDRDINO):
     """
 
     fdr_decoder = DFINEDecoder
+    encoder: Any
 
     def __init__(
         self,
@@ -109,8 +110,8 @@ class DFINE(FDRDINO):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the padded positions (N, P) and the valid ratios (N, levels, 2), None if no image is padded."""
         samples = batch_data_samples or []
-        whole = samples[0].batch_input_shape if samples else None
-        if all(tuple(sample.img_shape[:2]) == tuple(whole) for sample in samples):
+        whole = tuple(samples[0].batch_input_shape) if samples else ()
+        if all(tuple(sample.img_shape[:2]) == whole for sample in samples):
             return None, None
         outside = maps[0].new_ones(len(samples), 1, *whole)
         for image, sample in zip(outside, samples):
