@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
 from ..config.loading import load_config
+from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
 from ..hooks.data_files import is_checked
@@ -75,12 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
+        check_second_stage(config)
         used = training_loaders(config)
         check_classes(config, used)
         generated = needs_generated([config], args.generated)
         file_remarks = [] if generated else check_files(config, used)
         with temporary_runner(config, generated) as (runner, remarks):
-            result = inspect(runner)
+            result = inspect(runner, generated)
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
             kind = str(config.model.get('type'))

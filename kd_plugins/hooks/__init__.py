@@ -3,5 +3,7 @@
 from .channels_last_hook import ChannelsLastHook
 from .distill_hook import DistillHook
 from .epoch_seed_hook import EpochSeedHook
+from .fitted_ema_hook import FittedEMAHook
+from .second_stage_hook import SecondStageHook
 
-__all__ = ['ChannelsLastHook', 'DistillHook', 'EpochSeedHook']
+__all__ = ['ChannelsLastHook', 'DistillHook', 'EpochSeedHook', 'FittedEMAHook', 'SecondStageHook']
