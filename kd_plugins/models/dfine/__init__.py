@@ -3,15 +3,19 @@
 from .criterion import Criterion, Denoising, Predictions, Proposals
 from .detectors import FDRDABDETR, FDRDINO, FDRDeformableDETR
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead, FDRHead
+from .native import DFINE, DFINEDecoder, DFINEQueryGenerator, PointsDeformableAttention
 from .plain_heads import ProposalLossDINOHead
 from .quality_loss import VFLLoss
 from .refinement import BoxRefiner, FDRBranches, QualityEstimator, Refinement
 
 __all__ = [
+    'DFINE',
     'FDRDABDETR',
     'FDRDINO',
     'BoxRefiner',
     'Criterion',
+    'DFINEDecoder',
+    'DFINEQueryGenerator',
     'Denoising',
     'FDRBranches',
     'FDRDABDETRHead',
@@ -19,6 +23,7 @@ __all__ = [
     'FDRDeformableDETR',
     'FDRDeformableDETRHead',
     'FDRHead',
+    'PointsDeformableAttention',
     'Predictions',
     'ProposalLossDINOHead',
     'Proposals',

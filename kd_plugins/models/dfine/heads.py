@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...losses import DDFLoss, FGLLoss
+from ...ops.reduction import to_float
 from ...registry import MODELS
 from ...utils.argument_types import check_types
 from ...utils.build import build, check_arguments
@@ -26,6 +27,7 @@ KEY = 'model.bbox_head'
 MATCHING = ('union', 'own')
 FGL: dict[str, Any] = dict(type='kd_plugins.FGLLoss')
 DDF: dict[str, Any] = dict(type='kd_plugins.DDFLoss')
+RELU: dict[str, Any] = dict(type='ReLU')
 
 
 def build_loss(name: str, config: dict[str, Any] | None) -> Any:
@@ -64,6 +66,9 @@ class FDRHead:
         matching: With ``'union'``, boxes and distributions of all layers learn from the union of their matches (GO);
             with ``'own'``, each layer learns from its own matches.
         keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
+        clamp_references: See :class:`BoxRefiner`.
+        act_cfg: Activation of the distribution branches, the quality estimators and, except in DAB-DETR, the box
+            branches.
 
     Raises:
         ConfigError: If an argument does not fit.
@@ -90,11 +95,13 @@ class FDRHead:
         loss_ddf: dict[str, Any] | None = DDF,
         matching: str = 'union',
         keep_every_object: bool = True,
+        clamp_references: bool = True,
+        act_cfg: dict[str, Any] = RELU,
         **kwargs: Any,
     ) -> None:
         settings: dict[str, Any] = dict(num_decoder_layers=num_decoder_layers, reg_max=reg_max, reg_scale=reg_scale)
         settings |= dict(loss_proposal_cls=loss_proposal_cls, loss_fgl=loss_fgl, loss_ddf=loss_ddf, matching=matching)
-        settings |= dict(up=up, keep_every_object=keep_every_object)
+        settings |= dict(up=up, keep_every_object=keep_every_object, clamp_references=clamp_references, act_cfg=act_cfg)
         check_types(FDRHead, settings, KEY)
         check_arguments(type(self), kwargs, KEY, inherited=True)
         if kwargs.get('loss_cls') is None:
@@ -106,6 +113,7 @@ class FDRHead:
         check_number(f'{KEY}.up', up, positive=True, example=0.5)
         # MMDetection's heads build their layers inside their __init__, so these must exist before.
         self.num_decoder_layers = num_decoder_layers
+        self.act_cfg = act_cfg
         self.fdr_cfg: dict[str, Any] = dict(reg_max=reg_max, reg_scale=reg_scale, up=up)
         super().__init__(*args, **kwargs)
         self.loss_proposal_cls = build_class_loss('loss_proposal_cls', loss_proposal_cls)
@@ -118,11 +126,16 @@ class FDRHead:
                     f"distributions; nearest: 'kd_plugins.{cls.__name__}'"
                 )
         self.keep_every_object = keep_every_object
+        self.clamp_references = clamp_references
+
+    def activation(self) -> nn.Module:
+        """Return one activation of ``act_cfg``."""
+        return build(MODELS, self.act_cfg, nn.Module, f'{KEY}.act_cfg')
 
     def _init_layers(self) -> None:
         """Create the layers of the plain head and the FDR branches."""
         super()._init_layers()  # type: ignore[misc]
-        self.fdr = FDRBranches(self.num_decoder_layers, self.embed_dims, **self.fdr_cfg)
+        self.fdr = FDRBranches(self.num_decoder_layers, self.embed_dims, **self.fdr_cfg, activation=self.activation)
 
     def initial_branch(self) -> nn.Module:
         """Return the traditional box branch of the first decoder layer."""
@@ -134,11 +147,11 @@ class FDRHead:
 
     def refiner(self) -> BoxRefiner:
         """Return a new refiner, which the decoder calls after each layer of one pass."""
-        return BoxRefiner(self.fdr, self.initial_branch())
+        return BoxRefiner(self.fdr, self.initial_branch(), self.clamp_references)
 
     def layer_scores(self, layer: int, hidden: Tensor, logits: Tensor) -> Tensor:
         """Return the class logits of a layer, corrected by location quality, (N, Q, C)."""
-        return self.class_branch(layer)(hidden).float() + self.fdr.qualities[layer](logits)
+        return to_float(self.class_branch(layer)(hidden)) + self.fdr.qualities[layer](logits)
 
     def forward(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
         """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers."""
@@ -231,6 +244,10 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
         for layer in range(1, self.num_decoder_layers):
             # A placeholder, so that the other branches keep their names in checkpoints.
             self.reg_branches[layer] = nn.Identity()
+        for branch in self.reg_branches:
+            for index, part in enumerate(branch.children()):
+                if isinstance(part, nn.ReLU):
+                    branch[index] = self.activation()
 
     def init_weights(self) -> None:
         """Initialize the weights like the plain head, with FDR branches that change nothing."""

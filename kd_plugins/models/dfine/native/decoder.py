@@ -1,0 +1,204 @@
+"""D-FINE's decoder: layers with a gate after the cross attention, and query positions from boxes without sines.
+
+Source: Peterande/D-FINE, ``src/zoo/dfine/dfine_decoder.py``. Shapes: N images, Q queries, P positions, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
+from mmdet.models.layers.transformer import DetrTransformerDecoder, DetrTransformerDecoderLayer
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from ....errors import ConfigError
+from ....registry import MODELS
+from ....utils.build import build
+from ..decoders import on_levels
+from ..refinement import BoxRefiner, Refinement
+from .deformable_attention import LevelValues, PointsDeformableAttention, Shapes, level_values
+
+KEY = 'model.decoder'
+HALF_LIMIT = 65504.0
+"""The largest number of half precision."""
+POSITION_LIMIT = 10.0
+"""Bound of the query positions."""
+RELU: dict[str, Any] = dict(type='ReLU')
+
+
+class Gateway(BaseModule):
+    """Gate between two streams in place of a residual connection: ``LN(g1 * x + g2 * y)``.
+
+    ``g1`` and ``g2`` are the sigmoid of one linear layer on both streams, initialized to 0: each gate starts at 0.5.
+
+    Args:
+        embed_dims: Number of channels of each stream.
+        norm_cfg: Normalisation of the sum.
+    """
+
+    def __init__(self, embed_dims: int, norm_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        self.gate = nn.Linear(2 * embed_dims, 2 * embed_dims)
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Open both gates half."""
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the gated sum of two streams of shape (..., C)."""
+        gates = self.gate(torch.cat([first, second], dim=-1)).sigmoid()
+        first_gate, second_gate = gates.chunk(2, dim=-1)
+        return self.norm(first_gate * first + second_gate * second)
+
+
+class DFINEDecoderLayer(DetrTransformerDecoderLayer):
+    """Self attention, deformable attention around the query's box, gate, and feed-forward network.
+
+    Args as in MMDetection's layer; ``cross_attn_cfg`` holds those of :class:`PointsDeformableAttention`.
+    """
+
+    def _init_layers(self) -> None:
+        """Create attentions, gate, feed-forward network and the norms before and after the cross attention."""
+        self.self_attn = MultiheadAttention(**self.self_attn_cfg)
+        self.cross_attn = PointsDeformableAttention(**self.cross_attn_cfg)
+        self.embed_dims: int = self.self_attn.embed_dims
+        self.gateway = Gateway(self.embed_dims, self.norm_cfg)
+        self.ffn = FFN(**self.ffn_cfg)
+        self.norms = ModuleList(build_norm_layer(self.norm_cfg, self.embed_dims)[1] for _ in range(2))
+
+    def init_weights(self) -> None:
+        """Initialize the layers as the release does."""
+        super().init_weights()
+        for linear in self.ffn.modules():
+            if isinstance(linear, nn.Linear):
+                linear.reset_parameters()
+                nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        boxes: Tensor,
+        values: LevelValues,
+        self_attn_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the queries after this layer, (N, Q, C).
+
+        Args:
+            query: (N, Q, C).
+            query_pos: (N, Q, C).
+            boxes: See :meth:`PointsDeformableAttention.forward`.
+            values: Memory of the encoder.
+            self_attn_mask: True where a query (row) does not see a query (column), (Q, Q).
+        """
+        attended = self.self_attn(query, query, query, query_pos=query_pos, key_pos=query_pos, attn_mask=self_attn_mask)
+        query = self.norms[0](attended)
+        query = self.gateway(query, self.cross_attn(query + query_pos, boxes, values))
+        # Half precision overflows in long trainings.
+        return self.norms[1](self.ffn(query).clamp(min=-HALF_LIMIT, max=HALF_LIMIT))
+
+
+class BoxPosition(BaseModule):
+    """Query positions from boxes: two linear layers on (cx, cy, w, h), bounded by :data:`POSITION_LIMIT`.
+
+    Args:
+        embed_dims: C.
+        act_cfg: Activation between the layers.
+    """
+
+    def __init__(self, embed_dims: int, act_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 2 * embed_dims), nn.Linear(2 * embed_dims, embed_dims)])
+        self.activation = build(MODELS, act_cfg, nn.Module, f'{KEY}.act_cfg')
+
+    def init_weights(self) -> None:
+        """Initialize both layers with Xavier's uniform distribution."""
+        for linear in self.layers:
+            linear.reset_parameters()
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, boxes: Tensor) -> Tensor:
+        """Return positions (N, Q, C) for boxes (N, Q, 4)."""
+        hidden = self.activation(self.layers[0](boxes))
+        return self.layers[1](hidden).clamp(min=-POSITION_LIMIT, max=POSITION_LIMIT)
+
+
+class DFINEDecoder(DetrTransformerDecoder):
+    """Decoder layers that refine boxes with FDR.
+
+    Args:
+        num_layers: Number of layers.
+        layer_cfg: Arguments of :class:`DFINEDecoderLayer`.
+        eval_idx: Index of the layer that predicts in evaluation, negative from the end; later layers only train.
+        act_cfg: Activation of the branch from a box to a query position.
+        init_cfg: See MMEngine.
+
+    Raises:
+        ConfigError: If ``eval_idx`` names no layer.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict[str, Any],
+        eval_idx: int = -1,
+        act_cfg: dict[str, Any] = RELU,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        if not -num_layers <= eval_idx < num_layers:
+            last = num_layers - 1
+            raise ConfigError(f'{KEY}.eval_idx is {eval_idx!r} with num_layers={num_layers}; nearest: {last}')
+        self.act_cfg = act_cfg
+        super().__init__(num_layers, layer_cfg, init_cfg=init_cfg)
+        self.eval_idx = eval_idx % num_layers
+
+    def _init_layers(self) -> None:
+        """Create the layers and the branch from a box to a query position."""
+        self.layers = ModuleList(DFINEDecoderLayer(**self.layer_cfg) for _ in range(self.num_layers))
+        self.embed_dims: int = self.layers[0].embed_dims
+        self.ref_point_head = BoxPosition(self.embed_dims, self.act_cfg)
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        reference_points: Tensor,
+        shapes: Shapes,
+        refiner: BoxRefiner,
+        self_attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        valid_ratios: Tensor | None = None,
+    ) -> tuple[Tensor, Refinement]:
+        """Run all layers in training, and those up to ``eval_idx`` in evaluation.
+
+        Args:
+            query: (N, Q, C).
+            value: Memory of the encoder, (N, P, C).
+            reference_points: Boxes that the queries start from, (N, Q, 4).
+            shapes: Height and width of each level.
+            refiner: A new refiner of the head.
+            self_attn_mask: See :class:`DFINEDecoderLayer`.
+            key_padding_mask: Padded positions, (N, P); None if no image is padded.
+            valid_ratios: Width and height of each image relative to the padded map, (N, levels, 2); None if no image
+                is padded.
+
+        Returns:
+            Hidden states (L, N, Q, C) and the refinement of the boxes.
+        """
+        layers = self.layers if self.training else self.layers[: self.eval_idx + 1]
+        values = level_values(value, shapes, self.layers[0].cross_attn.num_heads, key_padding_mask)
+        states = []
+        for layer in layers:
+            boxes = reference_points[:, :, None]
+            if valid_ratios is not None:
+                boxes = on_levels(reference_points, valid_ratios)
+            query = layer(query, self.ref_point_head(reference_points), boxes, values, self_attn_mask)
+            states.append(query)
+            reference_points = refiner(query, reference_points)
+        return torch.stack(states), refiner.result()

@@ -1,0 +1,166 @@
+"""D-FINE as a detector of MMDetection, which loads the released weights after a renaming of the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.detectors import DeformableDETR
+from mmdet.structures import OptSampleList
+from torch import Tensor, nn
+
+from ....errors import ConfigError
+from ....registry import MODELS
+from ....utils.build import build
+from ..detectors import FDRDINO
+from .decoder import DFINEDecoder
+from .denoising import DFINEQueryGenerator
+from .query_selection import anchors, best_positions, take
+
+
+@MODELS.register_module()
+class DFINE(FDRDINO):
+    """D-FINE (arXiv 2410.13842) of the sizes N, S, M, L and X, on MMDetection's ``DINO``.
+
+    The encoder is a network of its own. The query content is the encoder's token, and no part has an encoding of sines
+    or a learned embedding of the level. Images of any size are taken; images of different sizes in one batch are padded
+    as in MMDetection.
+
+    Args:
+        backbone: A backbone, such as :class:`HGNetV2`.
+        neck: Projection of each level to the width of the encoder, such as MMDetection's ``ChannelMapper``.
+        encoder: A module from feature maps to feature maps, such as :class:`HybridEncoder`.
+        decoder: Arguments of :class:`DFINEDecoder`.
+        bbox_head: An :class:`FDRDINOHead`; its ``embed_dims`` is the width of the decoder.
+        dn_cfg: Arguments of :class:`DFINEQueryGenerator`, as in MMDetection's ``DINO``.
+        num_queries: Number of queries.
+        kwargs: As in MMDetection's ``DINO``.
+
+    Raises:
+        ConfigError: If parts of the decoder do not fit each other.
+    """
+
+    fdr_decoder = DFINEDecoder
+
+    def __init__(
+        self,
+        *args: Any,
+        decoder: dict[str, Any],
+        dn_cfg: dict[str, Any] | None = None,
+        num_queries: int = 300,
+        **kwargs: Any,
+    ) -> None:
+        dn_cfg = dict(group_cfg=dict(dynamic=True, num_dn_queries=100)) if dn_cfg is None else dict(dn_cfg)
+        kwargs |= dict(with_box_refine=True, as_two_stage=True)
+        super().__init__(*args, decoder=decoder, dn_cfg=dn_cfg, num_queries=num_queries, **kwargs)
+        # DINO has added the numbers of classes, queries and channels.
+        self.dn_query_generator = DFINEQueryGenerator(**dn_cfg)
+
+    def _init_layers(self) -> None:
+        """Create encoder, decoder and the transformation of the memory for the selection of queries."""
+        self.encoder = build(MODELS, self.encoder, nn.Module, 'model.encoder')
+        self.decoder = self.fdr_decoder(**self.decoder)
+        self.embed_dims: int = self.decoder.embed_dims
+        if self.bbox_head.embed_dims != self.embed_dims:
+            raise ConfigError(
+                f'model.bbox_head.embed_dims is {self.bbox_head.embed_dims}, but the decoder has '
+                f'{self.embed_dims} channels; set model.bbox_head.embed_dims={self.embed_dims}'
+            )
+        self.num_feature_levels = len(self.decoder.layers[0].cross_attn.num_points)
+        self.memory_trans_fc = nn.Linear(self.embed_dims, self.embed_dims)
+        self.memory_trans_norm = nn.LayerNorm(self.embed_dims)
+
+    def init_weights(self) -> None:
+        """Initialize as the release does: PyTorch's defaults where a part has no rule of its own."""
+        super(DeformableDETR, self).init_weights()
+        for module in self.neck.modules() if self.with_neck else ():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
+        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
+
+    def pre_transformer(
+        self, mlvl_feats: Sequence[Tensor], batch_data_samples: OptSampleList = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run the encoder, and return its flattened maps as arguments of the next steps.
+
+        Args:
+            mlvl_feats: Maps of the neck, fine to coarse, (N, C, height, width) each.
+            batch_data_samples: Samples with ``img_shape`` and ``batch_input_shape``; without them no image is padded.
+
+        Raises:
+            ConfigError: If the decoder has another number of levels.
+        """
+        maps = self.encoder(mlvl_feats)
+        if len(maps) != self.num_feature_levels:
+            raise ConfigError(
+                f'model.encoder has {len(maps)} levels, but model.decoder.layer_cfg.cross_attn_cfg.num_points has '
+                f'{self.num_feature_levels} entries; give one for each level'
+            )
+        shapes = [(features.shape[2], features.shape[3]) for features in maps]
+        memory = torch.cat([features.flatten(2).transpose(1, 2) for features in maps], dim=1)
+        mask, ratios = self.padding(maps, shapes, batch_data_samples)
+        common = dict(memory_mask=mask, shapes=shapes, valid_ratios=ratios)
+        return dict(memory=memory, **common), common
+
+    def padding(
+        self, maps: Sequence[Tensor], shapes: Sequence[tuple[int, int]], batch_data_samples: OptSampleList
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the padded positions (N, P) and the valid ratios (N, levels, 2), None if no image is padded."""
+        samples = batch_data_samples or []
+        whole = samples[0].batch_input_shape if samples else None
+        if all(tuple(sample.img_shape[:2]) == tuple(whole) for sample in samples):
+            return None, None
+        outside = maps[0].new_ones(len(samples), 1, *whole)
+        for image, sample in zip(outside, samples):
+            height, width = sample.img_shape[:2]
+            image[:, :height, :width] = 0
+        masks = [nn.functional.interpolate(outside, size=shape)[:, 0].bool() for shape in shapes]
+        ratios = torch.stack([self.get_valid_ratio(mask) for mask in masks], dim=1)
+        return torch.cat([mask.flatten(1) for mask in masks], dim=1), ratios
+
+    def forward_encoder(self, **encoder_inputs: Any) -> dict[str, Any]:
+        """Return the arguments unchanged: the encoder has run before its maps were flattened."""
+        return encoder_inputs
+
+    def pre_decoder(
+        self,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor | None,
+        batch_data_samples: OptSampleList = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Select the queries, and return the arguments of the decoder and of the head.
+
+        Args:
+            memory: (N, P, C).
+            memory_mask: Padded positions, (N, P).
+            shapes: Height and width of each level.
+            valid_ratios: (N, levels, 2).
+            batch_data_samples: Ground truth, in training.
+        """
+        dtype = torch.float64 if memory.dtype == torch.float64 else torch.float32
+        grid = anchors(shapes, memory.device, dtype, valid_ratios, memory_mask)
+        tokens = self.memory_trans_norm(self.memory_trans_fc(memory.masked_fill(~grid.valid, 0.0)))
+        last = self.decoder.num_layers
+        scores = self.bbox_head.cls_branches[last](tokens)
+        positions = best_positions(scores, self.num_queries)
+        content = take(tokens, positions)
+        logits = self.bbox_head.reg_branches[last](content) + take(grid.logits, positions)
+        query, references, dn_mask = content.detach(), logits.detach(), None
+        head_inputs: dict[str, Any] = {}
+        if self.training:
+            dn_query, dn_logits, dn_mask, dn_meta = self.dn_query_generator(batch_data_samples)
+            query = torch.cat([dn_query.to(query.dtype), query], dim=1)
+            references = torch.cat([dn_logits.to(references.dtype), references], dim=1)
+            # Small images have fewer positions than queries.
+            dn_mask = dn_mask[: query.shape[1], : query.shape[1]]
+            head_inputs = dict(
+                enc_outputs_class=take(scores, positions), enc_outputs_coord=logits.sigmoid(), dn_meta=dn_meta
+            )
+        decoder_inputs = dict(query=query, memory=memory, reference_points=references.sigmoid(), dn_mask=dn_mask)
+        return decoder_inputs, head_inputs
+
+
+__all__ = ['DFINE']
