@@ -8,24 +8,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import update_init_info
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import CheckpointError, ConfigError, MissingDependencyError, nearest
 from ...registry import MODELS
 from ...utils.checks import check_flag, check_integer, check_number, is_integer
+from .file_weights import FileWeightsBackbone
 from .stages import find_stages
-from .weights import (
-    WeightsNotFoundError,
-    efficientnet_lite_names,
-    fit_weights,
-    is_efficientnet_lite,
-    read_weights,
-    weights_file,
-)
+from .weights import efficientnet_lite_names, fit_weights, is_efficientnet_lite, read_weights
 
 RESERVED = (
     'checkpoint_path',
@@ -139,7 +130,7 @@ def is_norm_with_activation(module: nn.Module) -> bool:
 
 
 @MODELS.register_module()
-class TimmBackbone(BaseModule):
+class TimmBackbone(FileWeightsBackbone):
     """A network of timm (https://github.com/huggingface/pytorch-image-models) that returns feature maps.
 
     Any model with ``features_only=True`` can be taken, transformers included. Nothing is ever downloaded: weights come
@@ -178,20 +169,17 @@ class TimmBackbone(BaseModule):
         options: Mapping[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(weights, init_cfg)
         self.norm_eval = check_flag('backbone.norm_eval', norm_eval)
         self.frozen_stages = check_integer('backbone.frozen_stages', frozen_stages, -1, 'valid: -1, 0, 1')
-        if weights is not None and not isinstance(weights, str):
-            raise ConfigError(f"backbone.weights is {weights!r}; valid: None, 'path/to/file.pth', 'package:NAME'")
         arguments = check_options({} if options is None else options)
         if check_number('backbone.drop_path_rate', drop_path_rate, positive=False, example=0.1):
             arguments['drop_path_rate'] = drop_path_rate
         self.network = create_network(model, out_indices, **arguments)
-        self.model, self.weights = model, weights
+        self.model = model
         self.out_channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.strides: tuple[int, ...] = tuple(self.network.feature_info.reduction())
         self._channels_at_end = getattr(self.network, 'output_fmt', 'NCHW') == 'NHWC'
-        self.lacks_weights = ''
         self._activated = [name for name, module in self.named_modules() if is_norm_with_activation(module)]
         self._check_frozen_stages()
         self._freeze()
@@ -206,39 +194,16 @@ class TimmBackbone(BaseModule):
                 + (f'{count} stages; valid: -1 to {count}' if count else 'no numbered stages; valid: -1')
             )
 
-    def init_weights(self) -> None:
-        """Initialise as MMEngine does, then load ``weights``; a second call changes nothing.
+    def load_file(self, path: Path, key: str) -> None:
+        """Load the weights of a file.
 
-        If the file does not exist, a checkpoint may still bring the weights. Otherwise, the first training step fails.
+        Args:
+            path: The file.
+            key: Config key, for the errors.
 
         Raises:
             CheckpointError: If the file is damaged or does not fit the model.
         """
-        was_initialised = self.is_init
-        super().init_weights()
-        if self.weights is None or was_initialised:
-            return
-        try:
-            path = weights_file(self.weights)
-        except WeightsNotFoundError as error:
-            self.lacks_weights = str(error)
-            return
-        self.load_weights(path)
-        if hasattr(self, '_params_init_info'):
-            update_init_info(self, init_info=f'loaded from {self.weights}')
-        print_log(f'TimmBackbone: {self.model} has the weights of {self.weights}', 'current')
-
-    def load_weights(self, weights: str | Path, key: str = 'backbone.weights') -> None:
-        """Load the weights of a file.
-
-        Args:
-            weights: The file, or ``'package:NAME'``.
-            key: Config key, for the errors.
-
-        Raises:
-            CheckpointError: If the file is missing, damaged or does not fit the model.
-        """
-        path = weights_file(str(weights), key)
         subject = f"{key}: '{path}'"
         state = read_weights(path, key)
         if is_efficientnet_lite(state):
@@ -253,12 +218,6 @@ class TimmBackbone(BaseModule):
             state = {names[name]: value for name, value in state.items()}
         fitted = fit_weights(self.network.state_dict(), state, whole_model_names(self.model), subject, self.model)
         self.network.load_state_dict(fitted, strict=False)
-        self.lacks_weights = ''
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        if any(name.startswith(f'{prefix}network.') for name in state_dict):
-            self.lacks_weights = ''
 
     def _freeze(self) -> None:
         if self.frozen_stages < 0:
@@ -308,8 +267,7 @@ class TimmBackbone(BaseModule):
         Raises:
             CheckpointError: In training, if the file of ``weights`` is missing and no checkpoint was loaded.
         """
-        if self.training and self.lacks_weights:
-            raise CheckpointError(self.lacks_weights)
+        self.check_weights()
         features = self.network(inputs)
         if self._channels_at_end:
             features = [feature.permute(0, 3, 1, 2) for feature in features]
