@@ -1,0 +1,214 @@
+"""The native D-FINE: sizes, parity with transformers, gradients, training and prediction."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+pytest.importorskip('mmdet')
+
+from kd_plugins.errors import ConfigError
+from tests.models.dfine.native.detectors import batch, losses, small
+from tests.ranks import on_two_ranks
+from tools.analysis.dfine_twins import ours, parity
+
+# Parameters with 80, 366 and 1 classes, without the release's two constants, and keys of the state dict.
+COUNTS = {
+    'n': (3_782_693, 3_966_877, 3_731_817, 665),
+    's': (10_321_877, 10_689_101, 10_220_441, 785),
+    'm': (19_590_064, 20_030_790, 19_468_325, 1043),
+    'l': (31_244_152, 31_831_882, 31_081_807, 1161),
+    'x': (62_621_560, 63_209_290, 62_459_215, 1429),
+}
+PARTS = {
+    'n': (1_850_396, 703_824),
+    's': (1_850_396, 4_021_504),
+    'm': (6_026_626, 7_799_040),
+    'l': (13_507_680, 9_343_232),
+    'x': (33_231_840, 20_700_032),
+}
+CONSTANTS = 2
+"""``up`` and ``reg_scale``, which the release keeps as parameters."""
+slow = pytest.mark.slow
+
+
+def size_of(module: nn.Module) -> int:
+    """Return the number of parameters and, as the release counts them, of the affine buffers of frozen norms."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize('size', list(COUNTS))
+def test_parameters_and_keys_are_those_of_the_release(size: str) -> None:
+    *counts, keys = COUNTS[size]
+    with torch.device('meta'):
+        models = [ours(size, num_classes) for num_classes in (80, 366, 1)]
+    frozen = 0
+    if size in 'lx':
+        # The release keeps frozen norms as buffers.
+        frozen = sum(size_of(part) for part in models[0].backbone.modules() if isinstance(part, nn.BatchNorm2d))
+    assert [size_of(model) - frozen + CONSTANTS for model in models] == counts
+    assert len(models[0].state_dict()) == keys
+    backbone, encoder = PARTS[size]
+    assert size_of(models[0].backbone) - frozen == backbone
+    neck = size_of(models[0].neck) + size_of(models[0].encoder)
+    assert neck - size_of(getattr(models[0].encoder, 'out_convs', nn.Identity())) == encoder
+
+
+@pytest.mark.parametrize(
+    ('size', 'height', 'width'),
+    [
+        ('n', 320, 320),
+        ('n', 224, 384),
+        ('s', 320, 320),
+        pytest.param('s', 640, 640, marks=slow),
+        pytest.param('m', 320, 320, marks=slow),
+        pytest.param('l', 320, 320, marks=slow),
+        pytest.param('x', 320, 320, marks=slow),
+    ],
+)
+def test_outputs_are_those_of_transformers(size: str, height: int, width: int) -> None:
+    """The same random weights on both sides, in float64: maps, scores of all tokens, logits and boxes."""
+    pytest.importorskip('transformers')
+    result = parity(size, height, width)
+    assert result.gap > 1e-9, 'the selection of queries is no matter of rounding'
+    assert set(result.differences) >= {'map 0', 'scores', 'logits', 'boxes'}
+    assert max(result.differences.values()) < 1e-9, result.differences
+
+
+@pytest.mark.parametrize('numbers', [[3, 2], [0, 0], [0, 4]], ids=str)
+def test_every_trainable_parameter_learns_whatever_the_batch_holds(numbers: list[int]) -> None:
+    """Also in a batch without objects; a frozen stem and frozen norms do not learn and keep their statistics."""
+    model = small(**{'backbone.frozen_stem': True, 'backbone.frozen_norm': True})
+    before = copy.deepcopy(model.backbone.state_dict())
+    actual = losses(model, numbers)
+    assert all(value.shape == () and value.isfinite() for value in actual.values())
+    assert len(actual) == 37, 'all terms of the release except the divergence of the last layer from itself'
+    torch.stack(list(actual.values())).sum().backward()
+    lacking = {name for name, value in model.named_parameters() if value.grad is None}
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert lacking == frozen and frozen
+    assert all(name.startswith('backbone.stem.') or '.bn.' in name for name in frozen)
+    assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
+    norms = [key for key in before if '.bn.running' in key]
+    assert all(torch.equal(model.backbone.state_dict()[key], before[key]) for key in norms)
+
+
+def test_starts_as_the_release() -> None:
+    model = small()
+    head = model.bbox_head
+    assert all(torch.allclose(branch.bias, torch.tensor(-4.5951), atol=1e-3) for branch in head.cls_branches)
+    assert not any(head.reg_branches[layer][-1].weight.any() for layer in (0, 3))
+    embedding = model.dn_query_generator.label_embedding.weight
+    assert embedding.shape[0] == 4 and not embedding[3].any() and 0.8 < embedding[:3].std() < 1.2
+    # PyTorch's default for a convolution, within 1 / sqrt(fan-in), and not the wider one of mmcv's modules.
+    for conv in (*[level.conv for level in model.neck.convs], model.encoder.lateral_convs[0].conv):
+        bound = conv.weight[0].numel() ** -0.5
+        assert 0.9 * bound < conv.weight.abs().max() <= bound
+    attention = model.decoder.layers[1].cross_attn
+    assert not attention.sampling_offsets.weight.any() and attention.sampling_offsets.bias.any()
+
+
+def test_some_steps_lower_the_loss_and_wake_the_distillation() -> None:
+    model = small()
+    start = losses(model, [3, 2])
+    assert start['d0.loss_ddf'] == 0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+    for _ in range(4):
+        optimizer.zero_grad()
+        torch.stack(list(losses(model, [3, 2]).values())).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+    end = losses(model, [3, 2])
+    assert end['d0.loss_ddf'] > 0
+    assert sum(end.values()) < 0.95 * sum(start.values())
+
+
+def test_half_precision_gives_the_same_finite_terms() -> None:
+    model = small()
+    expected = losses(model, [3, 2])
+    with torch.autocast('cpu', torch.bfloat16):
+        actual = losses(model, [3, 2])
+    assert actual.keys() == expected.keys()
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in actual.values())
+    torch.testing.assert_close(sum(actual.values()), sum(expected.values()), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize('shapes', [[(64, 64), (64, 64)], [(72, 104), (72, 104)], [(64, 96), (96, 64)]], ids=str)
+def test_images_of_any_size_also_in_one_batch(shapes: list[tuple[int, int]]) -> None:
+    """Sides that the strides do not divide, and padded images, whose boxes are relative to the image."""
+    model = small()
+    actual = losses(model, [2, 3], shapes=shapes)
+    assert all(value.isfinite() for value in actual.values())
+    model.eval()
+    with torch.no_grad():
+        results = model(**batch(model, [2, 3], shapes), mode='predict')
+    for result, (height, width) in zip(results, shapes):
+        boxes = result.pred_instances.bboxes
+        assert len(boxes) == 10 and boxes.isfinite().all()
+        assert (boxes <= boxes.new_tensor([width, height] * 2)).all() and (boxes >= 0).all()
+
+
+def test_predicts_the_best_pairs_of_query_and_class() -> None:
+    model = small().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.bbox_head.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        data = batch(model, [1, 1])
+        result = model(**data, mode='predict')[1].pred_instances
+        logits, boxes = model(data['inputs'], mode='tensor')
+    scores, best = logits[-1][1].sigmoid().flatten().topk(10)
+    torch.testing.assert_close(result.scores, scores)
+    assert torch.equal(result.labels, best % 3)
+    center, side = boxes[-1][1][best // 3].split(2, dim=-1)
+    corners = torch.cat([center - side / 2, center + side / 2], dim=-1).clamp(0, 1) * torch.tensor([96, 64] * 2)
+    torch.testing.assert_close(result.bboxes, corners, rtol=1e-4, atol=1e-3)
+
+
+def _step(images: slice) -> dict[str, Tensor]:
+    """Return the gradients of all terms without random numbers for some images of a batch."""
+    model = small(**{'backbone.norm_eval': True}).eval()
+    model.training = model.decoder.training = True
+    data = batch(model, [3, 1])
+    terms = model(inputs=data['inputs'][images], data_samples=data['data_samples'][images], mode='loss')
+    sum(value for key, value in terms.items() if 'dn_' not in key).backward()
+    return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+def _half() -> dict[str, Tensor]:
+    rank = torch.distributed.get_rank()
+    return _step(slice(rank, rank + 1))
+
+
+@pytest.mark.distributed
+def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
+    first, second = on_two_ranks(tmp_path, _half)
+    whole = _step(slice(None))
+    assert first.keys() == second.keys() == whole.keys()
+    for name, expected in whole.items():
+        torch.testing.assert_close((first[name] + second[name]) / 2, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({'bbox_head.embed_dims': 256}, r'model\.bbox_head\.embed_dims is 256, but the decoder has 128 channels'),
+        ({'bbox_head.type': 'DINOHead'}, r"model\.bbox_head\.type is 'DINOHead', which is not a head with FDR"),
+        ({'encoder.type': 'kd_plugins.HybridEncodr'}, r"model\.encoder\.type is 'kd_plugins\.HybridEncodr'"),
+    ],
+    ids=['width', 'head', 'encoder'],
+)
+def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        ours('n', **changes)
+
+
+def test_levels_that_do_not_fit_are_refused() -> None:
+    model = small(**{'decoder.layer_cfg.cross_attn_cfg.num_points': (6, 6, 6)})
+    with pytest.raises(ConfigError, match=r'model\.encoder has 2 levels, but .*num_points has 3 entries'):
+        losses(model, [1, 1])
