@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/datasets/coco_640.py',
     '../_base_/schedules/dfine_n.py',
 ]
+model = dict(backbone=dict(weights='checkpoints/PPHGNetV2_B0_stage1.pth'))
 train_dataloader = dict(batch_size=32)
 train_cfg = dict(max_epochs=160)
 default_hooks = dict(

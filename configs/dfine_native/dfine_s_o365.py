@@ -4,6 +4,10 @@ _base_ = [
     '../_base_/datasets/objects365_640.py',
     '../_base_/schedules/dfine_s.py',
 ]
-model = dict(data_preprocessor=dict(batch_augments=_base_.multi_scale), bbox_head=dict(num_classes=365))
+model = dict(
+    data_preprocessor=dict(batch_augments=_base_.multi_scale),
+    backbone=dict(weights='checkpoints/PPHGNetV2_B0_stage1.pth'),
+    bbox_head=dict(num_classes=365),
+)
 train_cfg = dict(max_epochs=36)
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4, weight_decay=1.25e-4))

@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
             kind = str(config.model.get('type'))
-            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.FDR') else ''
+            ours = (
+                f', but for what {kind} brings itself'
+                if kind.startswith(('kd_plugins.FDR', 'kd_plugins.DFINE'))
+                else ''
+            )
             result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
         for remark in [*file_remarks, *remarks, *result.remarks]:
             print(f'note: {remark}')

@@ -70,7 +70,7 @@ def unlabelled_dataset(config: Config) -> dict[str, Any]:
 def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
     """Remove every entry that loads pretrained weights, and yield the config key and file of each.
 
-    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone``.
+    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone`` or an ``HGNetV2``.
 
     Args:
         model: The ``model`` of a config; changed in place.
@@ -84,7 +84,7 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
         if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
             checkpoint, node['pretrained'] = node['pretrained'], None
             yield f'{key}.pretrained ({checkpoint})'
-        if class_name(node) == 'TimmBackbone' and node.get('weights'):
+        if class_name(node) in ('TimmBackbone', 'HGNetV2') and node.get('weights'):
             checkpoint, node['weights'] = node['weights'], None
             yield f'{key}.weights ({checkpoint})'
 
