@@ -23,7 +23,7 @@ pytest.importorskip('mmdet')
 from mmdet.utils import register_all_modules
 from mmengine.dataset import Compose
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 
 from kd_plugins.config.second_stage import check_second_stage
 from kd_plugins.hooks.averages import LEAST_DECAY, start_decay
@@ -92,27 +92,40 @@ class Toy(nn.Module):
         self.bbox_head = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
 
 
-@pytest.mark.parametrize('name', sorted(RELEASED))
-def test_groups_have_rates_and_decays_of_the_release(name: str) -> None:
+def assert_groups(name: str, model: nn.Module) -> None:
+    """Compare rate and decay of each parameter with the groups that the release makes of its name."""
     batch, rate, slow, decay, *_ = RELEASED[name]
     config = config_of(name)
-    model = Toy()
     settings = copy.deepcopy(config.optim_wrapper)
     groups = DefaultOptimWrapperConstructor(settings, settings.pop('paramwise_cfg'))(model).optimizer.param_groups
     names = {id(value): key for key, value in model.named_parameters()}
     found = {names[id(value)]: (group['lr'], group['weight_decay']) for group in groups for value in group['params']}
     assert found.keys() == {key for key, value in model.named_parameters() if value.requires_grad}
     for key, (got_rate, got_decay) in found.items():
-        official = key.replace('neck.', 'encoder.input_proj.').replace('bbox_head.', 'decoder.dec_bbox_head.')
+        # Neck, head and the selection of queries are parts of the release's encoder and decoder.
+        official = key if key.startswith(('backbone.', 'encoder.', 'decoder.')) else f'decoder.{key}'
         assert got_rate == pytest.approx(slow if re.match(BACKBONE, official) else rate), key
         free = re.match(WITHOUT_DECAY['_l_' in name or '_x_' in name], official)
         assert got_decay == pytest.approx(0 if free else decay), key
-    assert config.optim_wrapper.clip_grad == dict(norm_type=2, max_norm=0.1)
-    assert config.optim_wrapper.optimizer.type == 'AdamW' and tuple(config.optim_wrapper.optimizer.betas) == (
-        0.9,
-        0.999,
-    )
     assert config.auto_scale_lr.base_batch_size == 4 * config.train_dataloader.batch_size == batch
+
+
+@pytest.mark.parametrize('name', sorted(RELEASED))
+def test_groups_have_rates_and_decays_of_the_release(name: str) -> None:
+    assert_groups(name, Toy())
+    wrapper = config_of(name).optim_wrapper
+    assert wrapper.clip_grad == dict(norm_type=2, max_norm=0.1)
+    assert wrapper.optimizer.type == 'AdamW' and tuple(wrapper.optimizer.betas) == (0.9, 0.999)
+
+
+@pytest.mark.parametrize(('name', 'trained'), [('dfine_n_coco', 3_782_693 - 2), ('dfine_l_coco', 31_219_222 - 2)])
+def test_every_trained_parameter_of_the_detector_is_in_its_group(name: str, trained: int) -> None:
+    """The release counts the two constants ``up`` and ``reg_scale`` as parameters."""
+    register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(config_of(name).model)
+    assert sum(value.numel() for value in model.parameters() if value.requires_grad) in (trained, trained + 2)
+    assert_groups(name, model)
 
 
 @pytest.mark.parametrize('name', sorted(RELEASED))
