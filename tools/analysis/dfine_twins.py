@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from kd_plugins.conversion.names import to_own, unify_transformers
 from kd_plugins.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,64 +198,6 @@ def their_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return {**seen, 'logits': output.logits, 'boxes': output.pred_boxes}
 
 
-def renamed(state: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """Return transformers' weights under the names of the detector."""
-    import re
-
-    rules = [
-        (r'^model\.backbone\.model\.embedder\.', 'backbone.stem.'),
-        (r'^model\.backbone\.model\.encoder\.', 'backbone.'),
-        (r'^(backbone\..*)\.convolution\.', r'\1.conv.'),
-        (r'^(backbone\..*)\.normalization\.', r'\1.bn.'),
-        (r'^model\.encoder_input_proj\.(\d+)\.0\.', r'neck.convs.\1.conv.'),
-        (r'^model\.encoder_input_proj\.(\d+)\.1\.', r'neck.convs.\1.bn.'),
-        (r'^model\.decoder_input_proj\.(\d+)\.0\.', r'encoder.out_convs.\1.conv.'),
-        (r'^model\.decoder_input_proj\.(\d+)\.1\.', r'encoder.out_convs.\1.bn.'),
-        (r'^model\.(encoder\..*)\.norm\.', r'\1.bn.'),
-        (r'^model\.encoder\.', 'encoder.'),
-        (
-            r'^encoder\.downsample_convs\.(\d+)\.conv([12])\.',
-            lambda m: f'encoder.downsample_convs.{m[1]}.{int(m[2]) - 1}.',
-        ),
-        (r'^(encoder\..*)\.csp_rep([12])\.', r'\1.csp\2.'),
-        (r'^model\.decoder\.class_embed\.', 'bbox_head.cls_branches.'),
-        (
-            r'^model\.decoder\.bbox_embed\.(\d+)\.layers\.(\d)',
-            lambda m: f'bbox_head.fdr.distributions.{m[1]}.{2 * int(m[2])}',
-        ),
-        (
-            r'^model\.decoder\.lqe_layers\.(\d+)\.reg_conf\.layers\.(\d)',
-            lambda m: f'bbox_head.fdr.qualities.{m[1]}.branch.{2 * int(m[2])}',
-        ),
-        (r'^model\.decoder\.pre_bbox_head\.layers\.(\d)', lambda m: f'bbox_head.reg_branches.0.{2 * int(m[1])}'),
-        (r'^model\.enc_bbox_head\.layers\.(\d)', lambda m: f'bbox_head.reg_branches.{num_layers}.{2 * int(m[1])}'),
-        (r'^model\.enc_score_head\.', f'bbox_head.cls_branches.{num_layers}.'),
-        (r'^model\.enc_output\.0\.', 'memory_trans_fc.'),
-        (r'^model\.enc_output\.1\.', 'memory_trans_norm.'),
-        (r'^model\.denoising_class_embed\.', 'dn_query_generator.label_embedding.'),
-        (r'^model\.decoder\.query_pos_head\.', 'decoder.ref_point_head.'),
-        (r'^model\.decoder\.layers\.', 'decoder.layers.'),
-        (r'\.encoder_attn\.', '.cross_attn.'),
-        (r'\.self_attn\.o_proj\.', '.self_attn.attn.out_proj.'),
-        (r'\.self_attn_layer_norm\.', '.norms.0.'),
-        (r'\.final_layer_norm\.', '.norms.1.'),
-        (r'\.mlp\.layers\.0\.', '.ffn.layers.0.0.'),
-        (r'\.mlp\.layers\.1\.', '.ffn.layers.1.'),
-    ]
-    made: dict[str, Tensor] = {}
-    for key, value in state.items():
-        if not key.startswith('model.') or key.endswith(('decoder.up', 'decoder.reg_scale', 'num_points_scale')):
-            continue
-        name = key
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        made[name] = value
-    for key in [key for key in made if '.q_proj.' in key]:
-        parts = [made.pop(key.replace('q_proj', f'{letter}_proj')) for letter in 'qkv']
-        made[key.replace('.q_proj.', '.attn.in_proj_')] = torch.cat(parts)
-    return made
-
-
 class Parity(NamedTuple):
     """Difference of both sides on the same images and weights."""
 
@@ -281,7 +224,9 @@ def parity(size: str, height: int = 320, width: int = 320, seed: int = 0) -> Par
     twin = theirs(size)
     randomize(twin, images, seed)
     model = ours(size)
-    model.load_state_dict(renamed(twin.state_dict(), model.decoder.num_layers))
+    state, unknown = to_own(unify_transformers(twin.state_dict()), 'transformers')
+    assert not unknown, unknown
+    model.load_state_dict(state)
     expected = their_outputs(twin.double(), images.double())
     actual = raw_outputs(model.double(), images.double())
     best = expected['scores'].amax(dim=-1).sort(dim=-1, descending=True).values[:, : model.num_queries + 1]

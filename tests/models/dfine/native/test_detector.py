@@ -38,7 +38,7 @@ slow = pytest.mark.slow
 
 
 def size_of(module: nn.Module) -> int:
-    """Return the number of parameters and, as the release counts them, of the affine buffers of frozen norms."""
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -47,16 +47,15 @@ def test_parameters_and_keys_are_those_of_the_release(size: str) -> None:
     *counts, keys = COUNTS[size]
     with torch.device('meta'):
         models = [ours(size, num_classes) for num_classes in (80, 366, 1)]
-    frozen = 0
-    if size in 'lx':
-        # The release keeps frozen norms as buffers.
-        frozen = sum(size_of(part) for part in models[0].backbone.modules() if isinstance(part, nn.BatchNorm2d))
+    model, (backbone, encoder) = models[0], PARTS[size]
+    # The release keeps frozen norms as buffers, and does not count their batches.
+    norms = [part for part in model.backbone.modules() if isinstance(part, nn.BatchNorm2d)] if size in 'lx' else []
+    frozen = sum(size_of(norm) for norm in norms)
     assert [size_of(model) - frozen + CONSTANTS for model in models] == counts
-    assert len(models[0].state_dict()) == keys
-    backbone, encoder = PARTS[size]
-    assert size_of(models[0].backbone) - frozen == backbone
-    neck = size_of(models[0].neck) + size_of(models[0].encoder)
-    assert neck - size_of(getattr(models[0].encoder, 'out_convs', nn.Identity())) == encoder
+    assert len(model.state_dict()) - len(norms) == keys
+    assert size_of(model.backbone) - frozen == backbone
+    # The projection of X to the width of the decoder counts there.
+    assert size_of(model.neck) + size_of(model.encoder) - size_of(model.encoder.out_convs or nn.Identity()) == encoder
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_predicts_the_best_pairs_of_query_and_class() -> None:
         for parameter in model.bbox_head.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         data = batch(model, [1, 1])
-        result = model(**data, mode='predict')[1].pred_instances
+        result = model.predict(data['inputs'], data['data_samples'], rescale=False)[1].pred_instances
         logits, boxes = model(data['inputs'], mode='tensor')
     scores, best = logits[-1][1].sigmoid().flatten().topk(10)
     torch.testing.assert_close(result.scores, scores)
@@ -190,8 +189,9 @@ def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
     first, second = on_two_ranks(tmp_path, _half)
     whole = _step(slice(None))
     assert first.keys() == second.keys() == whole.keys()
-    for name, expected in whole.items():
-        torch.testing.assert_close((first[name] + second[name]) / 2, expected, rtol=1e-3, atol=1e-5)
+    mean = torch.cat([(first[name] + second[name]).flatten() / 2 for name in whole])
+    expected = torch.cat([value.flatten() for value in whole.values()])
+    assert (mean - expected).norm() < 1e-4 * expected.norm()
 
 
 @pytest.mark.parametrize(

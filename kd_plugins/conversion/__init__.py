@@ -1,0 +1,1 @@
+"""Conversion of checkpoints of other programs to the names of the models here."""
