@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 from torch import nn
 
+from kd_plugins.comparison.entries import evaluated_weights
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import FittedEMAHook
 from kd_plugins.hooks.averages import start_decay
@@ -52,6 +54,7 @@ def test_the_hook_reads_the_length_of_the_run(tmp_path: Path) -> None:
     runner.train()
     assert hook.ema_model.momentum == pytest.approx(0.01 * 80 / (8 / 2))
     assert isinstance(hook, EMAHook) and hook.ema_model.update_buffers
+    assert evaluated_weights(Config({'default_hooks': {'ema': {'type': 'kd_plugins.FittedEMAHook'}}})) == 'averaged'
     late = FittedEMAHook(momentum=0.01, whole=80, begin_epoch=2, **EXPONENTIAL)  # type: ignore[arg-type]
     make_runner(tmp_path / 'late', [late], epochs=3).train()
     assert late.ema_model.momentum == pytest.approx(0.01 * 80 / 8)
