@@ -60,7 +60,7 @@ class Averages(Hook):
         momentum, gamma = fitted(RELEASED, 1000, runner.max_iters, 100_000)
         self.averages = {
             'released': ExponentialMovingAverage(runner.model, RELEASED, update_buffers=True),
-            'fitted': ExpMomentumEMA(runner.model, momentum, gamma, update_buffers=True),
+            'fitted': ExpMomentumEMA(runner.model, min(momentum, 0.99), gamma, update_buffers=True),
         }
         for name, average in self.averages.items():
             average.steps += 1  # the first update would copy the weights after the first iteration
