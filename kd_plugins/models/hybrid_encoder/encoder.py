@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...ops.memory import contiguous_gradient
 from ...registry import MODELS
 from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from .layers import NORM, SILU, Conv, CSPRepLayer, RepELANBlock, down_layers
@@ -32,7 +33,7 @@ class IntraScaleAttention(DetrTransformerEncoder):
         """Return features of the same shape, (N, C, H, W)."""
         channels, height, width = (int(size) for size in features.shape[1:])
         positions = cell_positions(height, width, channels, features.device, features.dtype)
-        cells = features.flatten(2).transpose(1, 2)
+        cells = contiguous_gradient(features).flatten(2).transpose(1, 2)
         cells = super().forward(cells, query_pos=positions[None].expand(len(cells), -1, -1), key_padding_mask=None)
         return cells.transpose(1, 2).unflatten(2, (height, width)).contiguous()
 

@@ -16,8 +16,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.losses import DDFLoss
-from kd_plugins.models.dfine import Denoising, Predictions, Proposals
+from kd_plugins.models.dfine import Criterion, Denoising, Predictions, Proposals
 from tests.models.dfine.common import criterion
+from tools.analysis.dfine_twins import ours
 
 GOLDEN = {
     '': (4.56018353, 2.20844269, 2.14850330, 0.29608381, None),
@@ -60,18 +61,21 @@ def predictions(queries: int, first: int, initial: int) -> Predictions:
     )
 
 
-def evaluate(**options: Any) -> dict[str, Tensor]:
+def evaluate(made: Criterion | None = None, **options: Any) -> dict[str, Tensor]:
     centers = torch.tensor([[0.5, 0.5, 0.4, 0.4], [0.3, 0.6, 0.2, 0.3], [0.6, 0.4, 0.3, 0.2]])
     corners = 100 * torch.cat([centers[:, :2] - centers[:, 2:] / 2, centers[:, :2] + centers[:, 2:] / 2], dim=1)
     labels = torch.tensor([0, 2, 1])
     truths = [InstanceData(bboxes=corners[part], labels=labels[part]) for part in (slice(2), slice(2, 3))]
-    made = criterion(num_classes=3, **options)
+    made = criterion(num_classes=3, **options) if made is None else made
     proposals = Proposals(scores(6, 5), boxes(6, 5), selected=True)
     return made(predictions(6, 0, -1), truths, [SHAPE] * 2, proposals, Denoising(predictions(8, 10, 9), 2))
 
 
-def test_all_losses_are_those_of_the_release() -> None:
-    losses = evaluate(keep_every_object=False, loss_ddf=DDFLoss(normalizer='rank'))
+@pytest.mark.parametrize('shipped', [False, True], ids=['options', 'native'])
+def test_all_losses_are_those_of_the_release(shipped: bool) -> None:
+    """With two options of the criterion, and with the settings of the shipped native detector."""
+    made = ours('s', 3).bbox_head.criterion() if shipped else None
+    losses = evaluate(made, keep_every_object=False, loss_ddf=DDFLoss(normalizer='rank'))
     expected = {
         f'{prefix}{term}': value
         for prefix, values in GOLDEN.items()

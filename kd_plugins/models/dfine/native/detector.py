@@ -11,6 +11,7 @@ from mmdet.structures import OptSampleList
 from torch import Tensor, nn
 
 from ....errors import ConfigError
+from ....ops.memory import contiguous_gradient
 from ....registry import MODELS
 from ....utils.build import build
 from ..detectors import FDRDINO
@@ -98,7 +99,7 @@ class DFINE(FDRDINO):
                 f'{self.num_feature_levels} entries; give one for each level'
             )
         shapes = [(features.shape[2], features.shape[3]) for features in maps]
-        memory = torch.cat([features.flatten(2).transpose(1, 2) for features in maps], dim=1)
+        memory = torch.cat([contiguous_gradient(features).flatten(2).transpose(1, 2) for features in maps], dim=1)
         mask, ratios = self.padding(maps, shapes, batch_data_samples)
         common = dict(memory_mask=mask, shapes=shapes, valid_ratios=ratios)
         return dict(memory=memory, **common), common

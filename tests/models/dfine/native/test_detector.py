@@ -171,9 +171,15 @@ def test_predicts_the_best_pairs_of_query_and_class() -> None:
 
 def _step(images: slice) -> dict[str, Tensor]:
     """Return the gradients of all terms without random numbers for some images of a batch."""
-    model = small(**{'backbone.norm_eval': True}).eval()
-    model.training = model.decoder.training = True
+    model = small()
     data = batch(model, [3, 1])
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.encoder(model.extract_feat(data['inputs']))
+    for norm in norms:  # the statistics of a part of a batch are others
+        norm.eval()
     terms = model(inputs=data['inputs'][images], data_samples=data['data_samples'][images], mode='loss')
     sum(value for key, value in terms.items() if 'dn_' not in key).backward()
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
