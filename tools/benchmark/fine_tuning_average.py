@@ -140,9 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner = build_runner(config)
     runner.register_hook(hook)
     runner.train()
-    rows = [[row['epoch'], row['weights'], *(f'{row[metric]:.4f}' for metric in METRICS)] for row in hook.rows]
-    print_table('AP on the test part of BCCD', ['epoch', 'weights', 'AP', 'AP50'], rows)
     (args.work_dir / 'averages.json').write_text(json.dumps(hook.rows, indent=1) + '\n', encoding='utf-8')
+    rows = [[str(row['epoch']), row['weights'], *(f'{row[metric]:.4f}' for metric in METRICS)] for row in hook.rows]
+    print_table('AP on the test part of BCCD', ['epoch', 'weights', 'AP', 'AP50'], rows)
     return int(not any(row['weights'] == 'fitted' and row[METRICS[0]] > 0 for row in hook.rows))
 
 
