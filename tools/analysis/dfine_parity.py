@@ -2,9 +2,7 @@
 
 Both sides get the same random weights and images and run in float64; the column ``difference`` is the largest absolute
 difference of the neck's maps, the scores of all tokens, the logits and the boxes. ``parameters`` are those with 80
-classes as the release counts them: with its two constants, and without frozen norms. ``GMAC`` are the multiply-adds of
-convolutions and matrix products in one image of 640 x 640, of the network as it is trained.
-
+classes as the release counts them: with its two
     python tools/analysis/dfine_parity.py --sizes n s --height 320 --width 320
 """
 
@@ -18,11 +16,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd_plugins.models.reparameterization import switch_to_deploy
 from kd_plugins.utils.tables import print_table
 from tools.analysis.dfine_twins import SIZES, ours, parity
 
 CONSTANTS = 2
 LIMIT = 1e-9
+LAYOUT = 'transformers 5'
 
 
 def parser() -> ArgumentParser:
@@ -56,6 +56,7 @@ def multiply_adds(size: str, side: int = 640) -> int:
     """
     with torch.device('meta'), torch.no_grad():
         model = ours(size)
+        switch_to_deploy(model)
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, 3, side, side), mode='tensor')
     return counter.get_total_flops() // 2
@@ -68,7 +69,7 @@ def row(size: str, args: Namespace) -> tuple[list[str], bool]:
     difference = result.differences[worst]
     with torch.device('meta'):
         count = parameters(ours(size))
-    cells = [size.upper(), f'{difference:.1e} ({worst})', f'{count:,}', f'{multiply_adds(size) / 1e9:.2f}']
+    cells = [size.upper(), LAYOUT, f'{difference:.1e} ({worst})', f'{count:,}', f'{multiply_adds(size) / 1e9:.2f}']
     return cells, difference < LIMIT
 
 
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 if a size differs."""
     args = parser().parse_args(argv)
     rows, same = zip(*(row(size, args) for size in args.sizes))
-    print_table('D-FINE and transformers', ['size', 'difference', 'parameters', 'GMAC'], list(rows))
+    print_table('D-FINE and transformers', ['size', 'layout', 'difference', 'parameters', 'GMAC'], list(rows))
     return 0 if all(same) else 1
 
 
