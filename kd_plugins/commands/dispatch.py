@@ -81,6 +81,7 @@ ROOT = Group(
         'compare': Command('compare', 'train configs over several seeds and compare their metrics'),
         'experiments': Command('experiments', 'train and test the arms of experiments that protocols describe'),
         'train-stages': Command('train_stages', 'train a chain of stages, each from checkpoints of earlier ones'),
+        'convert': Command('convert', 'convert released weights of D-FINE, or of its backbone, for a config'),
         'overhead': Command('overhead', 'measure step time and memory of a config against a baseline'),
         'show': SHOW,
         'data': DATA,

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
 from ..config.loading import load_config
+from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import Preflight, inspect
 from ..hooks.data_files import is_checked
@@ -75,16 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter('ignore')
     with one_sentence():
         config = load_config(args.config, args.cfg_options)
+        check_second_stage(config)
         used = training_loaders(config)
         check_classes(config, used)
         generated = needs_generated([config], args.generated)
         file_remarks = [] if generated else check_files(config, used)
         with temporary_runner(config, generated) as (runner, remarks):
-            result = inspect(runner)
+            result = inspect(runner, generated)
         show(result)
         if 'distill' not in config.get('default_hooks', {}):
             kind = str(config.model.get('type'))
-            ours = f', but for what {kind} brings itself' if kind.startswith('kd_plugins.FDR') else ''
+            ours = (
+                f', but for what {kind} brings itself'
+                if kind.startswith(('kd_plugins.FDR', 'kd_plugins.DFINE'))
+                else ''
+            )
             result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
         for remark in [*file_remarks, *remarks, *result.remarks]:
             print(f'note: {remark}')

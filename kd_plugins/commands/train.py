@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, check_trainable, training_loaders
+from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
 from ..errors import ConfigError
+from ..hooks.averages import AverageCheck
 from ..hooks.checkpoint_files import AtomicCheckpointHook
 from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
@@ -66,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_sentence('kd_plugins train CONFIG --resume goes on from the newest checkpoint'):
         config = resolve(args)
         check_trainable(config, args.config)
+        check_second_stage(config)
         used = training_loaders(config)
         check_data(config, used)
         check_classes(config, used)
@@ -86,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hook.checks['data'] = False  # done above, or not wanted
         if cut_off is not None:
             runner.register_hook(cut_off)
+        runner.register_hook(AverageCheck())
         write_run_record(runner, path)
         runner.train()
     return 0

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from ..distillers.collection import Term
 from ..errors import ConfigError
 from ..hooks import DistillHook
+from ..hooks.averages import slow_averages
 from ..hooks.inheritance import sentences
+from ..hooks.loop_epochs import is_iteration_loop
 from ..hooks.observer import StepObserver, StepReport
 from ..hooks.run_checks import schedules_of
 from ..hooks.unlabelled import KEY as UNLABELLED
@@ -350,11 +352,12 @@ def batch_with_objects(runner: Any) -> tuple[Any, str | None]:
     return first, f'the first {index + 1} batches of train_dataloader hold no object, so that losses of objects are 0'
 
 
-def inspect(runner: Any) -> Preflight:
+def inspect(runner: Any, generated: bool = False) -> Preflight:
     """Run one training step in memory and return a report on it.
 
     Args:
         runner: A runner that is used for nothing else, with a temporary ``work_dir``.
+        generated: Whether generated data are in the place of the data set, so that the length of an epoch says nothing.
 
     Raises:
         KDPluginsError: If DistillHook refuses the config.
@@ -368,6 +371,8 @@ def inspect(runner: Any) -> Preflight:
 
     def body() -> None:
         model = runner.model
+        if not generated or is_iteration_loop(runner):
+            result.remarks.extend(slow_averages(runner))
         if hook is not None and separate_teacher(hook, model):
             result.remarks.append(
                 'the teacher is a copy of the student at the first step; its weights were changed by 5 % here, '

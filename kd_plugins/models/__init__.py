@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from . import backbones as backbones
+from . import batch_resize as batch_resize
 from . import volumetric as volumetric
 
 if find_spec('mmdet') is not None:

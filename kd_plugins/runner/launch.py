@@ -20,6 +20,7 @@ from ..checkpoints import load_checkpoint, weights_of
 from ..errors import CheckpointError, ConfigError
 from ..hooks.entries import check_entries
 from ..utils.checkpoint_content import resume_faults
+from ..utils.cli import note
 from ..utils.device import has_accelerator
 from ..utils.urls import is_url
 from ..version import __version__
@@ -33,10 +34,11 @@ def init_gloo(config: Config) -> None:
     """Initialise the gloo process group for ``launcher='pytorch'`` on a machine without an accelerator.
 
     MMEngine's own launch calls ``torch.cuda.set_device`` and wraps the model for a device index. It does neither where
-    the process group exists before the runner is built and the wrapper has no device ids.
+    the process group exists before the runner is built and the wrapper has no device ids. SyncBatchNorm, which runs on
+    GPUs only, is switched off with a note.
 
     Args:
-        config: The config with its ``launcher``; ``model_wrapper_cfg`` is changed in place.
+        config: The config with its ``launcher``; ``model_wrapper_cfg`` and ``sync_bn`` are changed in place.
 
     Raises:
         ConfigError: If the launcher cannot work on this machine.
@@ -57,6 +59,9 @@ def init_gloo(config: Config) -> None:
                 f'({" ".join(str(error).split())}); nearest: torchrun --nproc_per_node=N -m kd_plugins train CONFIG '
                 '--launcher pytorch, or --launcher none'
             ) from error
+    if config.get('sync_bn') is not None:
+        note(f"sync_bn is '{config.sync_bn}', which needs a GPU; here each process has BatchNorm statistics of its own")
+        config.sync_bn = None
     wrapper = dict(config.get('model_wrapper_cfg') or {'type': 'MMDistributedDataParallel'})
     wrapper.setdefault('device_ids', None)
     # MMEngine reads this top-level key only where no wrapper is configured.

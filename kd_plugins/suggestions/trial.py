@@ -128,7 +128,7 @@ def _step(config: Config, settings: Settings, entries: Mapping[str, Suggestion])
     tried.default_hooks = {**(tried.get('default_hooks') or {}), 'distill': {'type': HOOK, **settings}}
     with temporary_runner(tried, generated=True) as (runner, _):
         hook = distill_hook(runner)
-        result = inspect(runner)
+        result = inspect(runner, generated=True)
         assert hook is not None
         for name, entry in entries.items():
             own = [member for label, member in hook.distillers.items() if label.startswith(f'{name}_')]

@@ -12,6 +12,8 @@ from ..config.loading import class_name, walk
 from ..errors import ConfigError
 from . import detection, lidar, pose, segmentation, volumes
 
+HEIGHT = 96
+"""Height in pixels of generated images where a model resizes its batches."""
 # ``default_scope`` of a config to the function that returns the config of a generated data set that suits its model.
 GENERATORS: dict[str, Callable[[Config], dict[str, Any]]] = {
     'mmdet': detection.generated_dataset,
@@ -39,6 +41,9 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
             f"--generated: default_scope is '{scope}'; data is generated for {names} only, so a data set is needed"
         )
     dataset = {**GENERATORS[scope](config), 'num_items': 4 * batch_size, 'length': 1000 * batch_size}
+    for _, node in walk(config.get('model')):
+        if class_name(node) == 'BatchListResize':
+            node['sizes'] = [HEIGHT]  # generated images are small, for speed
     config.train_dataloader = ConfigDict(
         batch_size=batch_size,
         num_workers=0,
@@ -65,7 +70,7 @@ def unlabelled_dataset(config: Config) -> dict[str, Any]:
 def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
     """Remove every entry that loads pretrained weights, and yield the config key and file of each.
 
-    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone``.
+    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone`` or an ``HGNetV2``.
 
     Args:
         model: The ``model`` of a config; changed in place.
@@ -79,7 +84,7 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
         if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
             checkpoint, node['pretrained'] = node['pretrained'], None
             yield f'{key}.pretrained ({checkpoint})'
-        if class_name(node) == 'TimmBackbone' and node.get('weights'):
+        if class_name(node) in ('TimmBackbone', 'HGNetV2') and node.get('weights'):
             checkpoint, node['weights'] = node['weights'], None
             yield f'{key}.weights ({checkpoint})'
 

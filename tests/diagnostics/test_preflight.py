@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 
 from kd_plugins.checkpoints import LoadReport
 from kd_plugins.diagnostics.preflight import (
@@ -16,12 +18,14 @@ from kd_plugins.diagnostics.preflight import (
     inheritance_rows,
     inspect_terms,
 )
+from kd_plugins.diagnostics.preflight import inspect as inspect_run
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.collection import Term
 from kd_plugins.distillers.regions import Regions
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.observer import StepReport
 from kd_plugins.schedules import Constant
+from tests.hooks.tiny_runs import make_runner
 
 
 def inspect(value: float, teacher: Any, objects: bool = True, regions: Any = None, on: str = 'labelled') -> Preflight:
@@ -117,3 +121,11 @@ def test_the_start_from_the_teacher_is_shown() -> None:
     for nothing in (None, SimpleNamespace(report=None)):
         inheritance_rows(SimpleNamespace(inheritance=nothing), result)  # type: ignore[arg-type]
     assert len(result.teacher) == 1
+
+
+@pytest.mark.parametrize(('generated', 'warned'), [(False, 1), (True, 0)])
+def test_an_average_that_stays_at_the_start_is_a_remark(tmp_path: Path, generated: bool, warned: int) -> None:
+    """With generated data, the number of images and so the length of a run of epochs is unknown."""
+    runner = make_runner(tmp_path / 'run', [EMAHook(momentum=1e-4)], epochs=3)
+    remarks = inspect_run(runner, generated).remarks
+    assert sum('EMAHook.momentum is 0.0001 and the run has 12 updates' in remark for remark in remarks) == warned

@@ -25,7 +25,7 @@ MODULES += ('models.backbones', 'models.volumetric', 'datasets', 'datasets.nifti
 MODULES += ('evaluation', 'evaluation.volumetric', 'evaluation.grid', 'errors', 'views')
 MODULES += ('ops.photometric', 'ops.rectangles', 'ops.gathering', 'pseudo_labels', 'pseudo_labels.mixture')
 if find_spec('mmdet') is not None:
-    MODULES += ('models.dfine', 'models.dfine.matching')
+    MODULES += ('models.dfine', 'models.dfine.matching', 'models.batch_resize', 'datasets.detection_transforms')
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook, Hook
-from mmengine.registry import METRICS
+from mmengine.registry import METRICS, MODELS
 from torch import nn
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.hooks import DistillHook, EpochSeedHook
+from kd_plugins.hooks import DistillHook, EpochSeedHook, FittedEMAHook
+from kd_plugins.hooks.averages import LEAST_DECAY, AverageCheck, start_decay
 from tests.hooks.tiny_runs import EMA, GAP, ITERATIONS, Points, TinyStudent, loader_of, losses_of, make_runner
 
 SHARED: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'share': 'EMAHook'}
@@ -186,3 +188,58 @@ def test_copied_statistics_are_a_warning(tmp_path: Path) -> None:
         runner.logger.addHandler(handler)
         runner.train()
         assert any('update_buffers=True averages both' in record for record in handler.sentences) == expected
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings', 'updates', 'expected'),
+    [
+        ('ExponentialMovingAverage', {'momentum': 1e-4}, 468, 467e-4),
+        ('ExponentialMovingAverage', {'momentum': 0.02}, 5000, -4999 * math.log(0.98)),
+        ('StochasticWeightAverage', {}, 100_000, math.log(100_000)),
+    ],
+)
+def test_what_is_left_of_the_start_is_that_of_the_averages_own_function(
+    kind: str, settings: dict[str, Any], updates: int, expected: float
+) -> None:
+    average = MODELS.build({'type': kind, 'model': nn.Linear(1, 1), **settings})
+    assert start_decay(average, updates) == pytest.approx(expected, rel=2e-3)
+    if updates < 1000:
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(model.weight)
+        average = MODELS.build({'type': kind, 'model': model, **settings})
+        for _ in range(updates):
+            average.update_parameters(model)
+            nn.init.zeros_(model.weight)
+        assert -math.log(float(average.module.weight)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_warm_up_forgets_the_start() -> None:
+    pytest.importorskip('mmdet')
+    from mmdet.models.layers import ExpMomentumEMA
+
+    assert start_decay(ExpMomentumEMA(nn.Linear(1, 1), momentum=1e-4, gamma=1000), 468) > LEAST_DECAY
+
+
+def warnings_of(work_dir: Path, caplog: pytest.LogCaptureFixture, hook: Hook, **settings: Any) -> list[str]:
+    runner = make_runner(work_dir, [hook, AverageCheck()], log_level='WARNING', **settings)
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    return [text for text in texts if 'average' in text]
+
+
+def test_a_run_warns_of_an_average_that_stays_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (sentence,) = warnings_of(tmp_path / 'slow', caplog, EMAHook(momentum=1e-3), epochs=10)
+    assert sentence == (
+        'EMAHook.momentum is 0.001 and the run has 40 updates of the average, which still holds 96% of the first '
+        'weights at the end, so validations measure hardly trained weights; nearest: momentum=0.25, or '
+        "type='kd_plugins.FittedEMAHook'."
+    )
+
+
+def test_a_run_with_a_fitting_average_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(tmp_path / 'good', caplog, EMAHook(momentum=0.25), epochs=10) == []
+    fitted = FittedEMAHook('ExponentialMovingAverage', gamma=None)
+    assert warnings_of(tmp_path / 'fitted', caplog, fitted, epochs=10) == []
+    late = EMAHook(momentum=0.25, begin_iter=36)
+    assert 'has 4 updates' in warnings_of(tmp_path / 'late', caplog, late, epochs=10)[0]

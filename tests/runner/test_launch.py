@@ -98,6 +98,18 @@ def test_the_launcher_without_torchrun_is_refused(monkeypatch):
         init_gloo(Config({'launcher': 'pytorch'}))
 
 
+@pytest.mark.skipif(has_accelerator(), reason='this machine has an accelerator')
+def test_norms_are_not_synchronised_without_a_gpu(tmp_path, capsys):
+    config = Config({'launcher': 'pytorch', 'sync_bn': 'torch'})
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
+    try:
+        init_gloo(config)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert config.sync_bn is None and config.model_wrapper_cfg.device_ids is None
+    assert "note: sync_bn is 'torch', which needs a GPU" in capsys.readouterr().err
+
+
 def test_versions_list_the_packages_that_affect_results():
     assert {'python', 'kd_plugins', 'torch', 'mmengine'} <= set(versions())
 

@@ -83,7 +83,7 @@ def read_weights(path: Path, key: str = 'backbone.weights') -> dict[str, Tensor]
         MissingDependencyError: If the file needs safetensors and it is not installed.
     """
     if path.suffix == '.safetensors':
-        return _read_safetensors(path, key)
+        return read_safetensors(path, key)
     content: Any = load_checkpoint(path, key)
     content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), content)
     state = {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
@@ -92,7 +92,17 @@ def read_weights(path: Path, key: str = 'backbone.weights') -> dict[str, Tensor]
     return state
 
 
-def _read_safetensors(path: Path, key: str) -> dict[str, Tensor]:
+def read_safetensors(path: Path, key: str = 'backbone.weights') -> dict[str, Tensor]:
+    """Return the tensors of a file of safetensors by their names.
+
+    Args:
+        path: The file.
+        key: Config key, for the errors.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+        MissingDependencyError: If safetensors is not installed.
+    """
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -224,6 +234,7 @@ __all__ = [
     'efficientnet_lite_names',
     'fit_weights',
     'is_efficientnet_lite',
+    'read_safetensors',
     'read_weights',
     'weights_file',
 ]

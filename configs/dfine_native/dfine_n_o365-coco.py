@@ -1,0 +1,7 @@
+# D-FINE-N on COCO from weights of Objects365, 56 + 8 epochs at a constant rate. Give the converted weights:
+# --cfg-options load_from=FILE.
+_base_ = './dfine_n_coco.py'
+model = dict(backbone=dict(weights=None))
+train_cfg = dict(max_epochs=64)
+param_scheduler = None
+default_hooks = dict(second_stage=dict(stop_epoch=56))

@@ -1,0 +1,162 @@
+"""Files with weights of D-FINE, or of its backbone, from other programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..checkpoints import load_checkpoint
+from ..errors import CheckpointError, nearest
+from ..models.backbones.weights import read_safetensors
+from .name_table import rules
+from .names import TRAIN_ONLY, constants, number_of_layers, to_own, unify_transformers
+
+SAFETENSORS = '.safetensors'
+HUB_FILE = 'model.safetensors'
+BACKBONE_STARTS = ('stem.', 'stages.')
+WRAPPERS = (('ema', 'module'), ('model',), ('state_dict',))
+"""Keys under which training programs save weights; averaged weights are preferred, as in the release."""
+SILU_FAMILIES = ('deim', 'rtv4', 'rtdetrv4')
+"""What names of files of DEIM and RT-DETRv4 hold."""
+KEY = 'SOURCE'
+
+
+class Source(NamedTuple):
+    """Weights of a file.
+
+    Attributes:
+        path: The file.
+        layout: ``'release'``, ``'transformers'`` or ``'backbone'``.
+        state: Name to tensor; of a detector under the names used here, of a backbone under those of the file.
+        constants: Values of ``up`` and ``reg_scale`` in the file.
+        classes: Class names in the ``config.json`` of transformers, ``None`` where it names none.
+        activation: ``'silu'`` or ``'relu'``, ``None`` where nothing tells.
+    """
+
+    path: Path
+    layout: str
+    state: dict[str, Tensor]
+    constants: Mapping[str, Sequence[float]] = {}
+    classes: Sequence[str] | None = None
+    activation: str | None = None
+
+
+def read_source(path: str | Path) -> Source:
+    """Read a file of the release, of transformers or of a backbone; no code that the file contains is run.
+
+    Args:
+        path: A ``.pth`` or ``.safetensors`` file, or a folder with ``model.safetensors``. A ``config.json`` of
+            transformers beside it tells the classes and the activation.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds no weights of D-FINE.
+        MissingDependencyError: If the file needs safetensors and it is not installed.
+    """
+    file = Path(path).expanduser()
+    file = file / HUB_FILE if file.is_dir() else file
+    state = read_tensors(file)
+    subject = f"{KEY}: '{file}'"
+    if all(name.startswith((*BACKBONE_STARTS, 'head.')) for name in state):
+        return Source(file, 'backbone', state)
+    layout = 'transformers' if any(name.startswith('model.') for name in state) else 'release'
+    state = unify_transformers(state) if layout == 'transformers' else state
+    own, unknown = to_own(state, layout)
+    if unknown:
+        raise CheckpointError(unknown_sentence(subject, state, unknown))
+    config = hub_config(file) if layout == 'transformers' else {}
+    activation = config.get('decoder_activation_function') or trained_activation(file.name, state)
+    return Source(file, layout, own, constants(state), class_names(config), activation)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, averaged weights where it has them, without the prefix ``module.``.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or holds no tensors.
+    """
+    if file.suffix == SAFETENSORS:
+        if not file.is_file():
+            beside = [str(other) for other in file.parent.glob(f'*{SAFETENSORS}')] if file.parent.is_dir() else []
+            raise CheckpointError(f"{KEY}: '{file}' does not exist; {nearest(str(file), beside)}")
+        return read_safetensors(file, KEY)
+    content: Any = load_checkpoint(file, KEY)
+    for keys in WRAPPERS:
+        inner = content
+        for key in keys:
+            inner = inner.get(key) if isinstance(inner, Mapping) else None
+        if isinstance(inner, Mapping):
+            content = inner
+            break
+    state = {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(f"{KEY}: '{file}' holds no tensors; expected weights under ema.module, model or no key")
+    return state
+
+
+def trained_activation(name: str, state: Mapping[str, Tensor]) -> str | None:
+    """Return the activation in decoder and head that a file was trained with, ``None`` where nothing tells.
+
+    DEIM and RT-DETRv4 have D-FINE's names and shapes, and SiLU in place of ReLU. The names of the released files tell,
+    and what only RT-DETRv4 has.
+
+    Args:
+        name: Name of the file.
+        state: Name to tensor.
+
+    >>> trained_activation('deim_dfine_hgnetv2_s_coco_120e.pth', {}), trained_activation('dfine_s_coco.pth', {})
+    ('silu', 'relu')
+    """
+    words = re.sub(r'[\W_]', '', name.lower())
+    if any(family in words for family in SILU_FAMILIES) or any(TRAIN_ONLY.fullmatch(key) for key in state):
+        return 'silu'
+    return 'relu' if 'dfine' in words else None
+
+
+def unknown_sentence(subject: str, state: Mapping[str, Tensor], unknown: Sequence[str]) -> str:
+    """Return the error about names that the table does not have."""
+    more = f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''
+    if len(unknown) == len(state):
+        return (
+            f"{subject} holds '{unknown[0]}'{more}, none of which D-FINE has; valid: weights of D-FINE from its "
+            'release or from transformers, and of the backbone HGNetV2'
+        )
+    roots = {rule.release for rule in rules(number_of_layers(state))}
+    return f"{subject} holds '{unknown[0]}'{more}, which D-FINE does not have; {nearest(unknown[0], roots)}"
+
+
+def hub_config(file: Path) -> dict[str, Any]:
+    """Return the ``config.json`` beside a file, an empty dict where there is none that can be read."""
+    try:
+        content = json.loads(file.with_name('config.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def class_names(config: Mapping[str, Any]) -> list[str] | None:
+    """Return the class names of a config of transformers, ``None`` where they are missing or only numbered.
+
+    >>> class_names({'id2label': {'1': 'cat', '0': 'dog'}}), class_names({'id2label': {'0': 'LABEL_0'}})
+    (['dog', 'cat'], None)
+    """
+    labels = config.get('id2label')
+    if not isinstance(labels, Mapping) or set(labels) != {str(index) for index in range(len(labels))}:
+        return None
+    names = [str(labels[str(index)]) for index in range(len(labels))]
+    return None if not names or all(name == f'LABEL_{index}' for index, name in enumerate(names)) else names
+
+
+__all__ = [
+    'Source',
+    'class_names',
+    'hub_config',
+    'read_source',
+    'read_tensors',
+    'trained_activation',
+    'unknown_sentence',
+]

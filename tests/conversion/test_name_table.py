@@ -1,0 +1,20 @@
+"""The table of names: fields of its templates, and the heads whose number follows from the decoder."""
+
+from __future__ import annotations
+
+import re
+
+from kd_plugins.conversion.name_table import PATTERNS, proposal_heads, rules
+
+
+def test_templates_of_a_rule_have_the_same_fields() -> None:
+    for rule in rules(3):
+        fields = [set(re.findall(r'\{(\w+)\}', template)) for template in rule]
+        fields = [{'once' if field == 'twice' else field for field in names} for names in fields]
+        assert fields[0] == fields[1] == fields[2], rule
+        assert fields[0] <= {*PATTERNS, 'i', 'k', 'once'}
+
+
+def test_heads_of_the_proposals_come_last() -> None:
+    assert [rule.own.split('.')[2] for rule in proposal_heads(4)] == ['4', '4']
+    assert rules(4) != rules(6) and len(rules(4)) == len(rules(6))

@@ -1,0 +1,116 @@
+"""Files of D-FINE in every layout hold the same weights, and damaged or foreign ones are refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.conversion.source import (
+    class_names,
+    hub_config,
+    read_source,
+    read_tensors,
+    trained_activation,
+    unknown_sentence,
+)
+from kd_plugins.errors import CheckpointError
+from tests.conversion.files import own_weights, release_weights, save_release, twin
+
+safetensors = pytest.importorskip('safetensors.torch')
+
+
+def equal(state: dict[str, Tensor]) -> bool:
+    expected = own_weights()
+    return state.keys() == expected.keys() and all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize('layout', ['ema', 'model', 'bare'])
+def test_layouts_of_the_release(layout: str, tmp_path: Path) -> None:
+    source = read_source(save_release(tmp_path / 'last.pth', layout))
+    assert equal(source.state)
+    assert (source.layout, source.activation, source.classes) == ('release', None, None)
+    assert source.constants == {'up': [0.5, 0.5], 'reg_scale': [4.0, 4.0]}
+
+
+def test_files_of_transformers(tmp_path: Path) -> None:
+    model = twin()
+    newer = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+    safetensors.save_file(newer, tmp_path / 'new.safetensors')
+    # transformers 5 writes the names of transformers 4, for older readers.
+    model.save_pretrained(tmp_path / 'hub')
+    older = safetensors.load_file(tmp_path / 'hub' / 'model.safetensors')
+    assert any('.self_attn.o_proj.' in name for name in newer) and any('.fc1.' in name for name in older)
+    assert any(name.startswith('class_embed.') for name in newer)
+    for path in (tmp_path / 'new.safetensors', tmp_path / 'hub', tmp_path / 'hub' / 'model.safetensors'):
+        source = read_source(path)
+        assert equal(source.state)
+        assert source.layout == 'transformers'
+        assert source.constants == {'up': [0.5], 'reg_scale': [4.0]}
+    assert read_source(tmp_path / 'hub').activation == 'relu'
+
+
+def test_config_of_transformers(tmp_path: Path) -> None:
+    file = tmp_path / 'model.safetensors'
+    assert hub_config(file) == {}
+    config = {'id2label': {'0': 'cat', '1': 'dog'}, 'decoder_activation_function': 'silu'}
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    safetensors.save_file({name: value.clone() for name, value in twin().state_dict().items()}, file)
+    source = read_source(tmp_path)
+    assert (source.classes, source.activation) == (['cat', 'dog'], 'silu')
+    for content in ('[]', '{', ''):
+        (tmp_path / 'config.json').write_text(content)
+        assert hub_config(file) == {}
+    assert class_names({'id2label': {'1': 'a'}}) is None
+    assert class_names({}) is None
+
+
+def test_activation_is_told_by_names() -> None:
+    assert trained_activation('deim_dfine_hgnetv2_n_coco_160e.pth', {}) == 'silu'
+    assert trained_activation('RTDETRv4-s.pth', {}) == 'silu'
+    assert trained_activation('last.pth', {}) is None
+    assert trained_activation('last.pth', {'encoder.feature_projector.weight': torch.ones(1)}) == 'silu'
+
+
+def test_projector_of_rtdetrv4_is_left_out(tmp_path: Path) -> None:
+    state = {**release_weights(), 'encoder.feature_projector.0.weight': torch.ones(1)}
+    source = read_source(save_release(tmp_path / 'best.pth', 'ema', state))
+    assert equal(source.state)
+    assert source.activation == 'silu'
+
+
+def test_backbone(tmp_path: Path) -> None:
+    state = {'stem.stem1.conv.weight': torch.ones(1), 'head.fc.bias': torch.ones(2)}
+    torch.save(state, tmp_path / 'PPHGNetV2_B0_stage1.pth')
+    source = read_source(tmp_path / 'PPHGNetV2_B0_stage1.pth')
+    assert source.layout == 'backbone' and source.state == state
+
+
+def test_damaged_and_foreign_files(tmp_path: Path) -> None:
+    path = save_release(tmp_path / 'dfine_n_coco.pth')
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=r"SOURCE: '.*dfine_n_coco\.pth' is truncated or not"):
+        read_source(path)
+    short = tmp_path / 'short.safetensors'
+    safetensors.save_file({'model.a': torch.ones(9)}, short)
+    short.write_bytes(short.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match=r"SOURCE: '.*' is not a file of safetensors"):
+        read_source(short)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' does not exist; nearest: '.*short\."):
+        read_source(tmp_path)
+    with pytest.raises(CheckpointError, match=r"does not exist; nearest: '.*dfine_n_coco\.pth'"):
+        read_source(tmp_path / 'dfine_s_coco.pth')
+    torch.save({'model': {'epoch': 3}}, path)
+    with pytest.raises(CheckpointError, match='holds no tensors'):
+        read_tensors(path)
+    torch.save({'layer1.0.conv1.weight': torch.ones(1), 'fc.bias': torch.ones(1)}, path)
+    with pytest.raises(CheckpointError, match=r"holds 'layer1\.0\.conv1\.weight' and 1 more, none of which D-FINE has"):
+        read_source(path)
+    state = {**release_weights(), 'decoder.decoder.layers.0.norm2.weight': torch.ones(1)}
+    with pytest.raises(CheckpointError, match=r"'decoder\.decoder\.layers\.0\.norm2\.weight', which D-FINE does not"):
+        read_source(save_release(path, 'bare', state))
+    assert 'and 2 more' in unknown_sentence('SOURCE', state, ['a', 'b', 'c'])
