@@ -99,11 +99,12 @@ def theirs(size: str, num_classes: int = 80, **changes: Any) -> nn.Module:
 
     arch, numbers = SIZES[size]
     numbers_of_backbone = BACKBONES[arch]
-    backbone = HGNetV2Config(
-        **numbers_of_backbone,
+    settings: dict[str, Any] = dict(
+        numbers_of_backbone,
         hidden_sizes=numbers_of_backbone['stage_out_channels'],
         out_indices=[3, 4] if size == 'n' else [2, 3, 4],
     )
+    backbone = HGNetV2Config(**settings)
     options = {**dict(decoder_n_points=[3, 6, 3], freeze_backbone_batch_norms=False), **numbers, **changes}
     config = DFineConfig(backbone_config=backbone, **options)
     config.num_labels = num_classes
@@ -140,7 +141,7 @@ def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
     model.eval()
 
 
-def ours(size: str, num_classes: int = 80, **changes: Any) -> nn.Module:
+def ours(size: str, num_classes: int = 80, **changes: Any) -> Any:
     """Return the detector of a shipped config of a size, in evaluation mode.
 
     Args:
@@ -155,7 +156,7 @@ def ours(size: str, num_classes: int = 80, **changes: Any) -> nn.Module:
         return MODELS.build(config.model).eval()
 
 
-def raw_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def raw_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
     """Return maps of the neck, scores of all tokens, logits and boxes of the detector for whole images.
 
     Args:
@@ -175,7 +176,7 @@ def raw_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return {**maps, 'scores': seen['scores'], 'logits': logits[-1], 'boxes': boxes[-1]}
 
 
-def their_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def their_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
     """Return the same of transformers' model."""
     seen: dict[str, Any] = {}
     inner = model.model

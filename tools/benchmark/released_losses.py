@@ -218,7 +218,8 @@ def run(args: Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     wall = torch.device(args.device).type == 'cuda' or args.threads > 1
     timed = partial(seconds, device=args.device, clock=time.perf_counter if wall else time.process_time)
-    rows, results = [], []
+    rows: list[list[str]] = []
+    results: list[dict[str, Any]] = []
     for name, case in cases(args.size, args.scores, args.channels, args.classes).items():
         module = load_release(args.release, case.file, case.name)(**case.settings)
         sides = {
@@ -227,10 +228,10 @@ def run(args: Namespace) -> dict[str, Any]:
         }
         difference = compare(name, sides['ours'], sides['released'])
         times: dict[str, list[float]] = {side: [] for side in sides}
-        for side, counts in in_turn(list(sides), args.repeats):
-            taken = timed(sides[side].step)
+        for key, counts in in_turn(list(sides), args.repeats):
+            taken = timed(sides[key].step)
             if counts:
-                times[side].append(taken)
+                times[key].append(taken)
         memory = {}
         for key, side in sides.items():
             side.clear()
