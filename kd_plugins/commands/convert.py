@@ -101,9 +101,9 @@ def report(source: Source, conversion: Conversion) -> list[str]:
         return [f'{len(conversion.state)} tensors of the backbone; the rest of the detector keeps its initialisation']
     lines = [f'{describe(measure(source.state))}, {len(conversion.state)} tensors, layout: {source.layout}']
     if rows.unchanged:
-        return [*lines, f'classes: all {rows.count} rows in their order']
+        return [*lines, f'classes: all {rows.total} rows in their order']
     kept = len(rows.sources) - len(rows.new)
-    lines.append(f'classes: {kept} of {len(rows.sources)} taken from the {rows.count} rows of the file, by name')
+    lines.append(f'classes: {kept} of {len(rows.sources)} taken from the {rows.total} rows of the file')
     if rows.new:
         names = conversion.classes
         shown = ', '.join(repr(names[index]) if names else str(index) for index in rows.new[:SHOWN])
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report(source, conversion):
             print(line)
         if source.layout != 'backbone' and args.activation is None and source.activation is None:
-            note('SOURCE names no activation, taken for ReLU; a file of DEIM or RT-DETRv4 needs --activation silu')
+            note('SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu')
         print(f'written: {args.out}')
     return 0
 

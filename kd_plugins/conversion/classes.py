@@ -30,11 +30,11 @@ class Rows(NamedTuple):
 
     Attributes:
         sources: Row of the file for each class of the model, ``None`` for a new class.
-        count: Number of rows of the file, without the one for padding.
+        total: Number of rows of the file, without the one for padding.
     """
 
     sources: tuple[int | None, ...]
-    count: int
+    total: int
 
     @property
     def new(self) -> list[int]:
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
     @property
     def unchanged(self) -> bool:
         """Whether the rows of the file are those of the model."""
-        return self.sources == tuple(range(self.count))
+        return self.sources == tuple(range(self.total))
 
 
 def simplified(name: str) -> str:
@@ -105,9 +105,9 @@ def match_classes(file: Sequence[Collection[str]] | None, model: Sequence[str] |
         target: Number of classes of the model.
 
     >>> match_classes([{'cat'}, {'dog', 'hound'}], ['Hound', 'bird'], 2, 2)
-    Rows(sources=(1, None), count=2)
+    Rows(sources=(1, None), total=2)
     >>> match_classes(None, ['a', 'b'], 2, 2), match_classes(None, ['a'], 2, 1)
-    (Rows(sources=(0, 1), count=2), Rows(sources=(None,), count=2))
+    (Rows(sources=(0, 1), total=2), Rows(sources=(None,), total=2))
     """
     if file is None or model is None:
         return Rows(tuple(range(count)) if count == target else (None,) * target, count)
@@ -147,7 +147,7 @@ def take_rows(state: Mapping[str, Tensor], rows: Rows, generator: torch.Generato
         else:
             fresh.fill_(PRIOR)
         fresh[kept] = value[old]
-        taken[name] = torch.cat([fresh, value[rows.count :]]) if name == LABELS else fresh
+        taken[name] = torch.cat([fresh, value[rows.total :]]) if name == LABELS else fresh
     return taken
 
 

@@ -15,13 +15,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 @torch.no_grad()
-def fuse_conv_norm(conv: nn.Conv2d, norm: Any) -> nn.Conv2d:
+def fuse_conv_norm(conv: Any, norm: Any) -> nn.Conv2d:
     r"""Return a convolution with bias that computes a convolution and the BatchNorm layer after it.
 
     :math:`W' = s W` and :math:`b' = s (b - \mu) + \beta` with :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}`.
 
     Args:
-        conv: The convolution, with or without a bias; unchanged.
+        conv: A ``Conv2d``, with or without a bias; unchanged.
         norm: A BatchNorm layer with statistics; unchanged. Anything else is taken for an identity.
 
     Returns:

@@ -37,11 +37,12 @@ def test_config_with_other_classes(run: Any, tmp_path: Path) -> None:
         "_base_ = 'kd_plugins::_base_/models/dfine_n.py'\n"
         "default_scope = 'mmdet'\n"
         'model = dict(bbox_head=dict(num_classes=2))\n'
-        "train_dataloader = dict(dataset=dict(type='CocoDataset', metainfo=dict(classes=('Dog', 'platelet'))))\n"
+        "metainfo = dict(classes=('Dog', 'platelet'))\n"
+        "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='a.json', metainfo=metainfo))\n"
     )
     done = run(convert, save_release(tmp_path / 'last.pth'), '--config', config, '--out', tmp_path / 'out.pth')
     assert done.status == 0, done.err
-    assert 'classes: 1 of 2 taken from the 80 rows of the file, by name' in done.out
+    assert 'classes: 1 of 2 taken from the 80 rows of the file' in done.out
     assert "initialised: 1 classes ('platelet') in 9 tensors:" in done.out
     assert '  bbox_head.cls_branches.3.bias' in done.out
     assert 'note: SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu' in done.err
