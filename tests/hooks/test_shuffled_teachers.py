@@ -15,7 +15,7 @@ from kd_plugins.hooks.session import DistillSession
 from kd_plugins.hooks.shuffled_teachers import ShuffledTeachers
 from kd_plugins.teachers import EMATeacher
 from kd_plugins.utils.calls import ForwardCall
-from tests.hooks.tiny_runs import EMA, GAP, Points, Recorder, TinyGap, TinyStudent, loader_of, make_runner
+from tests.hooks.tiny_runs import EMA, GAP, Points, TinyGap, TinyStudent, loader_of, losses_of, make_runner
 from tests.hooks.unlabelled_runs import NormedStudent
 
 IMAGES = torch.arange(10.0).view(5, 2)
@@ -106,16 +106,13 @@ def test_pseudo_labels_keep_the_samples_of_the_student() -> None:
 
 def test_a_resumed_run_has_the_same_orders(tmp_path: Path) -> None:
     def losses(folder: str, shuffled: bool = True, **settings: Any) -> list[Any]:
-        recorder = Recorder()
         hook = DistillHook({'gap': GAP}, teacher={**EMA, 'shuffled': shuffled})
         loader = loader_of(Points(), batch_size=4)
-        runner = make_runner(tmp_path / folder, [EpochSeedHook(), hook, recorder], train_dataloader=loader, **settings)
-        runner.train()
-        return recorder.losses
+        return losses_of(tmp_path / folder, [EpochSeedHook(), hook], epochs=3, train_dataloader=loader, **settings)
 
-    whole = losses('whole', epochs=3)
-    losses('cut', epochs=1)
-    assert losses('cut', epochs=3, resume=True) == whole[2:]
+    whole = losses('whole')
+    losses('cut', stop_at=3)
+    assert losses('cut', resume=True) == whole[2:]
     usual = losses('usual', shuffled=False)
-    assert [one[KEY] for one in usual] != [one[KEY] for one in whole[:4]]
+    assert [one[KEY] for one in usual] != [one[KEY] for one in whole]
     assert usual[0]['loss_task'] == whole[0]['loss_task'], 'no random number of the run is drawn'
