@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..comparison.calibration import PICTURE, write_reliability
 from ..comparison.controls import CONTROLS
 from ..comparison.entries import check_weights, evaluated_weights
 from ..comparison.equal import Equal, make_equal
@@ -20,12 +21,13 @@ from ..comparison.folder import write_report
 from ..comparison.members import BASELINE, DISTILLED, Member, make_controls
 from ..comparison.page import page
 from ..comparison.pilot import pilot_sentence
-from ..comparison.plan import check_fingerprint, make_arm, plan_runs
+from ..comparison.plan import check_fingerprint, make_arm, plan_runs, run_folder
 from ..comparison.report import table_of, verdict
 from ..comparison.results import Settings, collect
 from ..comparison.rounds import next_seeds
 from ..config.data_checks import check_data
 from ..config.loading import load_config
+from ..evaluation.calibration import ERROR
 from ..utils.checks import check_choice
 from ..utils.cli import note, one_sentence, parse, parse_options
 from ..utils.files import write_atomically
@@ -58,6 +60,9 @@ def parser() -> ArgumentParser:
     built.add_argument('--points', action='store_true', help='show metrics between 0 and 1 as points')
     built.add_argument(
         '--test-last', action='store_true', help="measure the last checkpoints on the config's test data"
+    )
+    built.add_argument(
+        '--calibration', action='store_true', help='--test-last, with calibration/error and a reliability diagram'
     )
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
@@ -117,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(built, arguments)
     if args.count_teacher and args.equal != 'compute':
         built.error('--count-teacher counts only with --equal compute')
+    if args.calibration:
+        args.test_last = True
+        args.metric = list(dict.fromkeys([*args.metric, ERROR]))
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
         more = next_seeds(args.seeds) if args.more_seeds is None else args.more_seeds
@@ -126,17 +134,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notes.append(pilot_sentence(args.pilot, args.metric[0], len(args.seeds)))
             note(notes[-1])
         settings = Settings(members, args.seeds, more, Path(args.work_dir), args.metric, args.test_last, args.against)
+        how = args.jobs, args.test_last, args.calibration
         if not args.report_only:
-            failures = perform_all(plan_runs(arms, args.seeds, args.work_dir), [], args.jobs, args.test_last)
+            failures = perform_all(plan_runs(arms, args.seeds, args.work_dir), [], *how)
             undecided = [] if failures else settings.undecided()
             if undecided:
                 print(f'more seeds ({", ".join(map(str, more))}) for {", ".join(arm.name for arm in undecided)}')
-                failures = perform_all(plan_runs(undecided, more, args.work_dir), [], args.jobs, args.test_last)
+                failures = perform_all(plan_runs(undecided, more, args.work_dir), [], *how)
         for sentence in failures:
             print(f'error: {sentence}', file=sys.stderr)
         result, logs, about = collect(settings, args.points, equal.ratios, notes)
         out = Path(args.out or Path(args.work_dir) / 'report')
         values = write_report(out, result, logs, about.pop('configs'), args.cfg_options, about)
+        if args.calibration:
+            folders = {
+                arm: {seed: run_folder(args.work_dir, arm, seed) for seed in own}
+                for arm, own in result['seeds_of'].items()
+            }
+            write_reliability(folders, out / PICTURE)
         for arm in list(result['arms'])[1:]:
             print_table(f'{arm} against {result["baseline"]}', *table_of(result, arm))
             print(f'\n{verdict(result, arm)}.')

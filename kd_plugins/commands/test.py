@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import check_classes, check_data
+from ..config.loading import class_name
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..hooks.data_files import is_checked
@@ -30,6 +31,7 @@ def parser() -> ArgumentParser:
     built.add_argument('--show', action='store_true', help='show the predictions')
     built.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
     built.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
+    built.add_argument('--calibration', action='store_true', help='measure the calibration as well, and draw it')
     add_run_options(built, 'the metrics')
     return built
 
@@ -69,9 +71,40 @@ def dump_predictions(config: Config, out: str) -> None:
             f"--out: '{out}' does not end in '.pkl' or '.pickle'; nearest: '{Path(out).with_suffix('.pkl')}'"
         )
     kind = 'mmdet.DumpDetResults' if config.get('default_scope') == 'mmdet' else 'mmengine.DumpResults'
+    add_evaluator(config, {'type': kind, 'out_file_path': out})
+
+
+def add_evaluator(config: Config, metric: dict[str, Any]) -> None:
+    """Add a metric to the test evaluators."""
+    config.test_evaluator = [*evaluators_of(config), metric]
+
+
+def evaluators_of(config: Config) -> list[Any]:
+    """Return the test evaluators as a list."""
     evaluators: Any = config.test_evaluator
-    listed = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
-    config.test_evaluator = [*listed, {'type': kind, 'out_file_path': out}]
+    return list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+
+
+def measure_calibration(config: Config) -> None:
+    """Add the metric of calibration that fits the config to the test evaluators; its files go to the ``work_dir``.
+
+    Raises:
+        ConfigError: If the scope of the config has none.
+    """
+    scope = config.get('default_scope')
+    metric: dict[str, Any] = {'out_dir': config.work_dir}
+    if scope == 'mmdet':
+        files = [one.get('ann_file') for one in evaluators_of(config) if class_name(one) == 'CocoMetric']
+        metric.update(type='kd_plugins.DetectionCalibration', ann_file=next(iter(files), None))
+    elif scope == 'mmseg':
+        ignored = (one.get('ignore_index') for one in evaluators_of(config) if one.get('ignore_index') is not None)
+        metric.update(type='kd_plugins.PixelCalibration', ignore_index=next(ignored, 255))
+    else:
+        raise ConfigError(
+            f"--calibration: default_scope is '{scope}', whose predictions have no probability of being right; valid: "
+            "'mmdet', 'mmseg'"
+        )
+    add_evaluator(config, metric)
 
 
 def read_tested_config(args: Namespace) -> Config:
@@ -121,5 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_predictions(config, args)
         if args.out:
             dump_predictions(config, args.out)
+        if args.calibration:
+            measure_calibration(config)
         build_tested_runner(config, args).test()
     return 0

@@ -5,58 +5,25 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor
 
 from ..checkpoints import compare_weights, load_checkpoint, weights_of
 from ..config.loading import class_name, walk
-from ..config.reading import read_changed
 from ..errors import ConfigError
-from ..teachers.collection import teacher_configs
-from ..testing import strip_pretrained
 from ..utils.files import write_atomically
 from .entries import distill_entry
+from .made import Control, Made, import_as
+from .teacher_controls import frozen_teachers, random_teacher, shuffled_teacher
 
 QUALITY_LOSSES = ('VFLLoss', 'QualityFocalLoss')
 """Class losses whose target is the quality of a box, which the heads of plain detectors know as well."""
-RANDOM_SEED = 20000
-"""Seed of a random teacher, far from those of the runs, whose students start from other weights."""
-
-
-@dataclass
-class Made:
-    """Config of a control.
-
-    Attributes:
-        config: The config, complete.
-        text: What it is, after the name of the arm.
-        remarks: One sentence for each thing to know before believing it.
-    """
-
-    config: Config
-    text: str
-    remarks: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Control:
-    """A kind of control.
-
-    Attributes:
-        make: Returns the control of a baseline and a distilled config; the third argument is the folder of files that
-            the config names.
-        changes: Which of both configs it changes: ``'baseline'`` or ``'distilled'``.
-    """
-
-    make: Callable[[Config, Config, Path], Made]
-    changes: str
 
 
 def quality_loss(baseline: Config, distilled: Config, folder: Path) -> Made:
@@ -85,7 +52,7 @@ def quality_loss(baseline: Config, distilled: Config, folder: Path) -> Made:
         remarks += _set_proposal_loss(place, head, losses_of_proposals.get(f'{place}.loss_proposal_cls'))
     if not changed:
         raise ConfigError(f'the baseline has the same class loss, or none, at {", ".join(quality)}')
-    _import_as(config, distilled)
+    import_as(config, distilled)
     names = ', '.join(sorted({class_name(quality[path]) for path in changed}))
     text = f'the baseline with the class loss of the distilled config ({names} at {", ".join(changed)})'
     return Made(config, text, remarks)
@@ -99,47 +66,6 @@ def _set_proposal_loss(place: str, head: dict[str, Any], loss: dict[str, Any] | 
         return [f'{class_name(head)} has no loss of its own for proposals, as {place}.loss_proposal_cls is']
     head.update(type='kd_plugins.ProposalLossDINOHead', loss_proposal_cls=copy.deepcopy(loss))
     return []
-
-
-def frozen_teachers(distilled: Config) -> dict[str, dict[str, Any]]:
-    """Return the entries of all frozen teachers with a checkpoint by their config key.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    teachers = teacher_configs(distill_entry(distilled) or {})
-    frozen = {
-        key: teacher
-        for key, teacher in teachers.items()
-        if class_name(teacher) == 'FrozenTeacher' and teacher.get('checkpoint') is not None
-    }
-    if not frozen:
-        found = ', '.join(class_name(teacher) for teacher in teachers.values()) or 'no teacher'
-        raise ConfigError(f'it has {found}; valid: a kd_plugins.FrozenTeacher with a checkpoint')
-    return frozen
-
-
-def teacher_config(teacher: Mapping[str, Any], key: str) -> Config:
-    """Return the config of a frozen teacher with its ``cfg_options``."""
-    return read_changed(teacher['config'], teacher.get('cfg_options') or {}, key)
-
-
-def random_teacher(baseline: Config, distilled: Config, folder: Path) -> Made:
-    """Return the distilled config whose frozen teachers keep random initial weights.
-
-    Raises:
-        ConfigError: If it has no frozen teacher.
-    """
-    config = copy.deepcopy(distilled)
-    for key, teacher in frozen_teachers(config).items():
-        read = teacher_config(teacher, key)
-        model = copy.deepcopy(read.model)
-        list(strip_pretrained(model))
-        teacher['config'] = ConfigDict(model=model, default_scope=read.get('default_scope'))
-        teacher.pop('cfg_options', None)
-        teacher['checkpoint'], teacher['seed'] = None, RANDOM_SEED
-        _import_as(config, read)
-    return Made(config, f'the distilled config with random initial weights in its teacher (seed {RANDOM_SEED})')
 
 
 def restart_on_labels(baseline: Config, distilled: Config, folder: Path) -> Made:
@@ -212,19 +138,10 @@ def _write_weights(weights: Mapping[str, Tensor], folder: Path) -> Path:
     return path.resolve()
 
 
-def _import_as(config: Config, other: Config) -> None:
-    """Let a config import the modules that another one imports, because it takes types from there."""
-    modules: list[str] = []
-    for source in (config, other):
-        listed = (source.get('custom_imports') or {}).get('imports') or []
-        modules += [listed] if isinstance(listed, str) else list(listed)
-    if modules:
-        config.custom_imports = ConfigDict(imports=list(dict.fromkeys(modules)), allow_failed_imports=False)
-
-
 CONTROLS = {
     'quality-loss': Control(quality_loss, 'baseline'),
     'random-teacher': Control(random_teacher, 'distilled'),
+    'shuffled-teacher': Control(shuffled_teacher, 'distilled'),
     'restart-on-labels': Control(restart_on_labels, 'distilled'),
     'inherit': Control(inherit, 'baseline'),
 }

@@ -12,10 +12,10 @@ from mmengine.config import Config
 from ..config.loading import load_config
 from ..errors import ConfigError, KDPluginsError
 from ..runner.processes import config_hash, training_length
-from .controls import frozen_teachers
 from .cost import step_ratio
 from .members import DISTILLED, EQUAL_COMPUTE, Member, written
 from .schedule import stretch
+from .teacher_controls import frozen_teachers
 
 
 @dataclass

@@ -10,12 +10,19 @@ from pathlib import Path
 from ..errors import KDPluginsError
 from ..runner.processes import execute, subcommand
 from ..runner.resume import newest_named
-from ..runner.run_log import read_run, read_test
+from ..runner.run_log import read_run
+from .calibration import lacks_test
 from .layers import LAYERS
 from .plan import Run, read_record, train_command, write_record
 
 
-def perform_all(runs: Sequence[Run], options: Sequence[str], jobs: int = 1, test_last: bool = False) -> list[str]:
+def perform_all(
+    runs: Sequence[Run],
+    options: Sequence[str],
+    jobs: int = 1,
+    test_last: bool = False,
+    calibration: bool = False,
+) -> list[str]:
     """Train the runs that are not finished and, where wanted, test their last checkpoints.
 
     Args:
@@ -23,6 +30,7 @@ def perform_all(runs: Sequence[Run], options: Sequence[str], jobs: int = 1, test
         options: ``KEY=VALUE`` settings of every run.
         jobs: How many processes run at once.
         test_last: Whether to test.
+        calibration: Whether the tests measure the calibration.
 
     Returns:
         One sentence for each run that failed; a failure does not stop the others.
@@ -33,8 +41,8 @@ def perform_all(runs: Sequence[Run], options: Sequence[str], jobs: int = 1, test
         name = f'[{index + 1}/{len(runs)}] {run.arm.name} seed {run.seed}'
         try:
             train(run, name, options, jobs)
-            if test_last and not read_test(run.folder / 'test'):
-                test(run, options, jobs)
+            if test_last and lacks_test(run.folder, calibration):
+                test(run, options, jobs, calibration)
         except KDPluginsError as error:
             return f'{name}: {error}'
         return None
@@ -88,20 +96,20 @@ def measure_layers(run: Run, options: Sequence[str], jobs: int) -> None:
     _on_checkpoint(run, subcommand('show') + ['layer-ap'], words, options, run.folder / 'layers.log', jobs)
 
 
-def test(run: Run, options: Sequence[str], jobs: int) -> None:
+def test(run: Run, options: Sequence[str], jobs: int, calibration: bool = False) -> None:
     """Measure the last checkpoint of a run on the test data of its config.
 
     Args:
         run: A finished run.
         options: ``KEY=VALUE`` settings.
         jobs: How many processes run at once.
+        calibration: Whether to measure the calibration as well.
 
     Raises:
         KDPluginsError: If there is no checkpoint or the test fails.
     """
-    _on_checkpoint(
-        run, subcommand('test'), ['--work-dir', str(run.folder / 'test')], options, run.folder / 'test.log', jobs
-    )
+    words = ['--work-dir', str(run.folder / 'test'), *(['--calibration'] if calibration else [])]
+    _on_checkpoint(run, subcommand('test'), words, options, run.folder / 'test.log', jobs)
 
 
 def _on_checkpoint(

@@ -9,8 +9,8 @@ from pathlib import Path
 from ..config.loading import load_config
 from ..errors import ConfigError
 from ..runner.resume import newest_named
-from ..runner.run_log import read_test
 from ..utils.cli import parse_options
+from .calibration import lacks_test
 from .layers import LAYERS
 from .members import BASELINE, Member
 from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs, run_folder
@@ -53,7 +53,7 @@ class Task:
     def lacks_test(self) -> bool:
         """Whether the last checkpoint has still to be measured; a teacher's is not."""
         wanted = self.protocol.test_last and not self.training.teacher
-        return wanted and not read_test(self.folder / 'test')
+        return wanted and lacks_test(self.folder, self.protocol.calibration)
 
     @property
     def lacks_layers(self) -> bool:

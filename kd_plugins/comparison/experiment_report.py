@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.tables import markdown_table
+from .calibration import PICTURE, write_reliability
 from .experiment import Experiment
 from .folder import write_report
 from .layers import SHOWN, layers_table, read_layers
@@ -32,6 +33,8 @@ def write_experiment(experiment: Experiment) -> str:
     result, logs, about = collect(experiment.settings, True, {}, [])
     if protocol.layers:
         about['layers'] = read_layers(experiment.folders(result['seeds_of']))
+    if protocol.calibration:
+        about['reliability'] = write_reliability(experiment.folders(result['seeds_of']), folder / PICTURE)
     values = write_report(folder, result, logs, about.pop('configs'), [], about)
     path = folder / CONCLUSION
     conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {protocol.name}'
@@ -61,6 +64,7 @@ def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: s
         table.strip(),
         *_layers(values),
         f'![{values["metric"]} by step]({results}/curves.png)',
+        *([f'![share of right predictions by confidence]({results}/{PICTURE})'] if values.get('reliability') else []),
         f'[All metrics]({results}/table.md) and the logs of all runs lie beside the protocol.',
     ]
     return '\n\n'.join(parts) + '\n'

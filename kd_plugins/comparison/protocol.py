@@ -23,6 +23,7 @@ KEYS = (
     'contrasts',
     'test_last',
     'layers',
+    'calibration',
     'refuted_if',
     'stop_if',
     'stopped',
@@ -85,6 +86,7 @@ class Protocol:
         stop_if: Outcome that ends the experiment early.
         stopped: Why it was ended early; its missing runs are not made.
         layers: Whether the AP of every decoder layer is measured as well; all arms are DETRs then.
+        calibration: Whether the tests measure the calibration as well, as ``calibration/error``.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Protocol:
     stop_if: str = ''
     stopped: str = ''
     layers: bool = False
+    calibration: bool = False
 
     def needed_by(self, arms: Sequence[str] = ()) -> list[str]:
         """Return the names of some arms and of all trainings whose checkpoints they need, directly or not.
@@ -178,6 +181,10 @@ def read_protocol(path: str | Path) -> Protocol:
     for pair in contrasts:
         for name in pair:
             check_choice(f"protocol '{path}': contrasts", name, names)
+    test_last = check_flag(f"protocol '{path}': test_last", values.get('test_last', True))
+    calibration = check_flag(f"protocol '{path}': calibration", values.get('calibration', False))
+    if calibration and not test_last:
+        raise ConfigError(f"protocol '{path}': calibration is measured by the tests, and test_last is False; set True")
     return Protocol(
         name=Path(path).resolve().parent.name,
         path=str(path),
@@ -188,11 +195,12 @@ def read_protocol(path: str | Path) -> Protocol:
         more_seeds=tuple(values.get('more_seeds', ())),
         metrics=tuple(values['metrics']),
         contrasts=contrasts,
-        test_last=check_flag(f"protocol '{path}': test_last", values.get('test_last', True)),
+        test_last=test_last,
         refuted_if=_text(values['refuted_if']),
         stop_if=_text(values.get('stop_if', '')),
         stopped=_text(values.get('stopped', '')),
         layers=check_flag(f"protocol '{path}': layers", values.get('layers', False)),
+        calibration=calibration,
     )
 
 

@@ -97,7 +97,7 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
     options = task.options(tasks)
     train(task.run(), task.name, options, jobs)
     if task.lacks_test:
-        test(task.run(), options, jobs)
+        test(task.run(), options, jobs, task.protocol.calibration)
         if task.lacks_test:
             raise KDPluginsError(f"the test in '{task.folder / 'test'}' left no metrics; see test.log beside it")
     if task.lacks_layers:

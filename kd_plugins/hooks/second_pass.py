@@ -87,7 +87,7 @@ def second_pass(
     unlabelled: Unlabelled,
     view: StudentView | None,
     teach: Callable[[ForwardCall], None],
-    labeller: nn.Module | None,
+    predict: Callable[[ForwardCall], list[Any]] | None,
     taps: TapSet,
     step: tuple[int, int, int, int],
 ) -> tuple[Batch, Mapping[str, Any]]:
@@ -101,7 +101,7 @@ def second_pass(
         unlabelled: The unlabelled images, with a batch.
         view: Changes the student's images; ``None`` where it sees those of the teachers.
         teach: Runs the teachers on the unchanged images.
-        labeller: Network that predicts pseudo labels; ``None`` without.
+        predict: Returns what a teacher predicts for the unchanged images, for pseudo labels; ``None`` without.
         taps: The student's taps.
         step: 0-based iteration and epoch, and seed and length of the run.
 
@@ -115,16 +115,16 @@ def second_pass(
         if view is not None:
             inputs = view.inputs(call, iteration, 'unlabelled')
         teach(call)
-        if labeller is not None and unlabelled.pseudo is not None:
-            samples = unlabelled.pseudo(predictions(labeller, call), samples)
-        mode = 'tensor' if labeller is None else 'loss'
+        if predict is not None and unlabelled.pseudo is not None:
+            samples = unlabelled.pseudo(predict(call), samples)
+        mode = 'tensor' if predict is None else 'loss'
         with statistics_of(student, unlabelled):
             taps.start()
             try:
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
             finally:
                 taps.stop()
-    return Batch(inputs, samples, *step), output if labeller is not None else {}
+    return Batch(inputs, samples, *step), output if predict is not None else {}
 
 
 def pseudo_terms(task: Mapping[str, Any], losses: Mapping[str, Any] | None, weight: float) -> list[Term]:

@@ -25,7 +25,8 @@ from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
 from .queries import Queries
 from .recomputation import check_recomputation
-from .second_pass import pseudo_terms, second_pass, without_trace
+from .second_pass import predictions, pseudo_terms, second_pass, without_trace
+from .shuffled_teachers import ShuffledTeachers
 from .student_view import StudentView
 from .task_losses import scale_task, task_loss
 from .task_weights import TaskWeights
@@ -72,6 +73,7 @@ class DistillSession:
         self.labeller = None if unlabelled is None else unlabelled.pseudo_teacher(self.teachers)
         """Name of the teacher that predicts pseudo labels."""
         self.assignment = Assignment(distillers, self.teachers)
+        self.shuffled = ShuffledTeachers(self.teachers)
         self.sources = self.assignment.sources
         """Name of each distiller to that of its teacher, ``None`` where the student teaches itself."""
         self.module: nn.Module = self.distillers
@@ -157,6 +159,9 @@ class DistillSession:
         second = self.unlabelled is not None and self.unlabelled.batch is not None
         names = self.active() if self.initialized else list(self.weights)
         self._running = names if second else self._on('labelled', names)
+        if self.initialized:
+            alone = self.shuffled.without_another_image(self.assignment.all, call)
+            self._running = [name for name in self._running if name not in alone or name not in self._on('labelled')]
         self._clean = (args, kwargs)
         for name in self.assignment.needed(self._on('labelled')):
             if self.teachers[name].after_student:
@@ -224,12 +229,16 @@ class DistillSession:
             teacher, taps = self.teachers[name], self.taps.teachers[name]
             if after_student is not None and teacher.after_student != after_student:
                 continue
+            seen = args, kwargs
+            if teacher.shuffled:
+                call = ForwardCall(self.student.forward, args, kwargs)
+                seen = (), self.shuffled.arguments(name, images, call, self._step)
             # A teacher in eval mode draws no random numbers. The first batch, which runs with any weights, ensures it.
             with nullcontext() if self.initialized else forked_rng():
                 if self.queries.wants(name, names):
-                    self.queries.run(name, images, args, kwargs, taps)
+                    self.queries.run(name, images, *seen, taps)
                 else:
-                    teacher.run(args, kwargs, taps)
+                    teacher.run(*seen, taps)
 
     def _second_pass(self, outputs: Outputs) -> tuple[Batch | None, Mapping[str, Any] | None]:
         """Run the pass over unlabelled images, if there is one, and add what its taps recorded to the outputs.
@@ -248,7 +257,7 @@ class DistillSession:
                 self.unlabelled,
                 self.view,
                 lambda call: self._run_teachers('unlabelled', (), call.arguments()),
-                None if self.labeller is None else self.teachers[self.labeller].model,
+                None if self.labeller is None else self._predict,
                 self.taps.student,
                 self._step,
             )
@@ -265,6 +274,12 @@ class DistillSession:
             if self.view is not None and name in outputs and self.sources[name] is not None:
                 targets[name] = self.view.targets(outputs[name], batch, distiller)
         return targets
+
+    def _predict(self, call: ForwardCall) -> list[Any]:
+        """Return what the teacher of the pseudo labels predicts for a call of the student."""
+        name = str(self.labeller)
+        seen = self.shuffled.arguments(name, 'unlabelled', call, self._step, samples=False)
+        return predictions(self.teachers[name].model, ForwardCall(self.student.forward, (), seen))
 
     def _call_student(self, **arguments: Any) -> Any:
         """Call the student without distillation, inside its own forward pass."""

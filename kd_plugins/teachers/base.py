@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..taps import TapSet
-from ..utils.checks import check_choice
+from ..utils.checks import check_choice, check_flag
 from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
@@ -20,6 +20,8 @@ MODES = ('tensor', 'loss', 'predict', 'extract_feat')
 
 class BaseTeacher:
     """A network that teaches the student.
+
+    Every teacher also takes the setting ``shuffled`` in its config, see :attr:`shuffled`.
 
     A teacher is not an ``nn.Module``, so no optimizer, DDP reducer, EMA hook or checkpoint of the student contains it.
 
@@ -40,6 +42,8 @@ class BaseTeacher:
     """Whether :meth:`after_epoch` decides when the teacher is ready."""
     version: ClassVar[int] = 1
     """Version of the entries of :meth:`state_dict`; a checkpoint with another one is refused."""
+    common_settings: ClassVar[tuple[str, ...]] = ('shuffled',)
+    """Settings in the config of every teacher, which :func:`~kd_plugins.utils.build.build` sets as attributes."""
 
     def __init__(self, mode: str = 'tensor', key: str = 'teacher') -> None:
         self.key = key
@@ -52,6 +56,23 @@ class BaseTeacher:
         """Number of keys of the network's state dict, before layers are folded."""
         self._model: nn.Module | None = None
         self._modules: list[nn.Module] = []
+        self._shuffled = False
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether the teacher sees the images of a batch in another order, in which none keeps its place.
+
+        This is a control: each image is taught with what the teacher says about another one. A batch of one image has
+        no such order, so its distillers are skipped.
+
+        Raises:
+            ConfigError: If it is set to something other than a flag.
+        """
+        return self._shuffled
+
+    @shuffled.setter
+    def shuffled(self, value: bool) -> None:
+        self._shuffled = check_flag(f'{self.key}.shuffled', value)
 
     @property
     def model(self) -> nn.Module:

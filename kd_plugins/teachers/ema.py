@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..utils.checks import check_choice
 from .base import BaseTeacher
+from .begin import Begin
 from .shared_average import SharedAverage
 from .student_copy import ModelBuilder
 from .tensor_slots import NetworkPair
@@ -64,7 +65,7 @@ class EMATeacher(BaseTeacher):
         super().__init__(mode, key)
         if not 0 < momentum <= 1:
             raise ConfigError(f'{self.key}.momentum is {momentum}; it must be in (0, 1], for example 2e-4')
-        for name, value, least in (('warmup', warmup, 0), ('begin', begin, 0), ('interval', interval, 1)):
+        for name, value, least in (('warmup', warmup, 0), ('interval', interval, 1)):
             if value < least:
                 raise ConfigError(f'{self.key}.{name} is {value}; it must be at least {least}')
         if share is not None:
@@ -81,19 +82,17 @@ class EMATeacher(BaseTeacher):
         """The average of ``EMAHook``; the hook sets it before :meth:`prepare` where ``share`` asks for it."""
         self.momentum = momentum
         self.warmup = warmup
-        self.begin = begin
         self.interval = interval
-        self.by_epoch = by_epoch
+        self.begin = Begin(begin, by_epoch, key, 'the average')
         self.counts_epochs = by_epoch
         self.updates = 0
-        self._ready = False
         self._steps = 0
         self._pair: NetworkPair | None = None
 
     @property
     def ready(self) -> bool:
         """Whether the average has begun."""
-        return self._ready
+        return self.begin.reached
 
     def momentum_at(self, update: int) -> float:
         """Return :math:`m_k` of update ``k``.
@@ -116,40 +115,29 @@ class EMATeacher(BaseTeacher):
         elif self.average is None:
             raise ConfigError(f"{self.key}.share is 'EMAHook', and no DistillHook has found the EMAHook of the run")
         else:
-            self.average.check_begin(self.begin, self.by_epoch, self.key)
+            self.average.check_begin(self.begin.begin, self.begin.by_epoch, self.key)
             self._adopt(self.average.network(student, self.key))
         self._pair = None
-        self._ready = (epoch if self.by_epoch else iteration) >= self.begin
+        self.begin.prepare(iteration, epoch)
 
     def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
         """Refuse a run that ends before ``begin``."""
-        begin = self.begin * epoch_length if self.by_epoch else self.begin
-        if self.ready or begin < max_iters:
-            return
-        unit, length = ('epochs', max_iters // epoch_length) if self.by_epoch else ('iterations', max_iters)
-        raise ConfigError(
-            f'{self.key}.begin is {self.begin} {unit} and the run ends after {length}, so the average would never '
-            f'teach; nearest: begin={max(0, length - 1)}'
-        )
+        self.begin.check(epoch_length, max_iters)
 
     def after_step(self, student: nn.Module, iteration: int) -> None:
         """Update the average, or begin it with a copy of the student."""
-        if self._ready:
+        if self.ready:
             self._steps += 1
             if self._steps % self.interval == 0:
                 self._update(student, self.momentum_at(self.updates))
                 self.updates += 1
-        elif not self.by_epoch and iteration + 1 >= self.begin:
-            self._start(student)
+        elif self.begin.after_step(iteration):
+            self._update(student, 1.0)
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Begin with a copy of the student where ``begin`` counts epochs."""
-        if self.by_epoch and not self._ready and epoch + 1 >= self.begin:
-            self._start(student)
-
-    def _start(self, student: nn.Module) -> None:
-        self._update(student, 1.0)
-        self._ready = True
+        if self.begin.after_epoch(epoch):
+            self._update(student, 1.0)
 
     def _update(self, student: nn.Module, momentum: float) -> None:
         if self.share is not None:
@@ -165,7 +153,7 @@ class EMATeacher(BaseTeacher):
         """
         if self.share is not None:
             return {}
-        counts = {'ready': self._ready, 'steps': self._steps, 'updates': self.updates}
+        counts = {'ready': self.ready, 'steps': self._steps, 'updates': self.updates}
         return {'model': self.model.state_dict(), **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -179,4 +167,4 @@ class EMATeacher(BaseTeacher):
         if self.share is not None:
             return
         self.model.load_state_dict(state['model'])
-        self._ready, self._steps, self.updates = bool(state['ready']), int(state['steps']), int(state['updates'])
+        self.begin.reached, self._steps, self.updates = bool(state['ready']), int(state['steps']), int(state['updates'])

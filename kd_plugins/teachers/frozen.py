@@ -15,6 +15,7 @@ from ..checkpoints import load_checkpoint, load_weights
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..utils.node_ranks import first_on_node_first
+from .begin import Begin
 from .classes import class_names
 from .fixed import FixedTeacher
 from .student_copy import ModelBuilder
@@ -44,6 +45,8 @@ class FrozenTeacher(FixedTeacher):
         seed: Seed of the initial weights where ``checkpoint`` is ``None``.
         fold: Whether BatchNorm layers are folded into the convolutions before them, and convolutions on a CPU compute
             with channels last. Both change the outputs by rounding alone. A layer with a tap is not folded.
+        begin: Iteration (or epoch) before which the weight of its distillers is 0, as that of an average is.
+        by_epoch: Whether ``begin`` counts epochs.
         mode: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
         key: See :class:`~kd_plugins.teachers.base.BaseTeacher`.
 
@@ -60,13 +63,43 @@ class FrozenTeacher(FixedTeacher):
         strict: bool = True,
         seed: int = 0,
         fold: bool = True,
+        begin: int = 0,
+        by_epoch: bool = False,
         mode: str = 'tensor',
         key: str = 'teacher',
     ) -> None:
         super().__init__(checkpoint, strict, seed, fold, mode, key)
+        self.begin = Begin(begin, by_epoch, key, 'it')
+        self.counts_epochs = by_epoch
         self.config = config
         self.cfg_options = cfg_options or {}
         self.classes: tuple[str, ...] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``begin`` is reached."""
+        return self.begin.begin == 0 or self.begin.reached
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the form of the network, and whether ``begin`` was reached."""
+        return {**super().state_dict(), **({'ready': self.ready} if self.begin.begin else {})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self.begin.reached = bool(state.get('ready', self.begin.reached))
+
+    def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
+        """Refuse a run that ends before ``begin``."""
+        self.begin.check(epoch_length, max_iters)
+
+    def after_step(self, student: nn.Module, iteration: int) -> None:
+        """Begin where ``begin`` counts iterations."""
+        self.begin.after_step(iteration)
+
+    def after_epoch(self, student: nn.Module, epoch: int) -> None:
+        """Begin where ``begin`` counts epochs."""
+        self.begin.after_epoch(epoch)
 
     def _load_config(self) -> Config:
         from ..config.reading import read_changed
@@ -80,6 +113,7 @@ class FrozenTeacher(FixedTeacher):
         self, student: nn.Module, iteration: int = 0, epoch: int = 0, build_model: ModelBuilder | None = None
     ) -> None:
         """Build the network, load its weights and compare its preprocessing with the student's."""
+        self.begin.prepare(iteration, epoch)
         config = self._load_config()
         # The hook calls this with forked generators, so the seed does not change the numbers of the run.
         torch.manual_seed(self.seed)

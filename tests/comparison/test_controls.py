@@ -10,36 +10,17 @@ import torch
 from mmengine.config import Config
 
 from kd_plugins.comparison.controls import (
-    CONTROLS,
-    RANDOM_SEED,
     inherit,
     quality_loss,
-    random_teacher,
     restart_on_labels,
 )
 from kd_plugins.config.loading import load_config
 from kd_plugins.errors import ConfigError
-from kd_plugins.teachers.frozen import FrozenTeacher
+from tests.comparison.control_configs import detector, teacher
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 QFL = {'type': 'QualityFocalLoss', 'beta': 2.0}
 FOCAL = {'type': 'FocalLoss', 'alpha': 0.25}
-
-
-def detector(loss: dict[str, Any], distill: dict[str, Any] | None = None, **head: Any) -> Config:
-    values: dict[str, Any] = {
-        'model': {'type': 'A', 'bbox_head': {'type': 'Head', 'loss_cls': loss, 'reg': 1, **head}},
-        'train_cfg': {'max_epochs': 3},
-    }
-    if distill is not None:
-        values['default_hooks'] = {'distill': {'type': 'kd_plugins.DistillHook', **distill}}
-    return Config(values)
-
-
-def teacher(**others: Any) -> dict[str, Any]:
-    model = {'type': 'B', 'backbone': {'init_cfg': {'type': 'Pretrained', 'checkpoint': 'x.pth'}, 'depth': 50}}
-    config = {'model': model, 'default_scope': 'mmdet', 'train_cfg': {'max_epochs': 9}}
-    return {'type': 'kd_plugins.FrozenTeacher', 'config': config, 'checkpoint': 'big.pth', **others}
 
 
 def test_quality_loss_changes_the_class_loss_alone(tmp_path: Path) -> None:
@@ -77,28 +58,6 @@ def test_the_control_of_dino_is_the_shipped_one(tmp_path: Path) -> None:
     assert quality_loss(plain, golsd, tmp_path).config.model == control.model
 
 
-def test_a_random_teacher_has_no_weights_of_a_file(tmp_path: Path) -> None:
-    distilled = detector(QFL, {'teacher': teacher(cfg_options={'model.backbone.depth': 34}), 'distillers': {'a': {}}})
-    made = random_teacher(detector(QFL), distilled, tmp_path)
-    hook = made.config.default_hooks.distill
-    assert hook.distillers == {'a': {}} and made.config.model == distilled.model
-    assert hook.teacher == {
-        'type': 'kd_plugins.FrozenTeacher',
-        'config': {'model': {'type': 'B', 'backbone': {'init_cfg': None, 'depth': 34}}, 'default_scope': 'mmdet'},
-        'checkpoint': None,
-        'seed': RANDOM_SEED,
-    }
-    assert distilled.default_hooks.distill.teacher.checkpoint == 'big.pth'
-    FrozenTeacher(**{key: value for key, value in hook.teacher.items() if key != 'type'})
-
-
-def test_the_other_teachers_stay(tmp_path: Path) -> None:
-    average = {'type': 'kd_plugins.EMATeacher', 'momentum': 0.1}
-    distilled = detector(QFL, {'teachers': {'big': teacher(), 'average': average, 'off': None}, 'distillers': {}})
-    teachers = random_teacher(detector(QFL), distilled, tmp_path).config.default_hooks.distill.teachers
-    assert teachers.big.checkpoint is None and teachers.average == average
-
-
 @pytest.mark.parametrize(
     ('distill', 'found'),
     [
@@ -108,13 +67,12 @@ def test_the_other_teachers_stay(tmp_path: Path) -> None:
         (None, 'no teacher'),
     ],
 )
-@pytest.mark.parametrize('name', ['random-teacher', 'inherit'])
 def test_without_a_finished_teacher_there_is_no_control(
-    name: str, distill: dict[str, Any] | None, found: str, tmp_path: Path
+    distill: dict[str, Any] | None, found: str, tmp_path: Path
 ) -> None:
     sentence = f'it has {found}; valid: a kd_plugins.FrozenTeacher with a checkpoint'
     with pytest.raises(ConfigError, match=sentence):
-        CONTROLS[name].make(detector(QFL), detector(QFL, distill), tmp_path)
+        inherit(detector(QFL), detector(QFL, distill), tmp_path)
 
 
 def test_a_restart_on_labels_keeps_start_parts_and_budget(tmp_path: Path) -> None:

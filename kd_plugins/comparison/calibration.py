@@ -1,0 +1,48 @@
+"""Calibration of the arms of a comparison, which the tests of the last checkpoints measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from ..evaluation.calibration import ERROR, read_bins
+from ..evaluation.reliability import draw_reliability
+from ..runner.run_log import read_test
+
+PICTURE = 'reliability.png'
+
+
+def lacks_test(folder: Path, calibration: bool) -> bool:
+    """Return whether a run has still to be tested.
+
+    Args:
+        folder: Folder of the run.
+        calibration: Whether its test must have measured the calibration.
+    """
+    metrics = read_test(folder / 'test')
+    return not metrics or (calibration and ERROR not in metrics)
+
+
+def write_reliability(folders: Mapping[str, Mapping[int, Path]], path: Path) -> bool:
+    """Draw the reliability of each arm, over the predictions of all its seeds.
+
+    Args:
+        folders: Arm to seed to the folder of the run.
+        path: The picture.
+
+    Returns:
+        Whether there was something to draw.
+
+    Raises:
+        ConfigError: If a file with bins is damaged.
+    """
+    tables: dict[str, Tensor] = {}
+    for arm, runs in folders.items():
+        read = [table for table in (read_bins(folder / 'test') for folder in runs.values()) if table is not None]
+        if read:
+            tables[arm] = sum(read[1:], read[0])
+    if tables:
+        draw_reliability(tables, path)
+    return bool(tables)
