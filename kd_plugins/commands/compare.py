@@ -19,6 +19,7 @@ from ..comparison.equal import Equal, make_equal
 from ..comparison.execution import perform_all
 from ..comparison.folder import write_report
 from ..comparison.members import BASELINE, DISTILLED, Member, make_controls
+from ..comparison.mixing import mixing_notes
 from ..comparison.page import page
 from ..comparison.pilot import pilot_sentence
 from ..comparison.plan import check_fingerprint, make_arm, plan_runs, run_folder
@@ -63,6 +64,9 @@ def parser() -> ArgumentParser:
     )
     built.add_argument(
         '--calibration', action='store_true', help='--test-last, with calibration/error and a reliability diagram'
+    )
+    built.add_argument(
+        '--mixing-weight', action='store_true', help='of segmentors: print the mixing weight of each distilled arm'
     )
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
@@ -144,6 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for sentence in failures:
             print(f'error: {sentence}', file=sys.stderr)
         result, logs, about = collect(settings, args.points, equal.ratios, notes)
+        if args.mixing_weight:
+            where = Path(args.work_dir), args.cfg_options, args.jobs
+            about['notes'] += mixing_notes(members, result['seeds_of'], *where)
+            for sentence in about['notes'][len(notes) :]:
+                note(sentence)
         out = Path(args.out or Path(args.work_dir) / 'report')
         values = write_report(out, result, logs, about.pop('configs'), args.cfg_options, about)
         if args.calibration:
