@@ -56,7 +56,7 @@ def calibration_error(table: Tensor) -> float:
     Args:
         table: Result of :func:`confidence_bins`, or the sum of several, shape (M, 3).
 
-    >>> calibration_error(torch.tensor([[1.0, 0.1, 0.0], [2.0, 1.5, 2.0]]))
+    >>> round(calibration_error(torch.tensor([[1.0, 0.1, 0.0], [2.0, 1.5, 2.0]])), 4)
     0.2
     """
     total = float(table[:, 0].sum())
