@@ -9,7 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 PATTERNS = {'part': r'fpn|pan', 'csp': r'conv[123]|bottlenecks\.\d+\.conv[12]', 'rest': r'.+'}
-"""What a field of a template stands for; every other field is a number.
+"""Regular expressions of the fields of a template; every other field is a number.
 
 ``twice`` is twice the number ``once`` of another layout: here, activations stand between the layers of a branch.
 """

@@ -22,7 +22,7 @@ BACKBONE_STARTS = ('stem.', 'stages.')
 WRAPPERS = (('ema', 'module'), ('model',), ('state_dict',))
 """Keys under which training programs save weights; averaged weights are preferred, as in the release."""
 SILU_FAMILIES = ('deim', 'rtv4', 'rtdetrv4')
-"""What names of files of DEIM and RT-DETRv4 hold."""
+"""Parts of the file names of DEIM and RT-DETRv4, whose activation is SiLU."""
 KEY = 'SOURCE'
 
 

@@ -96,7 +96,7 @@ def semantic_similarity(student: Tensor, teacher: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one network shows of itself on a batch.
+    """Features and gradient of one network on a batch, from which the scores are computed.
 
     Attributes:
         features: Its deepest feature map, shape (B, ...).

@@ -30,7 +30,7 @@ KEY = 'SecondStageHook'
 
 @dataclass(frozen=True)
 class Progress:
-    """What the hook knows after a validation.
+    """State of the hook after a validation.
 
     Attributes:
         epoch: Number of finished epochs.

@@ -27,7 +27,7 @@ CONTEXT = (0.45, 0.45, 0.45)
 
 
 class GuideLevel(NamedTuple):
-    """What paints the instructive map of one level.
+    """Shares of the objects in the instructive map of one level.
 
     Attributes:
         owner: Object whose embedding has the largest share in each cell, (H, W), -1 where no object is.

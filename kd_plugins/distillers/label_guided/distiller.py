@@ -97,7 +97,7 @@ class LabelGuidedDistiller(BaseDistiller):
         self.reference = check_flag(f'{key}.reference', reference)
         self._check_together()
         self.task: GuidedTask | None = None
-        """What the objects are, known after :meth:`check_models`."""
+        """Kind of the objects and of the losses, known after :meth:`check_models`."""
         self.maps = 'neck'
         """Path of the module whose outputs are the student's maps, known after :meth:`check_models`."""
         self.instructor: Instructor | None = None

@@ -1,4 +1,4 @@
-"""What label-guided self-distillation asks of a task: its objects, the maps that its head reads, and its losses."""
+"""Interface of a task for label-guided self-distillation: objects, the maps that the head reads, and losses."""
 
 from __future__ import annotations
 
