@@ -13,8 +13,8 @@ student = {
     'model.data_preprocessor.mean': '[127.5,127.5,127.5]',
     'model.data_preprocessor.std': '[127.5,127.5,127.5]',
 }
-# Added after three seeds of plain and taught and one of labelled, before any run of it: a step of taught costs about 2.55
-# plain ones, and 230 epochs are 2.56 times 90. What the teacher's own training costs is not counted.
+# Added after three seeds of plain and taught and one of labelled, before any run of it: a step of taught costs about
+# 2.55 plain ones, and 230 epochs are 2.56 times 90. What the teacher's own training costs is not counted.
 longer = {
     **student,
     'train_cfg.max_epochs': '230',
