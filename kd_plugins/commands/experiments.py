@@ -14,7 +14,8 @@ from pathlib import Path
 from ..comparison.experiment import Experiment, Task
 from ..comparison.experiment_report import write_experiment
 from ..comparison.protocol import read_protocol
-from ..comparison.queue import in_turn, perform
+from ..comparison.queue import in_turn, perform, to_run
+from ..comparison.recording import adopt, record_lines
 from ..utils.cli import one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
@@ -29,13 +30,35 @@ def parser() -> ArgumentParser:
     built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
     built.add_argument('--report', action='store_true', help='train nothing, write tables, curves, logs and pages')
     built.add_argument('--pages', type=Path, help='folder of the pages, NAME.md; default: page.md beside the protocol')
+    built.add_argument(
+        '--adopt', action='store_true', help='take the runs of a results.json without records as runs of the protocol'
+    )
     built.add_argument('--list', action='store_true', help='train nothing, show the state of every run')
     return built
+
+
+def state_of(task: Task, running: Sequence[Task]) -> str:
+    """Return the state of a run as it is listed.
+
+    Args:
+        task: The run.
+        running: The runs that have to be made.
+    """
+    state = task.state()
+    if state == 'recorded':
+        return 'finished, from the committed record'
+    return state if state == 'finished' or task in running else 'not needed'
 
 
 def planned(experiments: Sequence[Experiment]) -> list[Task]:
     """Return the runs of all experiments in their turn, with the seeds that their results ask for."""
     return in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
+
+
+def tell(experiment: Experiment) -> None:
+    """Print which runs come from the committed record, and which teachers were lost."""
+    for line in record_lines(experiment, experiment.tasks(experiment.seeds())):
+        print(f'{experiment.protocol.name}: {line}')
 
 
 def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
@@ -48,6 +71,7 @@ def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
     for experiment in experiments:
         name, beside = experiment.protocol.name, Path(experiment.protocol.path).parent
         path = beside / 'page.md' if pages is None else pages / f'{name}.md'
+        tell(experiment)
         write_atomically(path, write_experiment(experiment).encode())
         print(f'written: {path}')
     return 0
@@ -61,18 +85,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiments = []
         for path in args.protocols:
             protocol = read_protocol(path)
-            if protocol.stopped and not args.report:
+            if protocol.stopped and not (args.report or args.adopt):
                 print(f'{protocol.name}: stopped: {protocol.stopped}')
             else:
-                experiments.append(Experiment(protocol, args.work_dir, () if args.report else args.arms))
+                experiments.append(Experiment(protocol, args.work_dir, () if args.report or args.adopt else args.arms))
+        if args.adopt:
+            for experiment in experiments:
+                print(f'{experiment.protocol.name}: {adopt(experiment)}')
+            return 0
         if args.report:
             return report(experiments, args.pages)
         tasks = planned(experiments)
+        for experiment in experiments:
+            tell(experiment)
         if args.list:
-            rows = [[task.name, 'finished' if task.finished() else task.run().state] for task in tasks]
-            print_table('runs', ['run', 'state'], rows)
+            running = to_run(tasks)
+            print_table('runs', ['run', 'state'], [[task.name, state_of(task, running)] for task in tasks])
             return 0
-        while not failures and not all(task.finished() for task in tasks):
+        while not failures and to_run(tasks):
             failures = perform(tasks, args.jobs)
             tasks = planned(experiments)  # with further seeds, where the first ones leave a contrast undecided
     for sentence in failures:
