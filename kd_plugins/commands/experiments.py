@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..comparison.experiment import Experiment, Task
 from ..comparison.experiment_report import write_experiment
+from ..comparison.overview import updated
 from ..comparison.protocol import read_protocol
 from ..comparison.queue import in_turn, perform, to_run
 from ..comparison.recording import adopt, record_lines
@@ -24,7 +25,7 @@ from ..utils.tables import print_table
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(prog='kd_plugins experiments', description='Train and test the arms of protocols')
-    built.add_argument('protocols', nargs='+', metavar='PROTOCOL', help='results/NAME/protocol.py')
+    built.add_argument('protocols', nargs='*', metavar='PROTOCOL', help='results/NAME/protocol.py')
     built.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help='folder of all runs')
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
@@ -33,6 +34,13 @@ def parser() -> ArgumentParser:
     built.add_argument(
         '--adopt', action='store_true', help='take the runs of a results.json without records as runs of the protocol'
     )
+    built.add_argument(
+        '--overview',
+        type=Path,
+        metavar='PAGE',
+        help='train nothing, renew the table of all methods in a page',
+    )
+    built.add_argument('--results', type=Path, default=Path('results'), help='folder of all results, for --overview')
     built.add_argument('--list', action='store_true', help='train nothing, show the state of every run')
     return built
 
@@ -79,9 +87,17 @@ def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not finished; return the exit status."""
-    args = parse(parser(), arguments)
+    built = parser()
+    args = parse(built, arguments)
+    if bool(args.protocols) == bool(args.overview):
+        built.error('give protocols, results/NAME/protocol.py, or --overview PAGE')
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
+        if args.overview:
+            page = updated(args.overview.read_text(encoding='utf-8'), args.results)
+            write_atomically(args.overview, page.encode())
+            print(f'written: {args.overview}')
+            return 0
         experiments = []
         for path in args.protocols:
             protocol = read_protocol(path)
