@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..comparison.experiment import Experiment, Task
-from ..comparison.experiment_report import write_experiment
+from ..comparison.experiment_report import with_conclusion, write_experiment
 from ..comparison.overview import updated
 from ..comparison.protocol import read_protocol
 from ..comparison.queue import in_turn, perform, to_run
 from ..comparison.recording import adopt, record_lines
+from ..comparison.records import read_values
 from ..utils.cli import one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
@@ -69,20 +70,17 @@ def tell(experiment: Experiment) -> None:
         print(f'{experiment.protocol.name}: {line}')
 
 
-def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
-    """Write results and pages; return the exit status.
+def write_page(experiment: Experiment, pages: Path | None, text: str) -> None:
+    """Write the page of an experiment.
 
     Args:
-        experiments: With all their arms.
+        experiment: The experiment.
         pages: Folder of the pages; ``None`` for each beside its protocol.
+        text: The page.
     """
-    for experiment in experiments:
-        name, beside = experiment.protocol.name, Path(experiment.protocol.path).parent
-        path = beside / 'page.md' if pages is None else pages / f'{name}.md'
-        tell(experiment)
-        write_atomically(path, write_experiment(experiment).encode())
-        print(f'written: {path}')
-    return 0
+    path = experiment.folder / 'page.md' if pages is None else pages / f'{experiment.protocol.name}.md'
+    write_atomically(path, text.encode())
+    print(f'written: {path}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,9 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.adopt:
             for experiment in experiments:
                 print(f'{experiment.protocol.name}: {adopt(experiment)}')
+                write_page(experiment, args.pages, with_conclusion(experiment, read_values(experiment.folder)))
             return 0
         if args.report:
-            return report(experiments, args.pages)
+            for experiment in experiments:
+                tell(experiment)
+                write_page(experiment, args.pages, write_experiment(experiment))
+            return 0
         tasks = planned(experiments)
         for experiment in experiments:
             tell(experiment)

@@ -40,10 +40,19 @@ def write_experiment(experiment: Experiment) -> str:
         about['reliability'] = write_reliability(folders, folder / PICTURE, taken)
     about['recorded'] = {arm: sorted(runs) for arm, runs in taken.items()}
     about[KEY] = as_json(make_records(experiment, logs, taken))
-    values = write_report(folder, result, logs, about.pop('configs'), [], about)
-    path = folder / CONCLUSION
-    conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {protocol.name}'
-    return experiment_page(protocol, values, conclusion)
+    return with_conclusion(experiment, write_report(folder, result, logs, about.pop('configs'), [], about))
+
+
+def with_conclusion(experiment: Experiment, values: Mapping[str, Any]) -> str:
+    """Return the page of an experiment with the conclusion that lies beside its protocol.
+
+    Args:
+        experiment: The experiment.
+        values: Content of ``results.json``.
+    """
+    path = experiment.folder / CONCLUSION
+    conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {experiment.protocol.name}'
+    return experiment_page(experiment.protocol, values, conclusion)
 
 
 def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: str) -> str:
