@@ -124,11 +124,16 @@ def cost_of(
         one = recorded.record
         return (0.0, 0, '') if math.isnan(one.seconds) else (one.seconds, one.steps, one.place)
 
-    logged = [(time(arm.name, seed), time(base.name, seed)) for seed in sorted(set(seeds))]
-    seconds = [own[0] for own, _ in logged if own[1]]
-    ratios = [
-        own[0] / own[1] / (other[0] / other[1]) for own, other in logged if own[1] and other[0] and own[2] == other[2]
-    ]
+    seconds, ratios = [], []
+    for seed in sorted(set(seeds)):
+        (spent, steps, place), (other, others, elsewhere) = time(arm.name, seed), time(base.name, seed)
+        recorded = (taken or {}).get(arm.name, {}).get(seed)
+        known = None if recorded is None else recorded.record.ratio
+        seconds += [spent] if steps else []
+        if known is not None:
+            ratios.append(known)
+        elif steps and other and place == elsewhere:
+            ratios.append(spent / steps / (other / others))
     step = ratio if ratio is not None else statistics.median(ratios) if ratios else math.nan
     return {
         'step': step,

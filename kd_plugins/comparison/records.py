@@ -38,6 +38,7 @@ class Record:
         layers: AP of every decoder layer, where it was measured.
         bins: Bins of the calibration, where it was measured.
         adopted: Whether the fingerprint was added afterwards, without the run's folder.
+        ratio: Step time of its arm as a multiple of the baseline's, where the times of single runs are unknown.
     """
 
     fingerprint: str
@@ -52,6 +53,7 @@ class Record:
     layers: Layers | None = None
     bins: list[list[float]] | None = None
     adopted: bool = False
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def adopted_records(
 ) -> dict[str, dict[int, Record]]:
     """Return records for the runs of a ``results.json`` of the time before records.
 
-    The times of single runs are unknown there, so each gets the mean of its arm.
+    The times of single runs are unknown there, so each gets the mean and the step time of its arm.
 
     Args:
         values: Content of ``results.json``.
@@ -176,7 +178,8 @@ def adopted_records(
             last = _numbers(last)
             tested = values['source'] == TESTED
             state = values.get('runs', {}).get(arm, {}).get(str(seed), '')
-            seconds = values.get('about', {}).get(arm, {}).get('seconds')
+            about = values.get('about', {}).get(arm, {})
+            seconds = about.get('seconds')
             made.setdefault(arm, {})[seed] = Record(
                 fingerprint=fingerprints[arm],
                 step=step,
@@ -191,6 +194,7 @@ def adopted_records(
                 teachers=dict.fromkeys(teachers.get(arm, ())),
                 layers=values.get('layers', {}).get(arm, {}).get(str(seed)),
                 adopted=True,
+                ratio=about.get('step'),
             )
     return made
 

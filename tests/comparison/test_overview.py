@@ -58,14 +58,11 @@ def test_the_committed_table_is_that_of_the_committed_results() -> None:
     )
 
 
-def test_every_distiller_and_every_protocol_is_in_the_table() -> None:
+def test_every_distiller_is_in_the_table() -> None:
     methods = read_methods(ROOT / 'results')
     pages = {method.docs for method in methods}
     assert {f'distillers/{path.name}' for path in ROOT.glob('docs/distillers/*.md')} - pages == set()
     assert all((ROOT / 'docs' / page).is_file() for page in pages)
-    listed = {one.result for method in methods for one in method.measured}
-    planned = {path.parent.name for path in ROOT.glob('results/*/protocol.py')}
-    assert planned - listed == {'menu_bccd'}, 'stopped: its teacher is no better than its student'
     assert {method.group for method in methods} == set(GROUPS)
 
 
