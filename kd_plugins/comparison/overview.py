@@ -153,7 +153,7 @@ def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any]
         return None
     numbers = [[column[seed] for seed in both] for column in columns]
     arms = [vars(summarize(own)) for own in numbers]
-    return {**vars(paired_difference(*numbers)), 'seeds': both, 'arms': arms}
+    return {**vars(paired_difference(numbers[0], numbers[1])), 'seeds': both, 'arms': arms}
 
 
 def verdict(values: Mapping[str, Any], change: Mapping[str, Any]) -> str:
@@ -182,11 +182,11 @@ def step_of(values: Mapping[str, Any], one: Measurement) -> str:
         return f'{one.step:.2f}'
     about = values.get('about') or {}
     method, base = (about.get(arm) or {} for arm in one.pair)
-    steps = method.get('step'), base.get('step')
-    if not all(is_number(step) for step in steps):
+    own, other = method.get('step'), base.get('step')
+    if own is None or not other:
         return ''
     measured = all(side.get('measured') for side in (method, base))
-    return f'{"" if measured else "about "}{steps[0] / steps[1]:.2f}'
+    return f'{"" if measured else "about "}{own / other:.2f}'
 
 
 def rows(root: Path, methods: Sequence[Method]) -> Iterator[list[str]]:

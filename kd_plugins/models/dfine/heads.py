@@ -82,6 +82,7 @@ class FDRHead:
     num_classes: int
     assigner: Any
     predict_by_feat: Any
+    test_cfg: Any
 
     def __init__(
         self,
