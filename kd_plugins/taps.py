@@ -259,8 +259,12 @@ class TapSet:
             return self._parameters[path]
         return [tensor for name, _ in self._members[path] for tensor in self._outputs.get(name, [])]
 
-    def read(self, path: str) -> list[Tensor]:
+    def read(self, path: str, may_rest: bool = False) -> list[Tensor]:
         """Return what the modules of ``path`` recorded, in module order, then call order, or the parameters of it.
+
+        Args:
+            path: The path.
+            may_rest: Whether a module that was not called gives nothing instead of an error.
 
         Raises:
             TapError: If one of the modules was not called (the sentence lists the taps that fired), if its output has
@@ -271,6 +275,8 @@ class TapSet:
         outputs: list[Tensor] = []
         for name, _ in self._members[path]:
             if name not in self._outputs:
+                if may_rest:
+                    continue
                 fired = ', '.join(f"'{other}'" for other in self._outputs) or 'none'
                 raise TapError(
                     f"{self._keys[path]}: '{name}' exists in the {self.role} but never ran in this forward pass "

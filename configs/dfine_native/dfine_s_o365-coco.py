@@ -1,6 +1,7 @@
-# D-FINE-S on COCO from weights of Objects365, 56 + 8 epochs at a constant rate. Give the converted weights:
-# --cfg-options load_from=FILE.
+# D-FINE-S on COCO from weights of Objects365, 56 + 8 epochs at a constant rate. `kd_plugins convert`
+# makes the file; a run without it ends before its first step, and --cfg-options load_from=FILE names another one.
 _base_ = './dfine_s_coco.py'
+load_from = 'checkpoints/dfine_s_obj365.pth'
 model = dict(
     backbone=dict(weights=None),
     data_preprocessor=dict(

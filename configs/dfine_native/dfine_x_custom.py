@@ -6,6 +6,8 @@ _base_ = [
     '../_base_/schedules/dfine_x.py',
 ]
 model = dict(data_preprocessor=dict(batch_augments=_base_.multi_scale))
+# Of `kd_plugins convert`; a run without the file ends before its first step, and None trains from random weights.
+load_from = 'checkpoints/dfine_x_mine.pth'
 train_cfg = dict(max_epochs=72)
 optim_wrapper = dict(optimizer=dict(lr=1.25e-4))
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100)]

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..comparison.experiment import Experiment, Task
-from ..comparison.experiment_report import write_experiment
+from ..comparison.experiment_report import with_conclusion, write_experiment
+from ..comparison.overview import updated
 from ..comparison.protocol import read_protocol
-from ..comparison.queue import in_turn, perform
+from ..comparison.queue import in_turn, perform, to_run
+from ..comparison.recording import adopt, record_lines
+from ..comparison.records import read_values
 from ..utils.cli import one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
@@ -23,14 +26,37 @@ from ..utils.tables import print_table
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(prog='kd_plugins experiments', description='Train and test the arms of protocols')
-    built.add_argument('protocols', nargs='+', metavar='PROTOCOL', help='results/NAME/protocol.py')
+    built.add_argument('protocols', nargs='*', metavar='PROTOCOL', help='results/NAME/protocol.py')
     built.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help='folder of all runs')
     built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
     built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
     built.add_argument('--report', action='store_true', help='train nothing, write tables, curves, logs and pages')
     built.add_argument('--pages', type=Path, help='folder of the pages, NAME.md; default: page.md beside the protocol')
+    built.add_argument(
+        '--adopt', action='store_true', help='take the runs of a results.json without records as runs of the protocol'
+    )
+    built.add_argument(
+        '--overview',
+        type=Path,
+        metavar='PAGE',
+        help='train nothing, renew the table of all methods in a page',
+    )
+    built.add_argument('--results', type=Path, default=Path('results'), help='folder of all results, for --overview')
     built.add_argument('--list', action='store_true', help='train nothing, show the state of every run')
     return built
+
+
+def state_of(task: Task, running: Sequence[Task]) -> str:
+    """Return the state of a run as it is listed.
+
+    Args:
+        task: The run.
+        running: The runs that have to be made.
+    """
+    state = task.state()
+    if state == 'recorded':
+        return 'finished, from the committed record'
+    return state if state == 'finished' or task in running else 'not needed'
 
 
 def planned(experiments: Sequence[Experiment]) -> list[Task]:
@@ -38,41 +64,63 @@ def planned(experiments: Sequence[Experiment]) -> list[Task]:
     return in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
 
 
-def report(experiments: Sequence[Experiment], pages: Path | None) -> int:
-    """Write results and pages; return the exit status.
+def tell(experiment: Experiment) -> None:
+    """Print which runs come from the committed record, and which teachers were lost."""
+    for line in record_lines(experiment, experiment.tasks(experiment.seeds())):
+        print(f'{experiment.protocol.name}: {line}')
+
+
+def write_page(experiment: Experiment, pages: Path | None, text: str) -> None:
+    """Write the page of an experiment.
 
     Args:
-        experiments: With all their arms.
+        experiment: The experiment.
         pages: Folder of the pages; ``None`` for each beside its protocol.
+        text: The page.
     """
-    for experiment in experiments:
-        name, beside = experiment.protocol.name, Path(experiment.protocol.path).parent
-        path = beside / 'page.md' if pages is None else pages / f'{name}.md'
-        write_atomically(path, write_experiment(experiment).encode())
-        print(f'written: {path}')
-    return 0
+    path = experiment.folder / 'page.md' if pages is None else pages / f'{experiment.protocol.name}.md'
+    write_atomically(path, text.encode())
+    print(f'written: {path}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not finished; return the exit status."""
-    args = parse(parser(), arguments)
+    built = parser()
+    args = parse(built, arguments)
+    if bool(args.protocols) == bool(args.overview):
+        built.error('give protocols, results/NAME/protocol.py, or --overview PAGE')
     failures: list[str] = []
     with one_sentence('the same command goes on from the newest checkpoints'):
+        if args.overview:
+            page = updated(args.overview.read_text(encoding='utf-8'), args.results)
+            write_atomically(args.overview, page.encode())
+            print(f'written: {args.overview}')
+            return 0
         experiments = []
         for path in args.protocols:
             protocol = read_protocol(path)
-            if protocol.stopped and not args.report:
+            if protocol.stopped and not (args.report or args.adopt):
                 print(f'{protocol.name}: stopped: {protocol.stopped}')
             else:
-                experiments.append(Experiment(protocol, args.work_dir, () if args.report else args.arms))
-        if args.report:
-            return report(experiments, args.pages)
-        tasks = planned(experiments)
-        if args.list:
-            rows = [[task.name, 'finished' if task.finished() else task.run().state] for task in tasks]
-            print_table('runs', ['run', 'state'], rows)
+                experiments.append(Experiment(protocol, args.work_dir, () if args.report or args.adopt else args.arms))
+        if args.adopt:
+            for experiment in experiments:
+                print(f'{experiment.protocol.name}: {adopt(experiment)}')
+                write_page(experiment, args.pages, with_conclusion(experiment, read_values(experiment.folder)))
             return 0
-        while not failures and not all(task.finished() for task in tasks):
+        if args.report:
+            for experiment in experiments:
+                tell(experiment)
+                write_page(experiment, args.pages, write_experiment(experiment))
+            return 0
+        tasks = planned(experiments)
+        for experiment in experiments:
+            tell(experiment)
+        if args.list:
+            running = to_run(tasks)
+            print_table('runs', ['run', 'state'], [[task.name, state_of(task, running)] for task in tasks])
+            return 0
+        while not failures and to_run(tasks):
             failures = perform(tasks, args.jobs)
             tasks = planned(experiments)  # with further seeds, where the first ones leave a contrast undecided
     for sentence in failures:

@@ -19,6 +19,7 @@ from ..profiling import benchmark
 from ..profiling.benchmark import add_step_options
 from ..profiling.timing import Cost, interleave, median_ratio
 from ..runner.steps import temporary_runner
+from ..utils.cli import OptionsAction
 from ..utils.tables import print_table
 
 
@@ -28,6 +29,13 @@ def parser() -> ArgumentParser:
     built.add_argument('config', help='the distilled config')
     built.add_argument('--baseline', required=True, help='the config to compare with')
     add_step_options(built, steps=20, warmup=3)
+    built.add_argument(
+        '--baseline-cfg-options',
+        nargs='*',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='change settings of the baseline, in place of --cfg-options, which changes both; no value changes none',
+    )
     return built
 
 
@@ -46,7 +54,8 @@ def summarize(ours: Cost, baseline: Cost) -> dict[str, float]:
 
 def run(args: Namespace) -> dict[str, float]:
     """Build both configs, measure and print."""
-    configs = [load_config(path, args.cfg_options) for path in (args.baseline, args.config)]
+    base_options = args.cfg_options if args.baseline_cfg_options is None else args.baseline_cfg_options
+    configs = [load_config(args.baseline, base_options), load_config(args.config, args.cfg_options)]
     generated = needs_generated(configs, args.generated)
     with temporary_runner(configs[0], generated) as (baseline, _), temporary_runner(configs[1], generated) as (ours, _):
         costs = interleave({'baseline': baseline, 'distilled': ours}, args.steps, args.warmup)

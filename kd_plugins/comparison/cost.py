@@ -17,6 +17,7 @@ from ..runner.run_log import is_validation, read_rows
 from ..utils.files import write_atomically
 from .members import write_config
 from .plan import Arm, run_folder
+from .records import Records, place_of
 
 FOLDER = 'cost'
 """Folder of measured step times below the work_dir of a comparison."""
@@ -96,8 +97,12 @@ def logged_time(folder: str | Path) -> tuple[float, int]:
     return total, last
 
 
-def cost_of(arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: float | None) -> dict[str, Any]:
+def cost_of(
+    arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: float | None, taken: Records | None = None
+) -> dict[str, Any]:
     """Return the relative step time and the training time of an arm.
+
+    Times of one machine are not compared with those of another one.
 
     Args:
         arm: The arm.
@@ -105,16 +110,30 @@ def cost_of(arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: fl
         seeds: The seeds of the arm.
         work_dir: Folder of all runs.
         ratio: The measured ratio of the steps, where there is one.
+        taken: Runs that come from the committed record, with their times.
 
     Returns:
         ``step``, whether it was ``measured``, and ``seconds``, the mean over the runs; NaN where the logs lack them.
         Without a measurement, ``step`` is the median over the seeds of the ratios of the logged step times.
     """
-    logged = {
-        seed: [logged_time(run_folder(work_dir, one.name, seed)) for one in (arm, base)] for seed in sorted(set(seeds))
-    }
-    seconds = [own[0] for own, _ in logged.values() if own[1]]
-    ratios = [own[0] / own[1] / (other[0] / other[1]) for own, other in logged.values() if own[1] and other[0]]
+
+    def time(name: str, seed: int) -> tuple[float, int, str]:
+        recorded = (taken or {}).get(name, {}).get(seed)
+        if recorded is None:
+            return (*logged_time(run_folder(work_dir, name, seed)), place_of(work_dir))
+        one = recorded.record
+        return (0.0, 0, '') if math.isnan(one.seconds) else (one.seconds, one.steps, one.place)
+
+    seconds, ratios = [], []
+    for seed in sorted(set(seeds)):
+        (spent, steps, place), (other, others, elsewhere) = time(arm.name, seed), time(base.name, seed)
+        recorded = (taken or {}).get(arm.name, {}).get(seed)
+        known = None if recorded is None else recorded.record.ratio
+        seconds += [spent] if steps else []
+        if known is not None:
+            ratios.append(known)
+        elif steps and other and place == elsewhere:
+            ratios.append(spent / steps / (other / others))
     step = ratio if ratio is not None else statistics.median(ratios) if ratios else math.nan
     return {
         'step': step,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def perform_all(
         return [failure for failure in pool.map(perform, range(len(runs))) if failure is not None]
 
 
-def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
+def train(run: Run, name: str, options: Sequence[str], jobs: int, teachers: Mapping[str, str] | None = None) -> None:
     """Train a run unless it is finished.
 
     Args:
@@ -59,15 +59,25 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
         name: Name of the run in printed lines.
         options: ``KEY=VALUE`` settings.
         jobs: How many processes run at once.
+        teachers: Teacher to the hash of its weights.
 
     Raises:
-        KDPluginsError: If the training fails, or leaves no metrics.
+        KDPluginsError: If the training fails, leaves no metrics, or was begun with other weights of a teacher.
     """
-    if not read_record(run.folder):
-        write_record(run.folder, run.arm)
+    record, teachers = read_record(run.folder), dict(teachers or {})
     if run.state == 'finished':
+        if not record:
+            write_record(run.folder, run.arm)
         print(f'{name}: finished before', flush=True)
         return
+    for teacher, weights in record.get('teachers', {}).items():
+        if run.state == 'resume' and teachers.get(teacher) not in (None, weights):
+            raise KDPluginsError(
+                f"'{run.folder}' was begun with other weights of {teacher} ({weights}) than its checkpoint has now "
+                f'({teachers[teacher]}); remove that folder to train it again'
+            )
+    if not record:
+        write_record(run.folder, run.arm, teachers=teachers)
     log = run.folder / 'train.log'
     print(f'{name}: {"resumed" if run.state == "resume" else "started"}, log in {log}', flush=True)
     start = time.monotonic()
@@ -77,7 +87,7 @@ def train(run: Run, name: str, options: Sequence[str], jobs: int) -> None:
             f"'{run.folder}' holds no log of a validation, so the run cannot be compared; the log needs "
             "visualizer.vis_backends=[dict(type='LocalVisBackend')], which MMEngine uses by default"
         )
-    write_record(run.folder, run.arm, ended=True)
+    write_record(run.folder, run.arm, ended=True, teachers=teachers)
     print(f'{name}: finished in {(time.monotonic() - start) / 60:.1f} min', flush=True)
 
 

@@ -8,17 +8,23 @@ from pathlib import Path
 
 from ..config.loading import load_config
 from ..errors import ConfigError
+from ..evaluation.calibration import ERROR
 from ..runner.resume import newest_named
 from ..utils.cli import parse_options
 from .calibration import lacks_test
+from .fingerprints import settings_hash, weights_hash
+from .folder import is_in_folder
 from .layers import LAYERS
 from .members import BASELINE, Member
 from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs, run_folder
 from .protocol import Protocol, Training
+from .records import Recorded, read_records
 from .results import Settings
 
 ARM, TEACHER = 'arm', 'teacher'
 TEACHER_SEED = 0
+DONE = ('finished', 'recorded')
+"""States of tasks whose numbers are there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Task:
         arm: The same for the functions of a comparison.
         seed: ``randomness.seed``.
         root: Folder of the experiment's runs.
+        record: The committed record of this run, where its settings are the present ones.
     """
 
     protocol: Protocol
@@ -38,6 +45,7 @@ class Task:
     arm: Arm
     seed: int
     root: Path
+    record: Recorded | None = None
 
     @property
     def folder(self) -> Path:
@@ -69,6 +77,16 @@ class Task:
         """Return whether the training and its tests have left their metrics."""
         return self.run().state == 'finished' and not self.lacks_test and not self.lacks_layers
 
+    def from_record(self) -> bool:
+        """Return whether the committed record stands for the run, because its folder does not hold it."""
+        return self.record is not None and not is_in_folder(self.run(), self.protocol.test_last)
+
+    def state(self) -> str:
+        """Return ``'finished'``, ``'recorded'``, ``'resume'`` or ``'new'``."""
+        if self.finished():
+            return 'finished'
+        return 'recorded' if self.from_record() else self.run().state
+
     def needed(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose checkpoints this one needs."""
         return [
@@ -79,6 +97,15 @@ class Task:
             and task.seed == (TEACHER_SEED if task.training.teacher else self.seed)
         ]
 
+    def checkpoint(self) -> str | None:
+        """Return the newest checkpoint in its folder."""
+        return newest_named(self.folder, self.arm.filename_tmpl)
+
+    def teachers(self, tasks: Sequence[Task]) -> dict[str, str]:
+        """Return the hashes of the weights of its teachers by name, where they have a checkpoint."""
+        paths = {other.training.name: other.checkpoint() for other in self.needed(tasks) if other.training.teacher}
+        return {name: weights_hash(path) for name, path in paths.items() if path is not None}
+
     def options(self, tasks: Sequence[Task]) -> list[str]:
         """Return the ``KEY=VALUE`` settings, with the newest checkpoints of the runs that they mention.
 
@@ -87,7 +114,7 @@ class Task:
         """
         values = {'seed': str(self.seed)}
         for other in self.needed(tasks):
-            path = newest_named(other.folder, other.arm.filename_tmpl)
+            path = other.checkpoint()
             if path is None:
                 raise ConfigError(f"'{other.folder}' holds no readable checkpoint, which {self.name} needs")
             values[other.training.name] = str(path)
@@ -111,6 +138,46 @@ class Experiment:
         wanted = protocol.needed_by(arms)
         self._trainings = [one for one in (*protocol.teachers, *protocol.arms) if one.name in wanted]
         self._members = {one.name: self._member(one) for one in self._trainings}
+        self.fingerprints: dict[str, str] = {}
+        for one in self._trainings:  # a training comes after those that it needs
+            needs = {name: self.fingerprints[name] for name in one.needs}
+            config, options = self._members[one.name].config, parse_options(one.option_words({}))
+            self.fingerprints[one.name] = settings_hash(config, one.config, options, needs)
+        self._committed = read_records(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the protocol, where results are committed."""
+        return Path(self.protocol.path).parent
+
+    @property
+    def records(self) -> dict[str, dict[int, Recorded]]:
+        """The committed records of runs with the present settings, by arm and seed."""
+        usable: dict[str, dict[int, Recorded]] = {}
+        for arm, runs in self._committed.items():
+            for seed, one in runs.items():
+                if not self.objection(arm, seed):
+                    usable.setdefault(arm, {})[seed] = one
+        return usable
+
+    def objection(self, arm: str, seed: int) -> str:
+        """Return why the committed record of a run does not stand for it, empty where it does or where there is none.
+
+        Args:
+            arm: The arm.
+            seed: The seed.
+        """
+        recorded, protocol = self._committed.get(arm, {}).get(seed), self.protocol
+        if recorded is None:
+            return ''
+        record = recorded.record
+        if record.fingerprint != self.fingerprints.get(arm):
+            return 'is of other settings'
+        if protocol.test_last and not record.tested:
+            return 'lacks the test of the last checkpoint'
+        if protocol.calibration and ERROR not in record.tested:
+            return 'lacks the calibration'
+        return 'lacks the decoder layers' if protocol.layers and record.layers is None else ''
 
     def _member(self, training: Training) -> Member:
         config = load_config(training.config, parse_options(training.option_words({})))
@@ -126,12 +193,14 @@ class Experiment:
         Raises:
             ConfigError: If a folder holds a run of other settings.
         """
-        made = []
+        made, records = [], self.records
         for teacher, values in ((True, [TEACHER_SEED]), (False, seeds)):
             for seed in values:
                 for training in self._trainings:
                     if training.teacher is teacher:
-                        task = Task(self.protocol, training, self._members[training.name].arm, seed, self.root)
+                        arm = self._members[training.name].arm
+                        record = None if teacher else records.get(arm.name, {}).get(seed)
+                        task = Task(self.protocol, training, arm, seed, self.root, record)
                         check_fingerprint(task.folder, task.arm)
                         made.append(task)
         return made
@@ -159,6 +228,7 @@ class Experiment:
             protocol.test_last,
             list(references),
             protocol.contrasts,
+            self.records,
         )
 
     def seeds(self) -> tuple[int, ...]:
@@ -170,6 +240,6 @@ class Experiment:
         names = {name for pair in self.protocol.contrasts for name in pair}
         if not more or not names <= set(self._members):
             return first
-        if not all(task.finished() for task in self.tasks(first) if task.training.name in names):
+        if not all(task.state() in DONE for task in self.tasks(first) if task.training.name in names):
             return first
         return (*first, *more) if self.settings.undecided() else first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..utils.tables import markdown_table
@@ -13,6 +12,8 @@ from .folder import write_report
 from .layers import SHOWN, layers_table, read_layers
 from .page import page
 from .protocol import Protocol
+from .recording import make_records
+from .records import KEY, as_json, record_sentences
 from .results import collect
 
 CONCLUSION = 'conclusion.md'
@@ -28,17 +29,30 @@ def write_experiment(experiment: Experiment) -> str:
     Raises:
         ConfigError: If no two arms have finished a seed in common, or a metric is in no log.
     """
-    protocol = experiment.protocol
-    folder = Path(protocol.path).parent
-    result, logs, about = collect(experiment.settings, True, {}, [])
+    protocol, folder = experiment.protocol, experiment.folder
+    settings = experiment.settings
+    result, logs, about = collect(settings, True, {}, [])
+    taken, folders = settings.taken(), experiment.folders(result['seeds_of'])
     if protocol.layers:
-        about['layers'] = read_layers(experiment.folders(result['seeds_of']))
+        recorded = {arm: {seed: one.record.layers for seed, one in runs.items()} for arm, runs in taken.items()}
+        about['layers'] = read_layers(folders, recorded)
     if protocol.calibration:
-        about['reliability'] = write_reliability(experiment.folders(result['seeds_of']), folder / PICTURE)
-    values = write_report(folder, result, logs, about.pop('configs'), [], about)
-    path = folder / CONCLUSION
-    conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {protocol.name}'
-    return experiment_page(protocol, values, conclusion)
+        about['reliability'] = write_reliability(folders, folder / PICTURE, taken)
+    about['recorded'] = {arm: sorted(runs) for arm, runs in taken.items()}
+    about[KEY] = as_json(make_records(experiment, logs, taken))
+    return with_conclusion(experiment, write_report(folder, result, logs, about.pop('configs'), [], about))
+
+
+def with_conclusion(experiment: Experiment, values: Mapping[str, Any]) -> str:
+    """Return the page of an experiment with the conclusion that lies beside its protocol.
+
+    Args:
+        experiment: The experiment.
+        values: Content of ``results.json``.
+    """
+    path = experiment.folder / CONCLUSION
+    conclusion = path.read_text(encoding='utf-8').strip() if path.is_file() else f'# {experiment.protocol.name}'
+    return experiment_page(experiment.protocol, values, conclusion)
 
 
 def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: str) -> str:
@@ -62,6 +76,7 @@ def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: s
         f'[The protocol]({results}/protocol.py) has all arms and their settings.',
         '## Results',
         table.strip(),
+        *record_sentences(values),
         *_layers(values),
         f'![{values["metric"]} by step]({results}/curves.png)',
         *([f'![share of right predictions by confidence]({results}/{PICTURE})'] if values.get('reliability') else []),

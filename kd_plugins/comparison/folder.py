@@ -9,12 +9,18 @@ from typing import Any
 
 from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan, write_lines
 from .formatting import lower_is_better
-from .plan import Arm, plan_runs
+from .plan import Arm, Run, plan_runs
+from .records import Records, finished_state, log_path
 from .report import Logs, markdown, plot_curves
 
 
+def is_in_folder(run: Run, test_last: bool) -> bool:
+    """Return whether the folder of a run holds all that counts: its log to the end and, where wanted, its test."""
+    return run.state == 'finished' and (not test_last or bool(read_test(run.folder / 'test')))
+
+
 def read_finished(
-    arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path, test_last: bool
+    arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path, test_last: bool, taken: Records | None = None
 ) -> tuple[dict[str, dict[int, RunLog]], dict[str, dict[int, dict[str, float]]] | None]:
     """Return the logs of the finished runs by arm and seed, and the metrics of their tests.
 
@@ -24,31 +30,44 @@ def read_finished(
         work_dir: Folder of all runs.
         test_last: Whether the last checkpoints were to be tested; runs without a test are left out, and the second
             value is ``None`` otherwise.
+        taken: Runs that come from the committed record.
     """
     logs: dict[str, dict[int, RunLog]] = {arm.name: {} for arm in arms}
     tested: dict[str, dict[int, dict[str, float]]] = {arm.name: {} for arm in arms}
     for run in plan_runs(arms, seeds, work_dir):
-        metrics = read_test(run.folder / 'test') if test_last else {}
-        if run.state != 'finished' or (test_last and not metrics):
-            continue
-        logs[run.arm.name][run.seed] = read_run(run.folder)
-        tested[run.arm.name][run.seed] = metrics
+        recorded = (taken or {}).get(run.arm.name, {}).get(run.seed)
+        if recorded is not None:
+            logs[run.arm.name][run.seed] = recorded.log
+            tested[run.arm.name][run.seed] = dict(recorded.record.tested)
+        elif is_in_folder(run, test_last):
+            logs[run.arm.name][run.seed] = read_run(run.folder)
+            tested[run.arm.name][run.seed] = read_test(run.folder / 'test') if test_last else {}
     return logs, tested if test_last else None
 
 
-def states_of(arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path) -> dict[str, dict[str, str]]:
+def starts_of(folder: Path) -> int:
+    """Return how often the run in a folder was started or resumed."""
+    return len(list(folder.glob('*/vis_data')))
+
+
+def states_of(
+    arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path, taken: Records | None = None
+) -> dict[str, dict[str, str]]:
     """Return, by arm and seed, whether a run is finished and after how many starts, not finished, or not started.
 
     Args:
         arms: Baseline first.
         seeds: Values of ``randomness.seed``.
         work_dir: Folder of all runs.
+        taken: Runs that come from the committed record.
     """
     states: dict[str, dict[str, str]] = {arm.name: {} for arm in arms}
     for run in plan_runs(arms, seeds, work_dir):
-        starts = len(list(run.folder.glob('*/vis_data')))
-        if run.state == 'finished':
-            state = f'finished after {starts} starts' if starts > 1 else 'finished'
+        recorded = (taken or {}).get(run.arm.name, {}).get(run.seed)
+        if recorded is not None:
+            state = recorded.state
+        elif run.state == 'finished':
+            state = finished_state(starts_of(run.folder))
         else:
             state = 'not finished' if run.state == 'resume' else 'not started'
         states[run.arm.name][str(run.seed)] = state
@@ -96,7 +115,7 @@ def write_report(
     plot_curves(used, [metric, *classes[:3]], out / 'curves.png')
     for arm, runs in logs.items():
         for seed, log in runs.items():
-            write_lines(out / 'logs' / f'{arm}_seed_{seed}.jsonl.gz', compact_lines(log))
+            write_lines(log_path(out, arm, seed), compact_lines(log))
     extra = {'configs': dict(configs), 'cfg_options': list(options), **(about or {})}
     text = json.dumps(without_nan({**result, **extra}), indent=2) + '\n'
     (out / 'results.json').write_text(text, encoding='utf-8')

@@ -18,20 +18,36 @@ Layers = dict[str, list[float]]
 """Metric to its value at each layer, the first layer first."""
 
 
-def read_layers(folders: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, Layers]]:
+def read_layers(
+    folders: Mapping[str, Mapping[int, Path]], recorded: Mapping[str, Mapping[int, Layers | None]] | None = None
+) -> dict[str, dict[str, Layers]]:
     """Return the metrics of the layers by arm and seed; runs whose layers were not measured are left out.
 
     Args:
         folders: Arm to seed to the folder of the run.
+        recorded: Arm to seed to the metrics of runs that come from the committed record.
     """
     found: dict[str, dict[str, Layers]] = {}
     for arm, runs in folders.items():
         for seed, folder in runs.items():
-            path = folder / LAYERS
-            if path.is_file():
-                layers = json.loads(path.read_text(encoding='utf-8'))['layers']
-                found.setdefault(arm, {})[str(seed)] = {name: [layer[name] for layer in layers] for name in SHOWN}
+            known = (recorded or {}).get(arm, {})
+            layers = known[seed] if seed in known else layers_of(folder)
+            if layers is not None:
+                found.setdefault(arm, {})[str(seed)] = layers
     return found
+
+
+def layers_of(folder: Path) -> Layers | None:
+    """Return the shown metrics at every layer of a run, ``None`` where they were not measured.
+
+    Args:
+        folder: The run's work_dir.
+    """
+    path = folder / LAYERS
+    if not path.is_file():
+        return None
+    layers = json.loads(path.read_text(encoding='utf-8'))['layers']
+    return {name: [layer[name] for layer in layers] for name in SHOWN}
 
 
 def layers_table(values: Mapping[str, Any], arms: Iterable[str], name: str) -> tuple[list[str], list[list[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,10 @@ def make_arm(path: str, config: Config, name: str | None = None, options: Sequen
 
 
 def read_record(run_folder: Path) -> dict[str, Any]:
-    """Return what is recorded about a run: its config, its fingerprint, and whether it ended; empty without a record.
+    """Return what is recorded about a run; empty without a record.
+
+    Returns:
+        ``config``, ``fingerprint``, whether it ``ended``, and ``teachers``: name to the hash of their weights.
 
     Raises:
         ConfigError: If the file is damaged.
@@ -106,7 +109,12 @@ def read_record(run_folder: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
-        return {'config': record['config'], 'fingerprint': record['fingerprint'], 'ended': record.get('ended', False)}
+        return {
+            'config': record['config'],
+            'fingerprint': record['fingerprint'],
+            'ended': record.get('ended', False),
+            'teachers': dict(record.get('teachers', {})),
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"--work-dir: '{path}' is damaged ({error}), so the settings of that run are unknown; choose another "
@@ -128,9 +136,9 @@ def check_fingerprint(run_folder: Path, arm: Arm) -> None:
         )
 
 
-def write_record(run_folder: Path, arm: Arm, ended: bool = False) -> None:
-    """Record the settings of a run, and whether it ended by itself."""
-    record = {'config': arm.path, 'fingerprint': arm.fingerprint, 'ended': ended}
+def write_record(run_folder: Path, arm: Arm, ended: bool = False, teachers: Mapping[str, str] | None = None) -> None:
+    """Record the settings of a run, whether it ended by itself, and the hashes of its teachers' weights by name."""
+    record = {'config': arm.path, 'fingerprint': arm.fingerprint, 'ended': ended, 'teachers': dict(teachers or {})}
     write_atomically(run_folder / FINGERPRINT, f'{json.dumps(record)}\n'.encode())
 
 

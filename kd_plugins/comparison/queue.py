@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import KDPluginsError
 from .execution import measure_layers, test, train
-from .experiment import Task
+from .experiment import DONE, Task
 
 
 def in_turn(queues: Sequence[Sequence[Task]]) -> list[Task]:
@@ -25,6 +25,24 @@ def in_turn(queues: Sequence[Sequence[Task]]) -> list[Task]:
     return [task for _, task in sorted(numbered, key=lambda pair: pair[0])]
 
 
+def to_run(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks that have to be run.
+
+    These are the arms whose numbers are neither in their folder nor in the committed record, and the trainings whose
+    checkpoints they need; a teacher that no arm mentions is run as well.
+    """
+    chosen = {task.folder for task in tasks if not task.training.teacher and task.state() not in DONE}
+    mentioned = {other.folder for task in tasks for other in task.needed(tasks)}
+    chosen |= {task.folder for task in tasks if task.training.teacher and task.folder not in mentioned}
+    waiting = [task for task in tasks if task.folder in chosen]
+    while waiting:
+        for other in waiting.pop().needed(tasks):
+            if other.folder not in chosen:
+                chosen.add(other.folder)
+                waiting.append(other)
+    return [task for task in tasks if task.folder in chosen and not task.finished()]
+
+
 def perform(tasks: Sequence[Task], jobs: int = 1) -> list[str]:
     """Train and test what is not finished, ``jobs`` runs at once, each after the runs whose checkpoints it needs.
 
@@ -36,7 +54,7 @@ def perform(tasks: Sequence[Task], jobs: int = 1) -> list[str]:
         One sentence for each run that failed; a failure stops only the runs that need it.
     """
     changed = threading.Condition()
-    waiting = [task for task in tasks if not task.finished()]
+    waiting = to_run(tasks)
     unfinished = {task.folder for task in waiting}
     failed: dict[Path, str] = {}
 
@@ -95,7 +113,7 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
         KDPluginsError: If the training or the test fails, or leaves no metrics.
     """
     options = task.options(tasks)
-    train(task.run(), task.name, options, jobs)
+    train(task.run(), task.name, options, jobs, task.teachers(tasks))
     if task.lacks_test:
         test(task.run(), options, jobs, task.protocol.calibration)
         if task.lacks_test:

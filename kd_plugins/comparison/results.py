@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from ..errors import ConfigError, nearest
 from ..runner.run_log import RunLog
 from .cost import cost_of
 from .entries import evaluated_weights
-from .folder import read_finished, states_of, with_points
+from .folder import is_in_folder, read_finished, states_of, with_points
 from .members import Member
-from .plan import Arm
+from .plan import Arm, plan_runs
+from .records import Recorded, Records
 from .report import compare
 from .rounds import unsettled
 
@@ -32,6 +33,7 @@ class Settings:
         against: Arms to compare with, besides the baseline.
         contrasts: Pairs that decide for all arms on the further seeds, see
             :func:`~kd_plugins.comparison.rounds.unsettled`.
+        records: Committed records of runs with the present settings.
     """
 
     members: Sequence[Member]
@@ -42,11 +44,22 @@ class Settings:
     test_last: bool = False
     against: Sequence[str] = ()
     contrasts: Sequence[tuple[str, str]] | None = None
+    records: Records = field(default_factory=dict)
 
     @property
     def arms(self) -> list[Arm]:
         """The arms, baseline first."""
         return [member.arm for member in self.members]
+
+    def taken(self) -> dict[str, dict[int, Recorded]]:
+        """Return the records of the runs whose folders do not hold a finished run."""
+        chosen: dict[str, dict[int, Recorded]] = {}
+        for arm in self.arms:
+            records = self.records.get(arm.name, {})
+            for run in plan_runs([arm], sorted(records), self.work_dir):
+                if not is_in_folder(run, self.test_last):
+                    chosen.setdefault(arm.name, {})[run.seed] = records[run.seed]
+        return chosen
 
     def compared(self, seeds_of: Mapping[str, Sequence[int]]) -> tuple[dict[str, Any], dict[str, dict[int, RunLog]]]:
         """Compare the finished runs of some seeds.
@@ -61,7 +74,7 @@ class Settings:
             ConfigError: If nothing can be compared.
         """
         every = sorted({seed for seeds in seeds_of.values() for seed in seeds})
-        logs, tested = read_finished(self.arms, every, self.work_dir, self.test_last)
+        logs, tested = read_finished(self.arms, every, self.work_dir, self.test_last, self.taken())
         for table in (logs, tested or {}):
             for arm, seeds in seeds_of.items():
                 for seed in set(table.get(arm, {})) - set(seeds):
@@ -105,18 +118,18 @@ def collect(
             raise ConfigError(f"--metric: '{name}' is not in the logs of every run; {nearest(name, logged)}")
     if points:
         result = with_points(result)
-    about, runs = {}, {}
+    about, runs, taken = {}, {}, settings.taken()
     base = settings.arms[0]
     for member in settings.members:
         arm, config = member.arm, member.config
-        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir))
+        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir, taken))
         ratio = ratios.get(arm.name, 1.0 if arm is base else None)
         about[arm.name] = {
             'kind': member.kind,
             'text': member.text,
             'remarks': list(member.remarks),
             'weights': evaluated_weights(config),
-            **cost_of(arm, base, result['seeds_of'].get(arm.name, []), settings.work_dir, ratio),
+            **cost_of(arm, base, result['seeds_of'].get(arm.name, []), settings.work_dir, ratio, taken),
         }
     compared = {seed for own in result['seeds_of'].values() for seed in own}
     extra = {

@@ -101,6 +101,8 @@ class BaseDistiller(nn.Module):
     """Whether the answers of :meth:`query` carry gradient to the student's tensors. The teacher never gets any."""
     reads_parameters = False
     """Whether taps may be ``param:PATH``, which read parameters and no outputs."""
+    may_rest: tuple[str, ...] = ()
+    """Aliases of taps on the student whose modules need not run at every batch; their outputs are then empty."""
     combines = False
     """Whether several teachers can teach together, ``source=['a', 'b']``. All have the taps of the first one; the
     aliases of those of ``'b'`` are :func:`~kd_plugins.distillers.sources.alias_beside`."""

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigError
 from ..ops.boxes import area, centers_inside
+from ..ops.rectangles import picture_sizes
 from .base import Batch
 
 Grid = tuple[tuple[float, float], tuple[float, float]]
@@ -107,8 +108,8 @@ def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[t
     """Return the number of rows and columns of a map on each image; padding is below and to the right of it.
 
     Args:
-        batch: Its data samples hold the size of each image (:func:`image_size`); where it is unknown, all cells count
-            as image.
+        batch: Its data samples hold the size of each image, see :func:`~kd_plugins.ops.rectangles.picture_sizes`;
+            where it is unknown, all cells count as image.
         grid: Height and width of the map.
         num_images: N.
     """
@@ -116,11 +117,8 @@ def grid_on_images(batch: Batch, grid: Sequence[int], num_images: int) -> list[t
     sizes, full = [(height, width)] * num_images, input_size(batch)
     if full is None:
         return sizes
-    for index, sample in enumerate(batch.samples):
-        shape = image_size(sample)
-        if shape is not None:
-            rows, columns = math.ceil(height * shape[0] / full[0]), math.ceil(width * shape[1] / full[1])
-            sizes[index] = min(rows, height), min(columns, width)
+    for index, (rows, columns) in enumerate(image_sizes(batch)[:num_images]):
+        sizes[index] = math.ceil(height * rows / full[0]), math.ceil(width * columns / full[1])
     return sizes
 
 
@@ -142,23 +140,21 @@ def ground_truth_boxes(batch: Batch, like: Tensor) -> Tensor:
     return pad_sequence(boxes, batch_first=True) if boxes else like.new_zeros(0, 1, 4)
 
 
-def image_size(sample: Any) -> Sequence[int] | None:
-    """Return height and width of an image without its padding, in pixels of the network input; None where unknown.
+def image_sizes(batch: Batch) -> list[tuple[int, int]]:
+    """Return height and width of each image without its padding, empty where the inputs are not images.
 
-    Data samples of MMPose hold an ``input_size``: their ``img_shape`` is that of the file which the input was cut from.
-
-    Args:
-        sample: A data sample with ``metainfo``.
+    See :func:`~kd_plugins.ops.rectangles.picture_sizes`.
     """
-    metainfo = getattr(sample, 'metainfo', {})
-    return None if 'input_size' in metainfo else metainfo.get('img_shape')
+    if input_size(batch) is None:
+        return []
+    return [(height, width) for height, width in picture_sizes(batch.inputs, batch.samples).tolist()]
 
 
 def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
     """Return which locations lie on an image and not on its padding.
 
     Args:
-        batch: Its data samples hold the size of each image (:func:`image_size`); where it is unknown, all locations
+        batch: Its data samples hold the size of each image (:func:`image_sizes`); where it is unknown, all locations
             count as image.
         centers: Locations (x, y), shape (L, 2).
         num_images: N.
@@ -167,20 +163,17 @@ def inside_images(batch: Batch, centers: Tensor, num_images: int) -> Tensor:
         Booleans, shape (N, L).
     """
     inside = torch.ones(num_images, len(centers), dtype=torch.bool, device=centers.device)
-    for index, sample in enumerate(batch.samples):
-        shape = image_size(sample)
-        if shape is not None:
+    full = input_size(batch)
+    for index, shape in enumerate(image_sizes(batch)[:num_images]):
+        if shape != full:
             inside[index] = (centers[:, 0] < shape[1]) & (centers[:, 1] < shape[0])
     return inside
 
 
 def _has_padding(batch: Batch) -> bool:
     """Return whether an image of a batch is smaller than its input."""
-    inputs = batch.inputs
-    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
-        return False
-    shapes = (image_size(sample) for sample in batch.samples)
-    return any(shape is not None and (shape[0] < inputs.shape[2] or shape[1] < inputs.shape[3]) for shape in shapes)
+    full = input_size(batch)
+    return any(shape != full for shape in image_sizes(batch))
 
 
 def positions_on_images(levels: Sequence[Tensor], batch: Batch, channel_dim: int = 1) -> list[Tensor | None]:

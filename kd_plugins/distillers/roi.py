@@ -89,9 +89,12 @@ class RoIDistiller(BaseDistiller):
         """Constants of the student's RoI head, known after :meth:`check_models`."""
 
     def student_taps(self) -> dict[str, str]:
-        """Return the taps of RoIs and outputs of every stage, and those of the mask head."""
+        """Return the taps of RoIs and outputs of every stage, and those of the mask head.
+
+        The first stage always has a tap: without any RoI, MMDetection does not run the stages after it.
+        """
         assert self.student_head is not None
-        taps = {}
+        taps = {'boxes_0': self.student_head.paths(self.head, 0)['bbox_head']}
         for stage in self.student_head.stages:
             paths = self.student_head.paths(self.head, stage)
             taps[f'rois_{stage}'] = f'{paths["bbox_roi_extractor"]}:in.1'
@@ -133,6 +136,8 @@ class RoIDistiller(BaseDistiller):
             raise ConfigError(f'{self.key}.mask is True, and {without}; use mask=False')
         self.with_mask = bool(self.mask) and not without
         self.student_head = mine
+        kinds = ('rois', 'boxes', 'mask_rois', 'masks') if self.with_mask else ('rois', 'boxes')
+        self.may_rest = tuple(f'{kind}_{stage}' for stage in mine.stages if stage for kind in kinds)
         self.loss_names = (
             'loss_cls',
             *(['loss_reg'] if self.reg else []),
@@ -140,11 +145,11 @@ class RoIDistiller(BaseDistiller):
         )
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
-        """Check that every stage ran once."""
+        """Check that no stage ran more than once."""
         assert self.student_head is not None
         for alias, tensors in student_outputs.items():
             expected = 2 if alias.startswith('boxes') else 1
-            if len(tensors) != expected:
+            if len(tensors) != expected and (tensors or alias not in self.may_rest):
                 raise ConfigError(
                     f'{self.key}.{alias}: the tap gives {len(tensors)} tensors where one call of a stage gives '
                     f'{expected}; a RoI head that calls a stage more than once cannot be compared'
@@ -160,6 +165,8 @@ class RoIDistiller(BaseDistiller):
             paths = self.student_head.paths(self.head, stage)
             pairs = {'boxes': ('rois', 'bbox'), **({'masks': ('mask_rois', 'mask')} if self.with_mask else {})}
             for name, (rois, kind) in pairs.items():
+                if not student_outputs[f'{rois}_{stage}']:
+                    continue  # it had no RoI to run on
                 extractor: Any = model.get_submodule(paths[f'{kind}_roi_extractor'])
                 pooled = extractor(features[: extractor.num_inputs], student_outputs[f'{rois}_{stage}'][0])
                 shared = getattr(model.get_submodule(self.head), 'shared_head', None)
@@ -172,10 +179,13 @@ class RoIDistiller(BaseDistiller):
         assert self.student_head is not None
         head, truths = self.student_head, None
         if self.on == 'labelled':
-            like = torch.zeros(batch.num_images, 1, device=student_outputs[f'rois_{head.stages[0]}'][0].device)
+            like = torch.zeros(batch.num_images, 1, device=student_outputs['boxes_0'][0].device)
             truths = ground_truth_boxes(batch, like), ground_truth_labels(batch, f'{self.key}.labels', like)
-        losses: dict[str, list[Tensor]] = {name: [] for name in self.loss_names}
+        nothing = student_outputs['boxes_0'][0][:0].sum()
+        losses: dict[str, list[Tensor]] = {name: [nothing] for name in self.loss_names}
         for stage in head.stages:
+            if not student_outputs[f'rois_{stage}']:
+                continue
             weight = head.weights[stage]
             for name, value in self._stage_losses(stage, student_outputs, teacher_outputs, truths).items():
                 losses[name].append(weight * value)

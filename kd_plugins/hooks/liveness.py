@@ -97,6 +97,8 @@ class Liveness:
     def check_counts(self, role: str, outputs: Mapping[str, Taps]) -> None:
         """Refuse a tap that gives another number of tensors than in the first pass, from which the adapters are made.
 
+        A tap whose module may rest counts only where it ran.
+
         Args:
             role: ``'student'`` or ``'teacher'``.
             outputs: Name of the distiller to the outputs of its taps.
@@ -106,6 +108,8 @@ class Liveness:
         """
         for name, taps in outputs.items():
             for alias, tensors in taps.items():
+                if not tensors and alias in self._distillers[name].may_rest:
+                    continue
                 first = self._counts.setdefault((role, name, alias), len(tensors))
                 if len(tensors) != first:
                     raise ConfigError(

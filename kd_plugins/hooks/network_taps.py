@@ -65,7 +65,7 @@ class NetworkTaps:
         """Return the outputs of the student's taps of some distillers."""
         return {
             name: {
-                alias: [as_float32(tensor) for tensor in self.student.read(path)]
+                alias: [as_float32(tensor) for tensor in self.student.read(path, alias in distiller.may_rest)]
                 for alias, path in distiller.student_taps().items()
             }
             for name, distiller in self._distillers.items()

@@ -116,17 +116,17 @@ def picture_sizes(inputs: Tensor, samples: Sequence[Any] | None) -> Tensor:
 
     Args:
         inputs: Preprocessed images, (B, C, H, W).
-        samples: Data samples, or None where there are none.
+        samples: Data samples, whose ``metainfo`` has the sizes, or None where there are none.
 
     Returns:
-        Integers of shape (B, 2), on the CPU.
+        Integers of shape (B, 2), on the CPU; those of the input where a size is unknown.
     """
     height, width = inputs.shape[-2:]
     sizes = []
     for index in range(len(inputs)):
         sample = samples[index] if samples is not None and index < len(samples) else None
-        name = 'pad_shape' if getattr(sample, 'input_size', None) is not None else 'img_shape'
-        shape = getattr(sample, name, None)
+        metainfo = getattr(sample, 'metainfo', {})
+        shape = metainfo.get('pad_shape' if metainfo.get('input_size') is not None else 'img_shape')
         known = (height, width) if shape is None else shape
         sizes.append((min(int(known[0]), height), min(int(known[1]), width)))
     return torch.tensor(sizes, dtype=torch.long).view(-1, 2)

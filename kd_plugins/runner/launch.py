@@ -114,7 +114,7 @@ def set_resume(config: Config, resume: str | None) -> str | None:
     if path is not None:
         config.load_from = path
     start = config.get('load_from')
-    if start and resume != 'auto' and is_checked_here(str(start)):
+    if start and (resume != 'auto' or path is None) and is_checked_here(str(start)):
         key = '--resume' if path is not None else 'load_from'
         checkpoint = load_checkpoint(start, key=key)
         if not weights_of(checkpoint):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..errors import ConfigError
 
 Series = dict[int, float]
 """Step (epoch, or iteration in iteration-based runs) to value."""
@@ -106,10 +109,10 @@ def read_test(work_dir: str | Path) -> dict[str, float]:
 
 
 def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
-    """Return a run's metrics and losses as JSON lines, one per step, rounded to significant digits.
+    """Return a run's metrics and losses as JSON lines, one per step, with losses rounded to significant digits.
 
-    >>> compact_lines(RunLog(metrics={'coco/bbox_mAP': {1: 0.1234567}}, losses={'loss': {10: 2.0}}))
-    ['{"train": 10, "loss": 2.0}', '{"val": 1, "coco/bbox_mAP": 0.12346}']
+    >>> compact_lines(RunLog(metrics={'coco/bbox_mAP': {1: 0.1234567}}, losses={'loss': {10: 2.3456789}}))
+    ['{"train": 10, "loss": 2.3457}', '{"val": 1, "coco/bbox_mAP": 0.1234567}']
     """
     lines = []
     for kind, table in (('train', log.losses), ('val', log.metrics)):
@@ -118,9 +121,33 @@ def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
             for name, series in table.items():
                 if step in series:
                     value = series[step]
-                    row[name] = float(f'{value:.{digits}g}') if math.isfinite(value) else value
+                    rounded = kind == 'train' and math.isfinite(value)
+                    row[name] = float(f'{value:.{digits}g}') if rounded else value
             lines.append(json.dumps(row))
     return lines
+
+
+def read_compact(path: Path) -> RunLog:
+    """Return the log whose :func:`compact_lines` a file of :func:`write_lines` holds.
+
+    Args:
+        path: ``NAME.jsonl.gz``.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    log = RunLog()
+    try:
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+            row = json.loads(line)
+            kind = 'val' if 'val' in row else 'train'
+            step = int(row.pop(kind))
+            target = log.metrics if kind == 'val' else log.losses
+            for name, value in row.items():
+                target.setdefault(name, {})[step] = float(value)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"'{path}' is damaged ({error}); restore the committed file or remove it") from error
+    return log
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

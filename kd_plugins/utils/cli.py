@@ -36,11 +36,11 @@ class OptionsAction(DictAction):
         """Merge the pairs of one ``--cfg-options`` into the dict of earlier ones."""
         for value in values:
             if '=' not in value:
-                parser.error(f"--cfg-options: '{value}' has no '='; give KEY=VALUE, for example randomness.seed=1")
+                parser.error(f"{option_string}: '{value}' has no '='; give KEY=VALUE, for example randomness.seed=1")
         try:
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError, ArgumentTypeError) as error:
-            parser.error(f'--cfg-options: {" ".join(values)} cannot be read: {error}')
+            parser.error(f'{option_string}: {" ".join(values)} cannot be read: {error}')
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

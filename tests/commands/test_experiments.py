@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kd_plugins.commands import experiments as tool
+from kd_plugins.comparison.overview import BEGIN, END
 from tests.comparison.experiment_runs import CONFIG, PROTOCOL, Trainings, trainings
 
 pytest.importorskip('scipy')
@@ -45,3 +48,37 @@ def test_an_experiment_that_was_stopped_is_left_out(run: Any, protocol: Path, tm
     protocol.write_text(protocol.read_text() + "stopped = 'Both contrasts are below 0.'\n")
     outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs')
     assert outcome.status == 0 and 'trial: stopped: Both contrasts are below 0.' in outcome.out
+
+
+def test_the_record_stands_for_lost_folders(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
+    words = protocol, '--work-dir', tmp_path / 'runs'
+    assert run(tool, *words).status == run(tool, *words, '--report').status == 0
+    count = len(trainings.runs)
+    shutil.rmtree(tmp_path / 'runs')
+    outcome = run(tool, *words, '--list')
+    assert outcome.out.count('finished, from the committed record') == 9 and outcome.out.count('not needed') == 1
+    assert run(tool, *words).status == 0 and len(trainings.runs) == count
+    outcome = run(tool, *words, '--report')
+    assert outcome.status == 0 and 'from the committed record in' in outcome.out
+    assert 'Their folders are gone' in (protocol.parent / 'page.md').read_text()
+
+
+def test_results_of_before_are_adopted(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
+    words = protocol, '--work-dir', tmp_path / 'runs'
+    assert run(tool, *words).status == run(tool, *words, '--report').status == 0
+    path = protocol.parent / 'results.json'
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in values.items() if key != 'records'}))
+    shutil.rmtree(tmp_path / 'runs')
+    assert '--adopt takes them as runs of the present settings' in run(tool, *words, '--list').out
+    assert 'trial: recorded as runs of the present settings: plain seeds 0 to 2' in run(tool, *words, '--adopt').out
+    assert run(tool, *words, '--list').out.count('finished, from the committed record') == 9
+
+
+def test_the_overview_is_written_into_its_page(run: Any, tmp_path: Path) -> None:
+    (tmp_path / 'overview.py').write_text("detectors = {'one': dict(docs='one.md')}")
+    page = tmp_path / 'index.md'
+    page.write_text(f'{BEGIN}\n{END}\n')
+    assert run(tool, '--overview', page, '--results', tmp_path).status == 0
+    assert '| [one](../one.md) |' in page.read_text()
+    assert 'give protocols' in run(tool).err

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.commands import overhead
+from kd_plugins.errors import ConfigError
 from kd_plugins.profiling.timing import Cost
 
 pytest.importorskip('mmdet')
@@ -37,3 +38,27 @@ def test_the_median_is_robust_and_pairs_are_kept():
     assert numbers['time_ratio_of_medians'] == pytest.approx(1.2)
     assert numbers['time_median_of_ratios'] == pytest.approx(1.2)
     assert numbers['memory_ratio'] == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    ('words', 'values'),
+    [
+        (['--cfg-options', 'x=2'], [2, 2]),
+        (['--cfg-options', 'x=2', '--baseline-cfg-options', 'x=3'], [3, 2]),
+        (['--baseline-cfg-options', '--cfg-options', 'x=2'], [1, 2]),
+    ],
+)
+def test_each_config_can_have_its_options(run, tmp_path, monkeypatch, words, values):
+    def seen(configs, generated):
+        raise ConfigError(f'x is {[config.x for config in configs]}')
+
+    monkeypatch.setattr(overhead, 'needs_generated', seen)
+    for name in ('plain', 'distilled'):
+        (tmp_path / f'{name}.py').write_text("default_scope = 'mmengine'\nx = 1\n")
+    outcome = run(overhead, tmp_path / 'distilled.py', '--baseline', tmp_path / 'plain.py', *words)
+    assert outcome.error == f'error: x is {values}'
+
+
+def test_an_option_without_a_value_names_its_argument(run):
+    outcome = run(overhead, 'a.py', '--baseline', 'b.py', '--baseline-cfg-options', 'x')
+    assert outcome.status == 2 and "--baseline-cfg-options: 'x' has no '='" in outcome.err

@@ -12,7 +12,9 @@ from mmengine.config import Config
 from kd_plugins.comparison import cost
 from kd_plugins.comparison.cost import cost_of, logged_time, step_ratio
 from kd_plugins.comparison.plan import Arm
+from kd_plugins.comparison.records import Record, Recorded
 from kd_plugins.errors import ConfigError
+from kd_plugins.runner.run_log import RunLog
 
 PLAIN, TAUGHT = Config({'x': 1}), Config({'x': 2})
 
@@ -80,3 +82,17 @@ def test_without_a_measurement_the_ratio_comes_from_the_logs(tmp_path: Path) -> 
     assert found == {'step': pytest.approx(2.0), 'measured': False, 'seconds': pytest.approx(4.0)}
     assert cost_of(taught, plain, [0], tmp_path, 1.25)['step'] == 1.25
     assert str(cost_of(taught, plain, [7], tmp_path, None)['step']) == 'nan'
+
+
+def test_times_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    plain, taught = Arm('plain', 'a.py', 1), Arm('taught', 'b.py', 1)
+
+    def recorded(seconds: float, place: str, ratio: float | None = None) -> Recorded:
+        return Recorded(Record('f', 1, {}, {}, seconds, 10, 1, place, {}, ratio=ratio), RunLog())
+
+    taken = {
+        'plain': {0: recorded(10.0, 'here'), 1: recorded(10.0, 'there'), 2: recorded(10.0, '')},
+        'taught': {0: recorded(15.0, 'here'), 1: recorded(90.0, 'here'), 2: recorded(90.0, '', 1.5)},
+    }
+    cost = cost_of(taught, plain, [0, 1, 2], tmp_path, None, taken)
+    assert cost == {'step': 1.5, 'measured': False, 'seconds': 65.0}

@@ -12,7 +12,7 @@ from kd_plugins.distillers.locations import (
     ground_truth_boxes,
     ground_truth_labels,
     image_labels,
-    image_size,
+    image_sizes,
     input_size,
     inside_images,
     level_grids,
@@ -103,11 +103,20 @@ def test_positions_on_images() -> None:
 def test_images_that_fill_their_input_whatever_file_they_were_cut_from() -> None:
     """As of MMPose, whose ``img_shape`` is that of the file."""
     batch = make_batch([None], img_shape=(20, 10))
-    assert image_size(batch.data_samples[0]) == (20, 10)
+    assert image_sizes(batch) == [(20, 10)]
     batch.data_samples[0].metainfo['input_size'] = (64, 64)
-    assert image_size(batch.data_samples[0]) is None
+    assert image_sizes(batch) == [(64, 64)]
     assert positions_on_images([torch.zeros(1, 3, 8, 8)], batch) == [None]
     assert inside_images(batch, torch.tensor([[40.0, 40.0]]), 1).all()
+
+
+def test_the_padding_of_mmpose_is_no_image() -> None:
+    """As :func:`picture_sizes` has it for views, so that views and distillers see the same images."""
+    batch = make_batch([None], img_shape=(500, 400))
+    batch.data_samples[0].metainfo.update(input_size=(32, 64), pad_shape=(64, 32))
+    (inside,) = positions_on_images([torch.zeros(1, 3, 8, 8)], batch)
+    assert inside is not None and inside.view(8, 8)[:, :4].all() and inside.sum() == 32
+    assert grid_on_images(batch, (8, 8), 1) == [(8, 4)]
 
 
 def test_grids_of_points() -> None:

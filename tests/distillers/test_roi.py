@@ -40,7 +40,7 @@ def asked(distiller: RoIDistiller, student: Any, teacher: Any, data: Any) -> tup
     student.train()
     with taps.forward_pass(ends_early=False):
         student(**copy.deepcopy(data), mode='loss')
-    outputs = {alias: taps.read(path) for alias, path in paths.items()}
+    outputs = {alias: taps.read(path, alias in distiller.may_rest) for alias, path in paths.items()}
     taps.remove()
     distiller.initialize(outputs, {})
     batch = Batch(data['inputs'], data['data_samples'])
@@ -158,7 +158,7 @@ def test_stages_of_a_cascade() -> None:
         distiller = RoIDistiller(stages=(stage,))
         parts.append(asked(distiller, student, teacher, data)[-1])
         assert distiller.student_head is not None and distiller.student_head.thresholds == (0.5, 0.6, 0.7)
-        assert set(distiller.student_taps()) == {f'rois_{stage}', f'boxes_{stage}'}
+        assert set(distiller.student_taps()) == {'boxes_0', f'rois_{stage}', f'boxes_{stage}'}
     for name, value in whole.items():
         torch.testing.assert_close(value, sum(part[name] for part in parts))
 
@@ -200,6 +200,19 @@ def test_no_rois() -> None:
     with torch.no_grad():
         answers = distiller.query(teacher, teacher.extract_feat(data['inputs']), empty, {}, batch)
     losses = distiller(empty, answers, batch)
+    assert all(value == 0 and value.requires_grad for value in losses.values())
+
+
+NO_PROPOSALS = {'train_cfg__rpn_proposal__min_bbox_size': 10**6}
+
+
+@pytest.mark.parametrize(('name', 'stages'), [('cascade_mask', '*'), ('cascade', (2,))])
+def test_a_cascade_without_proposals(name: str, stages: Any) -> None:
+    # Without objects there are no proposals at all, and MMDetection runs the first stage alone.
+    student, teacher, data = pair(name, **NO_PROPOSALS)
+    distiller = RoIDistiller(stages=stages)
+    outputs, answers, _, losses = asked(distiller, student, teacher, without_objects(data))
+    assert outputs['boxes_2'] == [] and len(outputs['boxes_0'][0]) == 0 and 'boxes_2' not in answers
     assert all(value == 0 and value.requires_grad for value in losses.values())
 
 
@@ -311,3 +324,9 @@ def test_a_detector_learns_without_objects() -> None:
     entry = dict(roi=dict(type='kd_plugins.RoIDistiller'))
     runs = two_steps(model_of('mask'), entry, samples=without_objects)
     assert runs.terms['distill.roi.loss_cls'] > 0 and runs.terms['distill.roi.loss_mask'] == 0
+
+
+def test_a_cascade_learns_nothing_without_proposals() -> None:
+    entry = dict(roi=dict(type='kd_plugins.RoIDistiller'))
+    runs = two_steps(model_of('cascade', **NO_PROPOSALS), entry, samples=without_objects)
+    assert set(runs.terms.values()) == {0.0}

@@ -147,6 +147,12 @@ def test_lengths_and_sizes_are_those_of_the_release(name: str) -> None:
     assert warm_up is None or (warm_up[0].start_factor, warm_up[0].end) == (1 / 500, 500)
 
 
+def test_fine_tuning_needs_its_weights() -> None:
+    """A run without the file ends in a sentence (``set_resume``) and does not train from random weights."""
+    starts = {name for name in NAMES if (config_of(name).get('load_from') or '').startswith('checkpoints/dfine_')}
+    assert starts == {name for name in NAMES if name.endswith(('_custom', '_o365-coco'))} and len(starts) == 10
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_the_average_leaves_the_start(name: str) -> None:
     """Also in an epoch of 37 iterations, which 300 images at a batch size of 8 make."""

@@ -49,7 +49,7 @@ def test_it_is_the_batch_of_the_other_preprocessor(given: Any, swaps: bool, want
 def test_precision_and_device_of_the_student() -> None:
     one = Normalisation(torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 127.5), bgr=False)
     inputs = torch.rand(2, 3, 8, 8).bfloat16()
-    samples = [SimpleNamespace(img_shape=(8, 8))] * 2
+    samples = [SimpleNamespace(metainfo={'img_shape': (8, 8)})] * 2
     with torch.autocast('cpu', dtype=torch.bfloat16):
         images = renormalise(inputs, samples, one, one)
     assert images.dtype == torch.float32

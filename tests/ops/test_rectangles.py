@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -74,12 +75,13 @@ def test_a_rectangle_of_the_previous_image() -> None:
 
 def test_sizes_of_pictures() -> None:
     inputs = torch.zeros(5, 3, 32, 48)
-    samples = [
-        SimpleNamespace(img_shape=(20, 48)),
-        SimpleNamespace(img_shape=(30, 100, 3)),  # larger than the input, with channels
-        SimpleNamespace(img_shape=(10, 10), input_size=(48, 30), pad_shape=(30, 48)),  # MMPose: size of the file
-        SimpleNamespace(),
+    sizes: list[dict[str, Any]] = [
+        dict(img_shape=(20, 48)),
+        dict(img_shape=(30, 100, 3)),  # larger than the input, with channels
+        dict(img_shape=(10, 10), input_size=(48, 30), pad_shape=(30, 48)),  # MMPose: size of the file
+        dict(),
     ]
+    samples = [SimpleNamespace(metainfo=metainfo) for metainfo in sizes]
     assert picture_sizes(inputs, samples).tolist() == [[20, 48], [30, 48], [30, 48], [32, 48], [32, 48]]
     assert picture_sizes(inputs, None).tolist() == [[32, 48]] * 5
 

@@ -36,6 +36,8 @@ def test_auto_without_a_checkpoint_keeps_the_start_weights_of_the_config(tmp_pat
     config = make_config(tmp_path / 'new', load_from=start)
     assert set_resume(config, 'auto') is None
     assert not config.resume and config.load_from == start
+    with pytest.raises(CheckpointError, match='load_from: .*does not exist'):
+        set_resume(make_config(tmp_path / 'new', load_from=str(tmp_path / 'missing.pth')), 'auto')
 
 
 @pytest.mark.parametrize('content', [b'cut off', b'broken', b'\x80\x02', b''], ids=repr)

@@ -76,7 +76,7 @@ def test_seed_alone_decides() -> None:
 
 def test_padding_is_neither_pasted_nor_covered() -> None:
     sizes = [(24, 12), (10, 32), (24, 32)]
-    samples = [SimpleNamespace(img_shape=size) for size in sizes]
+    samples = [SimpleNamespace(metainfo={'img_shape': size}) for size in sizes]
     images = torch.full((3, 3, 24, 32), -1.0)
     for number, (height, width) in enumerate(sizes):
         images[number, :, :height, :width] = number

@@ -133,7 +133,7 @@ def test_erasing_fills_rectangles_with_noise() -> None:
 def test_padding_keeps_its_values() -> None:
     inputs = pictures(16) / 64 - 2
     sizes = [(24, 32), (20, 32), (24, 10), (7, 9)] * 4
-    samples = [SimpleNamespace(img_shape=size) for size in sizes]
+    samples = [SimpleNamespace(metainfo={'img_shape': size}) for size in sizes]
     outside = torch.ones(16, 24, 32, dtype=torch.bool)
     for mask, (height, width) in zip(outside, sizes):
         mask[:height, :width] = False

@@ -85,7 +85,7 @@ def test_seed_alone_decides_and_the_generators_of_the_run_stay() -> None:
 def test_transforms_see_no_padding_and_padding_stays() -> None:
     inputs = pictures(2)
     inputs[1, :, 16:] = inputs[1, :, :, 20:] = -7.0
-    samples = [SimpleNamespace(img_shape=(24, 32)), SimpleNamespace(img_shape=(16, 20))]
+    samples = [SimpleNamespace(metainfo={'img_shape': (24, 32)}), SimpleNamespace(metainfo={'img_shape': (16, 20)})]
     Brighter.seen.clear()
     view = view_of(dict(type='Brighter', share=1.0))
     Brighter.seen.clear()

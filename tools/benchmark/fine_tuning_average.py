@@ -112,6 +112,7 @@ def config_of(args: Namespace) -> Config:
         ema=None, second_stage=None, checkpoint=None, logger=dict(type='LoggerHook', interval=10)
     )
     del config.default_hooks['ema'], config.default_hooks['second_stage']
+    config.load_from = None
     config.work_dir, config.launcher = str(args.work_dir), 'none'
     config.randomness = dict(seed=args.seed)
     return config

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ..base import Batch
-from ..locations import ground_truth_boxes, ground_truth_labels, image_size, input_size
+from ..locations import ground_truth_boxes, ground_truth_labels, image_sizes, input_size
 
 
 class Boxes(NamedTuple):
@@ -56,7 +56,7 @@ def boxes_of_batch(batch: Batch, like: Tensor, context: bool, key: str, referenc
             f'{key}: LabelGuidedDistiller encodes boxes with classes (gt_instances.bboxes and labels) on images '
             '(N, C, H, W), and the batch has none; use it for detectors on labelled images, or FeatureDistiller'
         )
-    shapes = [full if reference else (image_size(sample) or full) for sample in samples]
+    shapes = [full] * len(samples) if reference else image_sizes(batch)
     sizes = like.new_tensor([[float(height), float(width)] for height, width in shapes])
     labels = ground_truth_labels(batch, key, like)
     boxes, valid = ground_truth_boxes(batch, like), labels >= 0

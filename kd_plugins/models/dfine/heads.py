@@ -82,6 +82,7 @@ class FDRHead:
     num_classes: int
     assigner: Any
     predict_by_feat: Any
+    test_cfg: Any
 
     def __init__(
         self,
@@ -171,6 +172,20 @@ class FDRHead:
         scores = self.layer_scores(last, hidden_states[last], refinement.logits[last])
         metas = [sample.metainfo for sample in batch_data_samples]
         return self.predict_by_feat(scores[None], refinement.boxes[last:], batch_img_metas=metas, rescale=rescale)
+
+    def _predict_by_feat_single(self, cls_score: Tensor, *args: Any, **kwargs: Any) -> InstanceData:
+        """Return the detections of an image.
+
+        ``test_cfg.max_per_img`` can be more than there are queries and classes, where an image is so small that it has
+        fewer positions than the detector has queries.
+        """
+        configured = self.test_cfg
+        limit = min(configured.get('max_per_img', len(cls_score)), cls_score.numel())
+        self.test_cfg = {**configured, 'max_per_img': limit}
+        try:
+            return super()._predict_by_feat_single(cls_score, *args, **kwargs)  # type: ignore[misc,no-any-return]
+        finally:
+            self.test_cfg = configured
 
     def loss(
         self,

@@ -1,0 +1,258 @@
+"""Methods of the table "what helps where" in docs/results, and where each one was measured.
+
+`kd_plugins experiments --overview docs/results/index.md` writes the table. A measurement names a folder of results (or
+of a protocol that has none yet) and what was trained on what. Its contrast is the first one of the protocol, or `pair`:
+the method and its fair baseline, called `against` in the table where the arm's name says too little.
+"""
+
+bccd = 'GFL, ResNet-18, BCCD'
+bccd_half = 'GFL, half ResNet-18, BCCD'
+lite0 = 'GFL, quarter ResNet-18, BCCD, pretrained teacher'
+cells = 'GFL, half ResNet-18, BCCD, a third class without labels of the first two'
+scenes = 'PointPillars of a sixteenth, generated scenes'
+menu = 'menu_lite0_bccd'
+detectors = {
+    'unlabelled images, taught by its own average': dict(
+        docs='unlabelled.md',
+        measured=[
+            dict(result='unlabelled_digits', on='small GFL, digits, 24 labelled and 776 unlabelled images'),
+            dict(result='unlabelled_bccd', on='GFL, half ResNet-18, BCCD, 73 labelled and 219 unlabelled images'),
+        ],
+    ),
+    'unlabelled images, taught by a pretrained network': dict(
+        docs='unlabelled.md',
+        measured=[dict(result='taught_bccd', on='GFL, quarter ResNet-18, BCCD, 73 labelled and 219 unlabelled images')],
+    ),
+    'localization distillation (LD)': dict(
+        docs='distillers/localization.md',
+        measured=[
+            dict(
+                result='gfl_r18_bccd_ema-ld',
+                pair=('gfl_r18_bccd_ema-ld', 'gfl_r18_bccd'),
+                against='plain',
+                on=f'{bccd}, own average',
+                page='gfl_bccd.md',
+                step=1.28,  # docs/results/cost.md
+            ),
+            dict(
+                result='gfl_r18_bccd_quarter_ema-ld',
+                pair=('gfl_r18_bccd_quarter_ema-ld', 'gfl_r18_bccd_quarter'),
+                against='plain',
+                on=f'{bccd}, a quarter of the labels, own average',
+                page='gfl_bccd.md',
+                step=1.28,
+            ),
+            dict(result=menu, pair=('ld', 'plain'), on=lite0),
+        ],
+    ),
+    'D-FINE: FDR': dict(
+        docs='models/dfine.md',
+        measured=[
+            dict(
+                result='dino_r18_bccd_golsd',
+                pair=('dino_r18_bccd_fdr', 'dino_r18_bccd'),
+                against='plain',
+                on='DINO, ResNet-18, three decoder layers, BCCD',
+                page='dfine_bccd.md',
+            ),
+            dict(result='dfine_bccd_l6', pair=('fdr', 'quality'), on='DINO, ResNet-18, six decoder layers, BCCD'),
+            dict(result='dfine_hippocampus', pair=('fdr', 'quality'), on='DINO, ResNet-18, slices of hippocampi'),
+        ],
+    ),
+    'D-FINE: FDR and GO-LSD': dict(
+        docs='models/dfine.md',
+        measured=[
+            dict(
+                result='dino_r18_bccd_golsd',
+                pair=('dino_r18_bccd_golsd', 'dino_r18_bccd'),
+                against='plain',
+                on='DINO, ResNet-18, three decoder layers, BCCD',
+                page='dfine_bccd.md',
+                step=0.98,
+            ),
+            dict(result='dfine_bccd_l6', on='DINO, ResNet-18, six decoder layers, BCCD'),
+            dict(result='dfine_hippocampus', on='DINO, ResNet-18, slices of hippocampi'),
+        ],
+    ),
+    'D-FINE: GO-LSD alone': dict(
+        docs='models/dfine.md',
+        measured=[
+            dict(
+                result='dino_r18_bccd_golsd',
+                pair=('dino_r18_bccd_golsd', 'dino_r18_bccd_fdr'),
+                against='fdr',
+                on='DINO, ResNet-18, three decoder layers, BCCD',
+                page='dfine_bccd.md',
+                step=1.0,
+            ),
+            dict(result='dfine_bccd_l6', pair=('golsd', 'fdr'), on='DINO, ResNet-18, six decoder layers, BCCD'),
+        ],
+    ),
+    'local graphs (PointDistiller)': dict(
+        docs='distillers/localgraph.md',
+        measured=[
+            dict(
+                result='gfl_r18w32_bccd_local',
+                pair=('gfl_r18w32_bccd_ema-local', 'gfl_r18w32_bccd'),
+                against='plain',
+                on=f'{bccd_half}, own average',
+                page='local_graph.md',
+            ),
+            dict(
+                result='gfl_r18w32_bccd_local',
+                pair=('gfl_r18-r18w32_bccd_local', 'gfl_r18w32_bccd'),
+                against='plain',
+                on=f'{bccd_half}, wider teacher',
+                page='local_graph.md',
+            ),
+            dict(
+                result='pointpillars_scenes',
+                pair=('pointpillars_x4_scenes_local', 'pointpillars_x4_scenes'),
+                against='plain',
+                on='PointPillars of a quarter, generated scenes',
+                page='local_graph.md',
+            ),
+            dict(result='point_scenes', on=f'{scenes}, converged teacher'),
+        ],
+    ),
+    'plain features (MSE)': dict(
+        docs='distillers/feature.md',
+        measured=[
+            dict(
+                result='gfl_r18w32_bccd_local',
+                pair=('gfl_r18-r18w32_bccd_feat', 'gfl_r18w32_bccd'),
+                against='plain',
+                on=f'{bccd_half}, wider teacher',
+                page='local_graph.md',
+                step=1.46,
+            ),
+            dict(result='point_scenes', pair=('features', 'plain'), on=f'{scenes}, converged teacher'),
+            dict(result=menu, pair=('mse', 'plain'), on=lite0),
+        ],
+    ),
+    'PKD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('pkd', 'plain'), on=lite0)]),
+    'CWD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'plain'), on=lite0)]),
+    'MGD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('mgd', 'plain'), on=lite0)]),
+    'FGD': dict(docs='distillers/focalglobal.md', measured=[dict(result=menu, pair=('fgd', 'plain'), on=lite0)]),
+    'CrossKD': dict(docs='distillers/crosshead.md', measured=[dict(result=menu, pair=('crosskd', 'plain'), on=lite0)]),
+    "a head that starts with the teacher's weights": dict(
+        docs='teachers/frozen.md', measured=[dict(result=menu, pair=('head', 'plain'), on=lite0)]
+    ),
+    'feature maps that know the labels (LGD)': dict(
+        docs='distillers/labelguided.md',
+        measured=[dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, half ResNet-18, BCCD')],
+    ),
+    'new classes: L2': dict(
+        docs='distillers/anchors.md',
+        measured=[dict(result='incremental_bccd', pair=('l2', 'fine_tune'), on=cells)],
+    ),
+    'new classes: EWC': dict(
+        docs='distillers/anchors.md',
+        measured=[dict(result='incremental_bccd', pair=('ewc', 'fine_tune'), on=cells)],
+    ),
+    'new classes: PredKD': dict(
+        docs='distillers/logit.md',
+        measured=[dict(result='incremental_bccd', pair=('predkd', 'fine_tune'), on=cells)],
+    ),
+    'new classes: FeatKD': dict(
+        docs='distillers/feature.md',
+        measured=[dict(result='incremental_bccd', pair=('featkd', 'fine_tune'), on=cells)],
+    ),
+    'boxes of each location': dict(docs='distillers/box.md'),
+    "the teacher at the student's proposals": dict(docs='distillers/roi.md'),
+    'KD-DETR': dict(docs='distillers/query.md'),
+    'stage localization': dict(docs='distillers/stagelocalization.md'),
+    'stage heads (HSAKD, LSSKD)': dict(docs='distillers/stageclass.md'),
+    'earlier selves (PS-KD, snapshots)': dict(docs='teachers/snapshot.md'),
+    'a foundation model as teacher': dict(docs='teachers/backbone.md'),
+}
+hippocampus = 'Hippocampus, 140 volumes'
+segmenters = {
+    'DSD as released': dict(
+        docs='distillers/dualself.md',
+        measured=[
+            dict(result='dual_self_overfit', on='wide UNETR, Hippocampus, 16 volumes'),
+            dict(result='dual_self_long', on='wide UNETR, Hippocampus, 16 volumes, twice as long'),
+        ],
+    ),
+    'DSD, small weights': dict(
+        docs='distillers/dualself.md',
+        measured=[
+            dict(
+                result='dual_self_hippocampus/dynunet',
+                pair=('dynunet_hippocampus_dsd', 'dynunet_hippocampus'),
+                against='plain',
+                on=f'DynUNet, {hippocampus}',
+                page='dual_self.md',
+            ),
+            dict(
+                result='dual_self_hippocampus/unetr',
+                pair=('unetr_hippocampus_dsd', 'unetr_hippocampus'),
+                against='plain',
+                on=f'UNETR, {hippocampus}',
+                page='dual_self.md',
+            ),
+            dict(
+                result='unet_isbi_dsd',
+                pair=('unet_isbi_dsd', 'unet_isbi'),
+                against='plain',
+                on='UNet, ISBI membranes',
+                page='dual_self.md',
+            ),
+        ],
+    ),
+    'unlabelled images, taught by its own average': dict(
+        docs='unlabelled.md', measured=[dict(result='unlabelled_isbi', on='UNet, ISBI membranes, five labelled slices')]
+    ),
+    'class scores (KD, DIST, SSLD)': dict(docs='distillers/logit.md'),
+    'CWD': dict(docs='distillers/feature.md'),
+    'relations of pixels (CIRKD)': dict(docs='distillers/relation.md'),
+    'soft labels without a teacher (USKD)': dict(docs='distillers/uskd.md'),
+    'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
+    'earlier selves (PS-KD, snapshots)': dict(docs='teachers/snapshot.md'),
+}
+pose_estimators = {
+    'DWPose, stage 1': dict(
+        docs='dwpose.md',
+        measured=[
+            dict(
+                result='dwpose_simcc',
+                on='SimCC, pretrained EfficientNet-Lite0, LSPE',
+                against='plain, 27 epochs',
+                step=1.36,  # measured alone; the runs of both arms had other work beside them
+            ),
+            dict(
+                result='dwpose_lspet',
+                pair=('dwpose_r18-r18w32_lspet_stage1', 'simplebaseline-r18w32_lspet'),
+                against='plain',
+                on='heatmaps, half ResNet-18, LSPE',
+            ),
+        ],
+    ),
+    'DWPose, stage 2': dict(
+        docs='dwpose.md',
+        measured=[
+            dict(
+                result='dwpose_simcc',
+                pair=('stage2', 'restart'),
+                against='new head, labels alone',
+                on='SimCC, pretrained EfficientNet-Lite0, LSPE',
+            ),
+            dict(
+                result='dwpose_lspet',
+                pair=('dwpose_r18w32-r18w32_lspet_stage2', 'dwpose_r18-r18w32_lspet_stage1'),
+                against='its start',
+                on='heatmaps, half ResNet-18, LSPE',
+            ),
+        ],
+    ),
+    'unlabelled images, taught by its own average': dict(
+        docs='unlabelled.md',
+        measured=[dict(result='unlabelled_lspet', on='SimCC, LSPE, a tenth of the labels')],
+    ),
+    'heatmaps alone': dict(docs='distillers/heatmap.md'),
+    'SimCC distributions alone': dict(docs='distillers/simcc.md'),
+    'joints with their uncertainty (RLE)': dict(docs='distillers/rle.md'),
+    'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
+}
+del bccd, bccd_half, lite0, cells, scenes, menu, hippocampus
