@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
+from mmengine.config import Config
 
 check_configs = import_module('tools.setup.check_configs')
 CONFIGS = check_configs.ROOT / 'configs'
@@ -29,6 +30,12 @@ def test_packages_of_bases_and_teachers_count():
     # MMPose by the runtime that it inherits.
     assert check_configs.needed_packages(CONFIGS / 'dwpose' / 'dwpose_t-t_lspet_stage2.py') == ['mmpose']
     assert check_configs.needed_packages(CONFIGS / 'chains' / 'dwpose_s-t_lspet.py') == ['mmpose']
+
+
+def test_boxes_of_a_two_stage_detector_are_few():
+    samplers = {'rcnn': [{'sampler': {'num': 512}}], 'rpn': {'sampler': {'num': 8}}}
+    config = Config({'model': {'train_cfg': samplers}})
+    assert check_configs.few_samples(config) == ['model.train_cfg.rcnn.0.sampler.num=64']
 
 
 @pytest.mark.slow

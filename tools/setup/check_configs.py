@@ -24,19 +24,24 @@ from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from itertools import compress
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from kd_plugins.config.gpu_only import needs_gpu
+from kd_plugins.config.loading import walk
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = CHECKOUT = Path(__file__).resolve().parents[2]
 # Package to what a config that needs it holds: a base of the package, a type of its registries, our parts on MONAI.
 MARKS = {name: rf"'{name}::|type='{name}\.\w" for name in ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')}
 MARKS['timm'] = r"type='kd_plugins\.TimmBackbone'"
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
-PRELOAD = ('torch', 'mmdet.utils', 'mmpose.utils', 'mmseg.utils', 'mmdet3d.utils', 'kd_plugins.commands.preflight')
+SAMPLES = 64
+"""Largest number of boxes of a generated image, which has few objects, that a two-stage detector trains on."""
+SMALL = ('bccd', 'digits', 'hippocampus', 'isbi', 'lspet', 'scenes')
+"""Data sets whose configs have small networks."""
 # Augmentations of packages that neither training on generated data nor evaluation needs.
 OPTIONAL_STEPS = {'Albumentation': 'albumentations', 'LoadPanopticAnnotations': 'panopticapi'}
 
@@ -138,6 +143,12 @@ def random_checkpoint(config: Config, folder: str) -> str:
     return str(file)
 
 
+def few_samples(config: Config) -> list[str]:
+    """Return changes that let a two-stage detector train on few boxes; no check depends on their number."""
+    nodes = ((path, node.get('num')) for path, node in walk(config.model, 'model') if path.endswith('.sampler'))
+    return [f'{path}.num={SAMPLES}' for path, count in nodes if count and count > SAMPLES]
+
+
 def preflight(path: Path, config: Config) -> None:
     """Run one step of a config on generated data.
 
@@ -149,7 +160,7 @@ def preflight(path: Path, config: Config) -> None:
     """
     from kd_plugins.teachers.collection import teacher_configs
 
-    changes = []
+    changes = few_samples(config)
     distill = config.default_hooks.get('distill') or {}
     for key, teacher in teacher_configs(distill).items():
         if teacher.get('checkpoint') and not Path(teacher['checkpoint']).is_file():
@@ -222,7 +233,13 @@ def warm_context() -> Any:
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
     context: Any = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    context.set_forkserver_preload(['tools.setup.warmed'])
+    path = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join([str(CHECKOUT), *([path] if path else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop('PYTHONPATH') if path is None else os.environ.update(PYTHONPATH=path)
     return context
 
 
@@ -254,7 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed, remarks = 0, Counter[str]()
     with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         lacking = {path: [package for package in needed_packages(path) if not find_spec(package)] for path in paths}
-        waiting = {path: pool.submit(check_apart, path, context) for path in paths if not lacking[path]}
+        # The large networks begin, so that no process is left alone with one at the end.
+        order = sorted(paths, key=lambda path: any(name in path.stem for name in SMALL))
+        waiting = {path: pool.submit(check_apart, path, context) for path in order if not lacking[path]}
         for path in paths:
             name = path.relative_to(ROOT).as_posix()
             if path not in waiting:
