@@ -36,6 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def metafiles_kept() -> None:
+    """Parse the metafiles of OpenMMLab's packages once in each process, and not for each config that is read."""
+    # Imported here, because the process that distributes the tests needs no PyTorch.
+    from kd_plugins.testing.metafiles import parse_metafiles_once
+
+    parse_metafiles_once()
+
+
 @contextmanager
 def default_scope_kept() -> Iterator[None]:
     """Restore the default scopes of before."""

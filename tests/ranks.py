@@ -13,8 +13,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-# Imported once, by the server that the ranks are forked from: that takes seconds, and each test needs it twice.
-PRELOAD = ('mmdet.utils', 'mmdet.apis', 'mmpose.utils', 'kd_plugins.hooks', 'kd_plugins.commands.train')
+# Imported once, by the server that the ranks are forked from: that takes seconds, and each test needs it twice. The
+# first name of this package that a registry looks up imports the models, with scikit-learn, SciPy and pandas.
+PRELOAD = (
+    'kd_plugins.commands.train',
+    'mmdet.apis',
+    'mmdet.models',
+    'mmdet.visualization',
+    'mmpose.models',
+    'kd_plugins.models',
+)
 
 
 def _rank(
@@ -30,6 +38,14 @@ def _rank(
     dist.destroy_process_group()
 
 
+def warm_method() -> str:
+    """Return the name of the method that starts processes from a warm server, where there is one."""
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return 'spawn'
+    multiprocessing.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
+    return 'forkserver'
+
+
 def on_two_ranks(folder: Path, job: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Run ``job(*arguments)`` on two ranks at once and return what each rank gave.
 
@@ -38,9 +54,5 @@ def on_two_ranks(folder: Path, job: Callable[..., Any], *arguments: Any) -> list
         job: A function of a module; ``torch.distributed.get_rank()`` tells it its rank.
         arguments: Its arguments, the same on both ranks.
     """
-    method = 'spawn'
-    if 'forkserver' in multiprocessing.get_all_start_methods():
-        method = 'forkserver'
-        multiprocessing.set_forkserver_preload([name for name in PRELOAD if find_spec(name.partition('.')[0])])
-    mp.start_processes(_rank, args=(folder, dict(os.environ), job, arguments), nprocs=2, start_method=method)
+    mp.start_processes(_rank, args=(folder, dict(os.environ), job, arguments), nprocs=2, start_method=warm_method())
     return [torch.load(folder / f'rank_{rank}.pt') for rank in range(2)]

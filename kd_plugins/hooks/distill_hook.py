@@ -14,7 +14,6 @@ from ..distillers.collection import check_names
 from ..errors import ConfigError, KDPluginsError
 from ..registry import HOOKS, MODELS
 from ..teachers.collection import build_teachers, teacher_states
-from ..teachers.finished import FinishedTeacher
 from ..utils.build import build
 from ..utils.checks import check_integer
 from ..utils.rng import forked_rng
@@ -29,7 +28,6 @@ from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimi
 from .non_finite import NonFiniteGuard
 from .observer import Observer, StepReport, is_dry_run
 from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
-from .restart import KEY as RESTART_KEY
 from .restart import Restart
 from .run_checks import check_begins, check_switches, schedules_of, student_of
 from .run_state import CHECKPOINT_KEY, VERSION, RunState
@@ -179,7 +177,7 @@ class DistillHook(Hook):
             for key in self._unused:
                 runner.logger.info(f'{key} is not built: no distiller has it as its source.')
             if self.restart is not None:
-                self._restart(runner, student)
+                self.restart.begin(runner, student, self._state, self.teachers.values(), self.inspected)
             self.session = DistillSession(
                 student,
                 self.distillers,
@@ -232,25 +230,6 @@ class DistillHook(Hook):
         if self.freeze is not None:
             self.freeze.release()
         self._guard = NonFiniteGuard()
-
-    def _restart(self, runner: Any, student: nn.Module) -> None:
-        """Draw new weights for parts of a loaded model, or keep those of a resumed run."""
-        assert self.restart is not None
-        if not self._state.loaded and not self.inspected:
-            raise ConfigError(
-                f'{RESTART_KEY} restarts {self.restart.parts} of a trained model, but load_from is None; '
-                "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
-            )
-        if self._state.begins:
-            self.restart.renew(runner, student)
-        elif self._state.resumed is None:
-            finished = next((one for one in self.teachers.values() if isinstance(one, FinishedTeacher)), None)
-            if finished is not None:
-                raise ConfigError(
-                    f'{finished.key}: the resumed checkpoint holds weights only, and not the finished model that '
-                    'teaches; resume from a checkpoint with its optimizer, or start a new run with load_from'
-                )
-        self.restart.wrap(runner, student)
 
     def _on_initialized(self, runner: Any) -> None:
         """Make the optimizer of the new adapters, and restore their state in a resumed run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
@@ -11,10 +11,13 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..taps import module_at
+from ..teachers.base import BaseTeacher
+from ..teachers.finished import FinishedTeacher
 from ..utils.build import check_settings
 from ..utils.checks import check_integer, check_module_paths
 from ..utils.rng import forked_rng
 from .building import model_builder
+from .run_state import RunState
 
 KEY = 'default_hooks.distill.restart'
 OTHER_STREAM = 7919
@@ -105,6 +108,37 @@ class Restart:
                 if callable(initialise):
                     initialise()
                 student.get_submodule(part).load_state_dict(module.state_dict())
+
+    def begin(
+        self, runner: Any, student: nn.Module, state: RunState, teachers: Iterable[BaseTeacher], inspected: bool
+    ) -> None:
+        """Draw new weights for the parts of a loaded model, or keep those of a resumed run.
+
+        Args:
+            runner: The runner.
+            student: Its model, without wrapper.
+            state: What the run has loaded or resumed.
+            teachers: The teachers of the run.
+            inspected: Whether a command looks at the config, so that the model may be untrained.
+
+        Raises:
+            ConfigError: If no trained model was loaded, or a resumed run has lost the finished model that teaches.
+        """
+        if not state.loaded and not inspected:
+            raise ConfigError(
+                f'{KEY} restarts {self.parts} of a trained model, but load_from is None; '
+                "set load_from to the checkpoint of the finished run, for example 'work_dirs/NAME/epoch_12.pth'"
+            )
+        if state.begins:
+            self.renew(runner, student)
+        elif state.resumed is None:
+            finished = next((one for one in teachers if isinstance(one, FinishedTeacher)), None)
+            if finished is not None:
+                raise ConfigError(
+                    f'{finished.key}: the resumed checkpoint holds weights only, and not the finished model that '
+                    'teaches; resume from a checkpoint with its optimizer, or start a new run with load_from'
+                )
+        self.wrap(runner, student)
 
     def freeze(self, student: nn.Module) -> dict[str, nn.Module]:
         """Switch the gradient off for everything but the parts; return the result of :meth:`frozen`."""

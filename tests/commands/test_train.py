@@ -13,6 +13,7 @@ from kd_plugins.commands import test, train
 from kd_plugins.comparison.plan import Arm, plan_runs
 from kd_plugins.runner.processes import subcommand
 from kd_plugins.utils.device import has_accelerator
+from tests import warm_commands
 from tools.benchmark import kill_kinds, kill_parts
 
 pytest.importorskip('mmdet')
@@ -143,15 +144,28 @@ class ToyModel(BaseModel):
 """
 
 
-def start(tmp_path, *options, epochs=1, teacher='b'):
+def write_toy(tmp_path, epochs=1, teacher='b'):
     (tmp_path / 'toy.py').write_text(TOY)
     (tmp_path / 'tiny.py').write_text(TINY.format(epochs=epochs, teacher=teacher))
+    return [str(tmp_path / 'tiny.py'), '--work-dir', str(tmp_path / 'run')]
+
+
+def start(tmp_path):
+    """Train in a new interpreter, with relative paths."""
+    write_toy(tmp_path)
     environment = {**os.environ, 'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1'}
     environment.pop('KD_DEBUG', None)
-    command = [*subcommand('train'), 'tiny.py', '--work-dir', 'run', *options]
+    command = [*subcommand('train'), 'tiny.py', '--work-dir', 'run']
     return subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
+
+
+def start_warm(tmp_path, *options, **settings):
+    """Train in a process that has imported everything; return its status and its output."""
+    log = tmp_path / 'warm.log'
+    words = ['train', *write_toy(tmp_path, **settings), *options]
+    return warm_commands.call(words, log, PYTHONPATH=str(tmp_path), KD_DEBUG=''), log.read_text()
 
 
 @pytest.mark.slow
@@ -162,18 +176,18 @@ def test_train_from_the_command_line_then_resume(tmp_path):
     assert isinstance(record['seed'], int) and record['versions']['torch']
     assert (tmp_path / 'run' / 'tiny.py').is_file()
     (tmp_path / 'run' / 'epoch_2.pth').write_bytes(b'killed while writing')
-    second = start(tmp_path, '--resume', epochs=2)
-    assert second.returncode == 0, second.stderr
-    assert 'resumed epoch: 1' in second.stdout + second.stderr
+    status, output = start_warm(tmp_path, '--resume', epochs=2)
+    assert status == 0, output
+    assert 'resumed epoch: 1' in output
     torch.load(tmp_path / 'run' / 'epoch_2.pth')
 
 
 @pytest.mark.slow
 def test_a_wrong_path_is_one_sentence_without_a_traceback(tmp_path):
-    found = start(tmp_path, teacher='bb')
-    assert found.returncode == 2
-    assert 'Traceback' not in found.stderr
-    last = found.stderr.strip().splitlines()[-1]
+    status, output = start_warm(tmp_path, teacher='bb')
+    assert status == 2
+    assert 'Traceback' not in output
+    last = output.strip().splitlines()[-1]
     assert last.startswith('error: distillers.f') and "'bb' names no module" in last and "nearest: 'b'" in last
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 
 import pytest
 import torch
@@ -16,9 +15,10 @@ from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.commands import train
 from kd_plugins.commands import train_stages as tool
 from kd_plugins.errors import KDPluginsError
-from kd_plugins.runner.processes import exclusive, subcommand
+from kd_plugins.runner.processes import exclusive, execute
 from kd_plugins.stages import chain as chain_module
 from kd_plugins.stages.checkpoint_selection import file_hash
+from tests import warm_commands
 
 # All tests use a chain that is trained once, and most of them train a stage again.
 pytestmark = pytest.mark.slow
@@ -115,6 +115,7 @@ def home(tmp_path_factory):
         patch.setenv('OMP_NUM_THREADS', '1')
         patch.delenv('KD_DEBUG', raising=False)
         patch.syspath_prepend(str(folder))
+        patch.setattr(chain_module, 'execute', warm_commands.execute)
         assert tool.main([str(folder / 'stages.py'), '--work-dir', str(folder / 'done')]) == 0
         yield folder
 
@@ -212,10 +213,9 @@ def test_killed_in_the_validation_of_the_best_epoch_and_run_again(home, copy, ch
     before = manifest(copy)
     expected = before['stages'].pop('second')
     (copy / 'stages.json').write_text(json.dumps(before))
-    command = [*subcommand('train-stages'), str(home / 'stages.py'), '--work-dir', str(copy)]
-    environment = {**os.environ, 'STAGES_KILL': 'second:2'}
-    killed = subprocess.run(command, env=environment, start_new_session=True, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    words = ['train-stages', str(home / 'stages.py'), '--work-dir', str(copy)]
+    killed = warm_commands.call(words, copy / 'killed.log', group=True, STAGES_KILL='second:2')
+    assert killed == -signal.SIGKILL, (copy / 'killed.log').read_text()
     assert manifest(copy)['stages']['second']['status'] == 'running'
     assert (copy / 'second' / 'epoch_2.pth').is_file()
     assert not (copy / 'second' / 'best_toy_score_epoch_2.pth').is_file()
@@ -321,6 +321,7 @@ def test_a_trained_model_stands_in_for_a_stage(home, copy, chain, tmp_path, monk
 
 
 def test_a_training_that_fails_is_quoted_with_its_log(chain, tmp_path, monkeypatch):
+    monkeypatch.setattr(chain_module, 'execute', execute)  # in a new interpreter
     said = refused(chain(tmp_path / 'new', '--only', 'first', '--cfg-options', 'custom_hooks.0.momentum=7'))
     assert "stage 'first' failed" in said and 'train.log' in said and 'momentum' in said
     # Nothing was trained, so a mended config needs no --redo.

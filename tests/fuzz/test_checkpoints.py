@@ -28,7 +28,8 @@ from kd_plugins.runner.weights import check_weights
 from ..hooks.tiny_runs import ADAPTED, EMA, make_runner
 from .judging import cases, judge
 from .mutations import Mutation
-from .worlds import entry_of, take_first_step, world
+from .steps import entry_of, take_first_step
+from .worlds import world
 
 pytestmark = pytest.mark.slow
 BORN_AGAIN = 'gfl/gfl_r18_bccd_born-again.py'

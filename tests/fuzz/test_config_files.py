@@ -19,7 +19,7 @@ from kd_plugins.stages.spec import read_stages, stage_config
 
 from .judging import cases, judge
 from .mutations import Mutation, mutations
-from .worlds import CONFIGS, shipped, shipped_config
+from .shipped import CONFIGS, shipped, shipped_config
 
 pytestmark = pytest.mark.slow
 FRAGMENTS = (

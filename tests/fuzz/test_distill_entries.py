@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from .judging import cases, judge
 from .mutations import Mutation, holds, mutations
-from .worlds import NOT_STEPPED, add_parts, distilling, entry_of, shipped_config, take_first_step, world_of
+from .recipes import NOT_STEPPED
+from .shipped import distilling, shipped_config
+from .steps import add_parts, entry_of, take_first_step
+from .worlds import world_of
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from kd_plugins.registry import MODELS as OURS
 
 from .judging import cases, judge
 from .mutations import Mutation, Path, arguments_of, class_of, mutations
-from .worlds import load, shipped, shipped_config
+from .shipped import shipped, shipped_config
+from .worlds import load
 
 pytestmark = pytest.mark.slow
 

@@ -17,32 +17,48 @@ from kd_plugins.ops.batch_order import reordered
 from kd_plugins.taps import flatten
 from kd_plugins.teachers.collection import teacher_configs
 
-from .worlds import NOT_STEPPED, WORLDS, distilling, entry_of, shipped_config, take_first_step, world, world_of
+from .recipes import NOT_STEPPED, WORLDS
+from .shipped import distilling, shipped_config
+from .steps import entry_of, take_first_step
+from .worlds import world, world_of
 
 CONTROLS = {'random-teacher': random_teacher, 'shuffled-teacher': shuffled_teacher}
 
 
-def kinds() -> list[str]:
-    """Return one shipped config for each combination of network, kinds of teachers and kinds of distillers.
+def world_name(name: str) -> str:
+    """Return the name of the world of a shipped config."""
+    return next(world for pattern, world in WORLDS.items() if fnmatch(name, pattern))
+
+
+def kinds(place: str) -> list[str]:
+    """Return one shipped config of a world for each combination of kinds of teachers and kinds of distillers.
 
     Those without a teacher are left out, as all are refused alike.
     """
     found: dict[Any, str] = {}
     for name in distilling():
+        if world_name(name) != place:
+            continue
         entry = shipped_config(name).default_hooks.distill
         if not teacher_configs(entry):
             continue
-        place = next(world for pattern, world in WORLDS.items() if fnmatch(name, pattern))
         parts = [*teacher_configs(entry).values(), *(one for one in entry.distillers.values() if one)]
-        kind = (place, *sorted({str(part['type']) for part in parts}), bool(entry.get('unlabelled')))
-        found.setdefault(kind, name)
+        found.setdefault((*sorted({str(part['type']) for part in parts}), bool(entry.get('unlabelled'))), name)
     return list(found.values())
 
 
+# By network, because the tests are collected in every process, and the kinds are known when all configs are read.
 @pytest.mark.slow
 @pytest.mark.parametrize('control', CONTROLS)
-@pytest.mark.parametrize('name', kinds())
-def test_every_kind_of_shipped_entry_trains_or_is_refused(name: str, control: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('place', sorted(set(map(world_name, distilling()))))
+def test_every_kind_of_shipped_entry_trains_or_is_refused(place: str, control: str, tmp_path: Path) -> None:
+    for name in kinds(place):
+        print(name)
+        train(name, control, tmp_path / name)
+
+
+def train(name: str, control: str, folder: Path) -> None:
+    """Take the first steps of a shipped config with a control in place of its teachers."""
     place, entry = world_of(name), entry_of(name)
     config = Config({'model': copy.deepcopy(place.config.model), 'default_scope': place.scope})
     config.train_dataloader = {'batch_size': 2}
@@ -50,7 +66,7 @@ def test_every_kind_of_shipped_entry_trains_or_is_refused(name: str, control: st
     if control == 'random-teacher' and all(is_random(one) for one in teacher_configs(entry).values()):
         return  # a shipped control
     with DefaultScope.overwrite_default_scope(place.scope):
-        result = CONTROLS[control](Config(), config, tmp_path)
+        result = CONTROLS[control](Config(), config, folder)
     after = result.config.default_hooks.distill.to_dict()
     assert all(
         is_random(one) if control == 'random-teacher' else one['shuffled'] for one in teacher_configs(after).values()

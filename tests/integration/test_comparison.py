@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import config
 
 from kd_plugins.commands import compare, dispatch, make_digits
 from kd_plugins.comparison import cost, execution
@@ -58,6 +59,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         if dispatch.main(commands[-1]):
             raise KDPluginsError(f'{command} failed')
 
+    # MMEngine lays a config out four times in each training, half a second each time.
+    monkeypatch.setattr(config, 'FormatCode', lambda text, **_: (text, True))
     monkeypatch.setattr(execution, 'execute', execute)
     monkeypatch.setattr(cost, 'execute', execute)
     monkeypatch.setattr(cost, 'STEPS', 3)
@@ -102,7 +105,7 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
 
     from kd_plugins.config.loading import load_config
 
-    config = load_config(str(path))
+    model = load_config(str(path)).model
     with DefaultScope.overwrite_default_scope('mmdet'):
-        weights: dict[str, torch.Tensor] = MODELS.build(config.model).state_dict()
+        weights: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
     return weights

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from kd_plugins.checkpoints import latest_checkpoint
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
 import torch
 from mmengine.hooks import Hook
+
+from kd_plugins.checkpoints import latest_checkpoint
 from tests.integration.runs import EMA, FEATURE, LD, Squares, make_runner
-torch.set_num_threads(1)
-work_dir, log = Path(sys.argv[1]), Path(sys.argv[2])
+from tests.ranks import warm_method
+
+
 class Log(Hook):
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    """Writes the losses of each iteration, exactly, to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         values = {key: float(value.detach()).hex() for key, value in outputs.items()}
-        with log.open('a') as file:
-            file.write(json.dumps([runner.iter, values]) + chr(10))
-checkpoint = sys.argv[3] if len(sys.argv) > 3 else None
-make_runner(work_dir, {'localization': LD, 'feature': FEATURE}, EMA, epochs=6, dataset=Squares(augment=True),
-            hooks=[Log()], resume=checkpoint is not None, load_from=checkpoint).train()
-"""
+        with self.path.open('a') as file:
+            file.write(json.dumps([runner.iter, values]) + '\n')
 
 
-def start(*args: Any) -> subprocess.Popen[bytes]:
-    root = Path(__file__).parents[2]
-    return subprocess.Popen([sys.executable, '-c', SCRIPT, *map(str, args)], cwd=root, stderr=subprocess.DEVNULL)
+def _train(work_dir: Path, log: Path, checkpoint: str | None) -> None:
+    torch.set_num_threads(1)
+    distillers, dataset = {'localization': LD, 'feature': FEATURE}, Squares(augment=True)
+    resumed = {'resume': checkpoint is not None, 'load_from': checkpoint}
+    make_runner(work_dir, distillers, EMA, epochs=6, dataset=dataset, hooks=[Log(log)], **resumed).train()
+
+
+def start(work_dir: Path, log: Path, checkpoint: str | None = None) -> Any:
+    """Start a training in a process of its own, forked from a warm server."""
+    context: Any = multiprocessing.get_context(warm_method())
+    process = context.Process(target=_train, args=(work_dir, log, checkpoint))
+    process.start()
+    return process
+
+
+def finish(process: Any) -> None:
+    process.join()
+    assert process.exitcode == 0
 
 
 def read(path: Path) -> dict[int, dict[str, str]]:
@@ -55,21 +66,21 @@ def read(path: Path) -> dict[int, dict[str, str]]:
 
 @pytest.mark.slow
 def test_sigkill_at_a_random_iteration(tmp_path: Path) -> None:
-    assert start(tmp_path / 'whole', tmp_path / 'whole.jsonl').wait() == 0
+    finish(start(tmp_path / 'whole', tmp_path / 'whole.jsonl'))
     expected = read(tmp_path / 'whole.jsonl')
     # Not before the second epoch, because the first checkpoint must be complete, and not in the last epoch, because the
     # run may otherwise end before the signal arrives.
     epoch = len(expected) // len(list((tmp_path / 'whole').glob('epoch_*.pth')))
     kill_at = random.Random(os.getpid()).randrange(epoch + 1, len(expected) - epoch)
     process = start(tmp_path / 'cut', tmp_path / 'cut.jsonl')
-    while len(read(tmp_path / 'cut.jsonl')) < kill_at and process.poll() is None:
+    while len(read(tmp_path / 'cut.jsonl')) < kill_at and process.is_alive():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     killed_after = len(read(tmp_path / 'cut.jsonl'))
     checkpoint = latest_checkpoint(tmp_path / 'cut')
     assert checkpoint is not None
-    assert start(tmp_path / 'cut', tmp_path / 'resumed.jsonl', checkpoint).wait() == 0
+    finish(start(tmp_path / 'cut', tmp_path / 'resumed.jsonl', str(checkpoint)))
     resumed = read(tmp_path / 'resumed.jsonl')
     assert resumed, f'killed after {killed_after} iterations, nothing resumed'
     assert resumed == {iteration: expected[iteration] for iteration in resumed}

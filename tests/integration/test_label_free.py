@@ -16,6 +16,8 @@ from PIL import Image
 
 from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.commands import train_stages
+from kd_plugins.stages import chain as chain_module
+from tests import warm_commands
 from tests.command_runs import run
 
 __all__ = ['run']
@@ -51,7 +53,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_a_stage_without_labels_comes_before_one_with_labels(data: Path, tmp_path: Path, run: Any) -> None:
+def test_a_stage_without_labels_comes_before_one_with_labels(
+    data: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_module, 'execute', warm_commands.execute)
     chain = tmp_path / 'chain.py'
     chain.write_text(f"_base_ = '{CHAIN}'\nstages = dict(plain=None)\n")
     done = tmp_path / 'done'

@@ -38,11 +38,12 @@ def test_an_unknown_kind_is_one_sentence(run: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_runs_that_are_killed_end_as_if_they_were_not(run: Any, tmp_path: Path) -> None:
-    arguments = ['--kinds', 'adapters', '--out', tmp_path, '--seed', '3']
-    outcome = run(kill, '--kills', '2', *arguments)
+    # With this seed, the process is killed while it writes its third checkpoint, unless it writes faster than we look.
+    arguments = ['--kinds', 'adapters', '--out', tmp_path, '--seed', '5']
+    outcome = run(kill, '--kills', '1', *arguments)
     assert outcome.status == 0, outcome.out
     state = json.loads((tmp_path / 'state.json').read_text())
-    assert sum(len(entry['kills']) for entry in state['runs']) == 2
+    assert sum(len(entry['kills']) for entry in state['runs']) == 1
     assert all(not entry['lost'] and not entry['differs'] for entry in state['runs'])
     # The same command has nothing left to do, and tells the same.
-    assert run(kill, '--kills', '2', *arguments).out.count('adapters') == 1
+    assert run(kill, '--kills', '1', *arguments).out.count('adapters') == 1

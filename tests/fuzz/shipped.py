@@ -1,0 +1,42 @@
+"""The shipped configs, read once in a process."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from mmengine.config import Config
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """Return the paths below ``configs`` of all shipped configs."""
+    paths = (path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+    return tuple(sorted(path.relative_to(CONFIGS).as_posix() for path in paths))
+
+
+@cache
+def shipped_config(name: str) -> Config:
+    """Return a shipped config; do not change it."""
+    return Config.fromfile(CONFIGS / name)
+
+
+@cache
+def distilling() -> tuple[str, ...]:
+    """Return the shipped configs that have a distill entry.
+
+    They are told by their texts, because the tests are collected in every process, and all configs take 20 seconds.
+    """
+    return tuple(name for name in shipped() if _names_the_hook(CONFIGS / name))
+
+
+@cache
+def _names_the_hook(path: Path) -> bool:
+    text = path.read_text(encoding='utf-8')
+    bases = re.search(r'^_base_ = (\[.*?\]|.*?$)', text, re.DOTALL | re.MULTILINE)
+    names = re.findall(r"'(?:kd_plugins::)?([^':]+\.py)'", bases[1]) if bases else []
+    files = {place.resolve() for name in names for place in (path.parent / name, CONFIGS / name) if place.is_file()}
+    return 'kd_plugins.DistillHook' in text or any(map(_names_the_hook, files))
