@@ -33,7 +33,7 @@ from .logit import (
     symmetric_kl,
 )
 from .pearson import PearsonFeatureLoss, pearson_distance
-from .query import query_kl_loss, query_l1_loss, query_softmax_loss
+from .query import query_edge_loss, query_kl_loss, query_l1_loss, query_softmax_loss
 from .roi import roi_box_loss, roi_mask_loss
 from .target_split import dkd_loss, nkd_loss, others_by_rank, uskd_loss, without_label
 from .token_relations import context_loss, token_relation_loss
@@ -91,6 +91,7 @@ __all__ = [
     'pearson_distance',
     'quality_focal',
     'quality_focal_kd_loss',
+    'query_edge_loss',
     'query_kl_loss',
     'query_l1_loss',
     'query_softmax_loss',
