@@ -32,6 +32,7 @@ from .logit import (
     softmax_kl_loss,
     symmetric_kl,
 )
+from .matchability import matchability_aware
 from .pearson import PearsonFeatureLoss, pearson_distance
 from .query import query_edge_loss, query_kl_loss, query_l1_loss, query_softmax_loss
 from .roi import roi_box_loss, roi_mask_loss
@@ -85,6 +86,7 @@ __all__ = [
     'level_kl',
     'level_kl_sums',
     'localization_loss',
+    'matchability_aware',
     'mean_over_joints',
     'nkd_loss',
     'others_by_rank',

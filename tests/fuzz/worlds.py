@@ -105,6 +105,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         'queries/dab-detr_r18_bccd_ema-queries.py',
         {'model.num_queries': 20, 'model.decoder.num_layers': 2},
     ),
+    'dfine': ('dfine/dfine_s_bccd.py', {'model.num_queries': 20}),
     'unet': ('dual_self/unet_isbi_dsd.py', {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4}),
     'fpn': (
         'dual_self/fpn_r50_4xb2-80k_cityscapes-512x1024_dsd.py',
@@ -143,6 +144,7 @@ WORLDS = {
     'backbone_teacher/*': 'gfl',
     'cross_head/*': 'gfl_deep',
     'dfine/*': 'dino',
+    'dfine_native/*': 'dfine',
     'dual_self/dynunet*': 'dynunet',
     'dual_self/unetr*': 'unetr',
     'dual_self/unet*': 'unet',
@@ -400,6 +402,8 @@ def entry_of(name: str) -> dict[str, Any]:
     for distiller in entry['distillers'].values():
         if distiller and distiller['type'] == 'kd_plugins.ParameterAnchor' and distiller.get('checkpoint'):
             distiller['checkpoint'] = world_of(name).teacher_checkpoint
+        if distiller and name.startswith('dfine_native/dfine-s'):
+            distiller.pop('teacher_tap', None)  # the teacher of a world has the levels of its student
         if distiller and distiller.get('teacher_classes'):
             # The teacher of a world has as many classes as the student, so it has them in another order.
             distiller['teacher_classes'] = ['WBC', 'RBC', 'Platelets']
