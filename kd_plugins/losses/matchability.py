@@ -23,9 +23,8 @@ def matchability_aware(
 
     Args:
         logits: :math:`z`, shape (..., C).
-        quality: :math:`q`, the IoU of each matched query, in [0, 1], shape (...); ignored for background, no gradient
-            goes through it.
-        labels: :math:`y` in [0, C], int64, shape (...); C is the background.
+        quality: :math:`q` of each query as in :func:`varifocal`, without gradient.
+        labels: :math:`y`, likewise.
         alpha: Weight of the entries that are not the label.
         gamma: Exponent of quality and modulating factor, >= 0.
 
