@@ -143,7 +143,7 @@ class QueryDistiller(BaseDistiller):
         self, model: nn.Module, features: Any, student_outputs: Taps, teacher_outputs: Taps, batch: Batch
     ) -> Taps:
         """Return the queries of each kind, and what the last layer of the teacher predicts there."""
-        form = self._form()
+        form, head = self._form(), _head(model)
         own: Points = {name: teacher_outputs[name][0] for name in form.points}
         answers: dict[str, list[Tensor]] = {}
         for kind in self.points:
@@ -154,19 +154,17 @@ class QueryDistiller(BaseDistiller):
                 points = form.placed(model, own, boxes, teacher_outputs)
             decoded = form.decoded(model, teacher_outputs, points)
             answers.update({f'{kind}.{name}': [tensor] for name, tensor in points.items()})
-            answers.update(
-                {f'{kind}.{name}': [tensor[-1]] for name, tensor in zip(_OUTPUTS, model.bbox_head(**decoded))}
-            )
+            answers.update({f'{kind}.{name}': [tensor[-1]] for name, tensor in zip(_OUTPUTS, head(**decoded))})
             if self.edge_weight:
                 refinement = decoded['refinement']
-                edges = refinement.logits[-1].float().softmax(dim=-1), refinement.initial, model.bbox_head.fdr.bins
-                scale = refinement.initial.new_tensor(model.bbox_head.fdr.reg_scale)
+                edges = refinement.logits[-1].float().softmax(dim=-1), refinement.initial, head.fdr.bins
+                scale = refinement.initial.new_full((), head.fdr.reg_scale)
                 answers.update({f'{kind}.{name}': [part] for name, part in zip(_EDGES, (*edges, scale))})
         return answers
 
     def query_student(self, model: nn.Module, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> Taps:
         """Return what the layers of the student predict at the same queries, with gradient."""
-        form = self._form()
+        form, head = self._form(), _head(model)
         first = -1 if self.layers == 'last' else 0
         answers: dict[str, list[Tensor]] = {}
         for kind in self.points:
@@ -174,10 +172,10 @@ class QueryDistiller(BaseDistiller):
             if self.own_content:
                 points['query'] = form.content_at(model, student_outputs, points['reference_points'])
             decoded = form.decoded(model, student_outputs, points)
-            outputs = model.bbox_head(**decoded)
+            outputs = head(**decoded)
             answers.update({f'{kind}.{name}': [tensor[first:]] for name, tensor in zip(_OUTPUTS, outputs)})
             if self.edge_weight:
-                fdr, refinement = model.bbox_head.fdr, decoded['refinement']
+                fdr, refinement = head.fdr, decoded['refinement']
                 taught = [teacher_outputs[f'{kind}.{name}'][0] for name in _EDGES]
                 target = move_distributions(
                     taught[0], EdgeBins(*taught[1:]), EdgeBins(refinement.initial, fdr.bins, fdr.reg_scale)
@@ -230,3 +228,8 @@ class QueryDistiller(BaseDistiller):
             logits, moved = edges
             terms.append(layers * query_edge_loss(logits, moved.expand_as(logits), weight))
         return torch.stack(terms)
+
+
+def _head(model: Any) -> Any:
+    """Return the head of a detector."""
+    return model.bbox_head

@@ -26,11 +26,25 @@ def threads() -> Iterator[None]:
 @pytest.mark.slow
 def test_step_and_losses(run: Any, tmp_path: Path) -> None:
     out = tmp_path / 'numbers.json'
-    arguments = ['--sizes', 'n', '--side', '64', '--repeats', '1', '--objects', '1', '3', '--out', out]
+    arguments = [
+        '--sizes',
+        'n',
+        '--side',
+        '64',
+        '--repeats',
+        '1',
+        '--objects',
+        '1',
+        '3',
+        '--step-objects',
+        '2',
+        '--out',
+        out,
+    ]
     printed = run(tool, *arguments).out
     assert 'transformers / ours' in printed and '2 images of 64 x 64' in printed
     results = json.loads(out.read_text())['results']
-    assert [(one['what'], one['objects']) for one in results] == [('step', 3), ('losses', 1), ('losses', 3)]
+    assert [(one['what'], one['objects']) for one in results] == [('step', 2), ('losses', 1), ('losses', 3)]
     for one in results:
         assert len(one['ours']) == len(one['theirs']) == 1 and min(one['ours_bytes'], one['theirs_bytes']) > 0
 

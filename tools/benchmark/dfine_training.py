@@ -50,7 +50,8 @@ def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(description="Compare a training step of our D-FINE with that of transformers'")
     built.add_argument('--sizes', nargs='+', default=['n', 's'], choices=list(SIZES))
-    built.add_argument('--objects', type=int, nargs='+', default=[1, 20, 200], help='objects per image')
+    built.add_argument('--objects', type=int, nargs='+', default=[1, 20, 200], help='objects per image, losses alone')
+    built.add_argument('--step-objects', type=int, default=20, help='objects per image in a step')
     built.add_argument('--images', type=int, default=2, help='images of a batch')
     built.add_argument('--side', type=int, default=320, help='side of the square images, a multiple of 32')
     built.add_argument('--repeats', type=int, default=3, help='measured runs of each side')
@@ -173,7 +174,7 @@ def run(args: Namespace) -> dict[str, Any]:
         if not args.losses_only:
             model, other, difference = twins(size, images)
             held = [*model.parameters(), *model.buffers(), *other.parameters(), *other.buffers(), images]
-            jobs += [('step', number, steps(model, other, images, number), held) for number in args.objects[1:2] or [1]]
+            jobs.append(('step', args.step_objects, steps(model, other, images, args.step_objects), held))
         jobs += [('losses', number, *losses(size, args.images, number)) for number in args.objects]
         assert difference < LIMIT, f'the scores of size {size} differ by {difference:.1e}'
         for threads in args.threads:
@@ -198,7 +199,7 @@ def check(args: Namespace) -> None:
     Raises:
         ConfigError: Naming the argument.
     """
-    check_sizes(args, ['objects', 'images', 'repeats', 'threads'])
+    check_sizes(args, ['objects', 'step_objects', 'images', 'repeats', 'threads'])
     check_sizes(args, ['side'], lowest=64)
 
 
