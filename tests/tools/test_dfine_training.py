@@ -26,23 +26,12 @@ def threads() -> Iterator[None]:
 @pytest.mark.slow
 def test_step_and_losses(run: Any, tmp_path: Path) -> None:
     out = tmp_path / 'numbers.json'
-    arguments = [
-        '--sizes',
-        'n',
-        '--side',
-        '64',
-        '--repeats',
-        '1',
-        '--objects',
-        '1',
-        '3',
-        '--step-objects',
-        '2',
-        '--out',
-        out,
-    ]
-    printed = run(tool, *arguments).out
-    assert 'transformers / ours' in printed and '2 images of 64 x 64' in printed
+    arguments = ['--sizes', 'n', '--images', '1', '--side', '256', '--repeats', '1', '--objects', '1', '3']
+    arguments += ['--step-objects', '2', '--out', str(out)]
+    outcome = run(tool, *arguments)
+    assert outcome.status == 0, outcome.err
+    printed = outcome.out
+    assert 'transformers / ours' in printed and '1 images of 256 x 256' in printed
     results = json.loads(out.read_text())['results']
     assert [(one['what'], one['objects']) for one in results] == [('step', 2), ('losses', 1), ('losses', 3)]
     for one in results:
@@ -59,4 +48,4 @@ def test_losses_have_the_layers_of_the_size() -> None:
 
 def test_sizes_are_checked(run: Any) -> None:
     outcome = run(tool, '--side', '32')
-    assert outcome.status and '--side is 32; nearest: 64' in outcome.err
+    assert outcome.status and '--side is 32; nearest: 256' in outcome.err

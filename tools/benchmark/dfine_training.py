@@ -200,7 +200,8 @@ def check(args: Namespace) -> None:
         ConfigError: Naming the argument.
     """
     check_sizes(args, ['objects', 'step_objects', 'images', 'repeats', 'threads'])
-    check_sizes(args, ['side'], lowest=64)
+    # The two levels of N have 300 positions, as many as queries, from here on; transformers refuses fewer.
+    check_sizes(args, ['side'], lowest=256)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
