@@ -319,6 +319,9 @@ def test_a_native_detector_learns_from_a_larger_one(size: str) -> None:
         assert student.backbone.stages[2].blocks[0].layers[0].conv1.conv.weight.grad.any()
         torch.stack([losses[name] for name in names]).sum().backward()
         assert student.bbox_head.cls_branches[2].weight.grad.any()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = student(**native_batch(student, [2, 0]), mode='loss')
+    assert all(losses[name].dtype == torch.float32 and losses[name].isfinite() for name in names)
     assert all(param.grad is None for param in teacher.parameters())
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items() if 'head' in name)
     session.detach()
