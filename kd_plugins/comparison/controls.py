@@ -22,7 +22,7 @@ from .entries import distill_entry
 from .made import Control, Made, import_as
 from .teacher_controls import frozen_teachers, random_teacher, shuffled_teacher
 
-QUALITY_LOSSES = ('VFLLoss', 'QualityFocalLoss')
+QUALITY_LOSSES = ('VFLLoss', 'MALLoss', 'QualityFocalLoss')
 """Class losses whose target is the quality of a box, which the heads of plain detectors know as well."""
 
 

@@ -13,11 +13,11 @@ from ..errors import CheckpointError, ConfigError, nearest
 from ..models.backbones.file_weights import FileWeightsBackbone
 from .classes import Rows, class_count, known_classes, listed_classes, match_classes, simplified, take_rows
 from .sizes import SHIPPED, describe, measure, size_name
-from .source import KEY, Source
+from .source import COUNTERS, KEY, Source
 
-COUNTERS = 'num_batches_tracked'
-"""End of the names of counters that files of frozen norms lack, and that no computation here reads."""
 TOLERANCE = 1e-6
+DEIM = 'kd_plugins::dfine_native/deim_dfine_s_coco.py'
+"""A config with the activation of DEIM."""
 
 
 class Conversion(NamedTuple):
@@ -167,10 +167,12 @@ def check_activation(activation: str | None, model: nn.Module, subject: str) -> 
         return
     kind = {'relu': 'ReLU', 'silu': 'SiLU'}.get(trained, trained)
     owner = 'DEIM and RT-DETRv4 have' if trained == 'silu' else 'D-FINE has'
+    example = f" as in '{DEIM}'" if trained == 'silu' else ''
     keys = 'model.decoder, model.decoder.layer_cfg.ffn_cfg and model.bbox_head'
     raise CheckpointError(
         f'{subject} was trained with {kind} in decoder and head, as {owner}, but the config has '
-        f"{', '.join(sorted(built))}; set act_cfg=dict(type='{kind}') in {keys}, or give the right --activation"
+        f"{', '.join(sorted(built))}; set act_cfg=dict(type='{kind}') in {keys}{example}, or give "
+        'the right --activation'
     )
 
 

@@ -15,6 +15,7 @@ from ..errors import CheckpointError, nearest
 from ..models.backbones.weights import read_safetensors
 from .name_table import rules
 from .names import TRAIN_ONLY, constants, number_of_layers, to_own, unify_transformers
+from .sizes import measure, size_name
 
 SAFETENSORS = '.safetensors'
 HUB_FILE = 'model.safetensors'
@@ -23,6 +24,10 @@ WRAPPERS = (('ema', 'module'), ('model',), ('state_dict',))
 """Keys under which training programs save weights; averaged weights are preferred, as in the release."""
 SILU_FAMILIES = ('deim', 'rtv4', 'rtdetrv4')
 """Parts of the file names of DEIM and RT-DETRv4, whose activation is SiLU."""
+FROZEN_NORMS = ('l', 'x')
+"""Sizes of D-FINE whose backbone has frozen norms, without counters of batches; DEIM and RT-DETRv4 train them."""
+COUNTERS = 'num_batches_tracked'
+"""End of the names of counters that files of frozen norms lack, and that no computation here reads."""
 KEY = 'SOURCE'
 
 
@@ -69,7 +74,7 @@ def read_source(path: str | Path) -> Source:
     if unknown:
         raise CheckpointError(unknown_sentence(subject, state, unknown))
     config = hub_config(file) if layout == 'transformers' else {}
-    activation = config.get('decoder_activation_function') or trained_activation(file.name, state)
+    activation = config.get('decoder_activation_function') or trained_activation(file.name, state, own)
     return Source(file, layout, own, constants(state), class_names(config), activation)
 
 
@@ -98,21 +103,26 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def trained_activation(name: str, state: Mapping[str, Tensor]) -> str | None:
+def trained_activation(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor] = {}) -> str | None:
     """Return the activation in decoder and head that a file was trained with, ``None`` where nothing tells.
 
     DEIM and RT-DETRv4 have D-FINE's names and shapes, and SiLU in place of ReLU. The names of the released files tell,
-    and what only RT-DETRv4 has.
+    and what only RT-DETRv4 has. In the sizes L and X, norms of the backbone that were trained tell under any name,
+    because D-FINE freezes them.
 
     Args:
         name: Name of the file.
         state: Name to tensor.
+        own: The same under the names used here.
 
     >>> trained_activation('deim_dfine_hgnetv2_s_coco_120e.pth', {}), trained_activation('dfine_s_coco.pth', {})
     ('silu', 'relu')
     """
     words = re.sub(r'[\W_]', '', name.lower())
     if any(family in words for family in SILU_FAMILIES) or any(TRAIN_ONLY.fullmatch(key) for key in state):
+        return 'silu'
+    trained_norms = any(key.startswith('backbone.') and key.endswith(COUNTERS) for key in own)
+    if trained_norms and size_name(measure(own)) in FROZEN_NORMS:
         return 'silu'
     return 'relu' if 'dfine' in words else None
 

@@ -119,9 +119,10 @@ def peak_weight(hook: DistillHook, name: str, max_iters: int, epoch_length: int,
 
 @torch.no_grad()
 def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bool:
-    """Add noise of 5 % to the weights of each teacher that is a copy of the student.
+    """Add noise of 5 % to the weights of each teacher that is a copy of the student or not trained.
 
-    At the first step an average of the student equals the student, so the gradient of every distance is 0.
+    At the first step an average of the student equals the student, so the gradient of every distance is 0. The boxes of
+    untrained networks are alike, too, where their last layers start at 0.
 
     Args:
         hook: The hook with the teachers.
@@ -131,22 +132,21 @@ def separate_teacher(hook: DistillHook, student: nn.Module, seed: int = 0) -> bo
     Returns:
         Whether a teacher was a copy.
     """
-    separated = [_separate(teacher.model, student, seed) for teacher in hook.teachers.values()]
+    separated = [_separate(teacher, student, seed) for teacher in hook.teachers.values()]
     return any(separated)
 
 
-def _separate(model: nn.Module, student: nn.Module, seed: int) -> bool:
-    weights, originals = list(model.parameters()), list(student.parameters())
-    if len(weights) != len(originals):
-        return False
-    if not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(weights, originals)):
+def _separate(teacher: Any, student: nn.Module, seed: int) -> bool:
+    weights, originals = list(teacher.model.parameters()), list(student.parameters())
+    copied = [w.shape for w in weights] == [w.shape for w in originals] and all(map(torch.equal, weights, originals))
+    if not copied and getattr(teacher, 'checkpoint', '') is not None:
         return False
     generator = torch.Generator().manual_seed(seed)
     for value in weights:
         noise = torch.randn(value.shape, generator=generator).to(value)
         scale = value.std() if value.numel() > 1 else value.abs().mean()
         value.add_(noise * (0.05 * scale + 1e-3))
-    return True
+    return copied
 
 
 def _finite(losses: dict[str, Tensor]) -> list[str]:

@@ -24,6 +24,8 @@ _DEFORMABLE = {
     'level_start_index': 'level_start_index',
     'valid_ratios': 'valid_ratios',
 }
+_NATIVE = {'memory': 'value', 'memory_mask': 'key_padding_mask', 'valid_ratios': 'valid_ratios'}
+_MAPS = 'maps'
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class QueryForm:
         points: Names of the arguments that are the queries, the same for both.
         anchors: Coordinates of a query's place: 4 for boxes, 2 for points, 0 for queries without a place.
         two_stage: Whether a query's content comes from its box.
+        maps: Path of the module whose outputs are the maps of the encoder, where the decoder gets no tensor with their
+            shapes. The content of a query is then the encoder's token at its box.
     """
 
     detector: str
@@ -44,6 +48,7 @@ class QueryForm:
     points: tuple[str, ...]
     anchors: int = 0
     two_stage: bool = False
+    maps: str | None = None
 
     @classmethod
     def of(cls, model: Any, where: str) -> QueryForm:
@@ -57,6 +62,8 @@ class QueryForm:
             ConfigError: If it is no such detector.
         """
         if not any(is_a(model, name) for name in ('DDQDETR', 'GroundingDINO')):
+            if is_a(model, 'DFINE'):
+                return cls('DFINE', _NATIVE, ('query', 'reference_points'), 4, maps='encoder')
             if is_a(model, 'DINO'):
                 return cls('DINO', _DEFORMABLE, ('query', 'reference_points'), 4)
             if is_a(model, 'DeformableDETR'):
@@ -70,7 +77,8 @@ class QueryForm:
                     return cls(name, _DENSE, ('query', 'query_pos'))
         raise ConfigError(
             f'{where} is {type(model).__name__}; valid: DETR, ConditionalDETR, DABDETR, DeformableDETR, DINO, and '
-            'FDRDABDETR, FDRDeformableDETR and FDRDINO of this package; for other detectors there is FeatureDistiller'
+            'DFINE, FDRDABDETR, FDRDeformableDETR and FDRDINO of this package; for other detectors there is '
+            'FeatureDistiller'
         )
 
     def taps(self, own_queries: bool) -> dict[str, str]:
@@ -80,7 +88,21 @@ class QueryForm:
             own_queries: Whether the queries are read as well.
         """
         names = {**self.memory, **({name: name for name in self.points} if own_queries else {})}
-        return {alias: f'decoder:in.{argument}' for alias, argument in names.items()}
+        taps = {alias: f'decoder:in.{argument}' for alias, argument in names.items()}
+        return taps if self.maps is None else {**taps, _MAPS: self.maps}
+
+    def decoded(self, model: Any, outputs: Taps, points: Points) -> dict[str, Any]:
+        """Return what a detector's head reads of given queries, with the encoder's output that its taps recorded.
+
+        Args:
+            model: The detector.
+            outputs: Outputs of its :meth:`taps`.
+            points: The queries.
+        """
+        memory: dict[str, Any] = {name: _given(outputs, name) for name in self.memory}
+        if self.maps is not None:
+            memory['shapes'] = _shapes(outputs)
+        return model.forward_decoder(**memory, **points)
 
     def predictions(self, model: Any, outputs: Taps, points: Points) -> tuple[Tensor, Tensor]:
         """Return what a detector predicts at given queries, with the encoder's output that its taps recorded.
@@ -93,20 +115,49 @@ class QueryForm:
         Returns:
             Class logits (L, N, Q, C) and boxes (cx, cy, w, h) relative to the image, (L, N, Q, 4), of all L layers.
         """
-        memory: dict[str, Tensor | None] = {name: outputs[name][0] for name in self.memory}
-        if outputs['memory_mask'][0].numel() == 0:
-            memory['memory_mask'] = None  # no image of the batch is padded
-        scores, boxes = model.bbox_head(**model.forward_decoder(**memory, **points))
+        scores, boxes = model.bbox_head(**self.decoded(model, outputs, points))
         return scores, boxes
 
-    def placed(self, model: Any, own: Points, boxes: Tensor) -> Points:
+    @torch.no_grad()
+    def content_at(self, model: Any, outputs: Taps, boxes: Tensor) -> Tensor:
+        """Return the content of queries at given boxes in a detector whose encoder gives it, (N, Q, C).
+
+        It is the token at the centre of the box, of the level where the detector scores it highest. So the detector
+        selects its own queries among all tokens.
+
+        Args:
+            model: The detector.
+            outputs: Outputs of its :meth:`taps`.
+            boxes: Boxes (cx, cy, w, h) relative to the image, (N, Q, 4).
+        """
+        memory, ratios = outputs['memory'][0], _given(outputs, 'valid_ratios')
+        cells, start = [], 0
+        for level, (height, width) in enumerate(_shapes(outputs)):
+            centers = boxes[..., :2] if ratios is None else boxes[..., :2] * ratios[:, level, None]
+            column = (centers[..., 0] * width).long().clamp(min=0, max=width - 1)
+            row = (centers[..., 1] * height).long().clamp(min=0, max=height - 1)
+            cells.append(start + row * width + column)
+            start += height * width
+        positions = torch.stack(cells, dim=-1)  # (N, Q, levels)
+        index = positions.flatten(1)[..., None].expand(-1, -1, memory.shape[-1])
+        tokens = model.memory_trans_norm(model.memory_trans_fc(memory.gather(1, index))).unflatten(
+            1, positions.shape[1:]
+        )
+        scores = model.bbox_head.cls_branches[model.decoder.num_layers](tokens).amax(dim=-1)
+        best = scores.argmax(dim=-1)[..., None, None].expand(-1, -1, 1, tokens.shape[-1])
+        return tokens.gather(2, best).squeeze(2)
+
+    def placed(self, model: Any, own: Points, boxes: Tensor, outputs: Taps | None = None) -> Points:
         """Return queries at given places, with the content of a detector's own queries, one after the other.
 
         Args:
             model: The detector; where :attr:`two_stage` is true, its layers give the content of each box.
             own: Its own queries.
             boxes: Boxes (cx, cy, w, h) relative to the image, above 0 and below 1, (N, Q, 4).
+            outputs: Outputs of its :meth:`taps`; where :attr:`maps` is set, they give the content of each box.
         """
+        if self.maps is not None and outputs is not None:
+            return {'query': self.content_at(model, outputs, boxes), 'reference_points': boxes}
         if self.two_stage:
             embedded = model.get_proposal_pos_embed(boxes.logit())
             position, content = model.pos_trans_norm(model.pos_trans_fc(embedded)).chunk(2, dim=-1)
@@ -117,6 +168,17 @@ class QueryForm:
         # The anchors of DAB-DETR are those before the sigmoid.
         points.update({'query_pos': places.logit()} if self.detector == 'DABDETR' else {'reference_points': places})
         return points
+
+
+def _given(outputs: Taps, name: str) -> Tensor | None:
+    """Return a tensor of the taps, None for an argument that was None: no image of the batch is padded."""
+    tensor = outputs[name][0]
+    return tensor if tensor.numel() else None
+
+
+def _shapes(outputs: Taps) -> list[tuple[int, int]]:
+    """Return height and width of each map of the encoder."""
+    return [(maps.shape[2], maps.shape[3]) for maps in outputs[_MAPS]]
 
 
 def random_boxes(images: int, number: int, generator: torch.Generator, released: bool = False) -> Tensor:
@@ -163,7 +225,7 @@ def check_same_queries(key: str, student: nn.Module, teacher: nn.Module) -> Quer
         ('num_classes', 'bbox_head', 'use a teacher trained on the same classes'),
     ):
         sizes = [getattr(model.get_submodule(path), what) for model in (student, teacher)]
-        if sizes[0] != sizes[1]:
+        if sizes[0] != sizes[1] and not (mine.maps and what == 'embed_dims'):
             raise ConfigError(
                 f'{key}: {path}.{what} is {sizes[0]} in the student and {sizes[1]} in the teacher; {advice}; for other '
                 'teachers there is FeatureDistiller'
@@ -181,6 +243,11 @@ def check_same_queries(key: str, student: nn.Module, teacher: nn.Module) -> Quer
 def uses_softmax(model: Any) -> bool:
     """Return whether a detector's class scores are a softmax with the background as its last class."""
     return not getattr(model.bbox_head.loss_cls, 'use_sigmoid', False)
+
+
+def width_of(model: Any) -> int:
+    """Return the number of channels of a detector's queries."""
+    return int(model.decoder.embed_dims)
 
 
 def _named(form: QueryForm) -> str:

@@ -32,8 +32,9 @@ from .logit import (
     softmax_kl_loss,
     symmetric_kl,
 )
+from .matchability import matchability_aware
 from .pearson import PearsonFeatureLoss, pearson_distance
-from .query import query_kl_loss, query_l1_loss, query_softmax_loss
+from .query import query_edge_loss, query_kl_loss, query_l1_loss, query_softmax_loss
 from .roi import roi_box_loss, roi_mask_loss
 from .target_split import dkd_loss, nkd_loss, others_by_rank, uskd_loss, without_label
 from .token_relations import context_loss, token_relation_loss
@@ -85,12 +86,14 @@ __all__ = [
     'level_kl',
     'level_kl_sums',
     'localization_loss',
+    'matchability_aware',
     'mean_over_joints',
     'nkd_loss',
     'others_by_rank',
     'pearson_distance',
     'quality_focal',
     'quality_focal_kd_loss',
+    'query_edge_loss',
     'query_kl_loss',
     'query_l1_loss',
     'query_softmax_loss',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..ops.reduction import to_float, weighted_mean
@@ -75,3 +76,29 @@ def query_l1_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
     tensor(0.1000)
     """
     return weighted_mean((to_float(student) - to_float(teacher.detach())).abs().mean(dim=-1), weight, eps=1.0)
+
+
+def query_edge_loss(student: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    r"""Return the divergence of distributions over box edges, by the weight of each query.
+
+    .. math:: \frac{1}{Z} \sum_q w_q \frac{1}{4} \sum_e KL\big(t_{qe} \,\|\, softmax(s_{qe})\big), \quad
+              Z = \max\Big(\sum_q w_q, 1\Big)
+
+    with :math:`Z` summed over all ranks. Every rank must call it. For a target with all probability at one position it
+    is D-FINE's :func:`~kd_plugins.losses.fine_grained_localization`, less a constant.
+
+    Args:
+        student: Logits :math:`s`, shape (..., 4, N + 1).
+        target: Probabilities :math:`t` of the same shape, on the student's bins, such as those of
+            :func:`kd_plugins.ops.edge_bins.move_distributions`; no gradient goes through them.
+        weight: :math:`w_q` >= 0, shape (...).
+
+    Returns:
+        Shape (); ``0 * sum`` where every weight is 0.
+
+    >>> query_edge_loss(torch.zeros(1, 4, 2), torch.tensor([1.0, 0.0]).expand(1, 4, 2), torch.ones(1))
+    tensor(0.6931)
+    """
+    target = to_float(target.detach())
+    divergence = torch.special.xlogy(target, target) - target * to_float(student).log_softmax(dim=-1)
+    return weighted_mean(divergence.sum(dim=-1).mean(dim=-1), weight, eps=1.0)

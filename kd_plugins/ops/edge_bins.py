@@ -6,12 +6,17 @@ A box is written as a reference box plus one offset per edge (left, top, right, 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError
 from ..utils.checks import check_number
 from .reduction import to_float
+
+SMALLEST_SIDE = 1e-16
+"""Side of a reference box, divided by ``reg_scale``, that replaces smaller ones, so that offsets are finite."""
 
 
 def weighting_function(
@@ -126,11 +131,72 @@ def edge_targets(reference: Tensor, corners: Tensor, bins: Tensor, reg_scale: fl
     [2, 1, 3, 2]
     """
     reference, corners = to_float(reference), to_float(corners)
-    step = (reference[..., 2:] / reg_scale).clamp(min=1e-16)
+    step = (reference[..., 2:] / reg_scale).clamp(min=SMALLEST_SIDE)
     distances = torch.cat([reference[..., :2] - corners[..., :2], corners[..., 2:] - reference[..., :2]], dim=-1)
-    offsets = distances / torch.cat([step, step], dim=-1) - reg_scale / 2
+    return between_bins(distances / torch.cat([step, step], dim=-1) - reg_scale / 2, bins)
+
+
+def between_bins(offsets: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bin on the left of each offset, int64, and the weight of the bin on its right, of the same shape.
+
+    Args:
+        offsets: Any shape; those outside the bins are moved to the first or last bin.
+        bins: Shape (N + 1,), ascending.
+
+    >>> between_bins(torch.tensor([-9.0, 0.5, 9.0]), torch.tensor([-1.0, 0.0, 2.0]))
+    (tensor([0, 1, 1]), tensor([0.0000, 0.2500, 1.0000]))
+    """
     bins = bins.to(offsets)
     offsets = offsets.clamp(min=bins[0], max=bins[-1]).contiguous()
     index = (torch.bucketize(offsets, bins, right=True) - 1).clamp(min=0, max=bins.numel() - 2)
     left, right = bins[index], bins[index + 1]
     return index, (offsets - left) / (right - left)
+
+
+class EdgeBins(NamedTuple):
+    """Bins of edge distributions and the reference boxes that they are relative to."""
+
+    reference: Tensor
+    """(cx, cy, w, h), shape (..., 4)."""
+    bins: Tensor
+    """Shape (N + 1,), from :func:`weighting_function`."""
+    reg_scale: float | Tensor
+    """Number, or tensor of shape (), see :func:`weighting_function`."""
+
+
+@torch.no_grad()
+def move_distributions(probability: Tensor, source: EdgeBins, target: EdgeBins) -> Tensor:
+    r"""Return distributions over the positions of box edges on the bins of other reference boxes.
+
+    A bin of the source is a position of an edge in the image. Its probability goes to the two bins of the target around
+    this position, as :func:`edge_targets` divides a true edge between them; positions outside the target's bins go to
+    the first or last bin. Inside of them the mean position of an edge stays the same, and with equal references and
+    bins the distribution does. This is the projection of categorical distributions of arXiv 1707.06887, eq. 7.
+
+    Args:
+        probability: Shape (..., 4, N + 1), edges left, top, right, bottom.
+        source: Bins of ``probability``.
+        target: Bins of the result; its references have the same shape and unit.
+
+    Returns:
+        Shape (..., 4, M + 1), without gradient.
+
+    >>> bins = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])
+    >>> here, aside = (EdgeBins(torch.tensor([x, 0.5, 0.2, 0.2]), bins, 4.0) for x in (0.5, 0.525))
+    >>> certain = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0]).expand(4, 5)
+    >>> move_distributions(certain, here, aside)[::2]  # both edges lie a quarter of a bin further on the left
+    tensor([[0.0000, 0.0000, 0.7500, 0.2500, 0.0000],
+            [0.0000, 0.2500, 0.7500, 0.0000, 0.0000]])
+    """
+    probability = to_float(probability)
+    here, there = (to_float(side.reference) for side in (source, target))
+    unit = here[..., 2:] / source.reg_scale
+    distances = (source.bins.to(here) + source.reg_scale / 2) * torch.cat([unit, unit], dim=-1)[..., None]
+    shift = there[..., :2] - here[..., :2]
+    step = (there[..., 2:] / target.reg_scale).clamp(min=SMALLEST_SIDE)
+    distances = distances + torch.cat([shift, -shift], dim=-1)[..., None]
+    offsets = distances / torch.cat([step, step], dim=-1)[..., None] - target.reg_scale / 2
+    index, right = between_bins(offsets, target.bins)
+    moved = probability.new_zeros(*probability.shape[:-1], len(target.bins))
+    moved.scatter_add_(-1, index, probability * (1 - right))
+    return moved.scatter_add_(-1, index + 1, probability * right)

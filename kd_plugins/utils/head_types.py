@@ -57,7 +57,8 @@ def why_no_distribution(model: nn.Module, path: str) -> str:
     plain = 'which predicts no distribution over box edges'
     if is_a(head, 'FDRHead'):
         return (
-            'which predicts distributions for queries, and other networks have other queries; nearest: its loss_ddf, '
+            'which predicts distributions for queries, and other networks have other queries; nearest: '
+            'QueryDistiller(edge_weight=1.0), which asks both networks about the same ones, loss_ddf of the head, '
             f"or StageLocalizationDistiller(logits='{path}.fdr.distributions.*', accumulate=True)"
         )
     if class_name in FDR_OF:

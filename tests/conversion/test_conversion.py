@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 
 pytest.importorskip('mmdet')
@@ -26,14 +28,22 @@ from kd_plugins.conversion.conversion import (
 from kd_plugins.conversion.source import Source, read_source
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.models.backbones import HGNetV2
+from kd_plugins.models.dfine import MALLoss
+from kd_plugins.registry import MODELS
 from tests.conversion.files import own_weights, release_weights, save_release
-from tools.analysis.dfine_twins import ours
+from tools.analysis.dfine_twins import ROOT, ours
 
 SILU: dict[str, Any] = {
     'decoder.act_cfg': dict(type='SiLU'),
     'decoder.layer_cfg.ffn_cfg.act_cfg': dict(type='SiLU'),
     'bbox_head.act_cfg': dict(type='SiLU'),
 }
+
+
+def detector(path: str) -> Any:
+    """Return the detector of a shipped config."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(Config.fromfile(ROOT / 'configs' / path).model)
 
 
 def source(num_classes: int = 80, **changes: Any) -> Source:
@@ -151,7 +161,10 @@ def test_activation_of_the_file_must_be_that_of_the_config() -> None:
     plain, silu = ours('n'), ours('n', **SILU)
     assert (activations(plain), activations(silu)) == ({'relu'}, {'silu'})
     deim = source(activation='silu')
-    with pytest.raises(CheckpointError, match=r'trained with SiLU .* as DEIM .* the config has relu; set act_cfg='):
+    with pytest.raises(
+        CheckpointError,
+        match=r'trained with SiLU .* as DEIM .* relu; set .*deim_dfine_s_coco\.py',
+    ):
         convert(deim, plain)
     assert not convert(deim, silu).initialised
     with pytest.raises(CheckpointError, match=r"with ReLU .* as D-FINE has, .* act_cfg=dict\(type='ReLU'\)"):
@@ -160,6 +173,16 @@ def test_activation_of_the_file_must_be_that_of_the_config() -> None:
     half = ours('n', **{'bbox_head.act_cfg': dict(type='SiLU')})
     with pytest.raises(CheckpointError, match='the config has relu, silu'):
         check_activation('silu', half, 'SOURCE')
+
+
+def test_deim_loads_into_its_shipped_config() -> None:
+    with torch.device('meta'):
+        model = detector('dfine_native/deim_dfine_s_coco.py')
+    assert activations(model) == {'silu'} and isinstance(model.bbox_head.loss_cls, MALLoss)
+    check_activation('silu', model, 'SOURCE')
+    with pytest.raises(CheckpointError, match=r'trained with ReLU .* as D-FINE has'):
+        check_activation('relu', model, 'SOURCE')
+    assert model.state_dict().keys() == ours('s').state_dict().keys()
 
 
 def test_counters_that_a_file_lacks_are_zero() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kd_plugins.conversion.source import (
+    COUNTERS,
     class_names,
     hub_config,
     read_source,
@@ -19,6 +20,7 @@ from kd_plugins.conversion.source import (
 )
 from kd_plugins.errors import CheckpointError
 from tests.conversion.files import own_weights, release_weights, save_release, twin
+from tools.analysis.dfine_twins import ours
 
 safetensors = pytest.importorskip('safetensors.torch')
 
@@ -73,6 +75,19 @@ def test_activation_is_told_by_names() -> None:
     assert trained_activation('RTDETRv4-s.pth', {}) == 'silu'
     assert trained_activation('last.pth', {}) is None
     assert trained_activation('last.pth', {'encoder.feature_projector.weight': torch.ones(1)}) == 'silu'
+
+
+def test_trained_norms_of_the_large_sizes_tell_deim() -> None:
+    """D-FINE's L and X freeze the norms of the backbone, so a renamed file of DEIM is told from them."""
+    with torch.device('meta'):
+        states = {size: ours(size).state_dict() for size in ('m', 'l')}
+    frozen = {name: value for name, value in states['l'].items() if not name.endswith(COUNTERS)}
+    for name in ('last.pth', 'dfine_l_coco.pth'):
+        assert trained_activation(name, {}, states['l']) == 'silu'
+    assert trained_activation('last.pth', {}, frozen) is None
+    assert trained_activation('dfine_l_coco.pth', {}, frozen) == 'relu'
+    # M trains the norms in both families, so nothing tells.
+    assert trained_activation('last.pth', {}, states['m']) is None
 
 
 def test_projector_of_rtdetrv4_is_left_out(tmp_path: Path) -> None:

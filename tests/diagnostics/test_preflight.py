@@ -17,6 +17,7 @@ from kd_plugins.diagnostics.preflight import (
     gradient_norms,
     inheritance_rows,
     inspect_terms,
+    separate_teacher,
 )
 from kd_plugins.diagnostics.preflight import inspect as inspect_run
 from kd_plugins.distillers import Batch
@@ -129,3 +130,22 @@ def test_an_average_that_stays_at_the_start_is_a_remark(tmp_path: Path, generate
     runner = make_runner(tmp_path / 'run', [EMAHook(momentum=1e-4)], epochs=3)
     remarks = inspect_run(runner, generated).remarks
     assert sum('EMAHook.momentum is 0.0001 and the run has 12 updates' in remark for remark in remarks) == warned
+
+
+def test_untrained_teachers_are_moved_away_from_their_start() -> None:
+    """Networks whose last layers start at 0 predict alike, although they are no copies of each other."""
+    torch.manual_seed(0)
+    student, copied, untrained, trained = (torch.nn.Linear(3, 2) for _ in range(4))
+    copied.load_state_dict(student.state_dict())
+    before = {name: model.weight.clone() for name, model in (('untrained', untrained), ('trained', trained))}
+    teachers = {
+        'copied': SimpleNamespace(model=copied),
+        'untrained': SimpleNamespace(model=untrained, checkpoint=None),
+        'trained': SimpleNamespace(model=trained, checkpoint='a.pth'),
+    }
+    hook: Any = SimpleNamespace(teachers=teachers)
+    assert separate_teacher(hook, student)
+    assert not torch.equal(copied.weight, student.weight)
+    assert not torch.equal(untrained.weight, before['untrained']) and torch.equal(trained.weight, before['trained'])
+    hook.teachers = {'untrained': teachers['untrained']}
+    assert not separate_teacher(hook, student), 'it is no copy'

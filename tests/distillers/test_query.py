@@ -22,7 +22,10 @@ from kd_plugins.teachers import EMATeacher, FrozenTeacher
 from tests.distillers.common import make_batch, sentence
 from tests.distillers.detrs import KINDS, PLACED, batch_of, detr, model_config
 from tests.distillers.two_steps import two_steps
+from tests.models.dfine.native.detectors import batch as native_batch
+from tests.models.dfine.native.detectors import small
 from tests.ranks import on_two_ranks
+from tools.analysis.dfine_twins import model_config as ours_config
 
 NAMES = [f'distill.queries.{name}' for name in QueryDistiller.loss_names]
 
@@ -280,6 +283,59 @@ def test_a_frozen_teacher_with_other_sizes() -> None:
         # The first pass of a teacher runs to its end; later ones end before its decoder, which then answers twice.
         assert len(decoded) == 2 * (step + 1) + 1
     session.detach()
+
+
+def native_session(student: nn.Module, **options: Any) -> tuple[DistillSession, nn.Module]:
+    """Return a session with D-FINE-S, whose bins are those of X, as the teacher, and the teacher."""
+    changes = {'bbox_head.num_classes': 3, 'bbox_head.reg_scale': 8.0, 'num_queries': 30}
+    model = ours_config('s', **changes)
+    teacher = FrozenTeacher({'model': model, 'default_scope': 'mmdet'}, None, seed=5)
+    teacher.prepare(student)
+    # Branches of the boxes start at 0: give each edge a distribution of its own.
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for model in (student, teacher.model):
+            for branch in model.bbox_head.fdr.distributions:
+                branch[-1].weight.copy_(0.1 * torch.randn(branch[-1].weight.shape, generator=generator))
+    distiller = QueryDistiller(key='distillers.queries', **{'general': 5, 'edge_weight': 1.0, **options})
+    session = DistillSession(student, {'queries': distiller}, {'teacher': teacher}, lambda: None)
+    session.weights = {'queries': 1.0}
+    return session, teacher.model
+
+
+@pytest.mark.parametrize('size', ['n', 's'])
+def test_a_native_detector_learns_from_a_larger_one(size: str) -> None:
+    """The width of N is another one, and the edges are relative to other boxes and bins than the teacher's."""
+    student = small(size=size)
+    session, teacher = native_session(student)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    names = [*NAMES, 'distill.queries.loss_edges']
+    for shapes in (None, [(64, 96), (64, 80)]):  # images of one size have no mask
+        student.zero_grad()
+        losses = student(**native_batch(student, [2, 0], shapes), mode='loss')
+        assert all(losses[name] > 0 and losses[name].isfinite() for name in names)
+        losses['distill.queries.loss_edges'].backward(retain_graph=True)
+        assert student.bbox_head.fdr.distributions[0][-1].weight.grad.any()
+        assert student.backbone.stages[2].blocks[0].layers[0].conv1.conv.weight.grad.any()
+        torch.stack([losses[name] for name in names]).sum().backward()
+        assert student.bbox_head.cls_branches[2].weight.grad.any()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = student(**native_batch(student, [2, 0]), mode='loss')
+    assert all(losses[name].dtype == torch.float32 and losses[name].isfinite() for name in names)
+    assert all(param.grad is None for param in teacher.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items() if 'head' in name)
+    session.detach()
+
+
+def test_edges_of_a_copy_teach_nothing_and_plain_boxes_have_none() -> None:
+    for kind in ('fdr_dino', 'fdr_dab'):
+        student = detr(kind)
+        session = session_of(student, layers='last', edge_weight=2.0)
+        losses = student(**batch_of(student), mode='loss')
+        assert losses['distill.queries.loss_edges'].abs() < 1e-5
+        session.detach()
+    with sentence(r'edge_weight is 1.0, and the teacher is DABDETR, which predicts no distribution .* edge_weight=0.0'):
+        QueryDistiller(edge_weight=1.0).check_models(student, detr('dab'))
 
 
 @pytest.mark.parametrize('teacher', ['frozen', 'ema'])

@@ -9,15 +9,18 @@ import torch
 from torch import nn
 
 from kd_plugins.distillers.query_points import QueryForm, check_same_queries, random_boxes
+from kd_plugins.models.dfine.native.query_selection import anchors
+from kd_plugins.taps import TapSet
 from tests.distillers.common import sentence
 from tests.distillers.detrs import KINDS, PLACED, batch_of, detr
+from tests.models.dfine.native.detectors import batch as native_batch
+from tests.models.dfine.native.detectors import small
+from tools.analysis.dfine_twins import ours
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_own_queries_give_the_own_predictions(kind: str) -> None:
     """A second call of decoder and head gives what the detector itself predicts."""
-    from kd_plugins.taps import TapSet
-
     model: Any = detr(kind).eval()
     form = QueryForm.of(model, 'student')
     paths = form.taps(own_queries=True)
@@ -92,3 +95,46 @@ def test_networks_that_do_not_fit() -> None:
 
 def test_plain_and_refined_boxes_share_their_queries() -> None:
     assert check_same_queries('distillers.x', detr('fdr_dino'), detr('dino')).detector == 'DINO'
+
+
+def test_content_of_a_native_detector_is_its_token_at_the_box() -> None:
+    """At the boxes of its own anchors, the content is that of its own queries."""
+    model: Any = small().eval()
+    form = QueryForm.of(model, 'student')
+    paths = form.taps(own_queries=True)
+    taps = TapSet(model, paths)
+    taps.start()
+    data = native_batch(model, [1, 2], [(64, 96), (64, 80)])
+    with torch.no_grad():
+        scores, boxes = model(**data, mode='tensor')
+        taps.stop()
+        recorded = {alias: taps.read(path) for alias, path in paths.items()}
+        own = {name: recorded[name][0] for name in form.points}
+        for mine, theirs in zip(form.predictions(model, recorded, own), (scores, boxes)):
+            torch.testing.assert_close(mine, theirs)
+        # The best 20 of all tokens are the best of their place on one of the two levels at least.
+        ratios = recorded['valid_ratios'][0]
+        grid = anchors([(4, 6), (2, 3)], 'cpu', torch.float32, ratios, recorded['memory_mask'][0])
+        content = form.content_at(model, recorded, grid.logits.sigmoid().expand(2, -1, -1)[:, 24:])
+        tokens = model.memory_trans_norm(model.memory_trans_fc(recorded['memory'][0]))
+        rating = model.bbox_head.cls_branches[3](tokens).amax(dim=-1)
+        for image in range(2):
+            for cell, actual in enumerate(content[image]):
+                if not grid.valid.expand(2, -1, -1)[image, 24 + cell]:
+                    continue
+                place = grid.logits[image, 24 + cell, :2].sigmoid() * ratios[image, 0]
+                fine = int(place[1] * 4) * 6 + int(place[0] * 6)
+                best = max((fine, 24 + cell), key=lambda position: float(rating[image, position]))
+                torch.testing.assert_close(actual, tokens[image, best])
+    placed = form.placed(model, own, boxes[-1], recorded)
+    assert tuple(placed) == form.points and placed['query'].shape == (2, 20, 128) and not placed['query'].requires_grad
+
+
+def test_widths_of_native_detectors_may_differ() -> None:
+    with torch.device('meta'):
+        student, teacher, other = ours('n', 3), ours('s', 3), ours('s', 4)
+    assert check_same_queries('distillers.x', student, teacher).detector == 'DFINE'
+    with sentence('num_classes is 3 in the student and 4 in the teacher'):
+        check_same_queries('distillers.x', student, other)
+    with sentence(r'queries are those of DFINE \(boxes\), the teacher.s those of DINO \(boxes\)'):
+        check_same_queries('distillers.x', student, detr('fdr_dino'))

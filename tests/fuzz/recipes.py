@@ -70,6 +70,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         'queries/dab-detr_r18_bccd_ema-queries.py',
         {'model.num_queries': 20, 'model.decoder.num_layers': 2},
     ),
+    'dfine': ('dfine/dfine_s_bccd.py', {'model.num_queries': 20}),
     'unet': ('dual_self/unet_isbi_dsd.py', {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4}),
     'fpn': (
         'dual_self/fpn_r50_4xb2-80k_cityscapes-512x1024_dsd.py',
@@ -108,6 +109,7 @@ WORLDS = {
     'backbone_teacher/*': 'gfl',
     'cross_head/*': 'gfl_deep',
     'dfine/*': 'dino',
+    'dfine_native/*': 'dfine',
     'dual_self/dynunet*': 'dynunet',
     'dual_self/unetr*': 'unetr',
     'dual_self/unet*': 'unet',

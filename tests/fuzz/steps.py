@@ -62,6 +62,8 @@ def entry_of(name: str) -> dict[str, Any]:
     for distiller in entry['distillers'].values():
         if distiller and distiller['type'] == 'kd_plugins.ParameterAnchor' and distiller.get('checkpoint'):
             distiller['checkpoint'] = world_of(name).teacher_checkpoint
+        if distiller and name.startswith('dfine_native/dfine-s'):
+            distiller.pop('teacher_tap', None)  # the teacher of a world has the levels of its student
         if distiller and distiller.get('teacher_classes'):
             # The teacher of a world has as many classes as the student, so it has them in another order.
             distiller['teacher_classes'] = ['WBC', 'RBC', 'Platelets']

@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.losses import dense_box_loss, query_kl_loss, query_l1_loss, query_softmax_loss
+from kd_plugins.losses import (
+    dense_box_loss,
+    fine_grained_localization,
+    query_edge_loss,
+    query_kl_loss,
+    query_l1_loss,
+    query_softmax_loss,
+)
 from kd_plugins.ops.boxes import to_corners
+from kd_plugins.ops.reduction import to_float
 from tests.losses.tester import LossTester
 
 
@@ -78,3 +86,23 @@ def test_no_weight_gives_zero_with_a_graph(loss) -> None:
     student = torch.rand(6, 4, requires_grad=True)
     value = loss(student, torch.rand(6, 4), torch.zeros(6))
     assert value == 0 and value.requires_grad
+
+
+class TestQueryEdgeLoss(LossTester):
+    shape = (6, 4, 5)
+
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return query_edge_loss(student, to_float(teacher).softmax(dim=-1), weights(student))
+
+    def reference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        target = teacher.softmax(dim=-1)
+        divergence = (target * (target.log() - student.log_softmax(dim=-1))).sum(dim=-1).mean(dim=-1)
+        return (divergence * weights(student)).sum() / 7.5
+
+
+def test_edges_of_a_certain_target_have_the_loss_of_fgl() -> None:
+    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    index = torch.tensor([[0, 1, 2, 3]] * 3)
+    target = torch.nn.functional.one_hot(index, 5).float()
+    expected = fine_grained_localization(logits, index, torch.zeros(3, 4)).mean()
+    torch.testing.assert_close(query_edge_loss(logits, target, torch.ones(3)), expected)

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.ops.edge_bins import edge_targets, expected_offsets, refine_boxes, weighting_function
+from kd_plugins.ops.edge_bins import (
+    EdgeBins,
+    edge_targets,
+    expected_offsets,
+    move_distributions,
+    refine_boxes,
+    weighting_function,
+)
 from tests.ops.corners import to_corners
 from tests.torch_features import AUTOCAST_TYPES
 
@@ -258,3 +265,50 @@ def test_cuda_without_host_sync() -> None:
         torch.cuda.set_sync_debug_mode('default')
     torch.testing.assert_close(dense(actual[0].cpu(), actual[1].cpu(), 33), dense(index, right, 33), rtol=0, atol=1e-4)
     torch.testing.assert_close(decoded.cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
+def near_boxes(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Boxes (2, 5, 4) and boxes near them."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = 0.3 + 0.2 * torch.rand(2, 5, 4, generator=generator, dtype=torch.float64)
+    return boxes, boxes * (1 + 0.02 * torch.randn(2, 5, 4, generator=generator, dtype=torch.float64))
+
+
+@pytest.mark.parametrize('scale', [4.0, 8.0])
+def test_moved_distributions_keep_the_mean_position_of_every_edge(scale: float) -> None:
+    """The mean decodes to the same box, also on bins of another scale and number."""
+    boxes, others = near_boxes()
+    fine, coarse = weighting_function(32, reg_scale=4.0), weighting_function(16, reg_scale=scale)
+    logits = torch.randn(2, 5, 4, 33, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    # Positions beyond the last bins are moved to them.
+    logits[..., :6] = logits[..., -6:] = -torch.inf
+    probability = logits.softmax(dim=-1)
+    moved = move_distributions(probability, EdgeBins(boxes, fine, 4.0), EdgeBins(others, coarse, scale))
+    torch.testing.assert_close(moved.sum(dim=-1), torch.ones(2, 5, 4, dtype=torch.float64))
+    expected = refine_boxes(boxes, (probability * fine).sum(dim=-1), 4.0)
+    torch.testing.assert_close(refine_boxes(others, (moved * coarse).sum(dim=-1), scale), expected, rtol=0, atol=1e-7)
+
+
+def test_moved_distributions_of_certain_edges_are_the_targets_of_fgl() -> None:
+    """All probability at one bin gives what a true edge at its position gives, also outside of the bins."""
+    boxes, others = near_boxes()
+    bins = weighting_function(32)
+    index = torch.randint(33, (2, 5, 4), generator=torch.Generator().manual_seed(2))
+    certain = torch.nn.functional.one_hot(index, 33).double()
+    moved = move_distributions(certain, EdgeBins(boxes, bins, 4.0), EdgeBins(others, bins, 4.0))
+    corners = to_corners(refine_boxes(boxes, bins.double()[index], 4.0))
+    left, right = edge_targets(others, corners, bins, 4.0)
+    torch.testing.assert_close(moved, dense(left, right, 33), rtol=0, atol=1e-6)
+
+
+def test_distributions_stay_where_references_and_bins_are_equal() -> None:
+    boxes, _ = near_boxes()
+    bins = weighting_function(32).double()
+    probability = torch.randn(2, 5, 4, 33, generator=torch.Generator().manual_seed(1)).double().softmax(dim=-1)
+    side = EdgeBins(boxes, bins, 4.0)
+    torch.testing.assert_close(move_distributions(probability, side, side), probability)
+    flat = EdgeBins(boxes * boxes.new_tensor([1, 1, 0, 1]), bins, 4.0)
+    assert move_distributions(probability, side, flat).isfinite().all()
+    assert (
+        move_distributions(probability[:0], EdgeBins(boxes[:0], bins, 4.0), EdgeBins(boxes[:0], bins, 4.0)).numel() == 0
+    )

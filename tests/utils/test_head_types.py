@@ -48,7 +48,10 @@ def test_heads_with_distributions() -> None:
 @pytest.mark.parametrize(
     ('path', 'words'),
     [
-        ('fdr', r"other networks have other queries; nearest: its loss_ddf, or .*logits='fdr.fdr.distributions"),
+        (
+            'fdr',
+            r"nearest: QueryDistiller\(edge_weight=1.0\), .*logits='fdr.fdr.distributions",
+        ),
         ('dino', r"nearest: model.type='kd_plugins.FDRDINO' with bbox_head.type='kd_plugins.FDRDINOHead'"),
         ('detr', 'for other DETRs there are QueryDistiller, .* and FeatureDistiller'),
         ('roi_head.bbox_head', 'whose proposals no other network shares by itself; nearest: RoIDistiller'),

@@ -141,6 +141,18 @@ def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
     model.eval()
 
 
+def model_config(size: str, **changes: Any) -> Any:
+    """Return the model of a shipped config of a size.
+
+    Args:
+        size: A key of :data:`SIZES`.
+        changes: Values by their dotted keys below ``model``.
+    """
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / f'dfine_{size}.py')
+    config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    return config.model
+
+
 def ours(size: str, num_classes: int = 80, **changes: Any) -> Any:
     """Return the detector of a shipped config of a size, in evaluation mode.
 
@@ -149,11 +161,8 @@ def ours(size: str, num_classes: int = 80, **changes: Any) -> Any:
         num_classes: Number of classes.
         changes: Values by their dotted keys below ``model``.
     """
-    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / f'dfine_{size}.py')
-    changes = {'bbox_head.num_classes': num_classes, **changes}
-    config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(config.model).eval()
+        return MODELS.build(model_config(size, **{'bbox_head.num_classes': num_classes, **changes})).eval()
 
 
 def raw_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:

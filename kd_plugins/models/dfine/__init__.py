@@ -5,7 +5,7 @@ from .detectors import FDRDABDETR, FDRDINO, FDRDeformableDETR
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead, FDRHead
 from .native import DFINE, DFINEDecoder, DFINEQueryGenerator, PointsDeformableAttention
 from .plain_heads import ProposalLossDINOHead
-from .quality_loss import VFLLoss
+from .quality_loss import MALLoss, VFLLoss
 from .refinement import BoxRefiner, FDRBranches, QualityEstimator, Refinement
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     'FDRDeformableDETR',
     'FDRDeformableDETRHead',
     'FDRHead',
+    'MALLoss',
     'PointsDeformableAttention',
     'Predictions',
     'ProposalLossDINOHead',

@@ -1,4 +1,4 @@
-"""VFLLoss: the module form of the varifocal loss, in plain heads and in heads with FDR."""
+"""Class losses with a quality score, in plain heads and in heads with FDR."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses import varifocal
-from kd_plugins.models.dfine import VFLLoss
+from kd_plugins.losses import matchability_aware, varifocal
+from kd_plugins.models.dfine import MALLoss, VFLLoss
 from kd_plugins.registry import MODELS
 from tests.losses.scored_queries import data
+from tests.models.dfine import small_detectors
 
 
 def test_defaults_are_those_of_transformers() -> None:
@@ -127,3 +128,21 @@ def test_invalid_arguments() -> None:
         VFLLoss()(logits, (labels, quality), reduction_override='no')
     with pytest.raises(ConfigError, match="reduction is 'sum', which takes no avg_factor"):
         VFLLoss()(logits, (labels, quality), avg_factor=1.0, reduction_override='sum')
+
+
+def test_mal_has_the_defaults_of_deim_and_trains_heads() -> None:
+    logits, quality, labels = data()
+    module = MODELS.build({'type': 'kd_plugins.MALLoss', 'reduction': 'none'})
+    assert (module.alpha, module.gamma, module.loss_weight) == (1.0, 1.5, 1.0) and isinstance(module, QualityFocalLoss)
+    assert torch.equal(module(logits, (labels, quality)), matchability_aware(logits, quality, labels))
+    with pytest.raises(ConfigError, match='MALLoss.gamma is -1.0'):
+        MALLoss(gamma=-1.0)
+    with pytest.raises(ConfigError, match="loss_cls.type is 'MALLoss', .* nearest: 'Focal"):
+        MALLoss()(logits, labels)
+    loss = dict(type='kd_plugins.MALLoss')
+    for fdr in (True, False):
+        model = small_detectors.config('dino', fdr=fdr)
+        model['bbox_head']['loss_cls'] = loss
+        losses = small_detectors.losses(small_detectors.build(model), [3, 0])
+        torch.stack([value for name, value in losses.items() if 'loss_cls' in name]).sum().backward()
+        assert all(value.isfinite() and value > 0 for name, value in losses.items() if 'loss_cls' in name)

@@ -13,16 +13,17 @@ from tools.analysis.dfine_twins import ours
 CLASSES = 3
 
 
-def small(seed: int = 0, **changes: Any) -> nn.Module:
+def small(seed: int = 0, size: str = 'n', **changes: Any) -> nn.Module:
     """Return a detector of 3 classes and 20 queries, initialized as a training does it, in training mode.
 
     Args:
         seed: Seed of the weights.
+        size: Name of a shipped size.
         changes: Values by their dotted keys below ``model``.
     """
     torch.manual_seed(seed)
     defaults = {'num_queries': 20, 'test_cfg.max_per_img': 10, 'dn_cfg.group_cfg.num_dn_queries': 10}
-    model = ours('n', CLASSES, **defaults | changes)
+    model = ours(size, CLASSES, **defaults | changes)
     model.init_weights()
     return model.train()
 
