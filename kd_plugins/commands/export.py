@@ -1,0 +1,78 @@
+"""Export a trained D-FINE to ONNX: ``kd_plugins export CONFIG CHECKPOINT OUT.onnx``.
+
+The model is fused as ``kd_plugins deploy`` does. The file is compared with MMDetection's prediction before it is
+written, if onnxruntime is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from ..config.data_checks import dataset_classes
+from ..deployment.fusion import fuse
+from ..deployment.graph import DetectorGraph
+from ..deployment.images import image_size
+from ..errors import KDPluginsError
+from ..utils.cli import note, one_sentence, parse
+from ..utils.files import write_atomically
+from .deploy import add_model_arguments, check_out, read_model, report
+
+
+def parser() -> ArgumentParser:
+    """Return the parser."""
+    built = ArgumentParser(
+        prog='kd_plugins export', description='Export a trained D-FINE to ONNX, and check the file with onnxruntime'
+    )
+    add_model_arguments(built, 'OUT.onnx')
+    return built
+
+
+def class_names(config: Config, meta: dict[str, Any]) -> Sequence[str] | None:
+    """Return the names of the classes that a checkpoint was trained with, else those of the config's data."""
+    named = (meta.get('dataset_meta') or {}).get('classes')
+    if named is None and config.get('test_dataloader'):
+        named = dataset_classes(config, 'test_dataloader')
+    return named
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export, check, write and report; return the exit status."""
+    args = parse(parser(), arguments)
+    with one_sentence():
+        check_out(args, '.onnx')
+        config, model, meta = read_model(args)
+        height, width = image_size(config, args.size)
+        DetectorGraph(model)  # a check before the work
+        fusion = fuse(model, height, width)
+        from ..deployment.onnx_file import OPSET, TOLERANCE, compare, export, session
+
+        data = export(DetectorGraph(fusion.model), height, width, class_names(config, meta))
+        runtime = session(data)
+        differences = compare(runtime, fusion.model, height, width) if runtime is not None else {}
+        for count, difference in differences.items():
+            if not difference <= TOLERANCE:
+                raise KDPluginsError(
+                    f'onnxruntime and torch differ by {difference:.1e} on {count} images, more than {TOLERANCE:.0e}; '
+                    f"'{args.out}' was not written; is the checkpoint trained?"
+                )
+        write_atomically(args.out, data)
+        report(fusion, height, width)
+        if differences:
+            shown = ', '.join(f'{difference:.1e} (batch of {count})' for count, difference in differences.items())
+            print(f'onnxruntime and torch differ by {shown}')
+        else:
+            note(
+                "the file was not checked, because onnxruntime (extra 'export') is not installed; kd_plugins doctor "
+                'prints the command'
+            )
+        print(f'written: {args.out}, opset {OPSET}, {len(data) / 1e6:.1f} MB')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
