@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from ..errors import MissingDependencyError
@@ -113,17 +112,14 @@ def predictions(detector: Any, images: Tensor, sizes: Sequence[tuple[int, int]])
     Returns:
         Instances of each image, and the least difference of the last score that was selected and the next one.
     """
+    from mmdet.structures import DetDataSample
+
     height, width = images.shape[2:]
-    samples = [
-        DetDataSample(
-            metainfo=dict(
-                img_shape=(height, width),
-                ori_shape=(size[1], size[0]),
-                scale_factor=(width / size[0], height / size[1]),
-            )
-        )
-        for size in sizes
+    metas = [
+        dict(img_shape=(height, width), ori_shape=(high, wide), scale_factor=(width / wide, height / high))
+        for wide, high in sizes
     ]
+    samples = [DetDataSample(metainfo=meta) for meta in metas]
     seen: list[Tensor] = []
     scorer = detector.bbox_head.cls_branches[detector.decoder.num_layers]
     handle = scorer.register_forward_hook(lambda module, args, output: seen.append(output))
