@@ -17,6 +17,7 @@ from ..config.data_checks import dataset_classes
 from ..deployment.fusion import fuse
 from ..deployment.graph import DetectorGraph
 from ..deployment.images import image_size
+from ..deployment.onnx_file import OPSET, TOLERANCE, compare, export, session
 from ..errors import KDPluginsError
 from ..utils.cli import note, one_sentence, parse
 from ..utils.files import write_atomically
@@ -47,25 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_out(args, '.onnx')
         config, model, meta = read_model(args)
         height, width = image_size(config, args.size)
-        DetectorGraph(model)  # a check before the work
+        DetectorGraph(model)  # refuses other models before the work
         fusion = fuse(model, height, width)
-        from ..deployment.onnx_file import OPSET, TOLERANCE, compare, export, session
-
         data = export(DetectorGraph(fusion.model), height, width, class_names(config, meta))
         runtime = session(data)
-        differences = compare(runtime, fusion.model, height, width) if runtime is not None else {}
-        for count, difference in differences.items():
-            if not difference <= TOLERANCE:
+        agreements = compare(runtime, fusion.model, height, width) if runtime is not None else {}
+        for count, agreement in agreements.items():
+            if not agreement.holds:
                 raise KDPluginsError(
-                    f'onnxruntime and torch differ by {difference:.1e} on {count} images, more than {TOLERANCE:.0e}; '
-                    f"'{args.out}' was not written; is the checkpoint trained?"
+                    f'onnxruntime and torch differ by {agreement} on {count} images, more than {TOLERANCE:.0e}; '
+                    f"'{args.out}' was not written"
                 )
         write_atomically(args.out, data)
         report(fusion, height, width)
-        if differences:
-            shown = ', '.join(f'{difference:.1e} (batch of {count})' for count, difference in differences.items())
-            print(f'onnxruntime and torch differ by {shown}')
-        else:
+        for count, agreement in agreements.items():
+            print(f'batch of {count}: onnxruntime and torch differ by {agreement}')
+        if runtime is None:
             note(
                 "the file was not checked, because onnxruntime (extra 'export') is not installed; kd_plugins doctor "
                 'prints the command'

@@ -108,7 +108,8 @@ def fuse(model: nn.Module, height: int, width: int) -> Fusion:
         KDPluginsError: If the outputs differ.
     """
     name = type(model).__name__
-    exact = copy.deepcopy(model).eval().double()
+    exact = copy.deepcopy(model).double()
+    exact.eval()
     images = smooth_images(height, width, count=1).double()
     try:
         before, expected = measure(exact, images)

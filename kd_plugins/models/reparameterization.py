@@ -114,7 +114,8 @@ def switch_to_deploy(model: nn.Module) -> int:
             setattr(module, conv, fuse_conv_norm(getattr(module, conv), getattr(module, norm)))
             setattr(module, norm, nn.Identity())
             count += 1
-    model.eval().requires_grad_(False)
+    model.eval()  # returns nothing for some backbones of OpenMMLab
+    model.requires_grad_(False)
     return count
 
 
