@@ -83,7 +83,7 @@ def read_target(args: Namespace, source: Source) -> Config:
 
 
 def build_detector(config: Config) -> nn.Module:
-    """Return the model of a config, with random weights."""
+    """Return the detector of a config."""
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'):
         model: nn.Module = MODELS.build(copy.deepcopy(config.model))
     return model

@@ -11,21 +11,18 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from mmengine.config import Config
-from torch import nn
 
 from ..config.loading import load_config
 from ..deployment.fusion import Fusion, fuse
 from ..deployment.images import image_size
 from ..errors import ConfigError
-from ..runner.weights import FUSED, load_trained
+from ..runner.weights import FUSED
 from ..utils.cli import add_cfg_options, one_sentence, parse
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
-from .convert import build_detector
+from ..visualization.loading import build_trained
 
 
 def parser() -> ArgumentParser:
@@ -64,19 +61,6 @@ def check_out(args: Namespace, suffix: str) -> None:
         raise ConfigError(f"OUT: '{args.out}' is CHECKPOINT; name another file")
 
 
-def read_model(args: Namespace) -> tuple[Config, nn.Module, dict[str, Any]]:
-    """Return the config, the model in evaluation mode with its weights, and the ``meta`` of the checkpoint.
-
-    Raises:
-        KDPluginsError: If the config has no model, or the checkpoint does not belong to it.
-    """
-    config = load_config(args.config, args.cfg_options)
-    if config.get('model') is None:
-        raise ConfigError(f"config: '{args.config}' has no 'model'; inherit one that has")
-    model = build_detector(config)
-    return config, model, load_trained(model, args.checkpoint)
-
-
 def report(fusion: Fusion, height: int, width: int) -> None:
     """Print parameters, operations and the difference of the outputs.
 
@@ -105,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(parser(), arguments)
     with one_sentence():
         check_out(args, '.pth')
-        config, model, meta = read_model(args)
+        config = load_config(args.config, args.cfg_options)
         height, width = image_size(config, args.size)
+        model, meta = build_trained(config, args.checkpoint, 'cpu')
         fusion = fuse(model, height, width)
         kept = {name: meta[name] for name in ('dataset_meta', 'epoch', 'iter', 'converted_from') if name in meta}
         buffer = io.BytesIO()

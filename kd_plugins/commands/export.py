@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.data_checks import dataset_classes
+from ..config.loading import load_config
 from ..deployment.fusion import fuse
 from ..deployment.graph import DetectorGraph
 from ..deployment.images import image_size
@@ -21,7 +22,8 @@ from ..deployment.onnx_file import OPSET, TOLERANCE, compare, export, session
 from ..errors import KDPluginsError
 from ..utils.cli import note, one_sentence, parse
 from ..utils.files import write_atomically
-from .deploy import add_model_arguments, check_out, read_model, report
+from ..visualization.loading import build_trained
+from .deploy import add_model_arguments, check_out, report
 
 
 def parser() -> ArgumentParser:
@@ -46,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(parser(), arguments)
     with one_sentence():
         check_out(args, '.onnx')
-        config, model, meta = read_model(args)
+        config = load_config(args.config, args.cfg_options)
         height, width = image_size(config, args.size)
-        DetectorGraph(model)  # refuses other models before the work
+        model, meta = build_trained(config, args.checkpoint, 'cpu', check=DetectorGraph)
         fusion = fuse(model, height, width)
         data = export(DetectorGraph(fusion.model), height, width, class_names(config, meta))
         runtime = session(data)
