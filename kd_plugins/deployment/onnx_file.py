@@ -81,7 +81,7 @@ def export(graph: DetectorGraph, height: int, width: int, classes: Sequence[str]
 
     images, sizes = smooth_images(height, width), torch.tensor([[width, height]] * 2)
     # Newer versions of torch take another exporter by default; older ones have no choice.
-    choice = {'dynamo': False} if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
+    choice: dict[str, Any] = {'dynamo': False} if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter('ignore')  # of constants in the trace, which a fixed size makes right
         file = Path(folder) / 'model.onnx'

@@ -36,8 +36,8 @@ from kd_plugins.utils.tables import print_table
 from tools.analysis.dfine_twins import SIZES, ours, randomize, smooth_images, theirs
 
 SIDES = ('transformers', 'fused', 'onnxruntime')
-TOLERANCE = 1e-3
-"""Largest difference of the scores, best first."""
+TOLERANCE = 5e-3
+"""Largest difference of the scores, best first; random weights amplify rounding."""
 CALIBRATION = 320
 """Side of the images that give the batch norms their statistics."""
 QUERIES = 300

@@ -44,6 +44,7 @@ class DFINE(FDRDINO):
 
     fdr_decoder = DFINEDecoder
     encoder: Any
+    dn_query_generator: Any
 
     def __init__(
         self,
