@@ -130,8 +130,8 @@ def in_own_process(*arguments: Any) -> int | None:
 
 
 @torch.inference_mode()
-def compare(size: str, args: Namespace, file: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
-    """Return the seconds of each side for each number of threads, and the memory of each side.
+def compare(size: str, args: Namespace, file: Path) -> list[dict[str, Any]]:
+    """Export the model, and return the seconds of each side for each number of threads.
 
     Raises:
         KDPluginsError: If a side gives other scores.
@@ -153,8 +153,7 @@ def compare(size: str, args: Namespace, file: Path) -> tuple[list[dict[str, Any]
             if counts:
                 times[name].append(taken)
         entries.append(dict(size=size, threads=threads, difference=max(apart.values()), seconds=times))
-    memory = {name: in_own_process(name, size, file, args.side, args.images) for name in SIDES}
-    return entries, memory
+    return entries
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> str:
@@ -170,21 +169,8 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> str:
     return f'{middle:.2f} ({low:.2f} to {high:.2f})'
 
 
-def run(args: Namespace) -> dict[str, Any]:
-    """Measure all sizes and print.
-
-    Raises:
-        MissingDependencyError: If onnxruntime is not installed.
-    """
-    if find_spec('onnxruntime') is None:
-        raise MissingDependencyError(
-            "the package 'onnxruntime' (extra 'export') is not installed; kd_plugins doctor prints the command"
-        )
-    entries, memory = [], {}
-    with TemporaryDirectory() as folder:
-        for size in args.sizes:
-            found, memory[size] = compare(size, args, Path(folder) / f'{size}.onnx')
-            entries += found
+def print_times(entries: Sequence[dict[str, Any]], args: Namespace) -> None:
+    """Print the times of each size and number of threads."""
     rows = [
         [
             entry['size'].upper(),
@@ -201,6 +187,27 @@ def run(args: Namespace) -> dict[str, Any]:
         ['size', 'threads', *(f'{name} (ms)' for name in SIDES), 'transformers / fused', 'fused / onnxruntime'],
         rows,
     )
+    sys.stdout.flush()
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Measure all sizes and print.
+
+    Raises:
+        MissingDependencyError: If onnxruntime is not installed.
+    """
+    if find_spec('onnxruntime') is None:
+        raise MissingDependencyError(
+            "the package 'onnxruntime' (extra 'export') is not installed; kd_plugins doctor prints the command"
+        )
+    entries, memory = [], {}
+    with TemporaryDirectory() as folder:
+        files = {size: Path(folder) / f'{size}.onnx' for size in args.sizes}
+        for size, file in files.items():
+            entries += compare(size, args, file)
+        print_times(entries, args)
+        for size, file in files.items():
+            memory[size] = {name: in_own_process(name, size, file, args.side, args.images) for name in SIDES}
     print_table(
         'Peak memory (MiB), one thread',
         ['size', *SIDES],
