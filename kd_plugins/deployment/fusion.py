@@ -114,9 +114,9 @@ def fuse(model: nn.Module, height: int, width: int) -> Fusion:
     try:
         before, expected = measure(exact, images)
     except Exception as error:  # a model that needs points, prompts or labels fails in any way
-        reason = ' '.join(str(error).split())[:120]
+        reason = ': '.join(filter(None, (type(error).__name__, ' '.join(str(error).split())[:120])))
         raise ConfigError(
-            f"model.type '{name}' cannot be run on images alone ({type(error).__name__}: {reason}); valid: detectors, "
+            f"model.type '{name}' cannot be run on images alone ({reason}); valid: detectors, "
             'segmentors and pose estimators of images'
         ) from error
     changed = switch_to_deploy(exact)
