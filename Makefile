@@ -20,7 +20,7 @@ NEED = @$(PYTHON) tools/setup/install.py --venv "$(VENV)" --stack "$(STACK)" --e
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-install: ## detection; EXTRAS="pose seg det3d volume timm views docs dev", STACK=onedl VENV=.venv-onedl
+install: ## detection; EXTRAS="pose seg det3d volume timm views export docs dev", STACK=onedl VENV=.venv-onedl
 	$(NEED) "$(EXTRAS)"
 
 demo: ## train a small detector on few labels, with and without unlabelled images, under eight minutes from a fresh clone
@@ -31,7 +31,7 @@ demo: ## train a small detector on few labels, with and without unlabelled image
 test: complete lint imports static configs suite ## the whole quality gate
 
 complete:
-	$(NEED) "pose seg volume det3d timm views docs dev"
+	$(NEED) "pose seg volume det3d timm views export docs dev"
 
 lint: ## style and format
 	$(NEED) "$(EXTRAS) dev"

@@ -81,7 +81,7 @@ def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     hard = [line for line in text.splitlines() if line.startswith('Requires-Dist') and 'extra ==' not in line]
     names = [re.split(r'[<>=]', line.split()[1])[0] for line in hard]
     assert sorted(names) == ['mmengine', 'numpy', 'pycocotools', 'setuptools', 'torch']
-    for extra in ('det', 'pose', 'seg', 'det3d', 'volume', 'timm', 'views', 'docs', 'dev'):
+    for extra in ('det', 'pose', 'seg', 'det3d', 'volume', 'timm', 'views', 'export', 'docs', 'dev'):
         assert f'Provides-Extra: {extra}' in text
     assert metadata(wheel, 'entry_points.txt') == '[console_scripts]\nkd_plugins = kd_plugins.__main__:main\n'
 

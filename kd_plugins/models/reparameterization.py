@@ -6,6 +6,7 @@ Sources: RepVGG (arXiv 2101.03697, section 3.3); ``torch.nn.utils.fusion``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -64,18 +65,43 @@ def pad_kernel(weight: Tensor, kernel_size: Sequence[int]) -> Tensor:
     return nn.functional.pad(weight, (columns, columns, rows, rows))
 
 
+def norm_pairs(module: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of the children of a module that are a convolution and the BatchNorm layer after it.
+
+    They are told by their names, as in MMCV's ``ConvModule`` (``conv``, ``bn``), HGNetV2 and ResNet (``conv1``,
+    ``bn1``), or by their order in a ``Sequential``. Convolutions that change their weights and norms with an activation
+    are left out, and so is a ``ConvModule`` whose norm comes first.
+
+    >>> norm_pairs(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.ReLU()))
+    [('0', '1')]
+    """
+    children = dict(module.named_children())
+    order = getattr(module, 'order', ('conv', 'norm'))
+    if isinstance(module, nn.Sequential):
+        candidates = list(pairwise(children))
+    elif 'norm' in order and 'conv' in order and order.index('norm') < order.index('conv'):
+        candidates = []
+    else:
+        candidates = [(name, f'bn{name[4:]}') for name in children if name.startswith('conv')]
+    return [
+        (conv, norm)
+        for conv, norm in candidates
+        if type(children[conv]).__name__ == 'Conv2d' and type(children.get(norm)) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+    ]
+
+
 def switch_to_deploy(model: nn.Module) -> int:
     """Fuse branches, convolutions and norms of a network in place, for inference; a second call changes nothing.
 
-    Modules with a method ``switch_to_deploy`` are asked to fuse themselves. In all other modules whose children
-    ``conv`` and ``bn`` are a convolution and a BatchNorm layer, as in MMCV's ``ConvModule`` and in HGNetV2, the norm
-    becomes an identity. The network must be in eval mode afterwards, too: its fused layers cannot be trained.
+    Modules with a method ``switch_to_deploy`` and an attribute ``deployed`` are asked to change themselves: RepVGG
+    blocks merge their branches, and a detector drops what only trains. Then the norms of :func:`norm_pairs` become
+    identities. The network is in eval mode afterwards and has no trainable parameter.
 
     Args:
         model: The network.
 
     Returns:
-        Number of modules that were fused.
+        Number of modules that were changed.
     """
     count = 0
     for module in list(model.modules()):
@@ -84,11 +110,13 @@ def switch_to_deploy(model: nn.Module) -> int:
             deploy()
             count += 1
     for module in list(model.modules()):
-        conv, norm = getattr(module, 'conv', None), getattr(module, 'bn', None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm):
-            module.conv, module.bn = fuse_conv_norm(conv, norm), nn.Identity()
+        for conv, norm in norm_pairs(module):
+            setattr(module, conv, fuse_conv_norm(getattr(module, conv), getattr(module, norm)))
+            setattr(module, norm, nn.Identity())
             count += 1
+    model.eval()  # returns nothing for some backbones of OpenMMLab
+    model.requires_grad_(False)
     return count
 
 
-__all__ = ['fuse_conv_norm', 'pad_kernel', 'switch_to_deploy']
+__all__ = ['fuse_conv_norm', 'norm_pairs', 'pad_kernel', 'switch_to_deploy']

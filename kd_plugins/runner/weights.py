@@ -13,6 +13,9 @@ from ..errors import CheckpointError, ConfigError, nearest
 STATISTICS = ('.running_mean', '.running_var')
 """Ends of the names of BatchNorm's statistics, which are no parameters and decide on predictions as well."""
 
+FUSED = 'fused'
+"""Key in the ``meta`` of a checkpoint, True for the weights of a fused model."""
+
 
 def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str, key: str = 'checkpoint') -> list[str]:
     """Refuse a checkpoint that leaves parameters of the model at their random start.
@@ -53,6 +56,29 @@ def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: str, key: 
     )
 
 
+def fit_structure(model: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Fuse a model in place if a checkpoint is that of a fused one, from ``kd_plugins deploy``.
+
+    Args:
+        model: The model, with or without its distributed wrapper.
+        checkpoint: Result of :func:`~kd_plugins.checkpoints.load_checkpoint`.
+    """
+    if is_fused(checkpoint):
+        from ..models.reparameterization import switch_to_deploy
+
+        switch_to_deploy(model.module if is_model_wrapper(model) else model)  # type: ignore[arg-type]
+
+
+def is_fused(checkpoint: dict[str, Any]) -> bool:
+    """Return whether a checkpoint holds the weights of a fused model.
+
+    >>> is_fused({'meta': {'fused': True}, 'state_dict': {}})
+    True
+    """
+    meta = checkpoint.get('meta')
+    return isinstance(meta, dict) and meta.get(FUSED) is True
+
+
 def load_trained(model: nn.Module, path: str, device: str = 'cpu') -> dict[str, Any]:
     """Load the weights of a checkpoint into a model, move it to a device and put it into eval mode.
 
@@ -71,6 +97,7 @@ def load_trained(model: nn.Module, path: str, device: str = 'cpu') -> dict[str, 
     from ..utils.cli import note
 
     checkpoint = load_checkpoint(path)
+    fit_structure(model, checkpoint)
     for remark in check_weights(model, checkpoint, path):
         note(remark)
     load_weights(model, checkpoint, path, strict=False)

@@ -29,7 +29,7 @@ def build_trained(
     checkpoint: str,
     device: str,
     model: Any = None,
-    check: Callable[[Any], None] | None = None,
+    check: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Return a model in eval mode with the weights of a checkpoint, and the checkpoint's ``meta``.
 

@@ -41,7 +41,7 @@ def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split in ('train', 'val'):
         (tmp_path / 'data' / f'{split}.json').write_text(json.dumps(content))
     monkeypatch.setenv('CUSTOM_ROOT', str(tmp_path / 'data'))
-    (block,) = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
+    block, _ = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
     file = tmp_path / 'my_config.py'
     file.write_text(block)
     return file

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kd_plugins.models.backbones import HGNetV2
-from kd_plugins.models.reparameterization import fuse_conv_norm, pad_kernel, switch_to_deploy
+from kd_plugins.models.reparameterization import fuse_conv_norm, norm_pairs, pad_kernel, switch_to_deploy
 
 
 def randomize(model: nn.Module) -> nn.Module:
@@ -47,3 +47,42 @@ def test_backbone_and_encoder() -> None:
     assert switch_to_deploy(model) == 0 and list(model.state_dict()) == names
     for value, wanted in zip([*backbone(images), *encoder(maps)], expected, strict=True):
         assert (value - wanted).abs().max() < 1e-5 * wanted.abs().max().clamp(min=1)
+
+
+class Named(nn.Module):
+    """Children by name, called in the order of the numbers in their names."""
+
+    def __init__(self, **children: nn.Module) -> None:
+        super().__init__()
+        for name, child in children.items():
+            self.add_module(name, child)
+
+
+class Scaled(nn.Conv2d):
+    """A convolution that changes its weights."""
+
+
+def test_pairs_are_convolutions_with_their_norms() -> None:
+    conv, norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+    block = Named(conv1=conv, bn1=norm, conv2=conv, bn2=nn.GroupNorm(1, 2), conv3=Scaled(2, 2, 1), bn3=norm, bn4=norm)
+    assert norm_pairs(block) == [('conv1', 'bn1')]
+    assert norm_pairs(nn.Sequential(conv, norm, nn.ReLU(), norm, conv)) == [('0', '1')]
+    first = Named(conv=conv, bn=norm)
+    assert norm_pairs(first) == [('conv', 'bn')]
+    first.order = ('norm', 'conv', 'act')
+    assert not norm_pairs(first)
+
+
+def test_residual_network() -> None:
+    pytest.importorskip('mmdet')
+    from mmdet.models.backbones import ResNet
+
+    model = ResNet(18, out_indices=(3,))
+    randomize(model)
+    images = torch.randn(1, 3, 32, 32)
+    (expected,) = model(images)
+    model.train()
+    assert switch_to_deploy(model) == 20 and not model.training
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(value.requires_grad for value in model.parameters())
+    torch.testing.assert_close(model(images)[0], expected, rtol=1e-4, atol=1e-4)

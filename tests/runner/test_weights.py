@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.runner.weights import check_weights, load_trained
+from kd_plugins.runner.weights import FUSED, check_weights, fit_structure, load_trained
 
 
 def test_a_checkpoint_that_leaves_parameters_random_is_refused():
@@ -40,3 +40,19 @@ def test_a_loaded_model_is_in_eval_mode_and_returns_the_meta_of_the_file(tmp_pat
     assert not model.training and torch.equal(model.weight, source.weight)
     with pytest.raises(ConfigError, match="--device: 'warp' cannot be used .*; nearest: 'cpu'"):
         load_trained(model, path, 'warp')
+
+
+def test_a_model_is_fused_for_the_checkpoint_of_a_fused_one(tmp_path):
+    def build(seed):
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)).eval()
+
+    source, model, path = build(0), build(1), str(tmp_path / 'x.pth')
+    images = torch.rand(1, 1, 3, 3)
+    expected = source(images)
+    fit_structure(source, {'meta': {}})
+    assert isinstance(source[1], torch.nn.BatchNorm2d), 'of an ordinary checkpoint nothing changes'
+    fit_structure(source, {'meta': {FUSED: True}})
+    torch.save({'state_dict': source.state_dict(), 'meta': {FUSED: True}}, path)
+    load_trained(model, path)
+    torch.testing.assert_close(model(images), expected)

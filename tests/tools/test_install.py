@@ -142,5 +142,5 @@ def test_unknown_extra_is_one_sentence() -> None:
     command = [sys.executable, str(ROOT / 'tools/setup/install.py'), '--extras', 'poes']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ''
-    valid = 'pose, seg, det3d, volume, timm, views, docs, dev (det is always there)'
+    valid = 'pose, seg, det3d, volume, timm, views, export, docs, dev (det is always there)'
     assert done.stderr == f"make install: there is no extra 'poes'; valid: {valid}\n"

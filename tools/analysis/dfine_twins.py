@@ -6,6 +6,7 @@ configs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from kd_plugins.conversion.names import to_own, unify_transformers
+from kd_plugins.deployment.images import smooth_images
 from kd_plugins.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,17 +113,16 @@ def theirs(size: str, num_classes: int = 80, **changes: Any) -> nn.Module:
     return DFineForObjectDetection(config).eval()
 
 
-def smooth_images(height: int, width: int, seed: int = 0) -> Tensor:
-    """Return two smooth random images with values about 0..1, (2, 3, height, width)."""
-    noise = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    return nn.functional.interpolate(noise, (height, width), mode='bicubic')
-
-
 @torch.no_grad()
-def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
-    """Give transformers' model random weights, and the batch norms the statistics of some images.
+def randomize(model: nn.Module, forward: Callable[[], Any], seed: int = 0) -> None:
+    """Give a model random weights, and the batch norms the statistics of some images.
 
     Matrices are drawn from N(0, 1 / fan-in); vectors are moved by N(0, 0.1).
+
+    Args:
+        model: Of either side.
+        forward: Runs the model on the images.
+        seed: Seed of the weights.
     """
     generator = torch.Generator().manual_seed(seed)
     kept = ('reg_scale', 'decoder.up')
@@ -137,7 +138,7 @@ def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    model(pixel_values=images)
+    forward()
     model.eval()
 
 
@@ -232,7 +233,7 @@ def parity(size: str, height: int = 320, width: int = 320, seed: int = 0) -> Par
     """
     images = smooth_images(height, width, seed)
     twin = theirs(size)
-    randomize(twin, images, seed)
+    randomize(twin, lambda: twin(pixel_values=images), seed)
     model = ours(size)
     state, unknown = to_own(unify_transformers(twin.state_dict()), 'transformers')
     assert not unknown, unknown

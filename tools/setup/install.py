@@ -31,7 +31,7 @@ from tools.setup import estimate
 from tools.setup.environment import Environment, InstallError, last_line, say
 from tools.setup.mmcv_build import install_mmcv, mmcv_wait
 
-EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'timm', 'views', 'docs', 'dev')
+EXTRAS = ('pose', 'seg', 'det3d', 'volume', 'timm', 'views', 'export', 'docs', 'dev')
 TORCH = 'torch==2.13.0'
 NO_DEPS = ('--no-deps',)
 NO_ISOLATION = ('--no-build-isolation', '--no-deps')
@@ -73,6 +73,7 @@ COSTS = {
     'volume': (5.0, 5.0),
     'timm': (3.0, 66.0),
     'views': (1.0, 7.0),
+    'export': (3.0, 40.0),
     'docs': (6.0, 15.0),
     'dev': (15.0, 45.0),
 }
@@ -126,6 +127,8 @@ def extra_steps(extra: str, stack: dict[str, str]) -> list[Step]:
         ]
     if extra == 'views':
         return [Step('kornia', ('kornia>=0.7,<0.9', 'kornia_rs'), NO_DEPS)]
+    if extra == 'export':
+        return [Step('ONNX', ('onnx==1.23.2', 'onnxruntime==1.32.0'))]
     return [Step('documentation', DOCS)] if extra == 'docs' else [Step('tests and checks', DEV)]
 
 

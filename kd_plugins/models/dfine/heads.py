@@ -83,6 +83,8 @@ class FDRHead:
     assigner: Any
     predict_by_feat: Any
     test_cfg: Any
+    kept_layer: int | None = None
+    """The only layer with class scores, after :meth:`keep_layer`."""
 
     def __init__(
         self,
@@ -155,9 +157,15 @@ class FDRHead:
         return to_float(self.class_branch(layer)(hidden)) + self.fdr.qualities[layer](logits)
 
     def forward(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
-        """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers."""
-        scores = [self.layer_scores(i, *layer) for i, layer in enumerate(zip(hidden_states, refinement.logits))]
-        return torch.stack(scores), refinement.boxes
+        """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers that have scores."""
+        layers = range(len(hidden_states)) if self.kept_layer is None else [self.kept_layer]
+        scores = [self.layer_scores(i, hidden_states[i], refinement.logits[i]) for i in layers]
+        return torch.stack(scores), refinement.boxes[-len(scores) :]
+
+    def last_layer(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
+        """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer, which predicts."""
+        last = len(hidden_states) - 1
+        return self.layer_scores(last, hidden_states[last], refinement.logits[last]), refinement.boxes[last]
 
     def predict(
         self,
@@ -168,10 +176,9 @@ class FDRHead:
         **_: Any,
     ) -> InstanceList:
         """Return the detections of every image, from the last layer."""
-        last = len(hidden_states) - 1
-        scores = self.layer_scores(last, hidden_states[last], refinement.logits[last])
+        scores, boxes = self.last_layer(hidden_states, refinement)
         metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(scores[None], refinement.boxes[last:], batch_img_metas=metas, rescale=rescale)
+        return self.predict_by_feat(scores[None], boxes[None], batch_img_metas=metas, rescale=rescale)
 
     def _predict_by_feat_single(self, cls_score: Tensor, *args: Any, **kwargs: Any) -> InstanceData:
         """Return the detections of an image.
@@ -263,6 +270,22 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
             for index, part in enumerate(branch.children()):
                 if isinstance(part, nn.ReLU):
                     branch[index] = self.activation()
+
+    def keep_layer(self, layer: int) -> None:
+        """Drop what only trains: scores and quality estimators of other layers than one, and all of later layers.
+
+        The branches that are left keep their names in checkpoints. The last class and box branch select the queries.
+
+        Args:
+            layer: Index of the decoder layer that predicts.
+        """
+        self.kept_layer = layer
+        for other in range(self.num_decoder_layers):
+            if other != layer:
+                self.cls_branches[other] = nn.Identity()
+                self.fdr.qualities[other] = nn.Identity()
+            if other > layer:
+                self.fdr.distributions[other] = nn.Identity()
 
     def init_weights(self) -> None:
         """Initialize the weights like the plain head, with FDR branches that change nothing."""

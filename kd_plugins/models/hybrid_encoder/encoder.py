@@ -34,7 +34,7 @@ class IntraScaleAttention(DetrTransformerEncoder):
         channels, height, width = (int(size) for size in features.shape[1:])
         positions = cell_positions(height, width, channels, features.device, features.dtype)
         cells = contiguous_gradient(features).flatten(2).transpose(1, 2)
-        cells = super().forward(cells, query_pos=positions[None].expand(len(cells), -1, -1), key_padding_mask=None)
+        cells = super().forward(cells, query_pos=positions[None], key_padding_mask=None)
         return cells.transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
 

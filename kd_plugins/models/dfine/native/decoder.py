@@ -181,6 +181,10 @@ class DFINEDecoder(DetrTransformerDecoder):
         self.embed_dims: int = self.layers[0].embed_dims
         self.ref_point_head = BoxPosition(self.embed_dims, self.act_cfg)
 
+    def drop_later_layers(self) -> None:
+        """Drop the layers after ``eval_idx``, which only train; the others keep their names in checkpoints."""
+        self.layers = self.layers[: self.eval_idx + 1]
+
     def forward(
         self,
         query: Tensor,

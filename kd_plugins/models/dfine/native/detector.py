@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors import DeformableDETR
-from mmdet.structures import OptSampleList
+from mmdet.structures import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from ....errors import ConfigError
@@ -44,6 +44,7 @@ class DFINE(FDRDINO):
 
     fdr_decoder = DFINEDecoder
     encoder: Any
+    dn_query_generator: Any
 
     def __init__(
         self,
@@ -80,6 +81,44 @@ class DFINE(FDRDINO):
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
+
+    @property
+    def deployed(self) -> bool:
+        """Whether the parts that only train are gone."""
+        return self.dn_query_generator is None
+
+    def switch_to_deploy(self) -> None:
+        """Drop what only trains: decoder layers after ``eval_idx``, scores of earlier ones and denoising queries.
+
+        The predictions stay the same; a second call changes nothing. Called by
+        :func:`kd_plugins.models.reparameterization.switch_to_deploy`, which fuses convolutions and norms as well.
+        """
+        self.decoder.drop_later_layers()
+        self.bbox_head.keep_layer(self.decoder.eval_idx)
+        self.dn_query_generator = None
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor] | list[Tensor]:
+        """Return the losses of a batch.
+
+        Raises:
+            ConfigError: If the detector was changed for inference.
+        """
+        if self.deployed:
+            raise ConfigError(
+                'model: this DFINE was fused for inference by switch_to_deploy, which drops what training needs; build '
+                'it from its config again'
+            )
+        return super().loss(batch_inputs, batch_data_samples, *args, **kwargs)
+
+    def raw_predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class logits (N, Q, C) and normalised boxes (cx, cy, w, h), (N, Q, 4), of whole images.
+
+        Args:
+            images: From the data preprocessor, (N, 3, H, W), not padded.
+        """
+        return self.bbox_head.last_layer(**self.forward_transformer(self.extract_feat(images)))
 
     def pre_transformer(
         self, mlvl_feats: Sequence[Tensor], batch_data_samples: OptSampleList = None

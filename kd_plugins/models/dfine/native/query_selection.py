@@ -81,8 +81,9 @@ def take(values: Tensor, positions: Tensor) -> Tensor:
         values: (N, P, C), or (1, P, C) for the same values in every image.
         positions: (N, K).
     """
-    index = positions[..., None].expand(-1, -1, values.shape[-1])
-    return values.expand(len(positions), -1, -1).gather(1, index)
+    if values.shape[0] < positions.shape[0]:
+        return values[0][positions]
+    return values.gather(1, positions[..., None].expand(-1, -1, values.shape[-1]))
 
 
 __all__ = ['Anchors', 'anchors', 'best_positions', 'take']

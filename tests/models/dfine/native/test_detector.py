@@ -13,6 +13,7 @@ from torch import Tensor, nn
 pytest.importorskip('mmdet')
 
 from kd_plugins.errors import ConfigError
+from kd_plugins.models.reparameterization import switch_to_deploy
 from tests.models.dfine.native.detectors import CLASSES, batch, losses, small
 from tests.ranks import on_two_ranks
 from tools.analysis.dfine_twins import ours, parity
@@ -169,6 +170,16 @@ def test_predicts_the_best_pairs_of_query_and_class() -> None:
     torch.testing.assert_close(result.bboxes, corners, rtol=1e-4, atol=1e-3)
 
 
+def test_small_images_with_few_classes_give_all_their_pairs() -> None:
+    """12 positions of 3 classes: fewer than the 300 detections of the config."""
+    model = small(**{'test_cfg.max_per_img': 300, 'num_queries': 300}).eval()
+    with torch.no_grad():
+        results = model(**batch(model, [1, 1], [(32, 64)] * 2), mode='predict')
+    for result in results:
+        instances = result.pred_instances
+        assert len(instances) == 3 * (2 * 4 + 1 * 2) and (instances.scores > 0).all()
+
+
 def _step(images: slice) -> dict[str, Tensor]:
     """Return the gradients of all terms without random numbers for some images of a batch."""
     model = small()
@@ -223,6 +234,55 @@ def test_the_activation_of_deim_changes_no_key() -> None:
     for model, kind in ((plain, nn.ReLU), (deim, nn.SiLU)):
         parts = [*model.decoder.modules(), *model.bbox_head.modules()]
         assert {type(part) for part in parts if isinstance(part, (nn.ReLU, nn.SiLU))} == {kind}
+
+
+@pytest.mark.parametrize('eval_idx', [-1, 1, 0])
+def test_deployed_detector_predicts_the_same_and_refuses_to_train(eval_idx: int) -> None:
+    model = small(**{'decoder.eval_idx': eval_idx}).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.bbox_head.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        data = batch(model, [1, 1])
+        scores, boxes = model(data['inputs'], mode='tensor')
+        expected = model(**data, mode='predict')[1].pred_instances
+        assert switch_to_deploy(model) > 0
+        names = list(model.state_dict())
+        assert switch_to_deploy(model) == 0 and list(model.state_dict()) == names and model.deployed
+        found = model(data['inputs'], mode='tensor')
+        result = model(**data, mode='predict')[1].pred_instances
+        raw = model.raw_predictions(data['inputs'])
+    for one, wanted in zip(found, (scores, boxes)):
+        torch.testing.assert_close(one, wanted[-1:], rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(one, other[0]) for one, other in zip(raw, found))
+    torch.testing.assert_close(result.scores, expected.scores, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.bboxes, expected.bboxes, rtol=1e-4, atol=1e-3)
+    layers = eval_idx % 3 + 1
+    assert len(model.decoder.layers) == layers
+    kept = {name.split('.')[3] for name in names if name.startswith('bbox_head.fdr.distributions')}
+    assert kept == {str(layer) for layer in range(layers)}
+    assert {name.split('.')[2] for name in names if name.startswith('bbox_head.cls_branches')} == {f'{layers - 1}', '3'}
+    with pytest.raises(ConfigError, match='fused for inference by switch_to_deploy'):
+        losses(model.train(), [1, 1])
+
+
+# Parameters of the release after its own fusion, with 80 classes.
+DEPLOYED = {'n': 3_753_799, 's': 10_237_491, 'm': 19_248_189, 'l': 30_724_195, 'x': 61_601_635}
+
+
+@pytest.mark.parametrize('size', list(DEPLOYED))
+def test_deployed_parameters_are_those_of_the_release(size: str) -> None:
+    """The release keeps the embedding of denoising queries and the norms of the backbone and of the projections."""
+    with torch.device('meta'):
+        model = ours(size)
+    kept = [model.backbone, model.neck, model.encoder.out_convs or nn.Identity()]
+    norms = sum(size_of(part) for module in kept for part in module.modules() if isinstance(part, nn.BatchNorm2d))
+    frozen = sum(size_of(part) for part in model.backbone.modules() if isinstance(part, nn.BatchNorm2d))
+    embedding = size_of(model.dn_query_generator)
+    switch_to_deploy(model)
+    # A fused norm leaves one bias for two vectors.
+    expected = size_of(model) + embedding + norms // 2 - (frozen if size in 'lx' else 0) + CONSTANTS
+    assert expected == DEPLOYED[size]
 
 
 def test_levels_that_do_not_fit_are_refused() -> None:

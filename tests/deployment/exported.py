@@ -1,0 +1,40 @@
+"""A D-FINE-N with random weights, its checkpoint, and a config, at the size of a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_plugins.deployment.images import smooth_images
+from tools.analysis.dfine_twins import ours, randomize
+
+HEIGHT, WIDTH, CLASSES = 96, 128, 3
+CONFIG = f"""
+_base_ = 'kd_plugins::_base_/models/dfine_n.py'
+default_scope = 'mmdet'
+model = dict(num_queries=20, bbox_head=dict(num_classes={CLASSES}))
+"""
+
+
+def detector(**changes: Any) -> Any:
+    """Return a detector of 20 queries, whose weights and statistics are random, the same in each call.
+
+    Args:
+        changes: Values by their dotted keys below ``model``.
+    """
+    torch.manual_seed(0)  # biases keep their initialisation
+    model = ours('n', CLASSES, num_queries=20, **changes)
+    images = smooth_images(HEIGHT, WIDTH)
+    randomize(model, lambda: model.raw_predictions(images))
+    return model
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    """Write a config and a checkpoint of :func:`detector`, and return both paths."""
+    config, checkpoint = folder / 'config.py', folder / 'trained.pth'
+    config.write_text(CONFIG)
+    meta = {'dataset_meta': {'classes': ('a', 'b', 'c')}, 'epoch': 3, 'cfg': 'long'}
+    torch.save({'meta': meta, 'state_dict': detector().state_dict()}, checkpoint)
+    return config, checkpoint
