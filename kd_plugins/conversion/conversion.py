@@ -156,6 +156,8 @@ def check_constants(constants: Mapping[str, Sequence[float]], model: nn.Module, 
     Raises:
         CheckpointError: If ``up`` or ``reg_scale`` differs.
     """
+    if not any(constants.values()):
+        return
     branches: Any = model.get_submodule('bbox_head.fdr')
     for name, values in constants.items():
         wanted = float(getattr(branches, name))
