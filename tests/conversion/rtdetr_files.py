@@ -23,6 +23,13 @@ FIRST = (
 """Names of the second release to those of the first."""
 
 
+def first_name(name: str) -> str:
+    """Return a name of the second release as the first one has it."""
+    for pattern, first in FIRST:
+        name = re.sub(pattern, first, name)
+    return name
+
+
 @cache
 def transformers_weights(version: int = 1, num_classes: int = 80) -> dict[str, Tensor]:
     """Return the weights of transformers' model, random numbers also where it starts with constants."""
@@ -50,9 +57,7 @@ def release_weights(version: int = 2, num_classes: int = 80) -> dict[str, Tensor
     for name, value in own_weights(num_classes).items():
         released = translate(name, LAYERS, 'own', 'release', RTDETR)
         assert released is not None
-        for pattern, first in FIRST if version == 1 else ():
-            released = re.sub(pattern, first, released)
-        state[released] = value
+        state[first_name(released) if version == 1 else released] = value
     if version == 2:
         for layer in range(LAYERS):
             state[f'decoder.decoder.layers.{layer}.cross_attn.num_points_scale'] = torch.full((12,), 0.25)

@@ -212,7 +212,7 @@ def test_rtdetr_that_does_not_fit() -> None:
             models['r34vd'],
             r'is RT-DETR r18vd, but .* RT-DETR r34vd; inherit .*rtdetr_r18vd\.py.* --size r18vd',
         ),
-        (rtdetr_source(points=(4, 4, 4)), points, r'has \(4, 4, 4\) sampling points .* num_points is \(3, 6, 3\); set'),
+        (rtdetr_source(points=(4, 4, 4)), points, r'has \(4, 4, 4\) sampling points .*num_points is \(3, 6, 3\); set'),
         (
             rtdetr_source(sampling='discrete'),
             models['r18vd'],

@@ -79,10 +79,14 @@ class RTDETRHead(DINOHead):
         self, hidden_states: Tensor, boxes: Tensor, batch_data_samples: SampleList, rescale: bool = True, **_: Any
     ) -> InstanceList:
         """Return the detections of every image, from the last layer that ran."""
-        last = len(hidden_states) - 1
-        scores = to_float(self.cls_branches[last](hidden_states[last]))[None]
+        scores, last_boxes = self.last_layer(hidden_states, boxes)
         metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(scores, boxes[last:], batch_img_metas=metas, rescale=rescale)
+        return self.predict_by_feat(scores[None], last_boxes[None], batch_img_metas=metas, rescale=rescale)
+
+    def last_layer(self, hidden_states: Tensor, boxes: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
+        """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer that ran, which predicts."""
+        last = len(hidden_states) - 1
+        return to_float(self.cls_branches[last](hidden_states[last])), boxes[last]
 
     def loss(
         self,
