@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kd_plugins.conversion.name_table import PATTERNS, proposal_heads, rules
-from tests.conversion.template_fields import fields_of
+from tests.conversion.name_checks import fields_of
 
 
 def test_templates_of_a_rule_have_the_same_fields() -> None:

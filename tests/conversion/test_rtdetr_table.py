@@ -7,11 +7,11 @@ import torch
 
 pytest.importorskip('mmdet')
 
-from kd_plugins.conversion.names import RTDETR, family_of, number_of_layers, to_own, translate, unify_transformers
+from kd_plugins.conversion.names import RTDETR, to_own, translate, unify_transformers
 from kd_plugins.conversion.rtdetr_table import rules
 from kd_plugins.conversion.sizes import RTDETR_SIZES
+from tests.conversion.name_checks import assert_counterparts, fields_of
 from tests.conversion.rtdetr_files import transformers_weights
-from tests.conversion.template_fields import fields_of
 from tools.analysis.rtdetr_twins import ours
 
 THEIRS = 'model.backbone.model'
@@ -90,13 +90,7 @@ def test_names_by_hand(release: str, transformers: str, own: str) -> None:
 def test_every_name_of_every_size_has_one_counterpart(size: str) -> None:
     with torch.device('meta'):
         model = ours(size)
-    names, layers = list(model.state_dict()), model.decoder.num_layers
-    for layout in ('release', 'transformers'):
-        there = [translate(name, layers, 'own', layout, RTDETR) for name in names]
-        assert None not in there and len(set(there)) == len(names)
-        assert [translate(str(name), layers, layout, 'own', RTDETR) for name in there] == names
-    released = [str(translate(name, layers, 'own', 'release', RTDETR)) for name in names]
-    assert (family_of(released), number_of_layers(released)) == (RTDETR, layers)
+    assert_counterparts(model, RTDETR)
 
 
 @pytest.mark.parametrize('version', [1, 2])

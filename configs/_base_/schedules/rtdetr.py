@@ -1,5 +1,5 @@
-# RT-DETR's recipe as far as its sizes share it: that of D-FINE with batches of 16 images, a constant rate from the first
-# step on, and a tenth of it for the backbone. Norms and biases outside the backbone do not decay.
+# RT-DETR's recipe as far as its sizes share it: that of D-FINE with batches of 16 images, a constant rate from the
+# first step on, and a tenth of it for the backbone. Norms and biases outside the backbone do not decay.
 _base_ = './dfine.py'
 train_cfg = dict(max_epochs=72)
 optim_wrapper = dict(

@@ -12,18 +12,12 @@ pytest.importorskip('mmdet')
 
 from kd_plugins.models.rtdetr import LookForwardTwice, RTDETRDecoder
 from kd_plugins.models.rtdetr.attention import Memory
-
-DIMS, LAYERS, SHAPES = 16, 3, [(4, 6), (2, 3)]
+from tests.models.dfine.native.layers import DIMS, LAYERS, SHAPES, layer_config
 
 
 def decoder(**options: Any) -> RTDETRDecoder:
     torch.manual_seed(0)
-    layer = dict(
-        self_attn_cfg=dict(embed_dims=DIMS, num_heads=4, dropout=0.0),
-        cross_attn_cfg=dict(embed_dims=DIMS, num_heads=4, num_points=(2, 1)),
-        ffn_cfg=dict(embed_dims=DIMS, feedforward_channels=8, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU')),
-    )
-    made = RTDETRDecoder(num_layers=LAYERS, layer_cfg=layer, **options)
+    made = RTDETRDecoder(num_layers=LAYERS, layer_cfg=layer_config(), **options)
     made.init_weights()
     return made
 
