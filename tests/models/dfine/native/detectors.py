@@ -13,9 +13,10 @@ from torch import nn
 from tools.analysis.dfine_twins import ours
 
 CLASSES = 3
+NANO = partial(ours, 'n')
 
 
-def small(seed: int = 0, build: Callable[..., Any] = partial(ours, 'n'), **changes: Any) -> nn.Module:
+def small(seed: int = 0, build: Callable[..., Any] = NANO, **changes: Any) -> nn.Module:
     """Return a detector of 3 classes and 20 queries, initialized as a training does it, in training mode.
 
     Args:
