@@ -35,7 +35,7 @@ def build_loss(name: str, config: dict[str, Any] | None) -> Any:
     return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
 
 
-def set_activation(branches: nn.ModuleList, activation: Callable[[], nn.Module]) -> None:
+def set_activation(branches: Any, activation: Callable[[], nn.Module]) -> None:
     """Replace the ReLUs of MMDetection's box branches.
 
     Args:
