@@ -41,6 +41,8 @@ class RTDETRHead(DINOHead):
     """
 
     loss_cls: nn.Module
+    kept_layer: int | None = None
+    """The only layer with class scores, after :meth:`keep_layer`."""
 
     def __init__(
         self,
@@ -71,9 +73,10 @@ class RTDETRHead(DINOHead):
         return LookForwardTwice(self.reg_branches)
 
     def forward(self, hidden_states: Tensor, boxes: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
-        """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers."""
-        scores = [to_float(branch(hidden)) for branch, hidden in zip(self.cls_branches, hidden_states)]
-        return torch.stack(scores), boxes
+        """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers that have scores."""
+        layers = range(len(hidden_states)) if self.kept_layer is None else [self.kept_layer]
+        scores = [to_float(self.cls_branches[layer](hidden_states[layer])) for layer in layers]
+        return torch.stack(scores), boxes[-len(scores) :]
 
     def predict(
         self, hidden_states: Tensor, boxes: Tensor, batch_data_samples: SampleList, rescale: bool = True, **_: Any
@@ -87,6 +90,21 @@ class RTDETRHead(DINOHead):
         """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer that ran, which predicts."""
         last = len(hidden_states) - 1
         return to_float(self.cls_branches[last](hidden_states[last])), boxes[last]
+
+    def keep_layer(self, layer: int) -> None:
+        """Drop what only trains, for inference: scores of other layers than one, and boxes of later layers.
+
+        The branches that are left keep their names in checkpoints. The last ones, which select the queries, stay.
+
+        Args:
+            layer: Index of the decoder layer that predicts.
+        """
+        self.kept_layer = layer
+        for other in range(len(self.cls_branches) - 1):
+            if other != layer:
+                self.cls_branches[other] = nn.Identity()
+            if other > layer:
+                self.reg_branches[other] = nn.Identity()
 
     def loss(
         self,

@@ -152,3 +152,18 @@ def test_training_needs_an_assigner() -> None:
 def test_activation_of_the_box_branches() -> None:
     kinds = {type(part).__name__ for part in head(act_cfg=dict(type='SiLU')).reg_branches.modules()}
     assert 'SiLU' in kinds and 'ReLU' not in kinds
+
+
+def test_what_only_trains_can_be_dropped() -> None:
+    made, hidden, located = head().eval(), torch.randn(2, 1, QUERIES, DIMS), torch.rand(2, 1, QUERIES, 4)
+    expected = made(hidden, located)
+    before = made.state_dict()
+    made.keep_layer(1)
+    for actual, other in zip(made(hidden, located), expected):
+        torch.testing.assert_close(actual, other[1:])
+    torch.testing.assert_close(made.last_layer(hidden, located), (expected[0][1], expected[1][1]))
+    dropped = {
+        name.rsplit('.', 2)[0] if 'reg' in name else name.rsplit('.', 1)[0]
+        for name in before.keys() - made.state_dict().keys()
+    }
+    assert dropped == {'cls_branches.0', 'cls_branches.2', 'reg_branches.2'}
