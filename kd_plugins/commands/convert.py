@@ -1,7 +1,7 @@
-"""Convert released weights of D-FINE into a checkpoint: ``kd_plugins convert SOURCE --out FILE``.
+"""Convert released weights of D-FINE or RT-DETR into a checkpoint: ``kd_plugins convert SOURCE --out FILE``.
 
-SOURCE is a ``.pth`` file of D-FINE, DEIM or RT-DETRv4, a ``.safetensors`` file or folder of transformers, or a file of
-the backbone HGNetV2. The checkpoint goes into ``load_from`` of a config.
+SOURCE is a ``.pth`` file of D-FINE, DEIM, RT-DETR, RT-DETRv2 or RT-DETRv4, a ``.safetensors`` file or folder of
+transformers, or a file of the backbone HGNetV2 or ResNet-vd. The checkpoint goes into ``load_from`` of a config.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..config.loading import load_config, register_scope
 from ..config.reading import merge_options, read_config
 from ..conversion.classes import OBJECTS365, class_count
 from ..conversion.conversion import Conversion, convert
-from ..conversion.sizes import SHIPPED, SIZES, describe, measure, size_name
+from ..conversion.sizes import SIZES, describe, measure, shipped, size_name
 from ..conversion.source import Source, read_source
 from ..errors import ConfigError
 from ..utils.cli import add_cfg_options, note, one_sentence, parse
@@ -37,7 +37,8 @@ SHOWN = 8
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(
-        prog='kd_plugins convert', description='Convert released weights of D-FINE, or of its backbone, for a config'
+        prog='kd_plugins convert',
+        description='Convert released weights of D-FINE or RT-DETR, or of a backbone, for a config',
     )
     built.add_argument('source', metavar='SOURCE', help='.pth or .safetensors file, or a folder with model.safetensors')
     target = built.add_mutually_exclusive_group()
@@ -72,7 +73,7 @@ def read_target(args: Namespace, source: Source) -> Config:
     if size is None:
         kind = 'a backbone' if source.layout == 'backbone' else describe(measure(source.state))
         raise ConfigError(f"SOURCE: '{source.path}' is {kind}; give --config or --size")
-    config = read_config(SHIPPED.format(size))
+    config = read_config(shipped(size))
     config.default_scope = 'mmdet'
     count = class_count(source.state)
     # Row 0 of Objects365's raw ids is unused.

@@ -81,7 +81,7 @@ ROOT = Group(
         'compare': Command('compare', 'train configs over several seeds and compare their metrics'),
         'experiments': Command('experiments', 'train and test the arms of experiments that protocols describe'),
         'train-stages': Command('train_stages', 'train a chain of stages, each from checkpoints of earlier ones'),
-        'convert': Command('convert', 'convert released weights of D-FINE, or of its backbone, for a config'),
+        'convert': Command('convert', 'convert released weights of D-FINE or RT-DETR, or of a backbone, for a config'),
         'deploy': Command('deploy', 'fuse a trained model for inference'),
         'export': Command('export', 'export a trained D-FINE to ONNX, and check the file with onnxruntime'),
         'score': Command('score', 'score how similar a student and a teacher are, without training'),

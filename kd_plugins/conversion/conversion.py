@@ -1,4 +1,4 @@
-"""Conversion of a file of D-FINE into a checkpoint of a detector."""
+"""Conversion of a file of D-FINE or RT-DETR into a checkpoint of a detector."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..checkpoints import compare_weights
 from ..errors import CheckpointError, ConfigError, nearest
 from ..models.backbones.file_weights import FileWeightsBackbone
 from .classes import Rows, class_count, known_classes, listed_classes, match_classes, simplified, take_rows
-from .sizes import SHIPPED, describe, measure, size_name
-from .source import COUNTERS, KEY, Source
+from .names import DFINE, RTDETR, translate
+from .sizes import describe, measure, shipped, size_name
+from .source import COUNTERS, KEY, TITLES, Source
 
 TOLERANCE = 1e-6
 DEIM = 'kd_plugins::dfine_native/deim_dfine_s_coco.py'
@@ -48,8 +49,8 @@ def convert(
 
     Args:
         source: The file.
-        model: A ``DFINE`` of the config; with a file of a backbone, any detector with an ``HGNetV2``. Its backbone
-            gets the weights of such a file; nothing else changes.
+        model: A ``DFINE`` or ``RTDETR`` of the config; with a file of a backbone, any detector with an ``HGNetV2`` or
+            a ResNet-vd. Its backbone gets the weights of such a file; nothing else changes.
         classes: Class names of the data that the detector is for; ``None`` for those that its number of classes tells.
         source_classes: Class names of the file; ``None`` for those that the file or its number of classes tells.
         activation: ``'relu'`` or ``'silu'``, the activation that the file was trained with; ``None`` for what the file
@@ -62,12 +63,13 @@ def convert(
     """
     if source.layout == 'backbone':
         return Conversion(convert_backbone(source, model), None, None, [])
-    check_detector(model)
+    check_detector(model, source.family)
     expected = model.state_dict()
     subject = f"{KEY}: '{source.path}'"
     check_size(source.state, expected, subject)
     check_constants(source.constants, model, subject)
     check_activation(activation or source.activation, model, subject)
+    check_sampling(source, model, subject)
     count, target = class_count(source.state), class_count(expected)
     names = model_classes(classes, target)
     rows = match_classes(row_names(source, source_classes, count), names, count, target)
@@ -84,6 +86,8 @@ def convert_backbone(source: Source, model: nn.Module) -> dict[str, Tensor]:
         ConfigError: If the detector has no such backbone.
     """
     backbone = getattr(model, 'backbone', None)
+    if source.family == RTDETR:
+        return convert_resnet(source, backbone)
     if not isinstance(backbone, FileWeightsBackbone):
         raise ConfigError(
             f"model.backbone.type is '{type(backbone).__name__}', but '{source.path}' holds weights of the backbone "
@@ -93,17 +97,43 @@ def convert_backbone(source: Source, model: nn.Module) -> dict[str, Tensor]:
     return {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
 
 
-def check_detector(model: nn.Module) -> None:
-    """Refuse a model that is not D-FINE.
+def convert_resnet(source: Source, backbone: nn.Module | None) -> dict[str, Tensor]:
+    """Return the weights of a file of ResNet-vd under the names of a detector.
+
+    Raises:
+        CheckpointError: If the file does not fit the backbone.
+        ConfigError: If the backbone is another one.
+    """
+    from mmdet.models.backbones import ResNetV1d
+
+    if not isinstance(backbone, ResNetV1d):
+        raise ConfigError(
+            f"model.backbone.type is '{type(backbone).__name__}', but '{source.path}' holds weights of the backbone "
+            "ResNet-vd; valid: 'kd_plugins.ResNetVD', and 'ResNetV1d' for 50 and more layers"
+        )
+    pairs = {name: translate(f'backbone.{name}', 0, 'release', 'own', RTDETR) or name for name in source.state}
+    state = {new: source.state[name] for name, new in pairs.items()}
+    expected = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+    return fit(state, expected, f"{KEY}: '{source.path}'")
+
+
+def check_detector(model: nn.Module, family: str = DFINE) -> None:
+    """Refuse a model that is not the detector of a file.
+
+    Args:
+        model: The detector.
+        family: ``'dfine'`` or ``'rtdetr'``.
 
     Raises:
         ConfigError: If it is another one.
     """
-    from ..models.dfine.native import DFINE
+    from ..models import dfine, rtdetr
 
-    if not isinstance(model, DFINE):
+    detector = {DFINE: dfine.DFINE, RTDETR: rtdetr.RTDETR}[family]
+    if not isinstance(model, detector):
         raise ConfigError(
-            f"model.type is '{type(model).__name__}', which the weights of D-FINE do not fit; valid: 'kd_plugins.DFINE'"
+            f"model.type is '{type(model).__name__}', which the weights of {TITLES[family]} do not fit; valid: "
+            f"'kd_plugins.{detector.__name__}'"
         )
 
 
@@ -116,7 +146,7 @@ def check_size(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], subj
     held, wanted = measure(state), measure(expected)
     if held != wanted:
         name = size_name(held)
-        advice = f"inherit '{SHIPPED.format(name)}', or give --size {name}" if name else 'change the config'
+        advice = f"inherit '{shipped(name)}', or give --size {name}" if name else 'change the config'
         raise CheckpointError(f'{subject} is {describe(held)}, but the config is {describe(wanted)}; {advice}')
 
 
@@ -126,6 +156,8 @@ def check_constants(constants: Mapping[str, Sequence[float]], model: nn.Module, 
     Raises:
         CheckpointError: If ``up`` or ``reg_scale`` differs.
     """
+    if not any(constants.values()):
+        return
     branches: Any = model.get_submodule('bbox_head.fdr')
     for name, values in constants.items():
         wanted = float(getattr(branches, name))
@@ -155,7 +187,7 @@ def check_activation(activation: str | None, model: nn.Module, subject: str) -> 
     """Refuse a file that was trained with another activation; shapes and names do not tell.
 
     Args:
-        activation: ``'relu'`` for D-FINE, ``'silu'`` for DEIM and RT-DETRv4, ``None`` for ``'relu'``.
+        activation: ``'relu'`` for D-FINE and RT-DETR, ``'silu'`` for DEIM and RT-DETRv4, ``None`` for ``'relu'``.
         model: The detector.
         subject: First words of the error.
 
@@ -166,7 +198,7 @@ def check_activation(activation: str | None, model: nn.Module, subject: str) -> 
     if built == {trained}:
         return
     kind = {'relu': 'ReLU', 'silu': 'SiLU'}.get(trained, trained)
-    owner = 'DEIM and RT-DETRv4 have' if trained == 'silu' else 'D-FINE has'
+    owner = 'DEIM and RT-DETRv4 have' if trained == 'silu' else 'D-FINE and RT-DETR have'
     example = f" as in '{DEIM}'" if trained == 'silu' else ''
     keys = 'model.decoder, model.decoder.layer_cfg.ffn_cfg and model.bbox_head'
     raise CheckpointError(
@@ -174,6 +206,32 @@ def check_activation(activation: str | None, model: nn.Module, subject: str) -> 
         f"{', '.join(sorted(built))}; set act_cfg=dict(type='{kind}') in {keys}{example}, or give "
         'the right --activation'
     )
+
+
+def check_sampling(source: Source, model: nn.Module, subject: str) -> None:
+    """Refuse a file that was trained with other sampling points in the decoder than those of the config.
+
+    Args:
+        source: The file.
+        model: The detector.
+        subject: First words of the error.
+
+    Raises:
+        CheckpointError: If their number on a level differs, or RT-DETRv2's discrete sampling.
+    """
+    attention: Any = model.get_submodule('decoder.layers.0.cross_attn')
+    key = 'model.decoder.layer_cfg.cross_attn_cfg'
+    if source.points not in (None, attention.num_points):
+        raise CheckpointError(
+            f'{subject} has {source.points} sampling points on the levels, but {key}.num_points is '
+            f'{attention.num_points}; set it to {source.points}'
+        )
+    method = getattr(attention, 'method', 'default')
+    if source.sampling not in (None, method):
+        raise CheckpointError(
+            f"{subject} was trained with {source.sampling} sampling, but {key}.method is '{method}'; "
+            f"set {key}.method='{source.sampling}'"
+        )
 
 
 def model_classes(classes: Sequence[str] | None, target: int) -> Sequence[str] | None:
@@ -239,9 +297,11 @@ __all__ = [
     'check_activation',
     'check_constants',
     'check_detector',
+    'check_sampling',
     'check_size',
     'convert',
     'convert_backbone',
+    'convert_resnet',
     'fit',
     'model_classes',
     'row_names',

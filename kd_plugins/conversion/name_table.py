@@ -5,6 +5,7 @@ Sources: Peterande/D-FINE; transformers 5, ``models/d_fine``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -71,23 +72,18 @@ ATTENTION = [
     ('ffn.layers.1.{rest}', 'linear2.{rest}', 'mlp.layers.1.{rest}'),
     ('norms.0.{rest}', 'norm1.{rest}', 'self_attn_layer_norm.{rest}'),
 ]
-"""Parts of a transformer layer; the second norm has two names in the release."""
+"""Parts of a transformer layer; the names of further norms depend on the layer."""
 
-LAYERS = [
-    ('encoder.aifi.{i}.layers.{k}', 'encoder.encoder.{i}.layers.{k}', 'model.encoder.aifi.{i}.layers.{k}', 'norm2'),
-    ('decoder.layers.{k}', 'decoder.decoder.layers.{k}', 'model.decoder.layers.{k}', 'norm3'),
-]
+ENCODER_LAYER = Rule(
+    'encoder.aifi.{i}.layers.{k}', 'encoder.encoder.{i}.layers.{k}', 'model.encoder.aifi.{i}.layers.{k}'
+)
+DECODER_LAYER = Rule('decoder.layers.{k}', 'decoder.decoder.layers.{k}', 'model.decoder.layers.{k}')
 
 DECODER = [
     Rule(
         'decoder.layers.{k}.cross_attn.{rest}',
         'decoder.decoder.layers.{k}.cross_attn.{rest}',
         'model.decoder.layers.{k}.encoder_attn.{rest}',
-    ),
-    Rule(
-        'decoder.layers.{k}.gateway.{rest}',
-        'decoder.decoder.layers.{k}.gateway.{rest}',
-        'model.decoder.layers.{k}.gateway.{rest}',
     ),
     Rule(
         'decoder.ref_point_head.layers.{i}.{rest}',
@@ -103,16 +99,20 @@ DECODER = [
     ),
 ]
 
-HEADS = [
+SCORES = Rule(
+    'bbox_head.cls_branches.{i}.{rest}', 'decoder.dec_score_head.{i}.{rest}', 'model.decoder.class_embed.{i}.{rest}'
+)
+
+FDR = [
+    Rule(
+        'decoder.layers.{k}.gateway.{rest}',
+        'decoder.decoder.layers.{k}.gateway.{rest}',
+        'model.decoder.layers.{k}.gateway.{rest}',
+    ),
     Rule(
         'bbox_head.reg_branches.0.{twice}.{rest}',
         'decoder.pre_bbox_head.layers.{once}.{rest}',
         'model.decoder.pre_bbox_head.layers.{once}.{rest}',
-    ),
-    Rule(
-        'bbox_head.cls_branches.{i}.{rest}',
-        'decoder.dec_score_head.{i}.{rest}',
-        'model.decoder.class_embed.{i}.{rest}',
     ),
     Rule(
         'bbox_head.fdr.distributions.{i}.{twice}.{rest}',
@@ -124,7 +124,8 @@ HEADS = [
         'decoder.decoder.lqe_layers.{i}.reg_conf.layers.{once}.{rest}',
         'model.decoder.lqe_layers.{i}.reg_conf.layers.{once}.{rest}',
     ),
-]  # fmt: skip
+]
+"""Gates, initial boxes and distributions, which only D-FINE has."""
 
 
 def proposal_heads(num_layers: int) -> list[Rule]:
@@ -147,24 +148,64 @@ def proposal_heads(num_layers: int) -> list[Rule]:
     ]
 
 
+def convolution_rules(convolutions: Sequence[Rule], projections: Sequence[Rule]) -> list[Rule]:
+    """Return the rules of convolutions and of the norms after them.
+
+    Args:
+        convolutions: Names of modules with ``.conv`` and ``.norm`` in transformers.
+        projections: Names of modules with ``.0`` and ``.1`` in transformers.
+    """
+    built = []
+    for rule_list, parts in ((convolutions, ('conv', 'norm')), (projections, ('0', '1'))):
+        for own, release, other in rule_list:
+            built.append(Rule(f'{own}.conv.{{rest}}', f'{release}.conv.{{rest}}', f'{other}.{parts[0]}.{{rest}}'))
+            built.append(Rule(f'{own}.bn.{{rest}}', f'{release}.norm.{{rest}}', f'{other}.{parts[1]}.{{rest}}'))
+    return built
+
+
+def layer_rules(layer: Rule, *norms: tuple[str, str, str]) -> list[Rule]:
+    """Return the rules of a transformer layer.
+
+    Args:
+        layer: Names of the layer.
+        norms: Names of its norms after the first one, in the order of :class:`Rule`.
+    """
+    parts = [
+        *ATTENTION,
+        *((f'{own}.{{rest}}', f'{release}.{{rest}}', f'{other}.{{rest}}') for own, release, other in norms),
+    ]
+    return [Rule(*(f'{start}.{part}' for start, part in zip(layer, names))) for names in parts]
+
+
 @cache
 def rules(num_layers: int) -> tuple[Rule, ...]:
-    """Return the whole table; the first rule that fits a name holds.
+    """Return the whole table of D-FINE; the first rule that fits a name holds.
 
     Args:
         num_layers: Number of decoder layers.
     """
-    built = list(BACKBONE)
-    for own, release, other in CONVOLUTIONS:
-        built.append(Rule(f'{own}.conv.{{rest}}', f'{release}.conv.{{rest}}', f'{other}.conv.{{rest}}'))
-        built.append(Rule(f'{own}.bn.{{rest}}', f'{release}.norm.{{rest}}', f'{other}.norm.{{rest}}'))
-    for own, release, other in PROJECTIONS:
-        built.append(Rule(f'{own}.conv.{{rest}}', f'{release}.conv.{{rest}}', f'{other}.0.{{rest}}'))
-        built.append(Rule(f'{own}.bn.{{rest}}', f'{release}.norm.{{rest}}', f'{other}.1.{{rest}}'))
-    for own, release, other, last_norm in LAYERS:
-        second = ('norms.1.{rest}', f'{last_norm}.{{rest}}', 'final_layer_norm.{rest}')
-        built += [Rule(f'{own}.{a}', f'{release}.{b}', f'{other}.{c}') for a, b, c in (*ATTENTION, second)]
-    return (*built, *DECODER, *proposal_heads(num_layers), *HEADS)
+    return (
+        *BACKBONE,
+        *convolution_rules(CONVOLUTIONS, PROJECTIONS),
+        *layer_rules(ENCODER_LAYER, ('norms.1', 'norm2', 'final_layer_norm')),
+        *layer_rules(DECODER_LAYER, ('norms.1', 'norm3', 'final_layer_norm')),
+        *DECODER,
+        *proposal_heads(num_layers),
+        SCORES,
+        *FDR,
+    )
 
 
-__all__ = ['PATTERNS', 'Rule', 'proposal_heads', 'rules']
+__all__ = [
+    'DECODER',
+    'DECODER_LAYER',
+    'ENCODER_LAYER',
+    'PATTERNS',
+    'PROJECTIONS',
+    'SCORES',
+    'Rule',
+    'convolution_rules',
+    'layer_rules',
+    'proposal_heads',
+    'rules',
+]

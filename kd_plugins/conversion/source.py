@@ -1,4 +1,4 @@
-"""Files with weights of D-FINE, or of its backbone, from other programs."""
+"""Files with weights of D-FINE or RT-DETR, or of their backbones, from other programs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,29 @@ from torch import Tensor
 from ..checkpoints import load_checkpoint
 from ..errors import CheckpointError, nearest
 from ..models.backbones.weights import read_safetensors
-from .name_table import rules
-from .names import TRAIN_ONLY, constants, number_of_layers, to_own, unify_transformers
+from .names import (
+    DFINE,
+    RESNET,
+    RTDETR,
+    TRAIN_ONLY,
+    constants,
+    family_of,
+    number_of_layers,
+    sampling_points,
+    table,
+    to_own,
+    unify_release,
+    unify_transformers,
+)
 from .sizes import measure, size_name
 
 SAFETENSORS = '.safetensors'
 HUB_FILE = 'model.safetensors'
-BACKBONE_STARTS = ('stem.', 'stages.')
+BACKBONE_STARTS = {
+    DFINE: ('stem.', 'stages.', 'head.'),
+    RTDETR: tuple(name.removeprefix('backbone.') for name in RESNET if name.startswith('backbone.')),
+}
+TITLES = {DFINE: 'D-FINE', RTDETR: 'RT-DETR'}
 WRAPPERS = (('ema', 'module'), ('model',), ('state_dict',))
 """Keys under which training programs save weights; averaged weights are preferred, as in the release."""
 SILU_FAMILIES = ('deim', 'rtv4', 'rtdetrv4')
@@ -28,6 +44,8 @@ FROZEN_NORMS = ('l', 'x')
 """Sizes of D-FINE whose backbone has frozen norms, without counters of batches; DEIM and RT-DETRv4 train them."""
 COUNTERS = 'num_batches_tracked'
 """End of the names of counters that files of frozen norms lack, and that no computation here reads."""
+DISCRETE = re.compile(r'_dsp\d*(_|\.)')
+"""Part of the names of RT-DETRv2's files with discrete sampling."""
 KEY = 'SOURCE'
 
 
@@ -41,6 +59,9 @@ class Source(NamedTuple):
         constants: Values of ``up`` and ``reg_scale`` in the file.
         classes: Class names in the ``config.json`` of transformers, ``None`` where it names none.
         activation: ``'silu'`` or ``'relu'``, ``None`` where nothing tells.
+        family: ``'dfine'`` or ``'rtdetr'``.
+        points: Sampling points of each level, ``None`` where nothing tells.
+        sampling: ``'default'`` or ``'discrete'``, how RT-DETRv2 samples, ``None`` where nothing tells.
     """
 
     path: Path
@@ -49,6 +70,9 @@ class Source(NamedTuple):
     constants: Mapping[str, Sequence[float]] = {}
     classes: Sequence[str] | None = None
     activation: str | None = None
+    family: str = DFINE
+    points: tuple[int, ...] | None = None
+    sampling: str | None = None
 
 
 def read_source(path: str | Path) -> Source:
@@ -59,23 +83,26 @@ def read_source(path: str | Path) -> Source:
             transformers beside it tells the classes and the activation.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds no weights of D-FINE.
+        CheckpointError: If the file is missing, damaged, or holds no weights of D-FINE or RT-DETR.
         MissingDependencyError: If the file needs safetensors and it is not installed.
     """
     file = Path(path).expanduser()
     file = file / HUB_FILE if file.is_dir() else file
     state = read_tensors(file)
     subject = f"{KEY}: '{file}'"
-    if all(name.startswith((*BACKBONE_STARTS, 'head.')) for name in state):
-        return Source(file, 'backbone', state)
+    for family, starts in BACKBONE_STARTS.items():
+        if all(name.startswith(starts) for name in state):
+            return Source(file, 'backbone', state, family=family)
     layout = 'transformers' if any(name.startswith('model.') for name in state) else 'release'
-    state = unify_transformers(state) if layout == 'transformers' else state
+    state = unify_transformers(state) if layout == 'transformers' else unify_release(state)
     own, unknown = to_own(state, layout)
     if unknown:
         raise CheckpointError(unknown_sentence(subject, state, unknown))
     config = hub_config(file) if layout == 'transformers' else {}
     activation = config.get('decoder_activation_function') or trained_activation(file.name, state, own)
-    return Source(file, layout, own, constants(state), class_names(config), activation)
+    sampling = config.get('decoder_method') or ('discrete' if DISCRETE.search(file.name.lower()) else None)
+    known = (constants(state), class_names(config), activation)
+    return Source(file, layout, own, *known, family_of(state), sampling_points(state), sampling)
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -124,7 +151,7 @@ def trained_activation(name: str, state: Mapping[str, Tensor], own: Mapping[str,
     trained_norms = any(key.startswith('backbone.') and key.endswith(COUNTERS) for key in own)
     if trained_norms and size_name(measure(own)) in FROZEN_NORMS:
         return 'silu'
-    return 'relu' if 'dfine' in words else None
+    return 'relu' if 'dfine' in words or 'rtdetr' in words else None
 
 
 def unknown_sentence(subject: str, state: Mapping[str, Tensor], unknown: Sequence[str]) -> str:
@@ -132,11 +159,12 @@ def unknown_sentence(subject: str, state: Mapping[str, Tensor], unknown: Sequenc
     more = f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''
     if len(unknown) == len(state):
         return (
-            f"{subject} holds '{unknown[0]}'{more}, none of which D-FINE has; valid: weights of D-FINE from its "
-            'release or from transformers, and of the backbone HGNetV2'
+            f"{subject} holds '{unknown[0]}'{more}, none of which D-FINE has; valid: weights of D-FINE and RT-DETR "
+            'from their releases or from transformers, and of the backbones HGNetV2 and ResNet-vd'
         )
-    roots = {rule.release for rule in rules(number_of_layers(state))}
-    return f"{subject} holds '{unknown[0]}'{more}, which D-FINE does not have; {nearest(unknown[0], roots)}"
+    family = family_of(state)
+    roots = {rule.release for rule in table(family, number_of_layers(state))}
+    return f"{subject} holds '{unknown[0]}'{more}, which {TITLES[family]} does not have; {nearest(unknown[0], roots)}"
 
 
 def hub_config(file: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class QueryForm:
             ConfigError: If it is no such detector.
         """
         if not any(is_a(model, name) for name in ('DDQDETR', 'GroundingDINO')):
-            if is_a(model, 'DFINE'):
+            if is_a(model, 'HybridDETR'):
                 return cls('DFINE', _NATIVE, ('query', 'reference_points'), 4, maps='encoder')
             if is_a(model, 'DINO'):
                 return cls('DINO', _DEFORMABLE, ('query', 'reference_points'), 4)
@@ -77,7 +77,7 @@ class QueryForm:
                     return cls(name, _DENSE, ('query', 'query_pos'))
         raise ConfigError(
             f'{where} is {type(model).__name__}; valid: DETR, ConditionalDETR, DABDETR, DeformableDETR, DINO, and '
-            'DFINE, FDRDABDETR, FDRDeformableDETR and FDRDINO of this package; for other detectors there is '
+            'DFINE, RTDETR, FDRDABDETR, FDRDeformableDETR and FDRDINO of this package; for other detectors there is '
             'FeatureDistiller'
         )
 

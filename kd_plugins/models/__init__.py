@@ -9,3 +9,4 @@ from . import volumetric as volumetric
 if find_spec('mmdet') is not None:
     from . import dfine as dfine
     from . import hybrid_encoder as hybrid_encoder
+    from . import rtdetr as rtdetr

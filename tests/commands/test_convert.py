@@ -11,6 +11,7 @@ import torch
 pytest.importorskip('mmdet')
 
 from kd_plugins.commands import convert
+from tests.conversion import rtdetr_files
 from tests.conversion.files import own_weights, save_release
 
 
@@ -68,3 +69,13 @@ def test_refused(run: Any, tmp_path: Path) -> None:
     torch.save({'stem.stem1.conv.weight': torch.ones(1)}, tmp_path / 'backbone.pth')
     done = run(convert, tmp_path / 'backbone.pth', '--out', 'x.pth')
     assert done.status == 2 and 'is a backbone; give --config or --size' in done.error
+
+
+def test_rtdetr_for_its_size(run: Any, tmp_path: Path) -> None:
+    file = save_release(tmp_path / 'rtdetrv2_r18vd_120e_coco.pth', 'bare', rtdetr_files.release_weights())
+    done = run(convert, file, '--out', tmp_path / 'out.pth')
+    assert done.status == 0, done.err
+    assert 'RT-DETR r18vd, 533 tensors, layout: release' in done.out and 'activation' not in done.err
+    state, expected = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict'], rtdetr_files.own_weights()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in state.items())

@@ -30,7 +30,9 @@ from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.models.backbones import HGNetV2
 from kd_plugins.models.dfine import MALLoss
 from kd_plugins.registry import MODELS
+from tests.conversion import rtdetr_files
 from tests.conversion.files import own_weights, release_weights, save_release
+from tools.analysis import rtdetr_twins
 from tools.analysis.dfine_twins import ROOT, ours
 
 SILU: dict[str, Any] = {
@@ -167,7 +169,9 @@ def test_activation_of_the_file_must_be_that_of_the_config() -> None:
     ):
         convert(deim, plain)
     assert not convert(deim, silu).initialised
-    with pytest.raises(CheckpointError, match=r"with ReLU .* as D-FINE has, .* act_cfg=dict\(type='ReLU'\)"):
+    with pytest.raises(
+        CheckpointError, match=r"with ReLU .* as D-FINE and RT-DETR have, .* act_cfg=dict\(type='ReLU'\)"
+    ):
         convert(source(), silu)
     assert convert(source(), silu, activation='silu').state
     half = ours('n', **{'bbox_head.act_cfg': dict(type='SiLU')})
@@ -192,3 +196,73 @@ def test_counters_that_a_file_lacks_are_zero() -> None:
     filled = convert(source(state=own), ours('n')).state
     counters = [value for name, value in filled.items() if name.endswith('num_batches_tracked')]
     assert counters and not any(counters) and all(value.dtype == torch.int64 for value in counters)
+
+
+def rtdetr_source(num_classes: int = 80, **changes: Any) -> Source:
+    state = dict(rtdetr_files.own_weights(num_classes))
+    return Source(Path('rtdetr.pth'), 'release', state, family='rtdetr')._replace(**changes)
+
+
+def test_rtdetr_with_other_classes() -> None:
+    before, conversion = (
+        rtdetr_files.own_weights(),
+        convert(rtdetr_source(), rtdetr_twins.ours('r18vd', 2), ['dog', 'new']),
+    )
+    assert conversion.rows is not None and conversion.rows.sources == (16, None)
+    for name, value in conversion.state.items():
+        if name in conversion.initialised:
+            assert torch.equal(value[0], before[name][16])
+        else:
+            assert torch.equal(value, before[name])
+    assert len(conversion.initialised) == 2 * (rtdetr_files.LAYERS + 1) + 1
+    rtdetr_twins.ours('r18vd', 2).load_state_dict(conversion.state, strict=True)
+
+
+def test_rtdetr_that_does_not_fit() -> None:
+    with torch.device('meta'):
+        models = {size: rtdetr_twins.ours(size) for size in ('r18vd', 'r34vd')}
+        points = rtdetr_twins.ours('r18vd', **{'decoder.layer_cfg.cross_attn_cfg.num_points': (3, 6, 3)})
+        dfine = ours('n')
+    cases = [
+        (rtdetr_source(), dfine, r"model\.type is 'DFINE', which the weights of RT-DETR do not .*'kd_plugins\.RTDETR'"),
+        (
+            source(),
+            models['r18vd'],
+            r"model\.type is 'RTDETR', which the weights of D-FINE do not .*'kd_plugins\.DFINE'",
+        ),
+        (
+            rtdetr_source(),
+            models['r34vd'],
+            r'is RT-DETR r18vd, but .* RT-DETR r34vd; inherit .*rtdetr_r18vd\.py.* --size r18vd',
+        ),
+        (rtdetr_source(points=(4, 4, 4)), points, r'has \(4, 4, 4\) sampling points .*num_points is \(3, 6, 3\); set'),
+        (
+            rtdetr_source(sampling='discrete'),
+            models['r18vd'],
+            r"discrete sampling, but .*method is 'default'; set .*'discrete'",
+        ),
+        (rtdetr_source(activation='silu'), models['r18vd'], r'trained with SiLU .* the config has relu'),
+    ]
+    for held, model, sentence in cases:
+        with pytest.raises((CheckpointError, ConfigError), match=sentence):
+            convert(held, model)
+
+
+def test_backbone_of_rtdetr(tmp_path: Path) -> None:
+    start = 'backbone.'
+    state = {name: value for name, value in rtdetr_files.release_weights().items() if name.startswith(start)}
+    torch.save({name.removeprefix(start): value for name, value in state.items()}, tmp_path / 'ResNet18_vd.pth')
+    held = read_source(tmp_path / 'ResNet18_vd.pth')
+    assert (held.layout, held.family) == ('backbone', 'rtdetr')
+    conversion = convert(held, rtdetr_twins.ours('r18vd'))
+    expected = {name: value for name, value in rtdetr_files.own_weights().items() if name.startswith(start)}
+    assert conversion.rows is None and conversion.state.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in conversion.state.items())
+    with torch.device('meta'):
+        deeper = rtdetr_twins.ours('r34vd')
+    with pytest.raises(CheckpointError, match=r"ResNet18_vd\.pth' lacks 'backbone\.layer1\.2\.conv1\.weight'"):
+        convert(held, deeper)
+    with pytest.raises(
+        ConfigError, match=r"model\.backbone\.type is 'HGNetV2', but .* ResNet-vd; valid: 'kd_plugins\.ResNetVD'"
+    ):
+        convert(held, ours('n'))

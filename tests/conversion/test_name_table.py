@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from kd_plugins.conversion.name_table import PATTERNS, proposal_heads, rules
+from tests.conversion.name_checks import fields_of
 
 
 def test_templates_of_a_rule_have_the_same_fields() -> None:
     for rule in rules(3):
-        fields = [set(re.findall(r'\{(\w+)\}', template)) for template in rule]
-        fields = [{'once' if field == 'twice' else field for field in names} for names in fields]
+        fields = fields_of(rule)
         assert fields[0] == fields[1] == fields[2], rule
         assert fields[0] <= {*PATTERNS, 'i', 'k', 'once'}
 

@@ -7,6 +7,7 @@ import torch
 
 from kd_plugins.conversion.name_table import rules
 from kd_plugins.conversion.names import (
+    DFINE,
     constants,
     expression,
     join_projections,
@@ -16,6 +17,7 @@ from kd_plugins.conversion.names import (
     unify_transformers,
 )
 from tests.conversion.files import twin
+from tests.conversion.name_checks import assert_counterparts
 from tools.analysis.dfine_twins import ours, theirs
 
 PAIRS = [  # the release, transformers 5, here; four decoder layers
@@ -96,12 +98,7 @@ def test_every_name_of_every_size_has_one_counterpart(size: str) -> None:
     with torch.device('meta'):
         model = ours(size)
     names, layers = list(model.state_dict()), model.decoder.num_layers
-    for layout in ('release', 'transformers'):
-        there = [translate(name, layers, 'own', layout) for name in names]
-        assert None not in there and len(set(there)) == len(names)
-        assert [translate(str(name), layers, layout, 'own') for name in there] == names
-    released = [str(translate(name, layers, 'own', 'release')) for name in names]
-    assert number_of_layers(released) == layers
+    assert_counterparts(model, DFINE)
     frozen = [name for name in names if model.backbone.frozen_norm and name.startswith('backbone.')]
     counters = [name for name in frozen if name.endswith('num_batches_tracked')]
     # Files of the release hold six constants more, one for each decoder layer, and no counters of frozen norms.

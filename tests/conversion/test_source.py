@@ -19,6 +19,7 @@ from kd_plugins.conversion.source import (
     unknown_sentence,
 )
 from kd_plugins.errors import CheckpointError
+from tests.conversion import rtdetr_files
 from tests.conversion.files import own_weights, release_weights, save_release, twin
 from tools.analysis.dfine_twins import ours
 
@@ -129,3 +130,48 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'decoder\.decoder\.layers\.0\.norm2\.weight', which D-FINE does not"):
         read_source(save_release(path, 'bare', state))
     assert 'and 2 more' in unknown_sentence('SOURCE', state, ['a', 'b', 'c'])
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_layouts_of_rtdetr(version: int, tmp_path: Path) -> None:
+    """Both releases, and transformers' names of both versions; the files hold no more than a number for each name."""
+    released = {name: value.flatten()[:3] for name, value in rtdetr_files.release_weights(version).items()}
+    released.update({name: torch.full((12,), 0.25) for name in released if name.endswith('points_scale')})
+    newer = {
+        name: value.flatten()[: 1 if '_proj.' in name and 'self_attn' in name else 3].clone()
+        for name, value in rtdetr_files.transformers_weights(version).items()
+    }
+    newer.update({name: torch.full((12,), 0.25) for name in newer if name.endswith('points_scale')})
+    pairs = (('self_attn.o_proj', 'self_attn.out_proj'), ('.mlp.fc', '.fc'), ('encoder.aifi', 'encoder.encoder'))
+    older = {}
+    for name, value in newer.items():
+        for new, old in pairs:
+            name = name.replace(new, old)
+        older[name] = value
+    assert older.keys() != newer.keys()
+    safetensors.save_file(newer, tmp_path / 'new.safetensors')
+    safetensors.save_file(older, tmp_path / 'old.safetensors')
+    files = [save_release(tmp_path / f'rtdetr_{layout}.pth', layout, released) for layout in ('ema', 'model', 'bare')]
+    for file in (*files, tmp_path / 'new.safetensors', tmp_path / 'old.safetensors'):
+        source = read_source(file)
+        assert source.family == 'rtdetr' and source.state.keys() == rtdetr_files.own_weights().keys()
+        assert source.points == (None if version == 1 else (4, 4, 4))
+        assert (source.sampling, source.activation) == (None, 'relu' if file in files else None)
+    torch.testing.assert_close(read_source(files[0]).state, read_source(files[2]).state)
+
+
+def test_sampling_of_rtdetrv2_is_told_by_names(tmp_path: Path) -> None:
+    state = {name: value.flatten()[:1] for name, value in rtdetr_files.release_weights().items()}
+    for name, sampling in (('rtdetrv2_r18vd_dsp_3x_coco', 'discrete'), ('rtdetrv2_r18vd_120e_coco', None)):
+        assert read_source(save_release(tmp_path / f'{name}.pth', 'bare', state)).sampling == sampling
+    weights = {name: value.flatten()[:1].clone() for name, value in rtdetr_files.transformers_weights(2).items()}
+    safetensors.save_file(weights, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps({'decoder_method': 'discrete'}))
+    assert read_source(tmp_path).sampling == 'discrete'
+
+
+def test_names_that_rtdetr_does_not_have(tmp_path: Path) -> None:
+    state = {name: value.flatten()[:1] for name, value in rtdetr_files.release_weights().items()}
+    state['decoder.decoder.layers.0.norm4.weight'] = torch.ones(1)
+    with pytest.raises(CheckpointError, match=r"'decoder\.decoder\.layers\.0\.norm4\.weight', which RT-DETR does not"):
+        read_source(save_release(tmp_path / 'rtdetr.pth', 'bare', state))

@@ -26,6 +26,7 @@ from tests.models.dfine.native.detectors import batch as native_batch
 from tests.models.dfine.native.detectors import small
 from tests.ranks import on_two_ranks
 from tools.analysis.dfine_twins import model_config as ours_config
+from tools.analysis.dfine_twins import ours
 
 NAMES = [f'distill.queries.{name}' for name in QueryDistiller.loss_names]
 
@@ -288,7 +289,7 @@ def test_a_frozen_teacher_with_other_sizes() -> None:
 def native_session(student: nn.Module, **options: Any) -> tuple[DistillSession, nn.Module]:
     """Return a session with D-FINE-S, whose bins are those of X, as the teacher, and the teacher."""
     changes = {'bbox_head.num_classes': 3, 'bbox_head.reg_scale': 8.0, 'num_queries': 30}
-    model = ours_config('s', **changes)
+    model = ours_config('dfine_s', **changes)
     teacher = FrozenTeacher({'model': model, 'default_scope': 'mmdet'}, None, seed=5)
     teacher.prepare(student)
     # Branches of the boxes start at 0: give each edge a distribution of its own.
@@ -306,7 +307,7 @@ def native_session(student: nn.Module, **options: Any) -> tuple[DistillSession, 
 @pytest.mark.parametrize('size', ['n', 's'])
 def test_a_native_detector_learns_from_a_larger_one(size: str) -> None:
     """The width of N is another one, and the edges are relative to other boxes and bins than the teacher's."""
-    student = small(size=size)
+    student = small(build=partial(ours, size))
     session, teacher = native_session(student)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     names = [*NAMES, 'distill.queries.loss_edges']

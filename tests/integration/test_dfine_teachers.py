@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kd_plugins.hooks.session import DistillSession
 from kd_plugins.registry import MODELS
 from kd_plugins.teachers import BackboneTeacher, BaseTeacher, FrozenTeacher
 from tests.models.dfine.native.detectors import CLASSES, batch, small
-from tools.analysis.dfine_twins import model_config
+from tools.analysis.dfine_twins import model_config, ours
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'dfine_native'
 
@@ -38,7 +39,7 @@ class StridedMap(nn.Module):
 def teacher_of(config: str) -> BaseTeacher:
     if config.startswith('rtdetrv4'):
         return BackboneTeacher(dict(type='StridedMap'), pool=2, patch=16)
-    model = model_config('s', **{'bbox_head.num_classes': CLASSES, 'num_queries': 30})
+    model = model_config('dfine_s', **{'bbox_head.num_classes': CLASSES, 'num_queries': 30})
     return FrozenTeacher({'model': model, 'default_scope': 'mmdet'}, None, seed=5)
 
 
@@ -48,7 +49,7 @@ def teacher_of(config: str) -> BaseTeacher:
 )
 def test_the_entry_trains_the_student_alone(config: str, size: str) -> None:
     entries: Any = copy.deepcopy(Config.fromfile(CONFIGS / config).default_hooks.distill.distillers.to_dict())
-    student = small(size=size)
+    student = small(build=partial(ours, size))
     teacher = teacher_of(config)
     teacher.prepare(student)
     with torch.no_grad():  # the boxes of untrained detectors are alike

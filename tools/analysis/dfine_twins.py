@@ -142,14 +142,14 @@ def randomize(model: nn.Module, forward: Callable[[], Any], seed: int = 0) -> No
     model.eval()
 
 
-def model_config(size: str, **changes: Any) -> Any:
-    """Return the model of a shipped config of a size.
+def model_config(name: str, **changes: Any) -> Any:
+    """Return the model of ``configs/_base_/models/NAME.py``.
 
     Args:
-        size: A key of :data:`SIZES`.
+        name: Name of the file.
         changes: Values by their dotted keys below ``model``.
     """
-    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / f'dfine_{size}.py')
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / f'{name}.py')
     config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
     return config.model
 
@@ -162,8 +162,19 @@ def ours(size: str, num_classes: int = 80, **changes: Any) -> Any:
         num_classes: Number of classes.
         changes: Values by their dotted keys below ``model``.
     """
+    return shipped_model(f'dfine_{size}', num_classes, **changes)
+
+
+def shipped_model(name: str, num_classes: int, **changes: Any) -> Any:
+    """Return the detector of ``configs/_base_/models/NAME.py``, in evaluation mode.
+
+    Args:
+        name: Name of the file.
+        num_classes: Number of classes.
+        changes: Values by their dotted keys below ``model``.
+    """
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(model_config(size, **{'bbox_head.num_classes': num_classes, **changes})).eval()
+        return MODELS.build(model_config(name, **{'bbox_head.num_classes': num_classes, **changes})).eval()
 
 
 def raw_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
@@ -186,8 +197,14 @@ def raw_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
     return {**maps, 'scores': seen['scores'], 'logits': logits[-1], 'boxes': boxes[-1]}
 
 
-def their_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
-    """Return the same of transformers' model."""
+def their_outputs(model: Any, images: Tensor, layer: int | None = None) -> dict[str, Tensor]:
+    """Return the same of transformers' model.
+
+    Args:
+        model: From :func:`theirs`.
+        images: As for :func:`raw_outputs`.
+        layer: Decoder layer whose logits and boxes are returned; None for the last one.
+    """
     seen: dict[str, Any] = {}
     inner = model.model
     hooks = {'scores': inner.enc_score_head}
@@ -206,7 +223,10 @@ def their_outputs(model: Any, images: Tensor) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    return {**seen, 'logits': output.logits, 'boxes': output.pred_boxes}
+    if layer is None:
+        return {**seen, 'logits': output.logits, 'boxes': output.pred_boxes}
+    boxes = output.intermediate_reference_points
+    return {**seen, 'logits': output.intermediate_logits[:, layer], 'boxes': boxes[:, layer]}
 
 
 class Parity(NamedTuple):
@@ -218,27 +238,34 @@ class Parity(NamedTuple):
     """Least difference of two consecutive scores of the selected tokens and the next one."""
 
 
-@torch.no_grad()
 def parity(size: str, height: int = 320, width: int = 320, seed: int = 0) -> Parity:
-    """Compare both sides in float64 with random weights.
+    """Compare both sides of a size; see :func:`compare`."""
+    return compare(theirs(size), ours(size), height, width, seed)
+
+
+@torch.no_grad()
+def compare(
+    twin: nn.Module, model: Any, height: int = 320, width: int = 320, seed: int = 0, layer: int | None = None
+) -> Parity:
+    """Compare transformers' model and a detector in float64 with the same random weights.
 
     Args:
-        size: A key of :data:`SIZES`.
+        twin: Transformers' model.
+        model: The detector.
         height: Height of the images.
         width: Width of the images.
         seed: Seed of weights and images.
+        layer: Decoder layer of transformers' model that is compared; None for the last one.
 
     Raises:
         RuntimeError: If the weights of one side do not fit the other.
     """
     images = smooth_images(height, width, seed)
-    twin = theirs(size)
     randomize(twin, lambda: twin(pixel_values=images), seed)
-    model = ours(size)
     state, unknown = to_own(unify_transformers(twin.state_dict()), 'transformers')
     assert not unknown, unknown
     model.load_state_dict(state)
-    expected = their_outputs(twin.double(), images.double())
+    expected = their_outputs(twin.double(), images.double(), layer)
     actual = raw_outputs(model.double(), images.double())
     best = expected['scores'].amax(dim=-1).sort(dim=-1, descending=True).values[:, : model.num_queries + 1]
     differences = {name: (actual[name] - expected[name]).abs().max().item() for name in expected}

@@ -1,4 +1,4 @@
-"""Losses of a DETR-like detector with FDR, including GO-LSD, computed for all layers at once.
+"""Losses of a DETR-like detector, with FDR and GO-LSD or without, computed for all layers at once.
 
 Source: D-FINE (arXiv 2410.13842, section 4.2) and Peterande/D-FINE, ``src/zoo/dfine/dfine_criterion.py``. Shapes: S
 prediction sets, L decoder layers, N images, Q queries, C classes, M pairs, ``K = N * Q``.
@@ -24,18 +24,28 @@ from .targets import FlatPairs, GroundTruth, denoising_pairs, flatten, ground_tr
 
 
 class Predictions(NamedTuple):
-    """Predictions of a head for the matching or for the denoising queries."""
+    """Predictions of a head for the matching or for the denoising queries; the last three are those of FDR."""
 
     scores: Tensor
     """Class logits of the layers, (L, N, Q, C)."""
     boxes: Tensor
     """Normalised (cx, cy, w, h), (L, N, Q, 4)."""
-    logits: Tensor
+    logits: Tensor | None = None
     """Edge distributions, (L, N, Q, 4, bins)."""
-    initial_scores: Tensor
+    initial_scores: Tensor | None = None
     """Class logits of the initial boxes, (N, Q, C)."""
-    initial_boxes: Tensor
+    initial_boxes: Tensor | None = None
     """Normalised (cx, cy, w, h), (N, Q, 4)."""
+
+    def single(self) -> Predictions:
+        """Return the predictions in float32."""
+        return Predictions(*(None if part is None else part.float() for part in self))  # type: ignore[arg-type]
+
+    def queries(self, start: int, length: int) -> Predictions:
+        """Return the predictions of ``length`` queries from number ``start`` on."""
+        dims = (2, 2, 2, 1, 1)
+        parts = (None if part is None else part.narrow(dim, start, length) for part, dim in zip(self, dims))
+        return Predictions(*parts)  # type: ignore[arg-type]
 
 
 class Proposals(NamedTuple):
@@ -123,29 +133,29 @@ class Criterion:
 
     Args:
         num_classes: C.
-        bins: Offsets from :func:`kd_plugins.ops.edge_bins.weighting_function`.
-        reg_scale: See :func:`kd_plugins.ops.edge_bins.weighting_function`.
         match_costs: Cost functions of the head's assigner.
         loss_cls: Classification loss: MMDetection's ``FocalLoss``, or a loss that takes ``(labels, qualities)``
             (``QualityFocalLoss``, ``VFLLoss``).
         loss_proposal_cls: Classification loss of the proposals; None takes ``loss_cls``.
         loss_bbox: Elementwise loss on normalised (cx, cy, w, h).
         loss_iou: Loss on corners in pixels.
-        loss_fgl: ``FGLLoss``.
+        bins: Offsets from :func:`kd_plugins.ops.edge_bins.weighting_function`; None for a head without FDR.
+        reg_scale: See :func:`kd_plugins.ops.edge_bins.weighting_function`.
+        loss_fgl: ``FGLLoss``; None for a head without FDR.
         loss_ddf: ``DDFLoss``; None leaves the distillation out.
         matching: With ``'union'``, all sets regress to the union of their matches, with ``'own'``, each set to its own.
         keep_every_object: See :func:`kd_plugins.models.dfine.matching.union`.
     """
 
     num_classes: int
-    bins: Tensor
-    reg_scale: float
     match_costs: Sequence[Callable[..., Tensor]]
     loss_cls: nn.Module
     loss_bbox: nn.Module
     loss_iou: nn.Module
-    loss_fgl: nn.Module
-    loss_ddf: nn.Module | None
+    bins: Tensor | None = None
+    reg_scale: float = 4.0
+    loss_fgl: nn.Module | None = None
+    loss_ddf: nn.Module | None = None
     matching: str = 'union'
     keep_every_object: bool = True
     loss_proposal_cls: nn.Module | None = None
@@ -168,7 +178,7 @@ class Criterion:
             denoising: Denoising queries of detectors that have them.
         """
         # All losses are computed in float32, also for a network in half precision.
-        predictions = Predictions(*(part.float() for part in predictions))
+        predictions = predictions.single()
         truth = ground_truth(truths, img_shapes, predictions.boxes)
         joined, apart = (proposals, None) if proposals is not None and proposals.selected else (None, proposals)
         scores, boxes, names = self.sets(predictions, joined)
@@ -207,11 +217,12 @@ class Criterion:
             predictions: Predictions of L layers.
             proposals: Proposals that became the queries.
         """
-        names = [*(f'd{layer}.{{}}' for layer in range(len(predictions.scores) - 1)), '{}', 'init.{}']
-        scores, boxes = (
-            [*predictions.scores, predictions.initial_scores],
-            [*predictions.boxes, predictions.initial_boxes],
-        )
+        names = [*(f'd{layer}.{{}}' for layer in range(len(predictions.scores) - 1)), '{}']
+        scores, boxes = [*predictions.scores], [*predictions.boxes]
+        if predictions.initial_scores is not None and predictions.initial_boxes is not None:
+            names.append('init.{}')
+            scores.append(predictions.initial_scores)
+            boxes.append(predictions.initial_boxes)
         if proposals is not None:
             names.append('enc_{}')
             scores.append(proposals.scores.float())
@@ -315,7 +326,9 @@ class Criterion:
         normalizer: Tensor,
         counts: tuple[float, float] | None = None,
     ) -> dict[str, Tensor]:
-        """Return ``loss_fgl`` of every layer, and ``loss_ddf`` of every layer except the last."""
+        """Return ``loss_fgl`` of every layer and ``loss_ddf`` of every layer except the last, nothing without FDR."""
+        if self.loss_fgl is None:
+            return {}
         last = len(predictions.boxes) - 1
         overlap = quality(pick(predictions.boxes, pairs.queries), truth.corners[pairs.objects])
         fgl = self.fine_grained(predictions, pairs, truth, overlap, normalizer)
@@ -330,6 +343,8 @@ class Criterion:
         self, predictions: Predictions, pairs: FlatPairs, truth: GroundTruth, overlap: Tensor, normalizer: Tensor
     ) -> Tensor:
         """Return ``loss_fgl`` of every layer, (L,)."""
+        assert self.loss_fgl is not None and self.bins is not None
+        assert predictions.initial_boxes is not None and predictions.logits is not None
         reference = predictions.initial_boxes.detach()[None].expand(len(pairs.queries), -1, -1, -1)
         corners = truth.corners[pairs.objects]
         index, right = edge_targets(pick(reference, pairs.queries), corners, self.bins, self.reg_scale)
@@ -348,7 +363,7 @@ class Criterion:
             overlap: IoU of the matched boxes, (L, M).
             counts: See :func:`kd_plugins.losses.decoupled_distillation`.
         """
-        assert self.loss_ddf is not None
+        assert self.loss_ddf is not None and predictions.logits is not None
         students, teacher = predictions.logits[:-1].flatten(1, 2), predictions.logits[-1].flatten(0, 1)
         confidence = predictions.scores[-1].detach().sigmoid().amax(dim=-1).flatten()
         confidence = confidence.expand(len(students), -1)
@@ -365,7 +380,7 @@ class Criterion:
         counts: tuple[float, float],
     ) -> dict[str, Tensor]:
         """Return all losses of the denoising queries, which need no matching."""
-        predictions = Predictions(*(part.float() for part in predictions))
+        predictions = predictions.single()
         scores, boxes, names = self.sets(predictions, None)
         expanded = FlatPairs(*(part.expand(len(scores), -1) for part in pairs))
         class_losses = self.classify(scores, boxes, expanded, truth, normalizer)

@@ -20,6 +20,7 @@ class FDRDetector:
 
     fdr_decoder: type
     fdr_head: type
+    kind_of_head = 'a head with FDR'
     decoder: Any
     bbox_head: Any
 
@@ -39,7 +40,7 @@ class FDRDetector:
         try:
             head: type = find_class(MODELS, name, self.fdr_head, f'{key}.type')
         except ConfigError as error:
-            sentence = f"{key}.type is {shown(name)}, which is not a head with FDR; nearest: '{near}'"
+            sentence = f"{key}.type is {shown(name)}, which is not {self.kind_of_head}; nearest: '{near}'"
             raise ConfigError(sentence) from error
         settings = [argument for argument in bbox_head if argument not in ('type', '_scope_')]
         check_arguments(head, settings, key, inherited=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from mmdet.models.dense_heads import DABDETRHead, DeformableDETRHead, DINOHead
 from mmdet.structures import SampleList
 from mmdet.utils import InstanceList
 from mmengine.model import bias_init_with_prob, constant_init
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...errors import ConfigError
@@ -20,7 +19,9 @@ from ...registry import MODELS
 from ...utils.argument_types import check_types
 from ...utils.build import build, check_arguments
 from ...utils.checks import check_choice, check_integer, check_number
-from .criterion import Criterion, Denoising, Predictions, Proposals
+from .criterion import Criterion, Predictions, Proposals
+from .detection_limit import DetectionLimit
+from .head_losses import losses_of_queries
 from .refinement import BoxRefiner, FDRBranches, Refinement
 
 KEY = 'model.bbox_head'
@@ -33,6 +34,19 @@ RELU: dict[str, Any] = dict(type='ReLU')
 def build_loss(name: str, config: dict[str, Any] | None) -> Any:
     """Return the loss of a head's argument, None for None."""
     return None if config is None else build(MODELS, config, nn.Module, f'{KEY}.{name}')
+
+
+def set_activation(branches: Any, activation: Callable[[], nn.Module]) -> None:
+    """Replace the ReLUs of MMDetection's box branches.
+
+    Args:
+        branches: The branches.
+        activation: Makes one activation.
+    """
+    for branch in branches:
+        for index, part in enumerate(branch.children()):
+            if isinstance(part, nn.ReLU):
+                branch[index] = activation()
 
 
 def build_class_loss(name: str, config: dict[str, Any] | None) -> Any:
@@ -50,7 +64,21 @@ def build_class_loss(name: str, config: dict[str, Any] | None) -> Any:
     return loss
 
 
-class FDRHead:
+def match_costs(head: Any) -> Any:
+    """Return the cost functions of a head's assigner.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if not hasattr(getattr(head, 'assigner', None), 'match_costs'):
+        raise ConfigError(
+            'model.train_cfg.assigner: training needs an assigner with match_costs, '
+            "as MMDetection's DETR configs have; valid: 'HungarianAssigner'"
+        )
+    return head.assigner.match_costs
+
+
+class FDRHead(DetectionLimit):
     """Mixin for a DETR head that adds the FDR branches and replaces the losses.
 
     Args:
@@ -180,20 +208,6 @@ class FDRHead:
         metas = [sample.metainfo for sample in batch_data_samples]
         return self.predict_by_feat(scores[None], boxes[None], batch_img_metas=metas, rescale=rescale)
 
-    def _predict_by_feat_single(self, cls_score: Tensor, *args: Any, **kwargs: Any) -> InstanceData:
-        """Return the detections of an image.
-
-        ``test_cfg.max_per_img`` can be more than there are queries and classes, where an image is so small that it has
-        fewer positions than the detector has queries.
-        """
-        configured = self.test_cfg
-        limit = min(configured.get('max_per_img', len(cls_score)), cls_score.numel())
-        self.test_cfg = {**configured, 'max_per_img': limit}
-        try:
-            return super()._predict_by_feat_single(cls_score, *args, **kwargs)  # type: ignore[misc,no-any-return]
-        finally:
-            self.test_cfg = configured
-
     def loss(
         self,
         hidden_states: Tensor,
@@ -206,24 +220,11 @@ class FDRHead:
         """Return the losses of the decoder layers, the initial boxes, the proposals and the denoising queries."""
         scores, boxes = self(hidden_states, refinement)  # type: ignore[operator]
         initial = self.class_branch(0)(hidden_states[0])
-        num_denoising = dn_meta['num_denoising_queries'] if dn_meta else 0
         predictions = Predictions(scores, boxes, refinement.logits, initial, refinement.initial)
-        query_dims = [2, 2, 2, 1, 1]  # dimension of the queries in each field of the predictions
-
-        def part(start: int, length: int) -> Predictions:
-            return Predictions(*(x.narrow(dim, start, length) for x, dim in zip(predictions, query_dims)))
-
-        denoising = None
-        if dn_meta is not None:
-            denoising = Denoising(part(0, num_denoising), dn_meta['num_denoising_groups'])
         proposals = None
         if enc_outputs_class is not None and enc_outputs_coord is not None:
             proposals = self.proposals(enc_outputs_class, enc_outputs_coord)
-        truths: list[InstanceData] = [sample.gt_instances for sample in batch_data_samples]
-        shapes: Sequence[tuple[int, int]] = [sample.metainfo['img_shape'][:2] for sample in batch_data_samples]
-        matching = part(num_denoising, boxes.shape[2] - num_denoising)
-        with torch.autocast(boxes.device.type, enabled=False):
-            return self.criterion()(matching, truths, shapes, proposals, denoising)
+        return losses_of_queries(self.criterion(), predictions, batch_data_samples, proposals, dn_meta)
 
     def proposals(self, scores: Tensor, boxes: Tensor) -> Proposals:
         """Return the encoder's outputs as proposals."""
@@ -231,16 +232,11 @@ class FDRHead:
 
     def criterion(self) -> Criterion:
         """Return the losses of this head as one callable."""
-        if getattr(self, 'assigner', None) is None or not hasattr(self.assigner, 'match_costs'):
-            raise ConfigError(
-                'model.train_cfg.assigner: training needs an assigner with match_costs, '
-                "as MMDetection's DETR configs have; valid: 'HungarianAssigner'"
-            )
         return Criterion(
             num_classes=self.num_classes,
             bins=self.fdr.bins,
             reg_scale=self.fdr.reg_scale,
-            match_costs=self.assigner.match_costs,
+            match_costs=match_costs(self),
             loss_cls=self.loss_cls,
             loss_bbox=self.loss_bbox,
             loss_iou=self.loss_iou,
@@ -266,10 +262,7 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
         for layer in range(1, self.num_decoder_layers):
             # A placeholder, so that the other branches keep their names in checkpoints.
             self.reg_branches[layer] = nn.Identity()
-        for branch in self.reg_branches:
-            for index, part in enumerate(branch.children()):
-                if isinstance(part, nn.ReLU):
-                    branch[index] = self.activation()
+        set_activation(self.reg_branches, self.activation)
 
     def keep_layer(self, layer: int) -> None:
         """Drop what only trains: scores and quality estimators of other layers than one, and all of later layers.

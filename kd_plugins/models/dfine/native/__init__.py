@@ -3,7 +3,7 @@
 from .decoder import BoxPosition, DFINEDecoder, DFINEDecoderLayer, Gateway
 from .deformable_attention import PointsDeformableAttention
 from .denoising import DFINEQueryGenerator
-from .detector import DFINE
+from .detector import DFINE, HybridDETR
 
 __all__ = [
     'DFINE',
@@ -12,5 +12,6 @@ __all__ = [
     'DFINEDecoderLayer',
     'DFINEQueryGenerator',
     'Gateway',
+    'HybridDETR',
     'PointsDeformableAttention',
 ]

@@ -18,7 +18,6 @@ from ....errors import ConfigError
 from ....registry import MODELS
 from ....utils.build import build
 from ..decoders import on_levels
-from ..refinement import BoxRefiner, Refinement
 from .deformable_attention import LevelValues, PointsDeformableAttention, Shapes, level_values
 
 KEY = 'model.decoder'
@@ -124,15 +123,17 @@ class DFINEDecoderLayer(DetrTransformerDecoderLayer):
 
 
 class BoxPosition(BaseModule):
-    """Query positions from boxes: two linear layers on (cx, cy, w, h), bounded by :data:`POSITION_LIMIT`.
+    """Query positions from boxes: two linear layers on (cx, cy, w, h).
 
     Args:
         embed_dims: C.
         act_cfg: Activation between the layers.
+        limit: Largest absolute position; None for no limit, as in RT-DETR.
     """
 
-    def __init__(self, embed_dims: int, act_cfg: dict[str, Any]) -> None:
+    def __init__(self, embed_dims: int, act_cfg: dict[str, Any], limit: float | None = POSITION_LIMIT) -> None:
         super().__init__()
+        self.limit = limit
         self.layers = nn.ModuleList([nn.Linear(4, 2 * embed_dims), nn.Linear(2 * embed_dims, embed_dims)])
         self.activation = build(MODELS, act_cfg, nn.Module, f'{KEY}.act_cfg')
 
@@ -143,7 +144,8 @@ class BoxPosition(BaseModule):
     def forward(self, boxes: Tensor) -> Tensor:
         """Return positions (N, Q, C) for boxes (N, Q, 4)."""
         hidden = self.activation(self.layers[0](boxes))
-        return self.layers[1](hidden).clamp(min=-POSITION_LIMIT, max=POSITION_LIMIT)
+        position: Tensor = self.layers[1](hidden)
+        return position if self.limit is None else position.clamp(min=-self.limit, max=self.limit)
 
 
 class DFINEDecoder(DetrTransformerDecoder):
@@ -159,6 +161,9 @@ class DFINEDecoder(DetrTransformerDecoder):
     Raises:
         ConfigError: If ``eval_idx`` names no layer.
     """
+
+    layer_class: type[nn.Module] = DFINEDecoderLayer
+    position_limit: float | None = POSITION_LIMIT
 
     def __init__(
         self,
@@ -177,9 +182,19 @@ class DFINEDecoder(DetrTransformerDecoder):
 
     def _init_layers(self) -> None:
         """Create the layers and the branch from a box to a query position."""
-        self.layers = ModuleList(DFINEDecoderLayer(**self.layer_cfg) for _ in range(self.num_layers))
+        self.layers = ModuleList(self.layer_class(**self.layer_cfg) for _ in range(self.num_layers))
         self.embed_dims: int = self.layers[0].embed_dims
-        self.ref_point_head = BoxPosition(self.embed_dims, self.act_cfg)
+        self.ref_point_head = BoxPosition(self.embed_dims, self.act_cfg, self.position_limit)
+
+    def values(self, memory: Tensor, shapes: Shapes, mask: Tensor | None) -> Any:
+        """Return what all layers read of the encoder's memory.
+
+        Args:
+            memory: (N, P, C).
+            shapes: Height and width of each level.
+            mask: Padded positions, (N, P).
+        """
+        return level_values(memory, shapes, self.layers[0].cross_attn.num_heads, mask)
 
     def drop_later_layers(self) -> None:
         """Drop the layers after ``eval_idx``, which only train; the others keep their names in checkpoints."""
@@ -191,11 +206,11 @@ class DFINEDecoder(DetrTransformerDecoder):
         value: Tensor,
         reference_points: Tensor,
         shapes: Shapes,
-        refiner: BoxRefiner,
+        refiner: Any,
         self_attn_mask: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
         valid_ratios: Tensor | None = None,
-    ) -> tuple[Tensor, Refinement]:
+    ) -> tuple[Tensor, Any]:
         """Run all layers in training, and those up to ``eval_idx`` in evaluation.
 
         Args:
@@ -203,17 +218,17 @@ class DFINEDecoder(DetrTransformerDecoder):
             value: Memory of the encoder, (N, P, C).
             reference_points: Boxes that the queries start from, (N, Q, 4).
             shapes: Height and width of each level.
-            refiner: A new refiner of the head.
+            refiner: A new refiner of the head, a :class:`~kd_plugins.models.dfine.refinement.BoxRefiner` for D-FINE.
             self_attn_mask: See :class:`DFINEDecoderLayer`.
             key_padding_mask: Padded positions, (N, P); None if no image is padded.
             valid_ratios: Width and height of each image relative to the padded map, (N, levels, 2); None if no image
                 is padded.
 
         Returns:
-            Hidden states (L, N, Q, C) and the refinement of the boxes.
+            Hidden states (L, N, Q, C) and the result of the refiner.
         """
         layers = self.layers if self.training else self.layers[: self.eval_idx + 1]
-        values = level_values(value, shapes, self.layers[0].cross_attn.num_heads, key_padding_mask)
+        values = self.values(value, shapes, key_padding_mask)
         states = []
         for layer in layers:
             boxes = reference_points[:, :, None]

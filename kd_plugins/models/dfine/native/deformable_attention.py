@@ -133,7 +133,7 @@ class PointsDeformableAttention(BaseModule):
         self.attention_weights = nn.Linear(embed_dims, num_heads * points)
         scale = torch.tensor([1 / number for number in self.num_points for _ in range(number)])
         self.register_buffer('points_scale', scale[:, None], persistent=False)
-        self.init_weights()
+        PointsDeformableAttention.init_weights(self)  # a subclass initializes its own parts
 
     def init_weights(self) -> None:
         """Initialize equal weights, and offsets in a direction of each head with growing distance."""
@@ -156,11 +156,20 @@ class PointsDeformableAttention(BaseModule):
                 level, (N, Q, levels, 4).
             values: From :func:`level_values`.
         """
+        locations, weights = self.points(query, boxes)
+        return sample(values, locations, weights, self.num_points).to(query.dtype)
+
+    def points(self, query: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return locations (N, Q, H, S, 2) relative to their level and weights (N, Q, H, S) of the sampling points.
+
+        Args:
+            query: (N, Q, C).
+            boxes: See :meth:`forward`.
+        """
         points = sum(self.num_points)
         offsets = self.sampling_offsets(query).unflatten(-1, (self.num_heads, points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, points)).softmax(dim=-1)
         if boxes.shape[2] > 1:
             boxes = torch.cat([boxes[:, :, i : i + 1].expand(-1, -1, n, -1) for i, n in enumerate(self.num_points)], 2)
         step = self.points_scale.to(query.dtype) * boxes[:, :, None, :, 2:] * self.offset_scale
-        locations = boxes[:, :, None, :, :2] + offsets * step
-        return sample(values, locations, weights, self.num_points).to(query.dtype)
+        return boxes[:, :, None, :, :2] + offsets * step, weights

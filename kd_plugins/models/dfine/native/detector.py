@@ -20,9 +20,8 @@ from .denoising import DFINEQueryGenerator
 from .query_selection import anchors, best_positions, take
 
 
-@MODELS.register_module()
-class DFINE(FDRDINO):
-    """D-FINE (arXiv 2410.13842) of the sizes N, S, M, L and X, on MMDetection's ``DINO``.
+class HybridDETR(FDRDINO):
+    """MMDetection's ``DINO`` with an encoder of its own, whose tokens become the queries: base of D-FINE and RT-DETR.
 
     The encoder is a network of its own. The query content is the encoder's token, and no part has an encoding of sines
     or a learned embedding of the level. Images of any size are taken; images of different sizes in one batch are padded
@@ -32,8 +31,8 @@ class DFINE(FDRDINO):
         backbone: A backbone, such as :class:`HGNetV2`.
         neck: Projection of each level to the width of the encoder, such as MMDetection's ``ChannelMapper``.
         encoder: A module from feature maps to feature maps, such as :class:`HybridEncoder`.
-        decoder: Arguments of :class:`DFINEDecoder`.
-        bbox_head: An :class:`FDRDINOHead`; its ``embed_dims`` is the width of the decoder.
+        decoder: Arguments of the decoder, :class:`DFINEDecoder` or :class:`RTDETRDecoder`.
+        bbox_head: The head; its ``embed_dims`` is the width of the decoder.
         dn_cfg: Arguments of :class:`DFINEQueryGenerator`, as in MMDetection's ``DINO``.
         num_queries: Number of queries.
         kwargs: As in MMDetection's ``DINO``.
@@ -42,7 +41,6 @@ class DFINE(FDRDINO):
         ConfigError: If parts of the decoder do not fit each other.
     """
 
-    fdr_decoder = DFINEDecoder
     encoder: Any
     dn_query_generator: Any
 
@@ -204,4 +202,15 @@ class DFINE(FDRDINO):
         return decoder_inputs, head_inputs
 
 
-__all__ = ['DFINE']
+@MODELS.register_module()
+class DFINE(HybridDETR):
+    """D-FINE (arXiv 2410.13842) of the sizes N, S, M, L and X.
+
+    Args as in :class:`HybridDETR`; ``decoder`` holds those of :class:`DFINEDecoder`, and ``bbox_head`` is an
+    :class:`FDRDINOHead`.
+    """
+
+    fdr_decoder = DFINEDecoder
+
+
+__all__ = ['DFINE', 'HybridDETR']

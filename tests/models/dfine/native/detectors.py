@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,20 +13,21 @@ from torch import nn
 from tools.analysis.dfine_twins import ours
 
 CLASSES = 3
+NANO = partial(ours, 'n')
 
 
-def small(seed: int = 0, size: str = 'n', **changes: Any) -> nn.Module:
+def small(seed: int = 0, build: Callable[..., Any] = NANO, **changes: Any) -> nn.Module:
     """Return a detector of 3 classes and 20 queries, initialized as a training does it, in training mode.
 
     Args:
         seed: Seed of the weights.
-        size: Name of a shipped size.
+        build: Makes the detector for a number of classes and changes.
         changes: Values by their dotted keys below ``model``.
     """
     torch.manual_seed(seed)
     defaults = {'num_queries': 20, 'test_cfg.max_per_img': 10, 'dn_cfg.group_cfg.num_dn_queries': 10}
-    model = ours(size, CLASSES, **defaults | changes)
-    model.init_weights()
+    model: nn.Module = build(CLASSES, **defaults | changes)
+    model.init_weights()  # type: ignore[operator]
     return model.train()
 
 

@@ -14,18 +14,12 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.models.dfine import BoxRefiner, FDRBranches, Refinement
 from kd_plugins.models.dfine.native.decoder import BoxPosition, DFINEDecoder, Gateway
 from kd_plugins.models.dfine.refinement import perceptron
-
-DIMS, LAYERS, SHAPES = 16, 3, [(4, 6), (2, 3)]
+from tests.models.dfine.native.layers import DIMS, LAYERS, SHAPES, layer_config
 
 
 def decoder(**options: Any) -> DFINEDecoder:
     torch.manual_seed(0)
-    layer = dict(
-        self_attn_cfg=dict(embed_dims=DIMS, num_heads=4, dropout=0.0),
-        cross_attn_cfg=dict(embed_dims=DIMS, num_heads=4, num_points=(2, 1)),
-        ffn_cfg=dict(embed_dims=DIMS, feedforward_channels=8, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU')),
-    )
-    made = DFINEDecoder(num_layers=LAYERS, layer_cfg=layer, **options)
+    made = DFINEDecoder(num_layers=LAYERS, layer_cfg=layer_config(), **options)
     made.init_weights()
     return made
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 pytest.importorskip('mmdet')
 
@@ -14,18 +13,9 @@ from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.models.dfine.native.deformable_attention import PointsDeformableAttention, level_values, sample
+from tests.models.dfine.native.attention_inputs import POSITIONS, SHAPES, inputs
 
-SHAPES = [(6, 4), (3, 2), (2, 1)]
-POSITIONS = sum(height * width for height, width in SHAPES)
 POINTS = (2, 3, 1)
-
-
-def inputs(channels: int = 16, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, boxes of which some reach out of the image, and a memory."""
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(2, 5, channels, generator=generator, dtype=dtype)
-    boxes = torch.rand(2, 5, 4, generator=generator, dtype=dtype) * torch.tensor([1.0, 1.0, 0.5, 1.5], dtype=dtype)
-    return query, boxes, torch.randn(2, POSITIONS, channels, generator=generator, dtype=dtype)
 
 
 def attention(**options: Any) -> PointsDeformableAttention:

@@ -14,7 +14,7 @@ pytest.importorskip('mmdet')
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.models.reparameterization import switch_to_deploy
-from tests.models.dfine.native.detectors import CLASSES, batch, losses, small
+from tests.models.dfine.native.detectors import batch, losses, small
 from tests.ranks import on_two_ranks
 from tools.analysis.dfine_twins import ours, parity
 
@@ -289,12 +289,3 @@ def test_levels_that_do_not_fit_are_refused() -> None:
     model = small(**{'decoder.layer_cfg.cross_attn_cfg.num_points': (6, 6, 6)})
     with pytest.raises(ConfigError, match=r'model\.encoder has 2 levels, but .*num_points has 3 entries'):
         losses(model, [1, 1])
-
-
-def test_an_image_with_fewer_positions_than_detections() -> None:
-    # 64 pixels have 4 * 4 + 2 * 2 positions, each with three scores.
-    model = small(num_queries=300, **{'test_cfg.max_per_img': 300}).eval()
-    data = batch(model, [2], shapes=[(64, 64)])
-    with torch.no_grad():
-        (sample,) = model.predict(data['inputs'], data['data_samples'], rescale=False)
-    assert len(sample.pred_instances) == 20 * CLASSES and model.bbox_head.test_cfg.max_per_img == 300
