@@ -21,7 +21,11 @@ detectors = {
     ),
     'unlabelled images, taught by a pretrained network': dict(
         docs='unlabelled.md',
-        measured=[dict(result='taught_bccd', on='GFL, quarter ResNet-18, BCCD, 73 labelled and 219 unlabelled images')],
+        measured=[dict(
+                result='taught_bccd',
+                pair=('taught', 'longer'),
+                on='GFL, quarter ResNet-18, BCCD, 73 labelled and 219 unlabelled images',
+            )],
     ),
     'localization distillation (LD)': dict(
         docs='distillers/localization.md',
@@ -44,6 +48,10 @@ detectors = {
             ),
             dict(result=menu, pair=('ld', 'plain'), on=lite0),
         ],
+    ),
+    'the native D-FINE-N in place of DINO': dict(
+        docs='models/dfine_native.md',
+        measured=[dict(result='dfine_n_bccd', on='D-FINE-N, BCCD, random weights, equal CPU time')],
     ),
     'D-FINE: FDR': dict(
         docs='models/dfine.md',

@@ -184,7 +184,7 @@ def test_deim_loads_into_its_shipped_config() -> None:
         model = detector('dfine_native/deim_dfine_s_coco.py')
     assert activations(model) == {'silu'} and isinstance(model.bbox_head.loss_cls, MALLoss)
     check_activation('silu', model, 'SOURCE')
-    with pytest.raises(CheckpointError, match=r'trained with ReLU .* as D-FINE has'):
+    with pytest.raises(CheckpointError, match=r'trained with ReLU .* as D-FINE and RT-DETR have'):
         check_activation('relu', model, 'SOURCE')
     assert model.state_dict().keys() == ours('s').state_dict().keys()
 

@@ -79,8 +79,8 @@ def parity(
         seed: Seed of weights and images.
         discrete: Whether RT-DETRv2 samples the nearest cells.
     """
-    theirs_changes = dict(decoder_method='discrete') if discrete else {}
-    ours_changes = {'decoder.layer_cfg.cross_attn_cfg.method': 'discrete'} if discrete else {}
+    theirs_changes: dict[str, Any] = dict(decoder_method='discrete') if discrete else {}
+    ours_changes: dict[str, Any] = {'decoder.layer_cfg.cross_attn_cfg.method': 'discrete'} if discrete else {}
     twin, model = theirs(size, version, **theirs_changes), ours(size, **ours_changes)
     return compare(twin, model, height, width, seed, EVALUATED.get(size))
 
