@@ -21,11 +21,13 @@ detectors = {
     ),
     'unlabelled images, taught by a pretrained network': dict(
         docs='unlabelled.md',
-        measured=[dict(
+        measured=[
+            dict(
                 result='taught_bccd',
                 pair=('taught', 'longer'),
                 on='GFL, quarter ResNet-18, BCCD, 73 labelled and 219 unlabelled images',
-            )],
+            )
+        ],
     ),
     'localization distillation (LD)': dict(
         docs='distillers/localization.md',

@@ -34,7 +34,7 @@ def test_quality_loss_changes_the_class_loss_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('baseline', 'distilled', 'sentence'),
     [
-        (FOCAL, FOCAL, 'its model has FocalLoss; valid: a loss_cls of type VFLLoss or QualityFocalLoss'),
+        (FOCAL, FOCAL, 'its model has FocalLoss; valid: a loss_cls of type VFLLoss or MALLoss or QualityFocalLoss'),
         (QFL, QFL, 'the baseline has the same class loss, or none, at model.bbox_head.loss_cls'),
     ],
 )

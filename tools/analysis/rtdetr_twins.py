@@ -46,8 +46,9 @@ def theirs(size: str, version: int = 1, num_classes: int = 80, **changes: Any) -
     )
 
     backbone, numbers = SIZES[size]
+    make_backbone: Any = RTDetrResNetConfig
     settings: dict[str, Any] = dict(freeze_backbone_batch_norms=False, **{**numbers, **changes})
-    settings['backbone_config'] = RTDetrResNetConfig(out_indices=[2, 3, 4], **backbone)
+    settings['backbone_config'] = make_backbone(out_indices=[2, 3, 4], **backbone)
     make: Any = {1: (RTDetrConfig, RTDetrForObjectDetection), 2: (RTDetrV2Config, RTDetrV2ForObjectDetection)}[version]
     config = make[0](**settings)
     config.num_labels = num_classes
