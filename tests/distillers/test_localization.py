@@ -324,7 +324,10 @@ def test_rtmdet_head_is_refused() -> None:
         ('dino_r18_bccd', "is DINOHead, which predicts no .*'kd_plugins.FDRDINO' .*'kd_plugins.FDRDINOHead'"),
         ('deformable-detr_r18_bccd', "is DeformableDETRHead, .*'kd_plugins.FDRDeformableDETR' with"),
         ('dab-detr_r18_bccd', "is DABDETRHead, .*'kd_plugins.FDRDABDETR' with"),
-        ('dino_r18_bccd_fdr', r"is FDRDINOHead, .* loss_ddf, or Stage.*'bbox_head.fdr.distributions.\*'.*accumulate"),
+        (
+            'dino_r18_bccd_fdr',
+            r"is FDRDINOHead, .* loss_ddf of the head, or Stage.*'bbox_head.fdr.distributions.\*'.*accumulate",
+        ),
     ],
 )
 def test_detr_heads_are_refused(name: str, match: str) -> None:

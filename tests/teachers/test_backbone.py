@@ -88,7 +88,7 @@ def run(teacher: BackboneTeacher, path: str, inputs: Tensor, samples: Any = None
 def test_images_are_those_of_the_network() -> None:
     teacher = ready(BackboneTeacher({'type': 'kd_plugins.PatchTokens'}, pool=2, patch=4))
     picture = torch.rand(2, 3, 32, 48) * 255
-    samples = [SimpleNamespace(img_shape=(32, 48)), SimpleNamespace(img_shape=(16, 48))]
+    samples = [SimpleNamespace(metainfo={'img_shape': (32, 48)}), SimpleNamespace(metainfo={'img_shape': (16, 48)})]
     (picture[1, :, 16:]) = 127.5  # padding, which is 0 after the student's normalisation
     run(teacher, 'backbone', (picture - 127.5) / 127.5, samples)
     mean, std = (torch.tensor(one).view(3, 1, 1) for one in (backbone_module.MEAN, backbone_module.STD))
@@ -100,7 +100,7 @@ def test_images_are_those_of_the_network() -> None:
 
 def test_calls_of_every_form_reach_it() -> None:
     teacher = ready(BackboneTeacher({'type': 'kd_plugins.PatchTokens'}, patch=4))
-    inputs, samples = torch.randn(1, 3, 16, 16), [SimpleNamespace(img_shape=(8, 16))]
+    inputs, samples = torch.randn(1, 3, 16, 16), [SimpleNamespace(metainfo={'img_shape': (8, 16)})]
     seen = []
     for args, kwargs in (
         ((inputs, samples, 'loss'), {}),
