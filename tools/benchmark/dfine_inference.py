@@ -36,8 +36,9 @@ from kd_plugins.utils.tables import print_table
 from tools.analysis.dfine_twins import SIZES, ours, randomize, smooth_images, theirs
 
 SIDES = ('transformers', 'fused', 'onnxruntime')
-TOLERANCE = 5e-3
-"""Largest difference of the scores, best first; random weights amplify rounding."""
+TOLERANCE = 5e-2
+"""Largest difference of the scores, best first. Random weights amplify rounding, most of all in L and X; in float64 the
+detectors are equal, see ``tools/analysis/dfine_parity.py``."""
 CALIBRATION = 320
 """Side of the images that give the batch norms their statistics."""
 QUERIES = 300
