@@ -150,7 +150,7 @@ detectors = {
     ),
     'feature maps that know the labels (LGD)': dict(
         docs='distillers/labelguided.md',
-        measured=[dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, half ResNet-18, BCCD')],
+        measured=[dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, quarter ResNet-18, BCCD')],
     ),
     'new classes: L2': dict(
         docs='distillers/anchors.md',
