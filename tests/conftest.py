@@ -37,11 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope='session')
-def metafiles_kept() -> None:
-    """Parse the metafiles of OpenMMLab's packages once in each process, and not for each config that is read."""
+def configs_in_less_time() -> None:
+    """Parse the metafiles of OpenMMLab's packages once in each process, and lay out no text of a config."""
     # Imported here, because the process that distributes the tests needs no PyTorch.
+    from kd_plugins.testing.config_text import leave_texts_as_they_are
     from kd_plugins.testing.metafiles import parse_metafiles_once
 
+    leave_texts_as_they_are()
     parse_metafiles_once()
 
 

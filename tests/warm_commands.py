@@ -22,6 +22,7 @@ from tests.ranks import warm_method
 def _run(words: Sequence[str], environment: dict[str, str], log: str, group: bool) -> None:
     from kd_plugins.commands import dispatch
     from kd_plugins.stages import chain
+    from kd_plugins.testing.config_text import leave_texts_as_they_are
 
     if group:
         os.setsid()
@@ -32,6 +33,7 @@ def _run(words: Sequence[str], environment: dict[str, str], log: str, group: boo
     torch.set_num_threads(1)
     _write_to(log)
     chain.execute = _fork  # type: ignore[assignment]
+    leave_texts_as_they_are()
     sys.argv[:] = ['kd_plugins', *words]
     sys.exit(dispatch.main(list(words)))
 

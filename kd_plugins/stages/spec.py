@@ -249,7 +249,10 @@ def stage_config(stage: Stage, options: Mapping[str, Any]) -> Config:
     for key, source in stage.takes.items():
         place(config, key, f'{{{source}}}', stage)
     try:
-        same = Config.fromstring(config.pretty_text, '.py').to_dict() == config.to_dict()
+        settings = config.to_dict()
+        # Not laid out, which takes seconds where the config is long.
+        text = Config(settings, format_python_code=False).pretty_text
+        same = Config.fromstring(text, '.py').to_dict() == settings
     except (SyntaxError, NameError, KeyError, TypeError, ValueError):
         same = False
     if not same:

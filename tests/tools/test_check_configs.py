@@ -36,8 +36,8 @@ def test_packages_of_bases_and_teachers_count():
 
 def test_boxes_of_a_two_stage_detector_are_few():
     samplers = {'rcnn': [{'sampler': {'num': 512}}], 'rpn': {'sampler': {'num': 8}}}
-    config = Config({'model': {'train_cfg': samplers}})
-    assert check_configs.few_samples(config) == ['model.train_cfg.rcnn.0.sampler.num=64']
+    config = Config({'model': {'train_cfg': samplers}, 'default_hooks': {}})
+    assert check_configs.less_work(config) == ['model.train_cfg.rcnn.0.sampler.num=64']
 
 
 @pytest.mark.skipif(find_spec('mmdet') is None, reason='MMDetection is not installed')

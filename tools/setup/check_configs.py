@@ -41,6 +41,8 @@ MARKS['timm'] = r"type='kd_plugins\.TimmBackbone'"
 MARKS['monai'] = r"type='kd_plugins\.(VolumetricSegmentor|Monai\w+)'"
 SAMPLES = 64
 """Largest number of boxes of a generated image, which has few objects, that a two-stage detector trains on."""
+QUERIES = 100
+"""Largest number of queries of a detector that takes a step: it needs images as large, at stride 8."""
 SMALL = ('bccd', 'digits', 'hippocampus', 'isbi', 'lspet', 'scenes')
 """Data sets whose configs have small networks."""
 SAME_STEP = ('dfine_[smlx]_custom.py', 'dfine_[smlx]_o365.py', 'dfine_[mlx]_o365-coco.py')
@@ -147,10 +149,22 @@ def random_checkpoint(config: Config, folder: str) -> str:
     return str(file)
 
 
-def few_samples(config: Config) -> list[str]:
-    """Return changes that let a two-stage detector train on few boxes; no check depends on their number."""
-    nodes = ((path, node.get('num')) for path, node in walk(config.model, 'model') if path.endswith('.sampler'))
-    return [f'{path}.num={SAMPLES}' for path, count in nodes if count and count > SAMPLES]
+def less_work(config: Config) -> list[str]:
+    """Return changes that let a detector train on few boxes or queries; no check depends on their number.
+
+    A teacher that is another network has queries of its own config, which the images must suffice for.
+    """
+    from kd_plugins.teachers.collection import teacher_configs
+
+    changes = []
+    for path, node in walk(config.model, 'model'):
+        if path.endswith('.sampler') and (node.get('num') or 0) > SAMPLES:
+            changes.append(f'{path}.num={SAMPLES}')
+    distill = config.default_hooks.get('distill') or {}
+    others = [teacher for teacher in teacher_configs(distill).values() if teacher.get('config') or teacher.get('model')]
+    if (config.model.get('num_queries') or 0) > QUERIES and not others:
+        changes.append(f'model.num_queries={QUERIES}')
+    return changes
 
 
 def preflight(path: Path, config: Config) -> None:
@@ -164,7 +178,7 @@ def preflight(path: Path, config: Config) -> None:
     """
     from kd_plugins.teachers.collection import teacher_configs
 
-    changes = few_samples(config)
+    changes = less_work(config)
     distill = config.default_hooks.get('distill') or {}
     for key, teacher in teacher_configs(distill).items():
         if teacher.get('checkpoint') and not Path(teacher['checkpoint']).is_file():
