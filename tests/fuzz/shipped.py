@@ -25,18 +25,23 @@ def shipped_config(name: str) -> Config:
 
 
 @cache
-def distilling() -> tuple[str, ...]:
-    """Return the shipped configs that have a distill entry.
+def holding(text: str) -> tuple[str, ...]:
+    """Return the shipped configs that hold a text, themselves or in a base that is shipped.
 
-    They are told by their texts, because the tests are collected in every process, and all configs take 20 seconds.
+    To read all of them as configs takes 20 seconds, in every process of the tests.
     """
-    return tuple(name for name in shipped() if _names_the_hook(CONFIGS / name))
+    return tuple(name for name in shipped() if _holds(CONFIGS / name, text))
+
+
+def distilling() -> tuple[str, ...]:
+    """Return the shipped configs that have a distill entry."""
+    return holding('kd_plugins.DistillHook')
 
 
 @cache
-def _names_the_hook(path: Path) -> bool:
+def _holds(path: Path, wanted: str) -> bool:
     text = path.read_text(encoding='utf-8')
     bases = re.search(r'^_base_ = (\[.*?\]|.*?$)', text, re.DOTALL | re.MULTILINE)
     names = re.findall(r"'(?:kd_plugins::)?([^':]+\.py)'", bases[1]) if bases else []
     files = {place.resolve() for name in names for place in (path.parent / name, CONFIGS / name) if place.is_file()}
-    return 'kd_plugins.DistillHook' in text or any(map(_names_the_hook, files))
+    return wanted in text or any(_holds(file, wanted) for file in files)

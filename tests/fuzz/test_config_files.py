@@ -19,7 +19,7 @@ from kd_plugins.stages.spec import read_stages, stage_config
 
 from .judging import cases, judge
 from .mutations import Mutation, mutations
-from .shipped import CONFIGS, shipped, shipped_config
+from .shipped import CONFIGS, holding, shipped, shipped_config
 
 pytestmark = pytest.mark.slow
 FRAGMENTS = (
@@ -88,7 +88,7 @@ def test_changed_text(case: tuple[str, str, str]) -> None:
 @cache
 def chains() -> tuple[str, ...]:
     """Return the shipped chains of trainings."""
-    return tuple(name for name in shipped() if shipped_config(name).get('stages'))
+    return holding('\nstages = ')
 
 
 @st.composite

@@ -15,7 +15,7 @@ from kd_plugins.registry import MODELS as OURS
 
 from .judging import cases, judge
 from .mutations import Mutation, Path, arguments_of, class_of, mutations
-from .shipped import shipped, shipped_config
+from .shipped import holding, shipped_config
 from .worlds import load
 
 pytestmark = pytest.mark.slow
@@ -39,8 +39,8 @@ def build_segmentor(name: str, model: Any) -> None:
 
 def parts(kind: str) -> list[str]:
     """Return the shipped configs whose model type begins with a text."""
-    configs = [(name, shipped_config(name).get('model') or {}) for name in shipped()]
-    return [name for name, model in configs if str(model.get('type')).startswith(kind)]
+    models = [(name, shipped_config(name).get('model') or {}) for name in holding(f"'{kind}")]
+    return [name for name, model in models if str(model.get('type')).startswith(kind)]
 
 
 @st.composite
