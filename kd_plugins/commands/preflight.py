@@ -16,7 +16,8 @@ from ..config.data_checks import check_classes, check_data, needs_generated, tra
 from ..config.loading import load_config
 from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
-from ..diagnostics.preflight import Preflight, inspect
+from ..diagnostics.preflight import inspect
+from ..diagnostics.preflight_terms import Preflight
 from ..hooks.data_files import is_checked
 from ..runner.steps import temporary_runner
 from ..utils.cli import add_cfg_options, one_sentence, parse

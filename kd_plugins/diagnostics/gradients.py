@@ -10,7 +10,8 @@ from ..hooks.observer import StepObserver
 from ..hooks.unlabelled import PSEUDO
 from ..runner.steps import batches, distill_hook, drive
 from .alignment import Alignment, Rows, alignments
-from .preflight import forward_losses, peak_weight, separate_teacher
+from .preflight import forward_losses, separate_teacher
+from .preflight_terms import peak_weight
 
 
 def measure(runner: Any, checkpoint: str | None, count: int, depth: int) -> dict[str, Rows]:
