@@ -10,7 +10,10 @@ bccd_half = 'GFL, half ResNet-18, BCCD'
 lite0 = 'GFL, quarter ResNet-18, BCCD, pretrained teacher'
 cells = 'GFL, half ResNet-18, BCCD, a third class without labels of the first two'
 scenes = 'PointPillars of a sixteenth, generated scenes'
+lite0_balanced = f'{lite0}, weight by the gradient'
 menu = 'menu_lite0_bccd'
+half_unet = 'half UNet, ISBI membranes'
+slices = 'menu_isbi'
 detectors = {
     'unlabelled images, taught by its own average': dict(
         docs='unlabelled.md',
@@ -138,12 +141,25 @@ detectors = {
             ),
             dict(result='point_scenes', pair=('features', 'plain'), on=f'{scenes}, converged teacher'),
             dict(result=menu, pair=('mse', 'plain'), on=lite0),
+            dict(result=menu, pair=('mse_4', 'plain'), on=lite0_balanced),
         ],
     ),
     'PKD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('pkd', 'plain'), on=lite0)]),
     'CWD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'plain'), on=lite0)]),
-    'MGD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('mgd', 'plain'), on=lite0)]),
-    'FGD': dict(docs='distillers/focalglobal.md', measured=[dict(result=menu, pair=('fgd', 'plain'), on=lite0)]),
+    'MGD': dict(
+        docs='distillers/feature.md',
+        measured=[
+            dict(result=menu, pair=('mgd', 'plain'), on=lite0),
+            dict(result=menu, pair=('mgd_4', 'plain'), on=lite0_balanced),
+        ],
+    ),
+    'FGD': dict(
+        docs='distillers/focalglobal.md',
+        measured=[
+            dict(result=menu, pair=('fgd', 'plain'), on=lite0),
+            dict(result=menu, pair=('fgd_4', 'plain'), on=lite0_balanced),
+        ],
+    ),
     'CrossKD': dict(docs='distillers/crosshead.md', measured=[dict(result=menu, pair=('crosskd', 'plain'), on=lite0)]),
     "a head that starts with the teacher's weights": dict(
         docs='teachers/frozen.md', measured=[dict(result=menu, pair=('head', 'plain'), on=lite0)]
@@ -214,12 +230,24 @@ segmenters = {
     'unlabelled images, taught by its own average': dict(
         docs='unlabelled.md', measured=[dict(result='unlabelled_isbi', on='UNet, ISBI membranes, five labelled slices')]
     ),
-    'class scores (KD, DIST, SSLD)': dict(docs='distillers/logit.md'),
-    'CWD': dict(docs='distillers/feature.md'),
-    'relations of pixels (CIRKD)': dict(docs='distillers/relation.md'),
+    'class scores: KL divergence': dict(
+        docs='distillers/logit.md', measured=[dict(result=slices, pair=('kd', 'plain'), on=half_unet)]
+    ),
+    'class scores: DIST': dict(
+        docs='distillers/logit.md', measured=[dict(result=slices, pair=('dist', 'plain'), on=half_unet)]
+    ),
+    'CWD': dict(docs='distillers/feature.md', measured=[dict(result=slices, pair=('cwd', 'plain'), on=half_unet)]),
+    'MGD': dict(docs='distillers/feature.md', measured=[dict(result=slices, pair=('mgd', 'plain'), on=half_unet)]),
+    'relations of pixels (CIRKD)': dict(
+        docs='distillers/relation.md', measured=[dict(result=slices, pair=('cirkd', 'plain'), on=half_unet)]
+    ),
     'soft labels without a teacher (USKD)': dict(docs='distillers/uskd.md'),
-    'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
-    'earlier selves (PS-KD, snapshots)': dict(docs='teachers/snapshot.md'),
+    'feature maps that know the labels (LGD)': dict(
+        docs='distillers/labelguided.md', measured=[dict(result=slices, pair=('guided', 'plain'), on=half_unet)]
+    ),
+    'softened targets (PS-KD)': dict(
+        docs='teachers/snapshot.md', measured=[dict(result=slices, pair=('softened', 'plain'), on=half_unet)]
+    ),
 }
 pose_estimators = {
     'DWPose, stage 1': dict(
@@ -265,4 +293,4 @@ pose_estimators = {
     'joints with their uncertainty (RLE)': dict(docs='distillers/rle.md'),
     'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
 }
-del bccd, bccd_half, lite0, cells, scenes, menu, hippocampus
+del bccd, bccd_half, lite0, lite0_balanced, cells, scenes, menu, hippocampus, half_unet, slices
