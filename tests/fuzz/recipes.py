@@ -119,6 +119,7 @@ WORLDS = {
     'dwpose/*r18*': 'heatmap',
     'dwpose/*': 'simcc',
     'feature/*rtmdet*': 'rtmdet',
+    'feature/*unet*': 'unet',
     'feature/*': 'gfl',
     'focal_global/*': 'gfl',
     'gfl/*': 'gfl',
