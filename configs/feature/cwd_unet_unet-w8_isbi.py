@@ -1,6 +1,5 @@
-# CWD on ISBI: the half-width UNet learns where each class score of the small one is high, as the paper does for
-# segmentation. Weight and temperature are those of the paper for class scores, 3 and 4 (the loss holds the square of the
-# temperature), and were not tuned.
+# CWD on ISBI: the half-width UNet learns where each class score of the small one is high. Weight and temperature are
+# those of the paper for class scores, 3 and 4 (the loss holds the square of the temperature), and were not tuned.
 _base_ = ['../logit/unet-w8_isbi.py', '../_base_/distill/isbi_unet.py']
 default_hooks = dict(
     distill=dict(

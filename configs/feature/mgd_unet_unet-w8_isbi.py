@@ -1,6 +1,5 @@
 # MGD on ISBI: from its last map, three quarters of which are masked as in the paper's segmentors, the half-width UNet
-# generates that of the small one. The difference is a mean and not a sum, so that the weight does not depend on the size
-# of the map.
+# generates that of the small one. The difference is a mean and not a sum: the weight does not depend on the map's size.
 _base_ = ['../logit/unet-w8_isbi.py', '../_base_/distill/isbi_unet.py']
 default_hooks = dict(
     distill=dict(

@@ -2,78 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from .features import channel_wise, foundation
 from .guided import label_guided
+from .heads import LOCALIZATION_TITLE, localization, scores
 from .queries import same_queries
 from .recipe import Network, Pair, Recipe, Settings, Unsuitable
-from .segmentors import own_labels, pixels
-from .taught import LOCALIZATION_TITLE, boxes, localization, scores
-
-KEPT_STEPS = (
-    'LoadImageFromFile',
-    'Resize',
-    'RandomResize',
-    'RandomChoiceResize',
-    'RandomCrop',
-    'RandomFlip',
-    'Pad',
-    'PackDetInputs',
-    'PackSegInputs',
-)
-"""Steps of a labelled pipeline that work on an image without labels."""
-
-
-def _without_labels(pipeline: Sequence[Settings]) -> list[Settings]:
-    return [dict(step) for step in pipeline if str(step.get('type', '')).rpartition('.')[2] in KEPT_STEPS]
-
-
-def _unlabelled(pair: Pair, distillers: Settings, **unlabelled: Any) -> Settings:
-    student = pair.student
-    if student.part('voxel_encoder') or student.part('network') or student.part('head'):
-        raise Unsuitable('the entry needs boxes of persons, volumes or scenes; copy one of configs/unlabelled')
-    folder = dict(
-        type='kd_plugins.ImageFolder', data_root='data/unlabelled/', pipeline=_without_labels(student.pipeline)
-    )
-    return dict(
-        student_view=dict(type='kd_plugins.PhotometricView', on=('unlabelled',)),
-        unlabelled=dict(
-            dataloader=dict(batch_size=student.batch_size, num_workers=2, persistent_workers=True, dataset=folder),
-            weight=dict(type='kd_plugins.LinearWarmup', value=1.0, **student.schedule(begin=1 / 3, end=2 / 3)),
-            **unlabelled,
-        ),
-        distillers={name: dict(entry, on='unlabelled') for name, entry in distillers.items()},
-    )
-
-
-def unlabelled_scores(pair: Pair) -> Settings:
-    """Return the entry for dense detectors: the scores and boxes of the places where the average sees objects."""
-    try:
-        entry = localization(pair)['distillers']
-        entry['localization'].update(select=dict(score=0.2), weight=1.0, temperature=2.0)
-    except Unsuitable:
-        entry = boxes(pair)['distillers']
-        entry['boxes'].update(select=dict(score=0.2), weight=1.0)
-    entry['logits'].update(select=dict(score=0.1), weight=2.0)
-    return _unlabelled(pair, entry)
-
-
-def unlabelled_pixels(pair: Pair) -> Settings:
-    """Return the entry for segmentors: the class of the pixels where the average is sure."""
-    entry = pixels(pair)['distillers']
-    entry['pixels'].update(target='hard', select=dict(score=0.95), weight=1.0)
-    view = dict(type='kd_plugins.CutMix', view=dict(type='kd_plugins.PhotometricView', preset='unimatch'))
-    return dict(_unlabelled(pair, entry), student_view=view)
-
-
-def pseudo_labels(pair: Pair) -> Settings:
-    """Return the entry for two-stage detectors and detectors with queries: confident boxes become labels."""
-    if pair.student.part('roi_head') is None and not pair.student.has_type('bbox_head', 'DETRHead'):
-        raise Unsuitable('the model is neither a two-stage detector nor a DETR')
-    threshold = 0.7 if pair.student.part('roi_head') is not None else 0.4
-    return _unlabelled(pair, {}, pseudo=dict(type='kd_plugins.PseudoLabels', score_thr=threshold))
+from .segmentors import own_labels
+from .unlabelled import pseudo_labels, unlabelled_pixels, unlabelled_scores
 
 
 def dual_self(pair: Pair) -> Settings:
@@ -167,7 +102,7 @@ OWN = (
     Recipe(
         'logits',
         'class scores of the average',
-        NO_GAIN.replace('measured', 'localization measured'),
+        f'edge distributions and class scores, {NO_GAIN}',
         AVERAGE,
         average_scores,
     ),

@@ -1,0 +1,40 @@
+"""Entries for images without labels."""
+
+from torch import nn
+
+from kd_plugins.suggestions import unlabelled
+
+from .networks import GFL, RTMDET, STEPS, pair, part
+
+
+def test_the_pipeline_loses_its_labels_and_the_steps_that_need_them():
+    entry = unlabelled.unlabelled_scores(pair(bbox_head=GFL, pipeline=STEPS))
+    pipeline = entry['unlabelled']['dataloader']['dataset']['pipeline']
+    assert [step['type'] for step in pipeline] == ['LoadImageFromFile', 'mmdet.Resize', 'PackDetInputs']
+
+
+def test_all_distillers_look_at_the_unlabelled_images_alone():
+    for head in (GFL, RTMDET):
+        entry = unlabelled.unlabelled_scores(pair(bbox_head=head, pipeline=STEPS))
+        assert {distiller['on'] for distiller in entry['distillers'].values()} == {'unlabelled'}
+        assert all('select' in distiller for distiller in entry['distillers'].values())
+        assert entry['unlabelled']['weight']['begin'] == 4.0
+
+
+def test_queries_have_a_lower_threshold_than_proposals():
+    queries = unlabelled.pseudo_labels(pair(bbox_head=part('DINOHead', 'DETRHead')))
+    proposals = unlabelled.pseudo_labels(pair(roi_head=nn.Identity()))
+    assert queries['unlabelled']['pseudo']['score_thr'] < proposals['unlabelled']['pseudo']['score_thr']
+    assert not queries['distillers']
+
+
+def test_pixels_are_mixed():
+    entry = unlabelled.unlabelled_pixels(pair(decode_head=part('FCNHead', 'BaseDecodeHead')))
+    assert entry['student_view']['type'] == 'kd_plugins.CutMix'
+    assert entry['distillers']['pixels']['target'] == 'hard'
+
+
+def test_a_trained_teacher_is_heard_from_the_start():
+    taught = pair(teacher_features='neck.fpn_convs.*', bbox_head=GFL, pipeline=STEPS)
+    weight = unlabelled.unlabelled_scores(taught)['unlabelled']['weight']
+    assert 'begin' not in weight and weight['end'] == 0.6
