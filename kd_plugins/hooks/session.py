@@ -28,7 +28,7 @@ from .recomputation import check_recomputation
 from .second_pass import predictions, pseudo_terms, second_pass, without_trace
 from .shuffled_teachers import ShuffledTeachers
 from .student_view import StudentView
-from .task_losses import scale_task, task_loss
+from .task_losses import UNTAUGHT, scale_task, task_loss
 from .task_weights import TaskWeights
 from .unlabelled import Unlabelled
 
@@ -211,7 +211,7 @@ class DistillSession:
             self.shares.measure(loss_sum(scaled), terms, measured)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
-        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
+        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled, scaled.get(UNTAUGHT))
         for observer in self.observers:
             observer(report)
         return {**scaled, **{term.key: term.weighted for term in terms}}
