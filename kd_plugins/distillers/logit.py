@@ -244,6 +244,11 @@ class LogitDistiller(PairedDistiller):
                     channel_count(f'{self.key}.class_dim', level, self.class_dim, f"'{pair.student_path}'")
                     for level in levels
                 )
+                if self.softmax and classes < 2:
+                    raise ConfigError(
+                        f"{self.key}.activation is 'softmax', and '{pair.student_path}' gives one class, whose softmax "
+                        "is 1 whatever it is; use activation='sigmoid'"
+                    )
                 if classes != teacher_classes:
                     raise ConfigError(
                         f'{key}: the teacher predicts {teacher_classes} classes where the student predicts {classes}; '
