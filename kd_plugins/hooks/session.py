@@ -190,8 +190,9 @@ class DistillSession:
             self._outputs = outputs
             return None
         self.passes += 1
-        if self.passes == 1 and self.unlabelled is not None and self.unlabelled.used and torch.is_grad_enabled():
-            check_recomputation(output)
+        if self.passes == 1 and torch.is_grad_enabled():
+            two_passes = self.unlabelled is not None and self.unlabelled.used
+            check_recomputation(output, two_passes, self.taps.student_parameters())
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, *self._step)
         task = task_loss(output)
