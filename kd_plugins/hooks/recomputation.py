@@ -13,10 +13,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ..distillers.base import Taps
 from ..errors import ConfigError
 from ..utils.loss_dicts import ADDED, tensors_of
 from .liveness import REENTRANT, nodes_of
 from .unlabelled import HOOK_KEY, KEY
+
+LAYERS = 'layers with activation checkpointing (with_cp=True, or activation_checkpointing of the config)'
 
 
 def recomputes(tensor: Tensor) -> bool:
@@ -59,10 +62,9 @@ def check_recomputation(
     nodes = [node for tensor in tensors for node in nodes_of(tensor)]
     if not any(node.name() == REENTRANT for node in nodes):
         return
-    layers = 'layers with activation checkpointing (with_cp=True, or activation_checkpointing of the config)'
     if second_pass:
         raise ConfigError(
-            f'{HOOK_KEY}: the model has {layers}, and DistributedDataParallel cannot train them with two passes in '
+            f'{HOOK_KEY}: the model has {LAYERS}, and DistributedDataParallel cannot train them with two passes in '
             'a step; nearest: with_cp=False and a smaller batch_size'
         )
     # The parameters of such a region are no leaves of the graph.
@@ -70,9 +72,33 @@ def check_recomputation(
     for key, members in (parameters or {}).items():
         if any(one.requires_grad and id(one) not in leaves for one in members):
             raise ConfigError(
-                f'{key}: it names parameters of {layers}, and DistributedDataParallel cannot train them with a loss on '
+                f'{key}: it names parameters of {LAYERS}, and DistributedDataParallel cannot train them with a loss on '
                 'the parameters themselves; nearest: with_cp=False and a smaller batch_size, or other parameters'
             )
+
+
+def check_answers(key: str, outputs: Taps, answers: Taps) -> None:
+    """Refuse a distiller that runs regions with reentrant activation checkpointing again in distributed training.
+
+    Args:
+        key: Config key of the distiller.
+        outputs: What its taps on the student recorded.
+        answers: What it has computed from them with layers of the student.
+
+    Raises:
+        ConfigError: If the training is distributed and a region has run for the answers alone.
+    """
+    if not is_distributed():
+        return
+    before, after = (
+        {node for members in taps.values() for tensor in members for node in nodes_of(tensor)}
+        for taps in (outputs, answers)
+    )
+    if any(node.name() == REENTRANT for node in after - before):
+        raise ConfigError(
+            f'{key}: it runs {LAYERS} a second time in a step, which DistributedDataParallel cannot train; nearest: '
+            'with_cp=False and a smaller batch_size'
+        )
 
 
 @contextmanager
