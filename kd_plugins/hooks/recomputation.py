@@ -59,8 +59,7 @@ def check_recomputation(
     if not is_distributed() or not (second_pass or parameters):
         return
     tensors = [tensor for name, value in losses.items() if ADDED in name for tensor in tensors_of(value)]
-    nodes = [node for tensor in tensors for node in nodes_of(tensor)]
-    if not any(node.name() == REENTRANT for node in nodes):
+    if not any(recomputes(tensor) for tensor in tensors):
         return
     if second_pass:
         raise ConfigError(
@@ -68,6 +67,7 @@ def check_recomputation(
             'a step; nearest: with_cp=False and a smaller batch_size'
         )
     # The parameters of such a region are no leaves of the graph.
+    nodes = (node for tensor in tensors for node in nodes_of(tensor))
     leaves = {id(node.variable) for node in nodes if hasattr(node, 'variable')}
     for key, members in (parameters or {}).items():
         if any(one.requires_grad and id(one) not in leaves for one in members):
