@@ -108,6 +108,9 @@ class LinearWarmup(WeightSchedule):
 class LinearDecay(WeightSchedule):
     """``value`` until ``begin``, then linearly to ``end_value`` at ``end`` (DWPose, section 3.2, decays to 0).
 
+    Raises:
+        ConfigError: If ``end_value`` is negative, or above 0 where ``value`` is 0.
+
     >>> [LinearDecay(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
     [1.0, 0.75, 0.0, 0.0]
     """
@@ -122,6 +125,15 @@ class LinearDecay(WeightSchedule):
         key: str = 'weight',
     ) -> None:
         super().__init__(value, begin, end, by_epoch, key)
+        name = type(self).__name__
+        if not end_value >= 0:
+            raise ConfigError(f"{key}: '{name}.end_value' is {end_value!r}; it must be a number >= 0, for example 0.0")
+        if value == 0 and end_value > 0:
+            # A value of 0 switches a distiller off.
+            raise ConfigError(
+                f"{key}: '{name}' goes from value=0 to end_value={end_value}; for a weight that rises use "
+                f"type='kd_plugins.LinearWarmup', value={end_value}"
+            )
         self.end_value = float(end_value)
 
     def at(self, progress: float) -> float:
@@ -147,6 +159,9 @@ class Cosine(LinearDecay):
 class Step(WeightSchedule):
     """``value`` times ``gamma`` for every milestone that has been reached.
 
+    Raises:
+        ConfigError: If ``gamma`` is negative, or the milestones are not in order.
+
     >>> [Step(1.0, milestones=[2, 4], gamma=0.5)(i, 10) for i in (0, 2, 3, 4)]
     [1.0, 0.5, 0.5, 0.25]
     """
@@ -162,6 +177,8 @@ class Step(WeightSchedule):
         super().__init__(value, 0, None, by_epoch, key)
         if list(milestones) != sorted(milestones):
             raise ConfigError(f"{key}: 'Step.milestones' is {list(milestones)}; use {sorted(milestones)}")
+        if not gamma >= 0:
+            raise ConfigError(f"{key}: 'Step.gamma' is {gamma!r}; it must be a number >= 0, for example 0.1")
         self.milestones = list(milestones)
         self.gamma = float(gamma)
 

@@ -55,6 +55,18 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ('high', r"distillers.a.weight is 'high'; give a number or dict\(type='kd_plugins.LinearWarmup'"),
         ({'type': 'kd_plugins.LinearWarmpu', 'value': 1}, "nearest: 'kd_plugins.LinearWarmup'"),
         (
+            {'type': 'kd_plugins.LinearDecay', 'value': 1, 'end_value': -0.5},
+            "distillers.a.weight: 'LinearDecay.end_value' is -0.5; it must be a number >= 0, for example 0.0",
+        ),
+        (
+            {'type': 'kd_plugins.Cosine', 'value': 0, 'end_value': 2},
+            "'Cosine' goes from value=0 to end_value=2; for a weight that rises use type='kd_plugins.LinearWarmup'",
+        ),
+        (
+            {'type': 'kd_plugins.Step', 'value': 1, 'milestones': [2], 'gamma': -1},
+            "distillers.a.weight: 'Step.gamma' is -1; it must be a number >= 0, for example 0.1",
+        ),
+        (
             {'type': 'kd_plugins.LinearWarmup', 'value': -1},
             "distillers.a.weight: 'LinearWarmup.value' is -1; it must be a finite number >= 0",
         ),

@@ -54,7 +54,9 @@ def check_factors(key: str, factors: Any, defaults: Mapping[str, float]) -> dict
     return checked
 
 
-def check_others(key: str, factors: Mapping[str, float], part: str, classes: int) -> None:
+def check_others(
+    key: str, factors: Mapping[str, float], part: str, classes: int, advice: str = "use divergence='kl'"
+) -> None:
     """Refuse a part that compares classes other than the labelled one, or all of a location, where it has no gradient.
 
     Args:
@@ -62,14 +64,13 @@ def check_others(key: str, factors: Mapping[str, float], part: str, classes: int
         factors: Name of each part to its factor.
         part: Name of the part.
         classes: Number of classes.
+        advice: Nearest valid choice for a head with one class.
 
     Raises:
         ConfigError: If there are fewer than three classes, or fewer than two without the part.
     """
     if classes < 2:
-        raise ConfigError(
-            f"{key}: the divergence compares classes, and the head predicts {classes}; use divergence='kl'"
-        )
+        raise ConfigError(f'{key}: classes are compared with each other, and the head predicts {classes}; {advice}')
     if factors[part] and classes < 3:
         raise ConfigError(
             f'{key}.{part} is {factors[part]} and the head predicts {classes} classes, for which this part has no '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -129,16 +130,19 @@ class FeatureDistiller(PairedDistiller):
             self._check_spatial(level, s, t)
 
     def _check_positions(self, levels: Sequence[Tensor]) -> None:
-        """Refuse features without positions where positions of an image are compared."""
-        flat = next((level for level in levels if level.ndim < 3), None)
-        if flat is None or (self.kind != 'channel_wise' and self.stats != 'image'):
+        """Refuse features without positions, or with one at every level, where positions of an image are compared."""
+        if self.kind != 'channel_wise' and self.stats != 'image':
+            return
+        few = [level for level in levels if level.ndim < 3 or math.prod(self._spatial(level)) == 1]
+        flat = next((level for level in few if level.ndim < 3 or len(few) == len(levels)), None)
+        if flat is None:
             return
         fault, advice = "stats is 'image'", "stats='batch'"
         if self.kind == 'channel_wise':
             fault, advice = "kind is 'channel_wise'", "kind='mse' or 'cosine'"
         raise ConfigError(
-            f'{self.key}.{fault}, which compares positions, and a feature of shape {tuple(flat.shape)} has none; '
-            f'use {advice}'
+            f'{self.key}.{fault}, which compares positions, and a feature of shape {tuple(flat.shape)} has '
+            f'{"one" if flat.ndim > 2 else "none"}; use {advice}'
         )
 
     def _check_spatial(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:

@@ -20,6 +20,9 @@ from .base import BaseDistiller, Batch, Taps
 from .locations import Grid, grid_locations, ground_truth_boxes, inside_images, level_grids, location_rows
 from .regions import Regions
 
+NEGATIVE = 0.25
+"""Factor of ``loss_ld_neg`` where the config has none."""
+
 
 @MODELS.register_module()
 class LocalizationDistiller(BaseDistiller):
@@ -39,7 +42,7 @@ class LocalizationDistiller(BaseDistiller):
             teacher, and from the student with ``trust='difference'``.
         temperature: Softens both distributions.
         positive_weight: Factor inside ``loss_ld``.
-        negative_weight: Factor inside ``loss_ld_neg``.
+        negative_weight: Factor inside ``loss_ld_neg``; refused with ``select`` or ``trust``.
         select: The locations to learn from, by the teacher's highest probability: ``dict(ratio=0.01)``, the highest of
             the batch, or ``dict(score=0.1)``, all from there. None: all locations.
         trust: Weight of a location: ``'teacher'``, the default with ``select``, ``'difference'`` or ``'truth'``.
@@ -60,7 +63,7 @@ class LocalizationDistiller(BaseDistiller):
         scores: str | None = None,
         temperature: float = 5.0,
         positive_weight: float = 1.0,
-        negative_weight: float = 0.25,
+        negative_weight: float = NEGATIVE,
         select: dict[str, Any] | None = None,
         trust: str | None = None,
         weight: float | dict[str, Any] = 1.0,
@@ -76,6 +79,11 @@ class LocalizationDistiller(BaseDistiller):
         self.negative_weight = check_number(f'{key}.negative_weight', negative_weight, positive=False)
         self.regions = Regions(key, select, trust)
         if self.regions.active:
+            if self.negative_weight != NEGATIVE:
+                raise ConfigError(
+                    f'{key}.negative_weight is {negative_weight} with select or trust, which have one term, loss_ld; '
+                    'leave it out'
+                )
             self.loss_names = ('loss_ld',)
         self.compares_classes = trust in ('difference', 'truth')
         self.reg_max = 0

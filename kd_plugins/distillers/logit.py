@@ -35,7 +35,7 @@ from .class_subsets import ClassSubset, check_teacher_classes
 from .divergences import Divergence, check_kinds, ignored_label
 from .locations import counted_locations, location_rows
 from .paired import PairedDistiller, TapPair, module_above
-from .regions import AGREEMENT, TRUSTS, Regions, check_agreement, label_is_predicted
+from .regions import AGREEMENT, TAU, TRUSTS, Regions, check_agreement, label_is_predicted
 from .sources import own_alias
 
 ACTIVATIONS = ('sigmoid', 'softmax')
@@ -128,7 +128,7 @@ class LogitDistiller(PairedDistiller):
         target: str = 'soft',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        tau: float = 0.1,
+        tau: float = TAU,
         vote: str = 'mean',
         teacher_classes: str | list[str] | None = None,
         divergence: str = 'kl',
@@ -170,6 +170,11 @@ class LogitDistiller(PairedDistiller):
         given = {'beta': beta != 2.0, 'target': self.hard, 'select': select, 'trust': trust}
         idle = [name for name, value in given.items() if value]
         check_kinds(key, divergence, factors, symmetric, self.softmax, idle)
+        if self.softmax and self.beta != 2.0:
+            raise ConfigError(
+                f"{key}.beta is {beta} with activation='softmax', which has no such factor; leave it out, or use "
+                "activation='sigmoid'"
+            )
         self._check_target()
         if divergence != 'kl' and self.others:
             raise ConfigError(
@@ -244,6 +249,11 @@ class LogitDistiller(PairedDistiller):
                     channel_count(f'{self.key}.class_dim', level, self.class_dim, f"'{pair.student_path}'")
                     for level in levels
                 )
+                if self.softmax and self.divergence is None and classes < 2:
+                    raise ConfigError(
+                        f"{self.key}.activation is 'softmax', and '{pair.student_path}' gives one class, whose softmax "
+                        "is 1 whatever it is; use activation='sigmoid'"
+                    )
                 if classes != teacher_classes:
                     raise ConfigError(
                         f'{key}: the teacher predicts {teacher_classes} classes where the student predicts {classes}; '

@@ -20,12 +20,14 @@ TRUSTS = ('teacher', 'difference', 'truth')
 """Kinds of trust in the teacher, see :class:`Regions`."""
 AGREEMENT = 'agreement'
 """Trust by the agreement of several teachers, which the distillers that combine them compute themselves."""
+TAU = 0.1
+"""Default divergence of several teachers, in nats, at which the weight of ``'agreement'`` is 1 / e."""
 BACKGROUND = 0.1
 """Highest probability with which a teacher is right where no object is."""
 
 
 def check_agreement(key: str, trust: str | None, source: str, others: Sequence[str], tau: float) -> float:
-    """Return ``tau`` and refuse a trust that needs several teachers where there is one.
+    """Return ``tau``, and refuse a trust that needs several teachers where there is one.
 
     Args:
         key: Config key of the distiller, for error sentences.
@@ -35,14 +37,19 @@ def check_agreement(key: str, trust: str | None, source: str, others: Sequence[s
         tau: Divergence at which the weight is 1 / e.
 
     Raises:
-        ConfigError: If the trust needs more teachers, or ``tau`` is not valid.
+        ConfigError: If the trust needs more teachers, or ``tau`` is not valid or not read.
     """
     if trust == AGREEMENT and not others:
         raise ConfigError(
             f"{key}.trust is 'agreement', which compares several teachers, and {key}.source is '{source}'; give the "
             "names of two or more of default_hooks.distill.teachers, such as source=['a', 'b']"
         )
-    return check_number(f'{key}.tau', tau, positive=True)
+    number = check_number(f'{key}.tau', tau, positive=True, example=TAU)
+    if trust != AGREEMENT and number != TAU:
+        raise ConfigError(
+            f"{key}.tau is {tau}, which trust='agreement' alone reads, and trust is {shown(trust)}; leave it out"
+        )
+    return number
 
 
 @dataclass(frozen=True)

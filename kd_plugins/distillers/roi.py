@@ -183,13 +183,27 @@ class RoIDistiller(BaseDistiller):
             truths = ground_truth_boxes(batch, like), ground_truth_labels(batch, f'{self.key}.labels', like)
         nothing = student_outputs['boxes_0'][0][:0].sum()
         losses: dict[str, list[Tensor]] = {name: [nothing] for name in self.loss_names}
+        student_outputs, teacher_outputs = self._completed(student_outputs, teacher_outputs)
         for stage in head.stages:
-            if not student_outputs[f'rois_{stage}']:
-                continue
             weight = head.weights[stage]
             for name, value in self._stage_losses(stage, student_outputs, teacher_outputs, truths).items():
                 losses[name].append(weight * value)
         return {name: torch.stack(values).sum() for name, values in losses.items()}
+
+    def _completed(self, student_outputs: Taps, teacher_outputs: Taps) -> tuple[Taps, Taps]:
+        """Return the outputs with empty ones for each part that had no RoI to run on.
+
+        Its losses are 0 then, and this rank still takes part in the sums over all ranks.
+        """
+        assert self.student_head is not None
+        boxes = [x[:0].detach() for x in student_outputs['boxes_0']]
+        empty = {'rois': [boxes[0].new_zeros(0, 5)], 'boxes': boxes}
+        if self.with_mask:
+            empty |= {'mask_rois': empty['rois'], 'masks': [boxes[0].new_zeros(0, 1, 1, 1)]}
+        every = {f'{kind}_{stage}': x for stage in self.student_head.stages for kind, x in empty.items()}
+        mine = {alias: student_outputs[alias] or x for alias, x in every.items()}
+        theirs = {alias: teacher_outputs.get(alias) or x for alias, x in every.items() if 'rois' not in alias}
+        return mine, theirs
 
     def _class_loss(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         if self.divergence == 'kl':

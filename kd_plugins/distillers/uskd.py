@@ -87,7 +87,8 @@ class USKDDistiller(BaseDistiller):
                     f'{self.key}.weak: the weak head predicts {weak.shape[1]} classes where the network predicts '
                     f'{logits.shape[1]}; tap a head that learns the same classes'
                 )
-            check_others(f'{self.key}.factors', self.factors, 'others', logits.shape[1])
+            advice = 'give the network a channel for each class, the background included, or remove this distiller'
+            check_others(f'{self.key}.factors', self.factors, 'others', logits.shape[1], advice)
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_uskd``."""

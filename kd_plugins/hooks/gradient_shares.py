@@ -139,7 +139,7 @@ class GradientShares:
             loss = sum((term.weighted for term in terms if term.distiller == name), zero)
             try:
                 squares += [squared_norm(loss, tapped), squared_norm(task, tapped)]
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 raise ConfigError(

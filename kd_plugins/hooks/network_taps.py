@@ -82,6 +82,11 @@ class NetworkTaps:
             if name in names
         }
 
+    def student_parameters(self) -> dict[str, list[Tensor]]:
+        """Return config key of each distiller that reads parameters, and teaches, to those of the student."""
+        reading = {name: one for name, one in self._distillers.items() if one.reads_parameters and one.schedule.value}
+        return {reading[name].key: tensors for name, tensors in self.student_tensors(reading).items()}
+
     def read_teachers(self, names: Collection[str]) -> dict[str, Taps]:
         """Return the outputs of the taps on the teachers of some distillers, without gradient."""
         outputs: dict[str, Taps] = {}

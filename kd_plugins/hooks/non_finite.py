@@ -12,6 +12,7 @@ from torch import Tensor
 from ..distillers.base import Batch
 from ..errors import NonFiniteLossError
 from .observer import StepReport
+from .task_losses import UNTAUGHT
 from .term_log import image_names
 
 PATIENCE = 10
@@ -19,11 +20,14 @@ PATIENCE = 10
 
 
 class NonFiniteGuard:
-    """Check of all terms of an iteration, whatever its number of forward passes."""
+    """Check of all terms of an iteration, whatever its number of forward passes.
+
+    Task losses with the factor 0 are checked as well, because their graph is part of the loss: 0 times NaN is NaN.
+    """
 
     def __init__(self) -> None:
-        self._keys: list[str] = []
-        self._passes: list[tuple[Tensor, list[Batch]]] = []
+        self._checks = False
+        self._passes: list[tuple[Tensor, list[tuple[str, Batch]]]] = []
         self._in_a_row = 0
 
     def add(self, report: StepReport) -> None:
@@ -33,9 +37,12 @@ class NonFiniteGuard:
             report: Report of the pass.
         """
         if report.terms:
-            self._keys = [term.key for term in report.terms]
-            values = torch.stack([term.raw.detach() for term in report.terms])
-            self._passes.append((values, [report.batch_of(term) for term in report.terms]))
+            parts = [(term.key, term.raw, report.batch_of(term)) for term in report.terms]
+            if report.untaught is not None:
+                parts.append((UNTAUGHT, report.untaught, report.batch))
+            self._checks = True
+            values = torch.stack([value.detach() for _, value, _ in parts])
+            self._passes.append((values, [(key, batch) for key, _, batch in parts]))
 
     def check(self, iteration: int, scaler: Any = None) -> str | None:
         """Check the passes since the last check, with one transfer to the host and one reduction over ranks.
@@ -51,7 +58,7 @@ class NonFiniteGuard:
             NonFiniteLossError: On every rank, if a term of one rank is not finite; with a scaler after
                 :data:`PATIENCE` iterations in a row.
         """
-        if not self._keys:
+        if not self._checks:
             return None
         passes, self._passes = self._passes, []
         flags = [~values.isfinite().all() for values, _ in passes]
@@ -67,13 +74,16 @@ class NonFiniteGuard:
         if scaler is not None and self._in_a_row < PATIENCE:
             return f'{sentence}; the loss scaler skips this step'
         skipped = f', {self._in_a_row} times in a row' if scaler is not None else ''
-        raise NonFiniteLossError(
-            f'{sentence}{skipped}; the newest checkpoint is untouched: lower its weight or the learning rate and resume'
-        )
+        remedy = 'lower its weight or the learning rate and resume'
+        if sentence.startswith(f"'{UNTAUGHT}'"):
+            remedy = 'the graph of these losses is kept, so leave out images that the model has no finite loss for'
+        raise NonFiniteLossError(f'{sentence}{skipped}; the newest checkpoint is untouched: {remedy}')
 
-    def _sentence(self, passes: list[tuple[Tensor, list[Batch]]], iteration: int) -> str:
-        for values, batches in passes:
-            for key, value, batch in zip(self._keys, values.tolist(), batches, strict=True):
+    @staticmethod
+    def _sentence(passes: list[tuple[Tensor, list[tuple[str, Batch]]]], iteration: int) -> str:
+        for values, parts in passes:
+            for (key, batch), value in zip(parts, values.tolist(), strict=True):
                 if not math.isfinite(value):
-                    return f"'{key}' became {value} at iteration {iteration} on the images {image_names(batch)}"
+                    name = f"'{key}'" + (', the task losses with the factor 0,' if key == UNTAUGHT else '')
+                    return f'{name} became {value} at iteration {iteration} on the images {image_names(batch)}'
         return f'a distillation term of another rank became NaN or infinite at iteration {iteration}'

@@ -25,6 +25,7 @@ class StepReport:
         student_shapes: Shapes of the student's taps; empty where no distiller ran.
         teacher_shapes: Name of each teacher to the shapes of its taps; empty where no distiller ran.
         unlabelled: The batch of unlabelled images, where the student had a pass over one.
+        untaught: Sum of the task losses whose factor is 0, times 0, of shape ``()``; ``None`` where there is none.
     """
 
     terms: Sequence[Term]
@@ -33,6 +34,7 @@ class StepReport:
     student_shapes: Shapes
     teacher_shapes: Mapping[str, Shapes]
     unlabelled: Batch | None = None
+    untaught: Tensor | None = None
 
     def batch_of(self, term: Term) -> Batch:
         """Return the batch from which a term was computed."""

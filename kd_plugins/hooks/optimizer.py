@@ -114,13 +114,14 @@ def schedule_factor(groups: Sequence[Mapping[str, Any]]) -> float:
 
     Args:
         groups: The param groups of the student's optimizer. The first one whose initial rate is not 0 counts, because
-            all groups follow the same schedule.
+            all groups follow the same schedule. With ``OneCycleLR``, the factor is that on the highest rate.
 
     >>> schedule_factor([{'lr': 0.0, 'initial_lr': 0.0}, {'lr': 0.005, 'initial_lr': 0.01}])
     0.5
     """
     for group in groups:
-        initial = float(group.get('initial_lr', group['lr']))
+        # OneCycleLR starts at a fraction of the highest rate, and calls that fraction the initial one.
+        initial = float(group.get('max_lr', group.get('initial_lr', group['lr'])))
         if initial > 0:
             return float(group['lr']) / initial
     return 1.0

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..teachers.base import BaseTeacher
 from ..utils.rng import seeded_rng
 from .network_taps import as_float32
+from .recomputation import check_answers
 from .statistics import SeparateStatistics
 from .student_view import KEY, StudentView
 
@@ -42,6 +43,7 @@ class Queries:
         self._teachers = dict(teachers)
         self._sources = dict(sources)
         self._features: dict[tuple[str | None, str], Any] = {}
+        self._checked: set[str] = set()
         for name, distiller in self._distillers.items():
             source, kind = sources[name], type(distiller).__name__
             if source is None:
@@ -125,7 +127,7 @@ class Queries:
             batches: ``'labelled'`` or ``'unlabelled'`` to the batch that the student saw.
 
         Raises:
-            ConfigError: If an answer has the name of a tap.
+            ConfigError: If an answer has the name of a tap, or cannot be trained on several ranks.
         """
         outputs = dict(student_outputs)
         for name in student_outputs:
@@ -136,6 +138,9 @@ class Queries:
                 # the student has not looked at itself are not those that it will be tested with.
                 with seeded_rng(batch.draw_seed(distiller.key, 'student')), SeparateStatistics().used(student):
                     answers = distiller.query_student(student, outputs[name], teacher_outputs[name], batch) or {}
+                if name not in self._checked and torch.is_grad_enabled():
+                    self._checked.add(name)
+                    check_answers(distiller.key, outputs[name], answers)
                 outputs[name] = _joined(distiller, outputs[name], answers)
         return outputs
 

@@ -131,6 +131,8 @@ class Restart:
             )
         if state.begins:
             self.renew(runner, student)
+            for teacher in teachers:
+                teacher.after_restart(student)
         elif state.resumed is None:
             finished = next((one for one in teachers if isinstance(one, FinishedTeacher)), None)
             if finished is not None:

@@ -28,7 +28,7 @@ from .recomputation import check_recomputation
 from .second_pass import predictions, pseudo_terms, second_pass, without_trace
 from .shuffled_teachers import ShuffledTeachers
 from .student_view import StudentView
-from .task_losses import scale_task, task_loss
+from .task_losses import UNTAUGHT, scale_task, task_loss
 from .task_weights import TaskWeights
 from .unlabelled import Unlabelled
 
@@ -190,8 +190,9 @@ class DistillSession:
             self._outputs = outputs
             return None
         self.passes += 1
-        if self.passes == 1 and self.unlabelled is not None and self.unlabelled.used and torch.is_grad_enabled():
-            check_recomputation(output)
+        if self.passes == 1 and torch.is_grad_enabled():
+            two_passes = self.unlabelled is not None and self.unlabelled.used
+            check_recomputation(output, two_passes, self.taps.student_parameters())
         call = ForwardCall(module.forward, args, kwargs)
         batch = Batch(call.inputs, call.data_samples, *self._step)
         task = task_loss(output)
@@ -211,7 +212,7 @@ class DistillSession:
             self.shares.measure(loss_sum(scaled), terms, measured)
         student_shapes = self._shapes.pop(None, {})
         teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
-        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled)
+        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled, scaled.get(UNTAUGHT))
         for observer in self.observers:
             observer(report)
         return {**scaled, **{term.key: term.weighted for term in terms}}

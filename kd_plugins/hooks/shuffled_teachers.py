@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmengine.dist import get_rank
+import torch
+from mmengine.dist import all_reduce, get_rank, is_distributed
 
 from ..errors import ConfigError
 from ..ops.batch_order import cyclic_order, reordered
@@ -30,11 +31,19 @@ class ShuffledTeachers:
     def without_another_image(self, sources: Mapping[str, Iterable[str | None]], call: ForwardCall) -> set[str]:
         """Return which distillers cannot be taught with a batch, because it is one image and their teacher is shuffled.
 
+        It is enough that the batch of one rank is one image. Every rank must call it.
+
         Args:
             sources: Name of each distiller to those of its teachers; ``None`` is the student itself.
             call: Arguments of the student.
         """
-        if not self._keys or batch_size(call) > 1:
+        if not self._keys:
+            return set()
+        fewest = torch.tensor(float(batch_size(call)))
+        if is_distributed():
+            # Ranks skip a distiller together, because its loss may reduce sums over them.
+            all_reduce(fewest, op='min')
+        if fewest > 1:
             return set()
         return {name for name, teachers in sources.items() if any(one in self._keys for one in teachers)}
 

@@ -13,6 +13,8 @@ from ..utils.loss_dicts import ADDED, loss_sum, tensors_of
 
 TASK = 'task'
 """First part of the keys of task losses that train nothing."""
+UNTAUGHT = f'{TASK}.{ADDED}'
+"""Key of their sum, times 0."""
 
 
 def task_loss(losses: Mapping[str, Any]) -> Tensor:
@@ -55,5 +57,5 @@ def scale_task(losses: Mapping[str, Any], factor: Callable[[str], float]) -> Map
             scaled[logged_key(key)] = total.detach()
             untaught.append(total * 0)
     if untaught:
-        scaled[f'{TASK}.{ADDED}'] = torch.stack(untaught).sum()
+        scaled[UNTAUGHT] = torch.stack(untaught).sum()
     return scaled

@@ -8,6 +8,8 @@ from torch import Tensor
 
 _BINS = 2**16
 """Bins of each of the two histograms: the upper and the lower half of the 32 bits of a float."""
+_UNSIGNED = 2**31 - 1
+"""Bits of a float without that of its sign."""
 
 
 def _threshold_bin(keys: Tensor, counted: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,8 +42,8 @@ def largest(values: Tensor, valid: Tensor, ratio: float) -> Tensor:
     >>> largest(torch.tensor([0.5, 0.9, 0.1, 0.7]), torch.tensor([True, True, True, False]), ratio=0.5)
     tensor([ True,  True, False, False])
     """
-    # The bits of floats >= 0, read as integers, have the order of the floats.
-    keys = values.detach().float().contiguous().view(torch.int32).long().flatten()
+    # The bits of floats >= 0, read as integers, have the order of the floats. -0.0 and NaN may have a sign.
+    keys = values.detach().float().contiguous().view(torch.int32).long().flatten() & _UNSIGNED
     counted = valid.flatten()
     total = counted.sum().view(1)
     all_reduce(total)

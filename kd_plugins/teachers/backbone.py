@@ -81,7 +81,7 @@ class BackboneNetwork(nn.Module):
         self._recorded.clear()
         try:
             self.backbone(images)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ConfigError(

@@ -108,6 +108,9 @@ class BaseTeacher:
     def forget(self) -> None:
         """Drop everything that :meth:`before_student` has stored."""
 
+    def after_restart(self, student: nn.Module) -> None:
+        """Take over parts of the student that have got new weights; called in a new run, after :meth:`prepare`."""
+
     def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
         """Refuse a run that ends before the teacher is ready; called after :meth:`load_state_dict`.
 

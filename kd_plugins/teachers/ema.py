@@ -120,6 +120,11 @@ class EMATeacher(BaseTeacher):
         self._pair = None
         self.begin.prepare(iteration, epoch)
 
+    def after_restart(self, student: nn.Module) -> None:
+        """Begin with the new weights, and not with those of the finished model."""
+        if self.ready:
+            self._update(student, 1.0)
+
     def check_schedule(self, iteration: int, epoch_length: int, max_iters: int) -> None:
         """Refuse a run that ends before ``begin``."""
         self.begin.check(epoch_length, max_iters)

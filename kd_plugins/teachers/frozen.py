@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,13 +22,14 @@ from .fixed import FixedTeacher
 from .student_copy import ModelBuilder
 
 PREPROCESSING = {
-    'mean': 'mean',
-    'std': 'std',
-    '_channel_conversion': 'bgr_to_rgb',
-    'voxel_type': 'voxel_type',
-    'voxel_layer': 'voxel_layer',
+    'mean': ('mean',),
+    'std': ('std',),
+    # MMSegmentation has a name of its own.
+    'bgr_to_rgb': ('_channel_conversion', 'channel_conversion'),
+    'voxel_type': ('voxel_type',),
+    'voxel_layer': ('voxel_layer',),
 }
-"""Attribute of a data preprocessor to its config key, for settings that must be equal in student and teacher."""
+"""Setting of a data preprocessor that must be equal in student and teacher, to the attributes that may hold it."""
 
 
 @TASK_UTILS.register_module()
@@ -141,16 +143,20 @@ class FrozenTeacher(FixedTeacher):
     def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
         # The teacher gets the preprocessed batch of the student, so another normalisation would silently corrupt its
         # predictions.
-        for attribute, name in PREPROCESSING.items():
+        for name, attributes in PREPROCESSING.items():
             student_value, teacher_value = (
-                _text(getattr(getattr(model, 'data_preprocessor', None), attribute, None))
-                for model in (student, teacher)
+                _text(_setting(getattr(model, 'data_preprocessor', None), attributes)) for model in (student, teacher)
             )
             if student_value != teacher_value:
                 raise ConfigError(
                     f'{self.key}.config: model.data_preprocessor.{name} is {teacher_value} where the student has '
                     f"{student_value}; the teacher is given the student's batch, so both must be equal"
                 )
+
+
+def _setting(preprocessor: Any, attributes: Sequence[str]) -> Any:
+    """Return the first of some attributes that a data preprocessor has, None where it has none."""
+    return next((getattr(preprocessor, name) for name in attributes if hasattr(preprocessor, name)), None)
 
 
 def _text(value: Any) -> str:

@@ -166,7 +166,7 @@ def test_shape_sentences() -> None:
         with sentence(f'factors.{part} is .* and the head predicts 2 classes, .* use factors=dict\\({part}=0.0\\)'):
             make(divergence).initialize(*maps(classes=2))
         make(divergence, factors={part: 0.0}).initialize(*maps(classes=2))
-        with sentence('the divergence compares classes, and the head predicts 1'):
+        with sentence("classes are compared with each other, and the head predicts 1; use divergence='kl'"):
             make(divergence, factors={part: 0.0}).initialize(*maps(classes=1))
     queries = {'logits': [torch.randn(2, 9, 5)]}, {'teacher_logits': [torch.randn(2, 9, 5)]}
     LogitDistiller('head', activation='softmax', divergence='dist', class_dim=2).initialize(*queries)

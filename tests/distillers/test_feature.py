@@ -91,8 +91,8 @@ def test_equal_networks_lose_nothing(kind: str) -> None:
 @pytest.mark.parametrize('shape', [(1, 4, 1, 1), (0, 4, 3, 3), (2, 4, 0, 3)], ids=str)
 def test_small_batches(kind: str, shape: tuple[int, ...]) -> None:
     distiller = FeatureDistiller(kind=kind)
+    distiller.initialize(*taps([(2, 4, 3, 3)]))
     student, teacher = taps([shape])
-    distiller.initialize(student, teacher)
     check_step(distiller, student, teacher, make_batch([None] * shape[0]))
 
 
@@ -180,6 +180,7 @@ def test_config_sentences() -> None:
     [
         ({}, [(2, 4, 3, 3)], [(2, 4, 3, 3)] * 2, '1 features and the teacher 2'),
         ({'kind': 'channel_wise'}, [(2, 4)], [(2, 4)], "compares positions, .*use kind='mse'"),
+        ({'kind': 'channel_wise'}, [(2, 4, 1, 1)], [(2, 4, 1, 1)], "4, 1, 1. has one; use kind='mse' or 'cosine'"),
         ({'kind': 'pearson', 'stats': 'image'}, [(2, 4)], [(2, 4)], "compares positions, .*use stats='batch'"),
         (
             {'adapter': {'type': 'kd_plugins.MaskedGenerator'}, 'channel_dim': -1},

@@ -91,6 +91,8 @@ def test_arguments() -> None:
     assert set(LocalizationDistiller(trust='difference').student_taps()) == {'logits', 'scores'}
     assert not LocalizationDistiller(select=dict(ratio=0.1)).compares_classes
     assert LocalizationDistiller(trust='truth').compares_classes
+    with sentence('negative_weight is 0.5 with select or trust, which have one term, loss_ld; leave it out'):
+        LocalizationDistiller(trust='teacher', negative_weight=0.5)
     with sentence("select.others is 'zero'; valid: 'ignore'"):
         LocalizationDistiller(select=dict(ratio=0.1, others='zero'))
     distiller, student, teacher = outputs_of(trust='difference')

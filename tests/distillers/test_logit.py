@@ -102,6 +102,8 @@ def test_shape_sentences() -> None:
         distiller.initialize(student, taps((2, 3, 2, 2))[1])
     with sentence('same number of dimensions'):
         distiller.initialize(student, taps((2, 3))[1])
+    with sentence("activation is 'softmax', and 'head' gives one class, .*; use activation='sigmoid'"):
+        LogitDistiller('head', activation='softmax').initialize(*taps((2, 1, 4, 4)))
     far = LogitDistiller('head', class_dim=4)
     with sentence(r'class_dim is 4 and .*valid: 1 to 3'):
         far.initialize(*taps((2, 3, 4, 4)))

@@ -163,8 +163,9 @@ def test_truth_of_images() -> None:
 def test_two_teachers(activation: str, trust: str | None) -> None:
     """The target is the mean of both in probability space, the weight falls with their divergence."""
     student, teacher = maps(teachers=2)
-    options = {'temperature': 2.0} if activation == 'softmax' else {}
-    distiller = LogitDistiller('head', activation=activation, source=['a', 'b'], trust=trust, tau=0.2, **options)
+    options: dict[str, Any] = {'temperature': 2.0} if activation == 'softmax' else {}
+    options |= {'trust': trust, 'tau': 0.2} if trust else {}
+    distiller = LogitDistiller('head', activation=activation, source=['a', 'b'], **options)
     loss = check_step(distiller, student, teacher, make_batch([None, None]))['loss_logit']
     s, a, b = rows(student), rows(teacher, 'teacher_logits'), rows(teacher, 'b@teacher_logits')
     weight = torch.ones(2, 256) if trust is None else agreement([a, b], activation == 'softmax', 0.2)
@@ -233,6 +234,8 @@ def test_sentences() -> None:
         ({'trust': 'agreement'}, r"trust is 'agreement', which compares several teachers, and .*source is 'auto'"),
         ({'trust': 'agreements', 'source': ['a', 'b']}, "nearest: 'agreement'"),
         ({'tau': 0.0}, 'tau is 0.0'),
+        ({'tau': 0.2, 'trust': 'teacher'}, "tau is 0.2, which trust='agreement' alone reads, and trust is 'teacher'"),
+        ({'beta': 1.0, 'activation': 'softmax'}, "beta is 1.0 with activation='softmax', which has no such factor"),
         ({'vote': 'most'}, "vote is 'most'; nearest: 'majority'"),
         (
             {'vote': 'majority', 'source': ['a', 'b']},

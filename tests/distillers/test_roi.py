@@ -216,6 +216,40 @@ def test_a_cascade_without_proposals(name: str, stages: Any) -> None:
     assert all(value == 0 and value.requires_grad for value in losses.values())
 
 
+def _reduced(stages: int) -> int:
+    """Return the number of values that this rank's losses reduce, where only the first stages have RoIs."""
+    rested = dist.get_rank() == 1
+    distiller = RoIDistiller()
+    distiller.with_mask = True
+    distiller.student_head = SimpleNamespace(  # type: ignore[assignment]
+        stages=(0, 1), weights=(1.0, 1.0), thresholds=(0.5, 0.5), num_classes=3
+    )
+    rows = 0 if rested else 2
+    names = {'boxes': (torch.randn(rows, 4), torch.randn(rows, 4)), 'masks': (torch.randn(rows, 3, 2, 2),)}
+    boxes = torch.tensor([[0.0, 1.0, 1.0, 9.0, 9.0], [0.0, 2.0, 2.0, 30.0, 30.0]])[:rows]
+    outputs: dict[str, list[Tensor]] = {}
+    answers: dict[str, list[Tensor]] = {}
+    for stage in range(2):
+        ran = not rested or stage < stages
+        for kind, values in names.items():
+            outputs[f'{kind}_{stage}'] = [x.clone().requires_grad_() for x in values] if ran else []
+            answers.update({f'{kind}_{stage}': [x + 1 for x in values]} if ran else {})
+        for kind in ('rois', 'mask_rois'):
+            outputs[f'{kind}_{stage}'] = [boxes] if ran else []
+    sample = SimpleNamespace(gt_instances=Objects(boxes[:, 1:], torch.ones(rows, dtype=torch.long)))
+    losses = distiller(outputs, answers, Batch(torch.zeros(1, 3, 64, 64), [sample]))
+    torch.stack(list(losses.values())).sum().backward()
+    # Each rank has taken part in the same sums, so this one meets that of the other rank.
+    count = torch.ones(())
+    dist.all_reduce(count)
+    return int(count)
+
+
+@pytest.mark.distributed
+def test_a_rank_whose_stages_rest_reduces_the_same_sums(tmp_path: Path) -> None:
+    assert on_two_ranks(tmp_path, _reduced, 1) == [2, 2]
+
+
 def test_unlabelled_images_have_the_labels_of_the_teacher() -> None:
     student, teacher, data = pair('mask')
     distiller = RoIDistiller()

@@ -75,6 +75,8 @@ def test_sentences() -> None:
             USKDDistiller(**options)
     with sentence('factors.others is 0.1 and the head predicts 2 classes'):
         make().initialize(taps(classes=2), {})
+    with sentence('the head predicts 1; give the network a channel for each class, the background included, or remove'):
+        make().initialize(taps(classes=1), {})
     with sentence('the weak head predicts 3 classes where the network predicts 4'):
         make().initialize({'logits': taps()['logits'], 'weak': taps(classes=3)['weak']}, {})
     with sentence('which has no label for each place'):

@@ -16,7 +16,7 @@ from kd_plugins.errors import NonFiniteLossError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.non_finite import PATIENCE, NonFiniteGuard
 from kd_plugins.hooks.observer import StepReport
-from tests.hooks.tiny_runs import EMA, GAP, losses_of
+from tests.hooks.tiny_runs import EMA, GAP, TinyStudent, losses_of
 from tests.ranks import on_two_ranks
 
 INF = float('inf')
@@ -45,6 +45,19 @@ def test_every_pass_of_an_iteration_counts() -> None:
         guard.check(0)
     add(guard, 1.0)
     assert guard.check(1) is None
+
+
+def test_task_losses_that_train_nothing_count(tmp_path: Path) -> None:
+    class Undefined(TinyStudent):
+        def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            losses = super().forward(inputs, data_samples, mode)
+            return {**losses, 'loss_task': losses['loss_task'] / 0} if mode == 'loss' else losses
+
+    match = (
+        r"'task.loss', the task losses with the factor 0, became nan at iteration 1 on the images .* finite loss for"
+    )
+    with pytest.raises(NonFiniteLossError, match=match):
+        losses_of(tmp_path / 'run', [DistillHook({'gap': GAP}, EMA, task_weight=0.0)], model=Undefined())
 
 
 def test_a_loss_scaler_may_skip_some_steps() -> None:

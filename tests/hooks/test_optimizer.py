@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OneCycleLR, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
@@ -254,6 +254,17 @@ def test_the_state_of_other_parameters_is_refused(tmp_path: Path) -> None:
             own.load_state_dict(other.state_dict())
 
     in_training(tmp_path / 'run', body)
+
+
+def test_one_cycle_never_exceeds_the_rate() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedule = OneCycleLR(optimizer, eta_max=0.1, total_steps=10)
+    factors = []
+    for _ in range(9):
+        factors.append(schedule_factor(optimizer.param_groups))
+        optimizer.step()
+        schedule.step()
+    assert factors[0] == pytest.approx(1 / 25) and max(factors) == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_schedule_without_an_initial_rate_is_constant() -> None:

@@ -11,11 +11,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from kd_plugins.distillers import ParameterAnchor
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.recomputation import recomputed_norms
+from kd_plugins.hooks.session import DistillSession
 from kd_plugins.registry import MODELS
-from tests.hooks.tiny_runs import EMA, GAP, losses_of
+from tests.hooks.tiny_runs import EMA, GAP, TinyGap, losses_of
 from tests.hooks.unlabelled_runs import ON, NormedStudent, images
 from tests.ranks import on_two_ranks
 
@@ -69,6 +71,57 @@ def test_two_ranks_refuse_it_in_the_first_iteration(tmp_path: Path) -> None:
 def test_two_ranks_train_where_it_works(tmp_path: Path, student: type[nn.Module], weight: Any) -> None:
     for losses in on_two_ranks(tmp_path, training, tmp_path / 'run', student, weight):
         assert isinstance(losses, list) and losses[-1]['loss_task'] > 0
+
+
+def test_a_loss_on_recomputed_parameters_is_refused(tmp_path: Path) -> None:
+    def anchored(path: str) -> Any:
+        student = RecomputedStudent()
+        anchor = ParameterAnchor(f'param:{path}', key='distillers.anchor')
+        session = DistillSession(student, {'anchor': anchor}, {}, lambda: None)
+        session.weights = {'anchor': 1.0}
+        try:
+            return student(torch.ones(2, 2), None, mode='loss')
+        finally:
+            session.detach()
+
+    assert set(anchored('norm.*')) == {'loss_task', 'distill.anchor.loss_anchor'}
+    dist.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
+    try:
+        with pytest.raises(ConfigError, match='^distillers.anchor: it names parameters of layers with activation'):
+            anchored('norm.*')
+        assert 'distill.anchor.loss_anchor' in anchored('first.*')
+    finally:
+        dist.destroy_process_group()
+
+
+def test_layers_that_a_distiller_runs_again_are_refused(tmp_path: Path) -> None:
+    class Asking(TinyGap):
+        """Asks the second layer, or the normalisation layer as well, which is recomputed."""
+
+        again = False
+
+        def query_student(self, model: Any, student_outputs: Any, teacher_outputs: Any, batch: Any) -> Any:
+            (x,) = student_outputs['tap']
+            return {'answer': [model.second(checkpoint(model.norm, x, use_reentrant=True) if self.again else x)]}
+
+    def asked(again: bool) -> Any:
+        student, distiller = RecomputedStudent(), Asking('norm', source='student', key='distillers.gap')
+        distiller.again = again
+        session = DistillSession(student, {'gap': distiller}, {}, lambda: None)
+        session.weights = {'gap': 1.0}
+        try:
+            return student(torch.ones(2, 2), None, mode='loss')
+        finally:
+            session.detach()
+
+    assert len(asked(True)) == 2
+    dist.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
+    try:
+        assert len(asked(False)) == 2
+        with pytest.raises(ConfigError, match='^distillers.gap: it runs layers with activation .* a second time in'):
+            asked(True)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_one_process_trains(tmp_path: Path) -> None:

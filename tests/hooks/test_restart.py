@@ -13,12 +13,14 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
+from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.restart import frozen_modules
 from kd_plugins.losses import softmax_kl_loss
 from kd_plugins.utils.safe_load import load_safely
 
 from ..integration.runs import LD, Recorder, assert_same, make_runner, model_config, weights
 from ..ranks import on_two_ranks
+from . import tiny_runs
 
 FINISHED = {'type': 'kd_plugins.FinishedTeacher'}
 LOGITS = {'type': 'kd_plugins.LogitDistiller', 'logits': 'bbox_head.gfl_cls', 'activation': 'softmax'}
@@ -154,6 +156,24 @@ def test_average_starts_from_the_new_part(tmp_path: Path, finished: str) -> None
         torch.testing.assert_close(saved[name], value, rtol=0, atol=1e-3)
     assert any(not torch.allclose(saved[name], before[name], atol=1e-2) for name in head(before))
     assert_same(rest(saved), rest(before))
+
+
+def test_an_averaging_teacher_starts_from_the_new_part(tmp_path: Path) -> None:
+    torch.save({'state_dict': tiny_runs.TinyStudent().state_dict()}, tmp_path / 'finished.pth')
+    ema = {'type': 'kd_plugins.EMATeacher', 'momentum': 1e-6}
+    distill = DistillHook({'gap': tiny_runs.GAP}, ema, restart={'parts': ['second']}, checks={'data': False})
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Watch(tiny_runs.Recorder):
+        def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+            both = runner.model, distill.teachers['teacher'].model
+            seen.append(tuple(model.second.weight.clone() for model in both))
+
+    settings = {'cfg': {'model': {'type': 'kd_plugins.TinyStudent'}}, 'load_from': str(tmp_path / 'finished.pth')}
+    tiny_runs.losses_of(tmp_path / 'run', [distill, Watch()], epochs=1, **settings)
+    new, average = seen[0]
+    assert torch.equal(new, average)
+    assert not torch.allclose(new, load_safely(tmp_path / 'finished.pth')['state_dict']['second.weight'])
 
 
 def test_weight_of_the_task(tmp_path: Path, finished: str) -> None:

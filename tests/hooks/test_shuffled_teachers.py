@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
@@ -17,6 +18,7 @@ from kd_plugins.teachers import EMATeacher
 from kd_plugins.utils.calls import ForwardCall
 from tests.hooks.tiny_runs import EMA, GAP, Points, TinyGap, TinyStudent, loader_of, losses_of, make_runner
 from tests.hooks.unlabelled_runs import NormedStudent
+from tests.ranks import on_two_ranks
 
 IMAGES = torch.arange(10.0).view(5, 2)
 KEY = 'distill.gap.loss_gap'
@@ -62,6 +64,19 @@ def test_each_image_is_taught_with_the_outputs_for_another_one(after_student: bo
                 assert all(place != old for place, old in enumerate(order))
                 orders.append(tuple(order))
     assert len(set(orders)) > 1, 'iterations and teachers have orders of their own'
+
+
+def _skipped() -> list[str]:
+    shuffled = EMATeacher()
+    shuffled.shuffled = True
+    images = IMAGES[: 2 - dist.get_rank()]
+    call = ForwardCall(TinyStudent().forward, (images, None), {})
+    return sorted(ShuffledTeachers({'teacher': shuffled}).without_another_image({'gap': ['teacher']}, call))
+
+
+@pytest.mark.distributed
+def test_ranks_skip_together(tmp_path: Path) -> None:
+    assert on_two_ranks(tmp_path, _skipped) == [['gap'], ['gap']]
 
 
 def test_a_batch_of_one_image_is_skipped() -> None:

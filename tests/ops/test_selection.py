@@ -54,6 +54,14 @@ def test_no_valid_value(shape: tuple[int, ...]) -> None:
     assert selected.shape == shape and not selected.any()
 
 
+def test_signs_of_zero_and_of_nan() -> None:
+    assert largest(torch.tensor([-0.0, 0.5, 0.2]), torch.ones(3) > 0, 0.3).tolist() == [False, True, False]
+    # A teacher that has diverged is a fault that its loss reports, and no index out of bounds.
+    values = torch.tensor([-math.nan, math.nan, 0.5])
+    assert (values.view(torch.int32) < 0).any(), 'one of them has a sign'
+    assert largest(values, torch.ones(3) > 0, 0.5).tolist() == [True, True, False]
+
+
 def test_dtypes() -> None:
     values, valid = torch.rand(100), torch.ones(100, dtype=torch.bool)
     assert torch.equal(largest(values.double(), valid, 0.1), largest(values, valid, 0.1))

@@ -112,6 +112,19 @@ def test_other_preprocessing_is_refused(tmp_path: Path) -> None:
         frozen(None, data_preprocessor=preprocessing(2.0)).prepare(student)
 
 
+@pytest.mark.parametrize('kind', ['ImgDataPreprocessor', 'mmseg.SegDataPreProcessor'])
+def test_another_order_of_the_channels_is_refused(kind: str) -> None:
+    pytest.importorskip('mmseg.models' if kind.startswith('mmseg') else 'mmengine')
+
+    def preprocessing(swap: bool) -> dict[str, Any]:
+        return {'type': kind, 'mean': [1.0] * 3, 'std': [1.0] * 3, 'bgr_to_rgb': swap}
+
+    student = TinyNet(data_preprocessor=preprocessing(True))
+    frozen(None, data_preprocessor=preprocessing(True)).prepare(student)
+    with pytest.raises(ConfigError, match=r'data_preprocessor.bgr_to_rgb is False where the student has True'):
+        frozen(None, data_preprocessor=preprocessing(False)).prepare(student)
+
+
 def test_other_voxels_are_refused() -> None:
     pytest.importorskip('mmdet3d')
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...ops.probabilities import jensen_shannon, mean_logits
 from ...ops.reduction import to_float
+from ...utils.argument_types import shown
 from ...utils.checks import check_choice, check_number
 from ..base import Batch
 from ..joint_labels import keypoint_weights, peak_positions, true_positions
 from ..paired import PairedDistiller, TapPair, module_above
-from ..regions import AGREEMENT, Regions, check_agreement
+from ..regions import AGREEMENT, TAU, Regions, check_agreement
 
 TRUTH = 'truth'
 DISTANCE = 0.05
@@ -95,7 +96,7 @@ class KeypointDistiller(PairedDistiller):
         key: str,
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        tau: float = 0.1,
+        tau: float = TAU,
         distance: float = DISTANCE,
     ) -> None:
         super().__init__(pairs, weight, source, key)
@@ -104,6 +105,11 @@ class KeypointDistiller(PairedDistiller):
         self.regions = Regions(key, select, trust, trusts=(TRUTH, AGREEMENT))
         self.tau = check_agreement(key, trust, self.source, self.others, tau)
         self.distance = check_number(f'{key}.distance', distance, positive=True, example=DISTANCE)
+        if trust != TRUTH and self.distance != DISTANCE:
+            raise ConfigError(
+                f"{key}.distance is {distance}, which trust='truth' alone reads, and trust is {shown(trust)}; "
+                'leave it out'
+            )
         self._right: dict[str, Tensor] = {}
         if self.regions.active and reduction == 'reference':
             raise ConfigError(

@@ -15,6 +15,7 @@ from ...utils.head_types import is_a
 from ..base import Batch, Taps
 from ..joint_labels import HEATMAPS
 from ..paired import TapPair
+from ..regions import TAU
 from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
 
 BETA = 10.0
@@ -79,7 +80,7 @@ class HeatmapDistiller(KeypointDistiller):
         reduction: str = 'task',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        tau: float = 0.1,
+        tau: float = TAU,
         distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
         source: str | list[str] = 'auto',

@@ -17,6 +17,7 @@ from ...utils.checks import check_number
 from ..base import Batch, Taps
 from ..joint_labels import AXES
 from ..paired import TapPair
+from ..regions import TAU
 from .base import DISTANCE, KeypointDistiller, weighted, with_student_beta
 
 
@@ -78,7 +79,7 @@ class SimCCDistiller(KeypointDistiller):
         reduction: str = 'task',
         select: dict[str, Any] | None = None,
         trust: str | None = None,
-        tau: float = 0.1,
+        tau: float = TAU,
         distance: float = DISTANCE,
         weight: float | dict[str, Any] = 1.0,
         source: str | list[str] = 'auto',

@@ -188,6 +188,8 @@ class LocalGraphDistiller(PairedDistiller):
         if scores:
             advice = 'class logits belong to the same points'
             check_same_size(f'{self.key}.scores', teacher_points, score_points, advice)
+        # A run that goes on in the same process calls this again.
+        self.student_adapters, self.teacher_adapters = nn.ModuleList(), nn.ModuleList()
         for s, t in zip(student_levels, teacher_levels):
             student_adapter, teacher_adapter = (
                 EdgeAdapter(x.shape[1], self.channels, self.edge).to(s.device) for x in (s, t)

@@ -159,7 +159,8 @@ def test_score_of_the_targets_of_rtmpose(sigma: float, bins: int, peak: float) -
 def test_two_teachers(kind: str, trust: str | None) -> None:
     """The target is the mean of both distributions, the weight falls with their divergence."""
     student, teacher = taps(kind, teachers=2)
-    distiller = distiller_of(kind, reduction='mean', source=['a', 'b'], trust=trust, tau=0.05)
+    options = {'trust': trust, 'tau': 0.05} if trust else {}
+    distiller = distiller_of(kind, reduction='mean', source=['a', 'b'], **options)
     loss = check_step(distiller, student, teacher, labelled(None))['loss_kpt']
     count = len(ALIASES[kind])
     logits = [BETA * axis for axis in axes(teacher)]
@@ -180,6 +181,10 @@ def test_sentences() -> None:
     for kind in KINDS:
         with sentence("trust is 'agreement', which compares several teachers"):
             distiller_of(kind, trust='agreement')
+        with sentence("tau is 0.2, which trust='agreement' alone reads, and trust is 'truth'; leave it out"):
+            distiller_of(kind, trust='truth', tau=0.2)
+        with sentence("distance is 0.1, which trust='truth' alone reads, and trust is None; leave it out"):
+            distiller_of(kind, distance=0.1)
         with sentence("trust is 'teacher'; valid: 'truth', 'agreement'"):
             distiller_of(kind, trust='teacher')
         with sentence("select.others is 'zero'; valid: 'ignore'"):

@@ -259,6 +259,16 @@ def test_a_deeper_layer_teaches() -> None:
     assert check_step(distiller, student, teacher, BATCH)['loss_local_graph'] > 0
 
 
+def test_a_second_start_makes_the_adapters_anew() -> None:
+    # A run that was interrupted goes on in the same process, with the same object.
+    student, teacher = taps([(2, 4, 6, 8)], [(2, 3, 6, 8)])
+    distiller = built(student, teacher)
+    state = {name: value.clone() for name, value in distiller.state_dict().items()}
+    distiller.initialize(student, teacher)
+    distiller.load_state_dict(state)
+    check_step(distiller, student, teacher, BATCH)
+
+
 def test_a_frozen_teacher_adapter_stays() -> None:
     student, teacher = taps([(2, 4, 6, 8)])
     distiller = built(student, teacher, freeze_teacher_adapter=True)
