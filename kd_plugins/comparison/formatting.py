@@ -19,11 +19,13 @@ def is_number(value: Any) -> bool:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether a lower value of a metric is better.
+    """Return whether a lower value of a metric is better; the AP of a class never is, whatever its name.
 
-    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
-    (True, False)
+    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP'), lower_is_better('coco/ornament_error_precision')
+    (True, False, False)
     """
+    if metric.endswith('_precision'):
+        return False
     return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
 
 
