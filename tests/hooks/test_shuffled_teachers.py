@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
@@ -17,6 +18,7 @@ from kd_plugins.teachers import EMATeacher
 from kd_plugins.utils.calls import ForwardCall
 from tests.hooks.tiny_runs import EMA, GAP, Points, TinyGap, TinyStudent, loader_of, losses_of, make_runner
 from tests.hooks.unlabelled_runs import NormedStudent
+from tests.ranks import on_two_ranks
 
 IMAGES = torch.arange(10.0).view(5, 2)
 KEY = 'distill.gap.loss_gap'
@@ -88,6 +90,30 @@ def test_batches_of_one_image_are_refused(tmp_path: Path) -> None:
         runner.train()
     with pytest.raises(ConfigError, match=r'teacher\.shuffled'):
         DistillHook({'gap': GAP}, teacher={**EMA, 'shuffled': 3})
+
+
+def _taught() -> tuple[list[list[int]], list[float]]:
+    """Return this rank's orders in three iterations, and its losses with 2 images each and with 2 and 1 of them."""
+    teachers = {'teacher': EMATeacher()}
+    teachers['teacher'].shuffled = True
+    session = attached(teachers)
+    kept, orders = dict(session.distillers.items())['gap'], []
+    for session.iteration in range(3):
+        session.student(IMAGES, None, mode='loss')
+        mine, theirs = kept.kept
+        orders.append([int((mine == row).all(1).nonzero()) for row in theirs])
+    with torch.no_grad():
+        teachers['teacher'].model.second.bias.add_(1)
+    counts = 2, 2 - dist.get_rank()
+    return orders, [float(session.student(IMAGES[:count], None, mode='loss')[KEY]) for count in counts]
+
+
+def test_two_ranks_have_orders_of_their_own_and_skip_a_batch_together(tmp_path: Path) -> None:
+    (first, losses), (second, others) = on_two_ranks(tmp_path, _taught)
+    assert all(place != old for order in (*first, *second) for place, old in enumerate(order))
+    assert first != second, 'the rank is part of the seed'
+    assert losses[0] > 0 and others[0] > 0
+    assert losses[1] == others[1] == 0, 'a rank with two images does not wait for one that has a single one'
 
 
 def test_pseudo_labels_keep_the_samples_of_the_student() -> None:
