@@ -8,6 +8,9 @@ from typing import Any
 
 from .power import smallest_effect
 
+NO_NUMBER = 'no number'
+"""Text in place of a value, or of a mean over runs, that is NaN, as after a run that diverged."""
+
 
 def is_number(value: Any) -> bool:
     """Return whether a value is a number; JSON holds ``None`` for NaN.
@@ -38,18 +41,20 @@ def label(metric: str) -> str:
     return f'AP of {metric.split("/", 1)[-1].removesuffix("_precision")}' if metric.endswith('_precision') else metric
 
 
-def number(result: Mapping[str, Any], metric: str, value: float, signed: bool = False) -> str:
+def number(result: Mapping[str, Any], metric: str, value: float | None, signed: bool = False) -> str:
     """Return a value of a metric as text, as points where the comparison shows it so.
 
     Args:
         result: Of :func:`~kd_plugins.comparison.report.compare`.
         metric: The metric.
-        value: The value, or a difference of two values.
+        value: The value, or a difference of two values; NaN or ``None`` gives :data:`NO_NUMBER`.
         signed: Whether a plus sign stands before a value above 0.
 
     >>> number({'points': ['AP']}, 'AP', 0.0123, signed=True), number({}, 'AP', 0.0123)
     ('+1.23', '0.0123')
     """
+    if not is_number(value):
+        return NO_NUMBER
     factor, digits = (100, 2) if metric in result.get('points', ()) else (1, 4)
     # A difference that rounds to zero is shown without a sign of its own.
     rounded = round(value * factor, digits) + 0.0
@@ -65,7 +70,9 @@ def spread(result: Mapping[str, Any], metric: str, entry: Mapping[str, Any] | No
 
 
 def interval(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
-    """Return the confidence interval of a difference."""
+    """Return the confidence interval of a difference, empty where the difference is no number."""
+    if not is_number(change['mean']):
+        return ''
     if not is_number(change['low']):
         return 'one seed'
     return f'[{number(result, metric, change["low"], True)}, {number(result, metric, change["high"], True)}]'
@@ -78,7 +85,7 @@ def excludes_zero(change: Mapping[str, Any]) -> bool:
 
 def difference(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
     """Return a difference with its interval, in bold where the interval excludes 0."""
-    text = f'{number(result, metric, change["mean"], True)} {interval(result, metric, change)}'
+    text = f'{number(result, metric, change["mean"], True)} {interval(result, metric, change)}'.strip()
     return f'**{text}**' if excludes_zero(change) else text
 
 

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..utils.checks import check_choice
 from ..utils.tables import markdown_table
 from .folder import with_points
-from .formatting import difference, excludes_zero, is_number, label, lower_is_better, spread, visible
+from .formatting import NO_NUMBER, difference, excludes_zero, is_number, label, lower_is_better, spread, visible
 from .protocol import Protocol, read_protocol
 from .records import read_values
 from .statistics import paired_difference, summarize
@@ -140,7 +140,7 @@ def _measurement(root: Path, where: str, entry: Mapping[str, Any]) -> Measuremen
 def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any] | None:
     """Return the paired difference of two arms in the main metric, ``None`` where there is no such arm or shared seed.
 
-    Seeds at which the metric of an arm is no number, which JSON holds as null, are left out.
+    The numbers are NaN where the metric of a run is no number, which JSON holds as null: such a run is not left out.
 
     Args:
         values: Content of ``results.json``, also of the time before arms had seeds of their own.
@@ -155,8 +155,7 @@ def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any]
         if table is None:
             return None
         seeds = (values.get('seeds_of') or {}).get(arm, values['seeds'])
-        numbered = zip(seeds, table[values['metric']]['last']['values'])
-        columns.append({seed: value for seed, value in numbered if is_number(value)})
+        columns.append(dict(zip(seeds, table[values['metric']]['last']['values'])))
     both = sorted(set(columns[0]) & set(columns[1]))
     if not both:
         return None
@@ -177,6 +176,8 @@ def verdict(values: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     ('**helps**', '**loses**')
     """
     metric = values['metric']
+    if not is_number(change['mean']):
+        return NO_NUMBER
     if not is_number(change['low']):
         return 'one seed'
     if not excludes_zero(change):
