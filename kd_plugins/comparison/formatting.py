@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from .power import smallest_effect
 
@@ -12,7 +12,7 @@ NO_NUMBER = 'no number'
 """Text in place of a value, or of a mean over runs, that is NaN, as after a run that diverged."""
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a number; JSON holds ``None`` for NaN.
 
     >>> is_number(0.5), is_number(None), is_number(float('nan'))
