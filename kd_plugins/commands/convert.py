@@ -23,7 +23,7 @@ from ..config.data_checks import dataset_classes, read_class_names
 from ..config.loading import load_config, register_scope
 from ..config.reading import merge_options, read_config
 from ..conversion.classes import OBJECTS365, class_count
-from ..conversion.conversion import Conversion, convert
+from ..conversion.conversion import DEIM, Conversion, convert
 from ..conversion.sizes import SIZES, describe, measure, shipped, size_name
 from ..conversion.source import Source, read_source
 from ..errors import ConfigError
@@ -147,7 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report(source, conversion):
             print(line)
         if source.layout != 'backbone' and args.activation is None and source.activation is None:
-            note('SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu')
+            note(
+                'SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu, and --config with '
+                f"SiLU, such as '{DEIM}'"
+            )
         print(f'written: {args.out}')
     return 0
 

@@ -1,6 +1,7 @@
 """Fuse a trained model for inference: ``kd_plugins deploy CONFIG CHECKPOINT OUT.pth``.
 
-Convolutions take in their BatchNorm layers, RepVGG blocks become one convolution, and a D-FINE drops what only trains.
+Convolutions take in their BatchNorm layers, RepVGG blocks become one convolution, and D-FINE and RT-DETR drop what only
+trains.
 ``kd_plugins test`` and ``kd_plugins export`` read the new checkpoint with the same config.
 """
 

@@ -83,7 +83,7 @@ ROOT = Group(
         'train-stages': Command('train_stages', 'train a chain of stages, each from checkpoints of earlier ones'),
         'convert': Command('convert', 'convert released weights of D-FINE or RT-DETR, or of a backbone, for a config'),
         'deploy': Command('deploy', 'fuse a trained model for inference'),
-        'export': Command('export', 'export a trained D-FINE to ONNX, and check the file with onnxruntime'),
+        'export': Command('export', 'export a trained D-FINE or RT-DETR to ONNX, and check the file with onnxruntime'),
         'score': Command('score', 'score how similar a student and a teacher are, without training'),
         'mixing-weight': Command('mixing_weight', 'estimate the weight of the labels for a further generation'),
         'overhead': Command('overhead', 'measure step time and memory of a config against a baseline'),

@@ -1,4 +1,4 @@
-"""Export a trained D-FINE to ONNX: ``kd_plugins export CONFIG CHECKPOINT OUT.onnx``.
+"""Export a trained D-FINE or RT-DETR to ONNX: ``kd_plugins export CONFIG CHECKPOINT OUT.onnx``.
 
 The model is fused as ``kd_plugins deploy`` does. The file is compared with MMDetection's prediction before it is
 written, if onnxruntime is installed.
@@ -29,7 +29,8 @@ from .deploy import add_model_arguments, check_out, report
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(
-        prog='kd_plugins export', description='Export a trained D-FINE to ONNX, and check the file with onnxruntime'
+        prog='kd_plugins export',
+        description='Export a trained D-FINE or RT-DETR to ONNX, and check the file with onnxruntime',
     )
     add_model_arguments(built, 'OUT.onnx')
     return built

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan, write_lines
-from .formatting import lower_is_better
+from ..utils.files import write_atomically
+from .formatting import is_number, lower_is_better
 from .plan import Arm, Run, plan_runs
 from .records import Records, finished_state, log_path
 from .report import Logs, markdown, plot_curves
@@ -78,11 +79,14 @@ def with_points(result: dict[str, Any]) -> dict[str, Any]:
     """Return a result that is shown as points: every metric whose values all lie between 0 and 1, except errors.
 
     COCO's -1, for a class without objects, counts as such a value.
+
+    Args:
+        result: Of :func:`~kd_plugins.comparison.report.compare`, or content of ``results.json``.
     """
     names = []
     for name in result['arms'][result['baseline']]:
         values = [value for table in result['arms'].values() for value in table[name]['last']['values']]
-        if not lower_is_better(name) and all(0 <= value <= 1 or value == -1 for value in values):
+        if not lower_is_better(name) and all(is_number(value) and (0 <= value <= 1 or value == -1) for value in values):
             names.append(name)
     return {**result, 'points': names}
 
@@ -118,7 +122,8 @@ def write_report(
             write_lines(log_path(out, arm, seed), compact_lines(log))
     extra = {'configs': dict(configs), 'cfg_options': list(options), **(about or {})}
     text = json.dumps(without_nan({**result, **extra}), indent=2) + '\n'
-    (out / 'results.json').write_text(text, encoding='utf-8')
+    # Records in it stand for runs whose folders are lost, so it must survive an interruption.
+    write_atomically(out / 'results.json', text.encode())
     table = markdown(result, f'{metric} of {", ".join(configs)}', configs, 'curves.png')
-    (out / 'table.md').write_text(table, encoding='utf-8')
+    write_atomically(out / 'table.md', table.encode())
     return dict(json.loads(text))

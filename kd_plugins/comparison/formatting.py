@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from .power import smallest_effect
 
+NO_NUMBER = 'no number'
+"""Text in place of a value, or of a mean over runs, that is NaN, as after a run that diverged."""
 
-def is_number(value: Any) -> bool:
+
+def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a number; JSON holds ``None`` for NaN.
 
     >>> is_number(0.5), is_number(None), is_number(float('nan'))
@@ -19,11 +22,13 @@ def is_number(value: Any) -> bool:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether a lower value of a metric is better.
+    """Return whether a lower value of a metric is better; the AP of a class never is, whatever its name.
 
-    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP')
-    (True, False)
+    >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP'), lower_is_better('coco/ornament_error_precision')
+    (True, False, False)
     """
+    if metric.endswith('_precision'):
+        return False
     return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
 
 
@@ -36,18 +41,20 @@ def label(metric: str) -> str:
     return f'AP of {metric.split("/", 1)[-1].removesuffix("_precision")}' if metric.endswith('_precision') else metric
 
 
-def number(result: Mapping[str, Any], metric: str, value: float, signed: bool = False) -> str:
+def number(result: Mapping[str, Any], metric: str, value: float | None, signed: bool = False) -> str:
     """Return a value of a metric as text, as points where the comparison shows it so.
 
     Args:
         result: Of :func:`~kd_plugins.comparison.report.compare`.
         metric: The metric.
-        value: The value, or a difference of two values.
+        value: The value, or a difference of two values; NaN or ``None`` gives :data:`NO_NUMBER`.
         signed: Whether a plus sign stands before a value above 0.
 
     >>> number({'points': ['AP']}, 'AP', 0.0123, signed=True), number({}, 'AP', 0.0123)
     ('+1.23', '0.0123')
     """
+    if not is_number(value):
+        return NO_NUMBER
     factor, digits = (100, 2) if metric in result.get('points', ()) else (1, 4)
     # A difference that rounds to zero is shown without a sign of its own.
     rounded = round(value * factor, digits) + 0.0
@@ -63,7 +70,9 @@ def spread(result: Mapping[str, Any], metric: str, entry: Mapping[str, Any] | No
 
 
 def interval(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
-    """Return the confidence interval of a difference."""
+    """Return the confidence interval of a difference, empty where the difference is no number."""
+    if not is_number(change['mean']):
+        return ''
     if not is_number(change['low']):
         return 'one seed'
     return f'[{number(result, metric, change["low"], True)}, {number(result, metric, change["high"], True)}]'
@@ -76,7 +85,7 @@ def excludes_zero(change: Mapping[str, Any]) -> bool:
 
 def difference(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
     """Return a difference with its interval, in bold where the interval excludes 0."""
-    text = f'{number(result, metric, change["mean"], True)} {interval(result, metric, change)}'
+    text = f'{number(result, metric, change["mean"], True)} {interval(result, metric, change)}'.strip()
     return f'**{text}**' if excludes_zero(change) else text
 
 

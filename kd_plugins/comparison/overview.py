@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..utils.checks import check_choice
 from ..utils.tables import markdown_table
 from .folder import with_points
-from .formatting import difference, excludes_zero, is_number, label, lower_is_better, spread, visible
+from .formatting import NO_NUMBER, difference, excludes_zero, is_number, label, lower_is_better, spread, visible
 from .protocol import Protocol, read_protocol
 from .records import read_values
 from .statistics import paired_difference, summarize
@@ -94,8 +94,7 @@ def read_methods(root: Path) -> list[Method]:
     for group, entries in groups.items():
         check_choice(f"'{path}'", group, list(GROUPS))
         for name, entry in entries.items():
-            for key in entry:
-                check_choice(f"'{path}': {group}.{name}", key, METHOD_KEYS)
+            _check_keys(f"'{path}': {group}.{name}", entry, METHOD_KEYS, ('docs',))
             where = f"'{path}': {group}.{name}.measured"
             measured = tuple(_measurement(root, where, one) for one in entry.get('measured', ()))
             methods.append(Method(name, group, entry['docs'], measured))
@@ -109,11 +108,21 @@ def read_methods(root: Path) -> list[Method]:
     return methods
 
 
-def _measurement(root: Path, where: str, entry: Mapping[str, Any]) -> Measurement:
+def _check_keys(where: str, entry: Mapping[str, Any], known: Sequence[str], required: Sequence[str]) -> None:
+    """Refuse an entry with a key that is not known, or without one that is required."""
     for key in entry:
-        check_choice(where, key, KEYS)
+        check_choice(where, key, known)
+    missing = [key for key in required if key not in entry]
+    if missing:
+        raise ConfigError(f'{where} has {", ".join(entry) or "nothing"} and no {missing[0]}; add it')
+
+
+def _measurement(root: Path, where: str, entry: Mapping[str, Any]) -> Measurement:
+    _check_keys(where, entry, KEYS, ('result', 'on'))
     folder = root / entry['result']
     pair = entry.get('pair')
+    if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+        raise ConfigError(f"{where}: pair is {pair!r}; give two arms, the method's and its baseline")
     if pair is None:
         if not (folder / 'protocol.py').is_file():
             raise ConfigError(f"{where}: '{entry['result']}' has no protocol, whose first contrast decides; give pair")
@@ -129,7 +138,9 @@ def _measurement(root: Path, where: str, entry: Mapping[str, Any]) -> Measuremen
 
 
 def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any] | None:
-    """Return the paired difference of two arms in the main metric, ``None`` where they share no finished seed.
+    """Return the paired difference of two arms in the main metric, ``None`` where there is no such arm or shared seed.
+
+    The numbers are NaN where the metric of a run is no number, which JSON holds as null: such a run is not left out.
 
     Args:
         values: Content of ``results.json``, also of the time before arms had seeds of their own.
@@ -137,9 +148,6 @@ def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any]
 
     Returns:
         The difference, with ``seeds``, and ``arms``: the numbers of the baseline and of the method over these seeds.
-
-    Raises:
-        ConfigError: If there is no such arm.
     """
     columns = []
     for arm in (pair[1], pair[0]):
@@ -168,6 +176,8 @@ def verdict(values: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     ('**helps**', '**loses**')
     """
     metric = values['metric']
+    if not is_number(change['mean']):
+        return NO_NUMBER
     if not is_number(change['low']):
         return 'one seed'
     if not excludes_zero(change):

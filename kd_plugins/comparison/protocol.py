@@ -29,6 +29,13 @@ KEYS = (
     'stopped',
 )
 REQUIRED = ('question', 'arms', 'metrics', 'contrasts', 'refuted_if')
+LISTS = {
+    'metrics': "('coco/bbox_mAP',)",
+    'contrasts': "(('taught', 'plain'),)",
+    'seeds': '(0, 1, 2)',
+    'more_seeds': '(3, 4)',
+}
+"""Keys whose values are lists, with an example of each."""
 RUN_KEYS = ('config', 'options', 'note')
 
 
@@ -177,6 +184,12 @@ def read_protocol(path: str | Path) -> Protocol:
             raise ConfigError(f"protocol '{path}' has two trainings named '{training.name}'; rename one")
         known.append(training.name)
     names = [arm.name for arm in arms]
+    for key in LISTS:
+        if not isinstance(values.get(key, ()), (list, tuple)):
+            raise ConfigError(f"protocol '{path}': {key} is {values[key]!r}; give a list, such as {LISTS[key]}")
+    for pair in values['contrasts']:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ConfigError(f"protocol '{path}': contrasts has {pair!r}; give pairs of arms, the better one first")
     contrasts = tuple((str(better), str(worse)) for better, worse in values['contrasts'])
     for pair in contrasts:
         for name in pair:

@@ -182,6 +182,8 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
     else:
         change, other = result['against'][reference][arm][name], result['arms'][reference][name]['last']
     count = change['count']
+    if not is_number(change['mean']):
+        return f'{arm} cannot be compared with {reference}, because a run of one of them has no number for {name}'
     gain = -change['mean'] if lower_is_better(name) else change['mean']
     word = f'better than {reference} by' if gain > 0 else f'worse than {reference} by'
     if gain == 0:

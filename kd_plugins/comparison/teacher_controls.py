@@ -162,8 +162,8 @@ def name_classes(config: Config, teachers: Mapping[str, Mapping[str, Any]]) -> N
         key = f'distillers.{name}'
         source = one.get('source', 'auto')
         first = resolve_sources(source if isinstance(source, str) else source[0], (), key, names)[0]
-        path = names[str(first)].get('checkpoint')
-        if first is None or path is None:
+        path = None if first is None else names[first].get('checkpoint')
+        if path is None:
             continue
         meta = load_checkpoint(path, key=f'{key}.teacher_classes').get('meta') or {}
         known = class_names(meta.get('dataset_meta'))

@@ -44,6 +44,10 @@ FROZEN_NORMS = ('l', 'x')
 """Sizes of D-FINE whose backbone has frozen norms, without counters of batches; DEIM and RT-DETRv4 train them."""
 COUNTERS = 'num_batches_tracked'
 """End of the names of counters that files of frozen norms lack, and that no computation here reads."""
+DEIM_POSITIONS = 'decoder.ref_point_head.layers.2.weight'
+"""Third layer of the query positions, which only the RT-DETRv2 of DEIM has."""
+OWN_STARTS = ('bbox_head.', 'memory_trans_fc.')
+"""Starts of names in a checkpoint that was converted already, or is of another detector of MMDetection."""
 DISCRETE = re.compile(r'_dsp\d*(_|\.)')
 """Part of the names of RT-DETRv2's files with discrete sampling."""
 KEY = 'SOURCE'
@@ -98,11 +102,19 @@ def read_source(path: str | Path) -> Source:
     own, unknown = to_own(state, layout)
     if unknown:
         raise CheckpointError(unknown_sentence(subject, state, unknown))
+    family = family_of(state)
+    if family == RTDETR and DEIM_POSITIONS in own:
+        raise CheckpointError(
+            f'{subject} is an RT-DETRv2 of DEIM, whose query positions come from three layers; valid: files of the '
+            "releases of RT-DETR and RT-DETRv2, and of DEIM's D-FINE"
+        )
     config = hub_config(file) if layout == 'transformers' else {}
     activation = config.get('decoder_activation_function') or trained_activation(file.name, state, own)
+    if activation is None and family == RTDETR:
+        activation = 'relu'
     sampling = config.get('decoder_method') or ('discrete' if DISCRETE.search(file.name.lower()) else None)
     known = (constants(state), class_names(config), activation)
-    return Source(file, layout, own, *known, family_of(state), sampling_points(state), sampling)
+    return Source(file, layout, own, *known, family, sampling_points(state), sampling)
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -157,6 +169,12 @@ def trained_activation(name: str, state: Mapping[str, Tensor], own: Mapping[str,
 def unknown_sentence(subject: str, state: Mapping[str, Tensor], unknown: Sequence[str]) -> str:
     """Return the error about names that the table does not have."""
     more = f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''
+    converted = next((name for name in unknown if name.startswith(OWN_STARTS)), None)
+    if converted is not None:
+        return (
+            f"{subject} holds '{converted}', a name of MMDetection and not of a release; a checkpoint that was "
+            'converted already goes into load_from of a config as it is'
+        )
     if len(unknown) == len(state):
         return (
             f"{subject} holds '{unknown[0]}'{more}, none of which D-FINE has; valid: weights of D-FINE and RT-DETR "

@@ -1,1 +1,1 @@
-"""Deployment of trained models: fusion for inference, and export of D-FINE to ONNX with a check."""
+"""Deployment of trained models: fusion for inference, and export of D-FINE and RT-DETR to ONNX with a check."""

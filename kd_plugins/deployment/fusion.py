@@ -43,7 +43,7 @@ class Fusion(NamedTuple):
 def inference(model: nn.Module) -> Callable[[Tensor], Any]:
     """Return the function from normalised images to raw outputs.
 
-    A D-FINE has one that computes what a prediction needs; of other models it is ``mode='tensor'``.
+    D-FINE and RT-DETR have one that computes what a prediction needs; of other models it is ``mode='tensor'``.
     """
     raw: Callable[[Tensor], Any] | None = getattr(model, 'raw_predictions', None)
     return raw or (lambda images: model(images, mode='tensor'))
@@ -85,11 +85,12 @@ def difference(actual: list[Tensor], expected: list[Tensor]) -> float:
     if [value.shape for value in actual] != [value.shape for value in expected]:
         return float('inf')
     pairs = [
-        ((value - wanted).abs().max() / wanted.abs().max().clamp(min=1)).item()
+        (value - wanted).abs().max() / wanted.abs().max().clamp(min=1)
         for value, wanted in zip(actual, expected)
         if wanted.numel()
     ]
-    return max(pairs, default=0.0)
+    # Python's maximum would pass over a NaN.
+    return torch.stack(pairs).max().item() if pairs else 0.0
 
 
 def fuse(model: nn.Module, height: int, width: int) -> Fusion:

@@ -1,4 +1,4 @@
-"""D-FINE as a function of two tensors, the form that is exported."""
+"""D-FINE and RT-DETR as a function of two tensors, the form that is exported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DetectorGraph(nn.Module):
     Inputs and outputs are those of the release's own export. The normalisation of the config is inside.
 
     Args:
-        detector: A :class:`DFINE` in evaluation mode.
+        detector: A :class:`DFINE` or :class:`RTDETR` in evaluation mode.
 
     Raises:
         ConfigError: If the model is something else.
@@ -30,12 +30,12 @@ class DetectorGraph(nn.Module):
 
     def __init__(self, detector: Any) -> None:
         super().__init__()
-        from ..models.dfine.native import DFINE
+        from ..models.dfine.native import HybridDETR
 
-        if not isinstance(detector, DFINE):
+        if not isinstance(detector, HybridDETR):
             raise ConfigError(
-                f"model.type '{type(detector).__name__}' cannot be exported here; valid: 'kd_plugins.DFINE'; MMDeploy "
-                "exports the models of OpenMMLab's packages"
+                f"model.type '{type(detector).__name__}' cannot be exported here; valid: 'kd_plugins.DFINE', "
+                "'kd_plugins.RTDETR'; MMDeploy exports the models of OpenMMLab's packages"
             )
         self.detector = detector
         preprocessor = detector.data_preprocessor
@@ -49,7 +49,7 @@ class DetectorGraph(nn.Module):
         self.is_plain = bool((self.scale == 1).all() and (self.shift == 0).all())
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return the images as the detector's preprocessor gives them; RGB in 0..1 is the input of a D-FINE itself."""
+        """Return the images as the detector's preprocessor gives them; RGB in 0..1 is that of the release."""
         images = images.flip(1) if self.flip else images
         return images if self.is_plain else images * self.scale - self.shift
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, is_distributed
+from mmengine.dist import all_reduce, get_rank, get_world_size
 
 from ..errors import ConfigError
 from ..ops.batch_order import cyclic_order, reordered
@@ -31,19 +31,14 @@ class ShuffledTeachers:
     def without_another_image(self, sources: Mapping[str, Iterable[str | None]], call: ForwardCall) -> set[str]:
         """Return which distillers cannot be taught with a batch, because it is one image and their teacher is shuffled.
 
-        It is enough that the batch of one rank is one image. Every rank must call it.
+        They are the same on all ranks, those of the smallest batch: losses are divided by numbers of all ranks, so a
+        rank that runs a distiller alone would wait for the others for ever. Every rank must call this.
 
         Args:
             sources: Name of each distiller to those of its teachers; ``None`` is the student itself.
             call: Arguments of the student.
         """
-        if not self._keys:
-            return set()
-        fewest = torch.tensor(float(batch_size(call)))
-        if is_distributed():
-            # Ranks skip a distiller together, because its loss may reduce sums over them.
-            all_reduce(fewest, op='min')
-        if fewest > 1:
+        if not self._keys or smallest_over_ranks(batch_size(call)) > 1:
             return set()
         return {name for name, teachers in sources.items() if any(one in self._keys for one in teachers)}
 
@@ -90,6 +85,19 @@ class ShuffledTeachers:
         if samples and call.data_samples is not None:
             changes['data_samples'] = reordered(call.data_samples, order)
         return call.arguments(**changes)
+
+
+def smallest_over_ranks(count: int) -> int:
+    """Return the smallest of the numbers that the ranks have; every rank must call it.
+
+    >>> smallest_over_ranks(3)
+    3
+    """
+    if get_world_size() == 1:
+        return count
+    smallest = torch.tensor(count)
+    all_reduce(smallest, op='min')
+    return int(smallest)
 
 
 def batch_size(call: ForwardCall) -> int:

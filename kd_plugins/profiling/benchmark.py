@@ -56,22 +56,24 @@ def check_steps(args: Namespace) -> None:
         raise ConfigError(f'--steps is {args.steps} and --warmup {args.warmup}; both must be at least 1')
 
 
-def check_sizes(args: Namespace, names: Iterable[str], lowest: int = 1) -> None:
-    """Refuse sizes below the lowest valid size.
+def check_sizes(args: Namespace, names: Iterable[str], lowest: int = 1, divisor: int = 1) -> None:
+    """Refuse sizes below the lowest valid size, and those that a number does not divide.
 
     Args:
         args: Arguments of the command line.
         names: Names of arguments that are a size or a list of sizes.
-        lowest: The lowest valid size.
+        lowest: The lowest valid size, a multiple of ``divisor``.
+        divisor: Number that divides every valid size.
 
     Raises:
-        ConfigError: Naming the first argument that is too small.
+        ConfigError: Naming the first argument that is not valid.
     """
     for name in names:
         value = getattr(args, name)
-        smallest = min(value) if isinstance(value, list) else value
-        if smallest < lowest:
-            raise ConfigError(f'--{name.replace("_", "-")} is {smallest}; nearest: {lowest}')
+        for size in value if isinstance(value, list) else [value]:
+            valid = max(lowest, (size + divisor // 2) // divisor * divisor)
+            if size < lowest or size % divisor:
+                raise ConfigError(f'--{name.replace("_", "-")} is {size}; nearest: {valid}')
 
 
 def main(

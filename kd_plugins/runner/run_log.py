@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..utils.files import write_atomically
 
 Series = dict[int, float]
 """Step (epoch, or iteration in iteration-based runs) to value."""
@@ -151,14 +152,14 @@ def read_compact(path: Path) -> RunLog:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines into a gzip file, for ``zcat``; equal lines give equal bytes.
+    """Write lines into a gzip file, for ``zcat``, which is complete or absent; equal lines give equal bytes.
 
     Args:
         path: File to write, ``NAME.jsonl.gz``.
         lines: Lines without their ends.
     """
     text = ''.join(f'{line}\n' for line in lines)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    write_atomically(path, gzip.compress(text.encode(), mtime=0))
 
 
 def without_nan(node: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 WIDTH = 110
@@ -11,26 +12,33 @@ WIDTH = 110
 def value_text(value: Any, indent: int = 0, room: int = WIDTH) -> str:
     """Return a value of a config as Python text: ``dict(...)`` calls, each in one line where it fits.
 
+    Tuples stay tuples, because steps of a pipeline such as ``RandomResize`` refuse lists.
+
     Args:
         value: Dicts, lists and plain values.
         indent: Spaces before the lines of a nested value.
         room: Columns that are left in the first line.
 
-    >>> value_text({'type': 'A', 'sizes': [1, 2]})
-    "dict(type='A', sizes=[1, 2])"
+    >>> value_text({'type': 'A', 'sizes': [1, 2], 'on': ('labelled',), 'map': {'a.b': 1}})
+    "dict(type='A', sizes=[1, 2], on=('labelled',), map={'a.b': 1})"
     >>> print(value_text({'a': {'b': 1}, 'c': 2}, room=12))
     dict(
         a=dict(b=1),
         c=2,
     )
     """
+    parts: list[tuple[str, Any]]
     if isinstance(value, Mapping):
-        parts, brackets = [(f'{key}=', item) for key, item in value.items()], ('dict(', ')')
+        if all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value):
+            parts, brackets = [(f'{key}=', item) for key, item in value.items()], ('dict(', ')')
+        else:
+            parts, brackets = [(f'{key!r}: ', item) for key, item in value.items()], ('{', '}')
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        parts, brackets = [('', item) for item in value], ('[', ']')
+        parts, brackets = [('', item) for item in value], ('(', ')') if isinstance(value, tuple) else ('[', ']')
     else:
         return repr(value)
-    line = brackets[0] + ', '.join(name + value_text(item, room=10**6) for name, item in parts) + brackets[1]
+    end = ',' if isinstance(value, tuple) and len(value) == 1 else ''
+    line = brackets[0] + ', '.join(name + value_text(item, room=10**6) for name, item in parts) + end + brackets[1]
     if len(line) <= room or not parts:
         return line
     inner = indent + 4

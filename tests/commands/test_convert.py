@@ -46,7 +46,10 @@ def test_config_with_other_classes(run: Any, tmp_path: Path) -> None:
     assert 'classes: 1 of 2 taken from the 80 rows of the file' in done.out
     assert "initialised: 1 classes ('platelet') in 9 tensors:" in done.out
     assert '  bbox_head.cls_branches.3.bias' in done.out
-    assert 'note: SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu' in done.err
+    assert (
+        'note: SOURCE is taken for D-FINE; a file of DEIM or RT-DETRv4 needs --activation silu, and --config'
+        in done.err
+    )
     state = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
     assert torch.equal(
         state['bbox_head.cls_branches.0.weight'][0], own_weights()['bbox_head.cls_branches.0.weight'][16]
@@ -76,6 +79,8 @@ def test_rtdetr_for_its_size(run: Any, tmp_path: Path) -> None:
     done = run(convert, file, '--out', tmp_path / 'out.pth')
     assert done.status == 0, done.err
     assert 'RT-DETR r18vd, 533 tensors, layout: release' in done.out and 'activation' not in done.err
+    again = run(convert, tmp_path / 'out.pth', '--out', tmp_path / 'again.pth')
+    assert again.status == 2 and 'a name of MMDetection and not of a release; a checkpoint that' in again.error
     state, expected = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict'], rtdetr_files.own_weights()
     assert state.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in state.items())

@@ -25,6 +25,14 @@ def test_no_zero_is_negative() -> None:
     assert number({}, 'AP', -0.00001, signed=True) == '+0.0000'
 
 
+@pytest.mark.parametrize('missing', [None, math.nan])
+def test_a_run_that_diverged_has_no_number(missing: float | None) -> None:
+    """JSON holds None for NaN."""
+    change = dict.fromkeys(('mean', 'low', 'high', 'deviation'), missing) | {'count': 3}
+    assert number(POINTS, 'AP', missing) == spread({}, 'AP', change) == difference(POINTS, 'AP', change) == 'no number'
+    assert interval({}, 'AP', change) == visible({}, 'AP', change) == ''
+
+
 def test_an_interval_that_excludes_zero_is_bold() -> None:
     assert difference(POINTS, 'AP', CLEAR) == '**+2.00 [+1.00, +3.00]**'
     assert difference(POINTS, 'AP', OPEN) == '+2.00 [-1.00, +3.00]'

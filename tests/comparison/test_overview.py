@@ -112,6 +112,15 @@ def test_a_lower_error_helps_and_a_higher_one_loses() -> None:
     assert contrast(results, ('missing', 'plain')) is None
 
 
+def test_a_run_without_a_number_is_not_left_out(tmp_path: Path) -> None:
+    results = values(plain=[0.5, 0.52, 0.51], taught=[0.6, None, 0.62])  # type: ignore[list-item]
+    change = contrast(results, ('taught', 'plain'))
+    assert change is not None and change['seeds'] == [0, 1, 2] and change['mean'] != change['mean']
+    folder_of(tmp_path, 'gains', results)
+    (row,) = rows(tmp_path, "detectors = {'one': dict(docs='o', measured=[dict(result='gains', on='net')])}")
+    assert 'plain: 0.5100 ± 0.0100 | no number | no number | 3 |' in row and row.endswith('| no number |')
+
+
 @pytest.mark.parametrize(
     ('methods', 'message'),
     [
@@ -123,6 +132,15 @@ def test_a_lower_error_helps_and_a_higher_one_loses() -> None:
         ),
         ("detectors = {'one': dict(docs='o', measured=[dict(result='none', on='x')])}", 'has no protocol, whose first'),
         ('detectors = {', 'cannot be read'),
+        ("detectors = {'one': dict(measured=[])}", 'detectors.one has measured and no docs; add it'),
+        (
+            "detectors = {'one': dict(docs='o', measured=[dict(result='gains')])}",
+            'measured has result and no on; add it',
+        ),
+        (
+            "detectors = {'one': dict(docs='o', measured=[dict(result='gains', on='x', pair='taught')])}",
+            "pair is 'taught'; give two arms",
+        ),
     ],
 )
 def test_faults_are_one_sentence(tmp_path: Path, methods: str, message: str) -> None:

@@ -14,8 +14,8 @@ from kd_plugins.runner.run_log import RunLog, without_nan
 pytest.importorskip('scipy')
 
 
-def values(metric: str = 'AP', against: tuple[str, ...] = (), **others: Any) -> dict[str, Any]:
-    rows = {'plain': [0.50, 0.52, 0.54], 'taught': [0.52, 0.55, 0.55], 'random': [0.50, 0.53]}
+def values(metric: str = 'AP', against: tuple[str, ...] = (), last: float = 0.55, **others: Any) -> dict[str, Any]:
+    rows = {'plain': [0.50, 0.52, 0.54], 'taught': [0.52, 0.55, last], 'random': [0.50, 0.53]}
     logs = {
         arm: {seed: RunLog({metric: {1: value}, 'AR': {1: 2 * value}}) for seed, value in enumerate(row)}
         for arm, row in rows.items()
@@ -55,6 +55,13 @@ def test_each_arm_is_a_row_with_its_cost_and_weights() -> None:
     assert taught[1:3] == ['0.5400 ± 0.0173', '+0.0200 [-0.0048, +0.0448]']
     assert taught[3:5] == ['**+0.0200 [+0.0200, +0.0200]**', '3 (2 added)']
     assert random[4] == '2' and random[6:8] == ['', '']
+
+
+def test_a_run_that_diverged_is_named() -> None:
+    text = page(values(against=('random',), last=float('nan')))
+    reason = 'because a run of one of them has no number for AP'
+    assert f'- taught cannot be compared with plain, {reason}.' in text and '| taught | no number | no number |' in text
+    assert '- taught is better than random by' in text, 'the seeds that both have are those before'
 
 
 def test_each_pair_of_arms_is_shown_once() -> None:

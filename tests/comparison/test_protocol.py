@@ -65,6 +65,9 @@ def test_placeholders_are_replaced() -> None:
         ('big=dict(config', "plain=dict(config='x.py'), big=dict(config", "two trainings named 'plain'"),
         ("plain=dict(config='plain.py')", 'plain=dict()', 'arms.plain names no config'),
         ('question =', 'question', 'cannot be read'),
+        ("('AP', 'AP75')", "'AP'", r"metrics is 'AP'; give a list, such as \('coco/bbox_mAP',\)"),
+        ('refuted_if', 'seeds = 3\nrefuted_if', r'seeds is 3; give a list, such as \(0, 1, 2\)'),
+        ("(('first', 'plain'),)", "('first', 'plain')", "contrasts has 'first'; give pairs of arms"),
     ],
 )
 def test_faults_are_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:

@@ -74,6 +74,9 @@ def test_classes_of_the_checkpoint_are_written_down(tmp_path: Path) -> None:
         'distillers': {'one': {'type': 'kd_plugins.LogitDistiller', 'teacher_classes': 'checkpoint'}},
     }
     assert distill_of('random-teacher', distill).distillers.one.teacher_classes == ['a', 'b']
+    distill['distillers']['two'] = dict(distill['distillers']['one'], teacher_classes='checkpoint', source='student')
+    made = distill_of('random-teacher', distill).distillers
+    assert made.one.teacher_classes == ['a', 'b'] and made.two.teacher_classes == 'checkpoint', 'nothing to read'
 
 
 def test_the_start_from_the_teacher_is_left_out_with_a_remark() -> None:

@@ -156,7 +156,7 @@ def test_layouts_of_rtdetr(version: int, tmp_path: Path) -> None:
         source = read_source(file)
         assert source.family == 'rtdetr' and source.state.keys() == rtdetr_files.own_weights().keys()
         assert source.points == (None if version == 1 else (4, 4, 4))
-        assert (source.sampling, source.activation) == (None, 'relu' if file in files else None)
+        assert (source.sampling, source.activation) == (None, 'relu'), 'a file of RT-DETR is no DEIM under any name'
     torch.testing.assert_close(read_source(files[0]).state, read_source(files[2]).state)
 
 
@@ -168,6 +168,14 @@ def test_sampling_of_rtdetrv2_is_told_by_names(tmp_path: Path) -> None:
     safetensors.save_file(weights, tmp_path / 'model.safetensors')
     (tmp_path / 'config.json').write_text(json.dumps({'decoder_method': 'discrete'}))
     assert read_source(tmp_path).sampling == 'discrete'
+
+
+def test_rtdetrv2_of_deim_is_refused(tmp_path: Path) -> None:
+    """Its query positions have a layer more, and the activation is SiLU."""
+    state = {name: value.flatten()[:1] for name, value in rtdetr_files.release_weights().items()}
+    state['decoder.query_pos_head.layers.2.weight'] = torch.ones(1)
+    with pytest.raises(CheckpointError, match=r"is an RT-DETRv2 of DEIM, .* three layers; valid: .* DEIM's D-FINE"):
+        read_source(save_release(tmp_path / 'deim_rtdetrv2_r18vd_coco_120e.pth', 'bare', state))
 
 
 def test_names_that_rtdetr_does_not_have(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip('mmdet')
 
 from mmengine.model import BaseModel
 
-from kd_plugins.deployment.fusion import fuse
+from kd_plugins.deployment.fusion import TOLERANCE, difference, fuse
 from kd_plugins.errors import ConfigError, KDPluginsError
 from tests.deployment.exported import HEIGHT, WIDTH, detector
 
@@ -49,6 +49,11 @@ class Net(BaseModel):
         if self.order_of_calls == 'norm last':
             return self.bn1(self.conv1(inputs))
         return self.conv1(self.bn1(inputs))
+
+
+def test_a_nan_of_any_output_is_a_difference() -> None:
+    good, bad = torch.ones(2), torch.tensor([1.0, torch.nan])
+    assert not difference([good, bad, good], [good] * 3) <= TOLERANCE
 
 
 def test_other_models_of_images() -> None:

@@ -41,6 +41,8 @@ def test_gives_the_prediction_of_mmdetection(preprocessor: dict) -> None:
 
 
 def test_other_models_are_refused() -> None:
-    sentence = r"model\.type 'Linear' cannot be exported here; valid: 'kd_plugins\.DFINE'; MMDeploy exports"
+    sentence = (
+        r"model\.type 'Linear' cannot be exported here; valid: 'kd_plugins\.DFINE', 'kd_plugins\.RTDETR'; MMDeploy ex"
+    )
     with pytest.raises(ConfigError, match=sentence):
         DetectorGraph(nn.Linear(1, 1))

@@ -66,19 +66,6 @@ def test_each_image_is_taught_with_the_outputs_for_another_one(after_student: bo
     assert len(set(orders)) > 1, 'iterations and teachers have orders of their own'
 
 
-def _skipped() -> list[str]:
-    shuffled = EMATeacher()
-    shuffled.shuffled = True
-    images = IMAGES[: 2 - dist.get_rank()]
-    call = ForwardCall(TinyStudent().forward, (images, None), {})
-    return sorted(ShuffledTeachers({'teacher': shuffled}).without_another_image({'gap': ['teacher']}, call))
-
-
-@pytest.mark.distributed
-def test_ranks_skip_together(tmp_path: Path) -> None:
-    assert on_two_ranks(tmp_path, _skipped) == [['gap'], ['gap']]
-
-
 def test_a_batch_of_one_image_is_skipped() -> None:
     teachers = {'teacher': EMATeacher(), 'usual': EMATeacher()}
     teachers['teacher'].shuffled = True
@@ -103,6 +90,30 @@ def test_batches_of_one_image_are_refused(tmp_path: Path) -> None:
         runner.train()
     with pytest.raises(ConfigError, match=r'teacher\.shuffled'):
         DistillHook({'gap': GAP}, teacher={**EMA, 'shuffled': 3})
+
+
+def _taught() -> tuple[list[list[int]], list[float]]:
+    """Return this rank's orders in three iterations, and its losses with 2 images each and with 2 and 1 of them."""
+    teachers = {'teacher': EMATeacher()}
+    teachers['teacher'].shuffled = True
+    session = attached(teachers)
+    kept, orders = dict(session.distillers.items())['gap'], []
+    for session.iteration in range(3):
+        session.student(IMAGES, None, mode='loss')
+        mine, theirs = kept.kept
+        orders.append([int((mine == row).all(1).nonzero()) for row in theirs])
+    with torch.no_grad():
+        teachers['teacher'].model.second.bias.add_(1)
+    counts = 2, 2 - dist.get_rank()
+    return orders, [float(session.student(IMAGES[:count], None, mode='loss')[KEY]) for count in counts]
+
+
+def test_two_ranks_have_orders_of_their_own_and_skip_a_batch_together(tmp_path: Path) -> None:
+    (first, losses), (second, others) = on_two_ranks(tmp_path, _taught)
+    assert all(place != old for order in (*first, *second) for place, old in enumerate(order))
+    assert first != second, 'the rank is part of the seed'
+    assert losses[0] > 0 and others[0] > 0
+    assert losses[1] == others[1] == 0, 'a rank with two images does not wait for one that has a single one'
 
 
 def test_pseudo_labels_keep_the_samples_of_the_student() -> None:

@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 
 from kd_plugins.suggestions.text import WIDTH, assignment, value_text
 
-names = st.text('abcdefgh_', min_size=1, max_size=12).filter(str.isidentifier)
+names = st.text('abcdefgh_.', max_size=12)  # among them keywords, and names that are none
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=30) | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(names, inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=6) | st.lists(inner, max_size=6).map(tuple) | st.dictionaries(names, inner, max_size=6)
+    ),
     max_leaves=30,
 )
 
@@ -16,6 +18,15 @@ values = st.recursive(
 @given(values)
 def test_it_gives_the_value_back(value):
     assert eval(value_text(value)) == value
+
+
+def test_steps_of_a_pipeline_keep_their_tuples():
+    """MMCV's RandomResize and RandomChoiceResize refuse lists in their place."""
+    step = {'type': 'RandomChoiceResize', 'scales': [(1333, 480 + 32 * index) for index in range(30)]}
+    for entry in (step, {'type': 'RandomResize', 'scale': ((1333, 480), (1333, 800))}):
+        copied = {}
+        exec(assignment('step', entry), copied)
+        assert copied['step'] == entry
 
 
 def test_lines_fit_and_nesting_is_indented():

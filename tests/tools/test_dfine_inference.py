@@ -41,4 +41,5 @@ def test_tables_and_numbers(run: Any, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_refused(run: Any) -> None:
     assert '--side is 64; nearest: 320' in run(tool, '--side', '64').error
+    assert '--side is 650; nearest: 640' in run(tool, '--side', '650').error
     assert '--repeats is 0; nearest: 1' in run(tool, '--repeats', '0').error

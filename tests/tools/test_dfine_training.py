@@ -49,3 +49,4 @@ def test_losses_have_the_layers_of_the_size() -> None:
 def test_sizes_are_checked(run: Any) -> None:
     outcome = run(tool, '--side', '32')
     assert outcome.status and '--side is 32; nearest: 256' in outcome.err
+    assert '--side is 300; nearest: 288' in run(tool, '--side', '300').err

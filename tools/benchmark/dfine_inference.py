@@ -26,6 +26,7 @@ from torch import Tensor
 
 from kd_plugins.conversion.names import to_own, unify_transformers
 from kd_plugins.deployment.graph import INPUTS, DetectorGraph
+from kd_plugins.deployment.images import DIVISOR
 from kd_plugins.deployment.onnx_file import export, session
 from kd_plugins.errors import KDPluginsError, MissingDependencyError
 from kd_plugins.models.reparameterization import switch_to_deploy
@@ -48,7 +49,7 @@ def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(description='Compare transformers, our fused D-FINE and onnxruntime')
     built.add_argument('--sizes', nargs='+', default=['n', 's'], choices=list(SIZES))
-    built.add_argument('--side', type=int, default=640, help='height and width of the images')
+    built.add_argument('--side', type=int, default=640, help='height and width of the images, a multiple of 32')
     built.add_argument('--images', type=int, default=1, help='images in a batch')
     built.add_argument('--threads', type=int, nargs='+', default=[1, 2], help='CPU threads of all sides')
     built.add_argument('--repeats', type=int, default=9, help='measured runs of each side')
@@ -235,7 +236,7 @@ def check_arguments(args: Namespace) -> None:
         ConfigError: Naming the argument.
     """
     check_sizes(args, ['images', 'threads', 'repeats'])
-    check_sizes(args, ['side'], lowest=320)
+    check_sizes(args, ['side'], lowest=320, divisor=DIVISOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

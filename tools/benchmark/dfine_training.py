@@ -29,6 +29,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_plugins.conversion.names import to_own, unify_transformers
+from kd_plugins.deployment.images import DIVISOR
 from kd_plugins.ops.boxes import to_corners
 from kd_plugins.profiling import benchmark
 from kd_plugins.profiling.benchmark import add_out, check_sizes
@@ -201,7 +202,7 @@ def check(args: Namespace) -> None:
     """
     check_sizes(args, ['objects', 'step_objects', 'images', 'repeats', 'threads'])
     # The two levels of N have 300 positions, as many as queries, from here on; transformers refuses fewer.
-    check_sizes(args, ['side'], lowest=256)
+    check_sizes(args, ['side'], lowest=256, divisor=DIVISOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

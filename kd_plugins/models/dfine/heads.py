@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmdet.models.dense_heads import DABDETRHead, DeformableDETRHead, DINOHead
 from mmdet.structures import SampleList
-from mmdet.utils import InstanceList
 from mmengine.model import bias_init_with_prob, constant_init
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from ...utils.argument_types import check_types
 from ...utils.build import build, check_arguments
 from ...utils.checks import check_choice, check_integer, check_number
 from .criterion import Criterion, Predictions, Proposals
-from .detection_limit import DetectionLimit
+from .deployable_head import DeployableHead
 from .head_losses import losses_of_queries
 from .refinement import BoxRefiner, FDRBranches, Refinement
 
@@ -78,7 +77,7 @@ def match_costs(head: Any) -> Any:
     return head.assigner.match_costs
 
 
-class FDRHead(DetectionLimit):
+class FDRHead(DeployableHead):
     """Mixin for a DETR head that adds the FDR branches and replaces the losses.
 
     Args:
@@ -109,10 +108,7 @@ class FDRHead(DetectionLimit):
     embed_dims: int
     num_classes: int
     assigner: Any
-    predict_by_feat: Any
     test_cfg: Any
-    kept_layer: int | None = None
-    """The only layer with class scores, after :meth:`keep_layer`."""
 
     def __init__(
         self,
@@ -186,27 +182,16 @@ class FDRHead(DetectionLimit):
 
     def forward(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
         """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers that have scores."""
-        layers = range(len(hidden_states)) if self.kept_layer is None else [self.kept_layer]
+        layers = self.scored_layers(len(hidden_states))
         scores = [self.layer_scores(i, hidden_states[i], refinement.logits[i]) for i in layers]
         return torch.stack(scores), refinement.boxes[-len(scores) :]
 
-    def last_layer(self, hidden_states: Tensor, refinement: Refinement, **_: Any) -> tuple[Tensor, Tensor]:
-        """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer, which predicts."""
+    def last_layer(  # type: ignore[override]
+        self, hidden_states: Tensor, refinement: Refinement, **_: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer that ran, which predicts."""
         last = len(hidden_states) - 1
         return self.layer_scores(last, hidden_states[last], refinement.logits[last]), refinement.boxes[last]
-
-    def predict(
-        self,
-        hidden_states: Tensor,
-        refinement: Refinement,
-        batch_data_samples: SampleList,
-        rescale: bool = True,
-        **_: Any,
-    ) -> InstanceList:
-        """Return the detections of every image, from the last layer."""
-        scores, boxes = self.last_layer(hidden_states, refinement)
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(scores[None], boxes[None], batch_img_metas=metas, rescale=rescale)
 
     def loss(
         self,
@@ -264,21 +249,9 @@ class FDRDeformableDETRHead(FDRHead, DeformableDETRHead):
             self.reg_branches[layer] = nn.Identity()
         set_activation(self.reg_branches, self.activation)
 
-    def keep_layer(self, layer: int) -> None:
-        """Drop what only trains: scores and quality estimators of other layers than one, and all of later layers.
-
-        The branches that are left keep their names in checkpoints. The last class and box branch select the queries.
-
-        Args:
-            layer: Index of the decoder layer that predicts.
-        """
-        self.kept_layer = layer
-        for other in range(self.num_decoder_layers):
-            if other != layer:
-                self.cls_branches[other] = nn.Identity()
-                self.fdr.qualities[other] = nn.Identity()
-            if other > layer:
-                self.fdr.distributions[other] = nn.Identity()
+    def layer_parts(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return class branches and quality estimators, and the distribution branches."""
+        return [self.cls_branches, self.fdr.qualities], [self.fdr.distributions]
 
     def init_weights(self) -> None:
         """Initialize the weights like the plain head, with FDR branches that change nothing."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmdet.models.dense_heads import DINOHead
 from mmdet.structures import SampleList
-from mmdet.utils import InstanceList
 from torch import Tensor, nn
 
 from ...ops.reduction import to_float
@@ -16,14 +16,14 @@ from ...utils.argument_types import check_types
 from ...utils.build import build, check_arguments
 from ...utils.checks import check_choice
 from ..dfine.criterion import Criterion, Predictions, Proposals
-from ..dfine.detection_limit import DetectionLimit
+from ..dfine.deployable_head import DeployableHead
 from ..dfine.head_losses import losses_of_queries
 from ..dfine.heads import KEY, MATCHING, RELU, build_class_loss, match_costs, set_activation
 from .refinement import LookForwardTwice
 
 
 @MODELS.register_module()
-class RTDETRHead(DetectionLimit, DINOHead):
+class RTDETRHead(DeployableHead, DINOHead):
     """MMDetection's ``DINOHead`` for :class:`RTDETR`, whose decoder computes the boxes.
 
     The losses are those of the release: each layer, and the proposals that become the queries, are matched for
@@ -42,8 +42,6 @@ class RTDETRHead(DetectionLimit, DINOHead):
     """
 
     loss_cls: nn.Module
-    kept_layer: int | None = None
-    """The only layer with class scores, after :meth:`keep_layer`."""
 
     def __init__(
         self,
@@ -75,37 +73,18 @@ class RTDETRHead(DetectionLimit, DINOHead):
 
     def forward(self, hidden_states: Tensor, boxes: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
         """Return class logits (L, N, Q, C) and boxes (L, N, Q, 4) of all decoder layers that have scores."""
-        layers = range(len(hidden_states)) if self.kept_layer is None else [self.kept_layer]
+        layers = self.scored_layers(len(hidden_states))
         scores = [to_float(self.cls_branches[layer](hidden_states[layer])) for layer in layers]
         return torch.stack(scores), boxes[-len(scores) :]
 
-    def predict(
-        self, hidden_states: Tensor, boxes: Tensor, batch_data_samples: SampleList, rescale: bool = True, **_: Any
-    ) -> InstanceList:
-        """Return the detections of every image, from the last layer that ran."""
-        scores, last_boxes = self.last_layer(hidden_states, boxes)
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(scores[None], last_boxes[None], batch_img_metas=metas, rescale=rescale)
-
-    def last_layer(self, hidden_states: Tensor, boxes: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
+    def last_layer(self, hidden_states: Tensor, boxes: Tensor, **_: Any) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return class logits (N, Q, C) and boxes (N, Q, 4) of the last layer that ran, which predicts."""
         last = len(hidden_states) - 1
         return to_float(self.cls_branches[last](hidden_states[last])), boxes[last]
 
-    def keep_layer(self, layer: int) -> None:
-        """Drop what only trains, for inference: scores of other layers than one, and boxes of later layers.
-
-        The branches that are left keep their names in checkpoints. The last ones, which select the queries, stay.
-
-        Args:
-            layer: Index of the decoder layer that predicts.
-        """
-        self.kept_layer = layer
-        for other in range(len(self.cls_branches) - 1):
-            if other != layer:
-                self.cls_branches[other] = nn.Identity()
-            if other > layer:
-                self.reg_branches[other] = nn.Identity()
+    def layer_parts(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return the class branches and the box branches."""
+        return [self.cls_branches], [self.reg_branches]
 
     def loss(
         self,

@@ -68,7 +68,8 @@ def sample(values: LevelValues, locations: Tensor, weights: Tensor, num_points: 
     """
     levels = zip(values.maps, values.shapes, locations.split(list(num_points), 3), weights.split(list(num_points), 3))
     if values.kernel:
-        return torch.stack([_kernel(*level) for level in levels]).sum(dim=0)
+        parts = [MultiScaleDeformableAttnFunction.apply(*kernel_arguments(*level)) for level in levels]
+        return torch.stack(parts).sum(dim=0)
     images, queries, heads = locations.shape[:3]
     total = sum(_grid_sample(*level) for level in levels)
     assert isinstance(total, Tensor)
@@ -83,12 +84,24 @@ def _grid_sample(maps: Tensor, shape: tuple[int, int], locations: Tensor, weight
     return (sampled * weights.transpose(1, 2).flatten(0, 1)[:, None]).sum(dim=-1)
 
 
-def _kernel(values: Tensor, shape: tuple[int, int], locations: Tensor, weights: Tensor) -> Tensor:
-    """Sample one level with mmcv's kernel, (N, Q, C)."""
+def kernel_arguments(values: Tensor, shape: tuple[int, int], locations: Tensor, weights: Tensor) -> tuple[Any, ...]:
+    """Return the arguments of mmcv's kernel, which samples one level, (N, Q, C).
+
+    The kernel refuses tensors that are not contiguous, such as the parts of a split, and bfloat16, and it casts all to
+    the dtype of the values.
+
+    Args:
+        values: (N, height * width, H, c).
+        shape: Height and width of the level.
+        locations: (N, Q, H, points, 2).
+        weights: (N, Q, H, points).
+    """
     shapes = torch.tensor([shape], device=values.device)
+    # As with grid_sample, locations stay in their precision under autocast.
+    dtype = torch.float32 if locations.dtype == torch.bfloat16 else locations.dtype
+    floats = [part.to(dtype).contiguous() for part in (values, locations[:, :, :, None], weights[:, :, :, None])]
     # The kernel takes whole steps of images only.
-    arguments = values, shapes, shapes.new_zeros(1), locations[:, :, :, None], weights[:, :, :, None], len(values)
-    return MultiScaleDeformableAttnFunction.apply(*arguments)
+    return floats[0], shapes, shapes.new_zeros(1), floats[1], floats[2], len(values)
 
 
 class PointsDeformableAttention(BaseModule):

@@ -105,8 +105,8 @@ class HybridDETR(FDRDINO):
         """
         if self.deployed:
             raise ConfigError(
-                'model: this DFINE was fused for inference by switch_to_deploy, which drops what training needs; build '
-                'it from its config again'
+                f'model: this {type(self).__name__} was fused for inference by switch_to_deploy, which drops what '
+                'training needs; build it from its config again'
             )
         return super().loss(batch_inputs, batch_data_samples, *args, **kwargs)
 

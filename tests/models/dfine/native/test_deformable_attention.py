@@ -12,7 +12,12 @@ pytest.importorskip('mmdet')
 from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.models.dfine.native.deformable_attention import PointsDeformableAttention, level_values, sample
+from kd_plugins.models.dfine.native.deformable_attention import (
+    PointsDeformableAttention,
+    kernel_arguments,
+    level_values,
+    sample,
+)
 from tests.models.dfine.native.attention_inputs import POSITIONS, SHAPES, inputs
 
 POINTS = (2, 3, 1)
@@ -53,6 +58,30 @@ def test_equal_points_are_the_plain_attention() -> None:
         memory.unflatten(-1, (4, 4)), torch.tensor(SHAPES), locations.unflatten(3, (3, 2)), weights.unflatten(3, (3, 2))
     )
     torch.testing.assert_close(sample(level_values(memory, SHAPES, 4), locations, weights, (2, 2, 2)), expected)
+
+
+@pytest.mark.parametrize('half', [None, torch.float16, torch.bfloat16])
+def test_arguments_of_the_kernel(half: torch.dtype | None) -> None:
+    """They are contiguous and in one dtype, as the kernel demands; mmcv's function for CPUs takes the same ones."""
+    generator = torch.Generator().manual_seed(2)
+    memory, points = inputs()[2].float(), (3, 1, 2)
+    locations, weights = (torch.rand(2, 5, 4, 6, *more, generator=generator) for more in ((2,), ()))
+    expected = sample(level_values(memory, SHAPES, 4), locations, weights, points)
+    memory, weights = (part if half is None else part.to(half) for part in (memory, weights))
+    heads = memory.unflatten(-1, (4, -1)).split([height * width for height, width in SHAPES], dim=1)
+    total = torch.zeros(())
+    for level in zip(heads, SHAPES, locations.split(points, 3), weights.split(points, 3)):
+        values, shapes, start, places, shares, step = kernel_arguments(*level)
+        tensors = values, shapes, start, places, shares
+        assert all(part.is_contiguous() for part in tensors) and len(values) % step == 0
+        assert {values.dtype, places.dtype, shares.dtype} == {torch.float32} and torch.equal(
+            places.squeeze(3), level[2]
+        )
+        total = total + multi_scale_deformable_attn_pytorch(values, shapes, places, shares)
+    close = dict(rtol=1e-5, atol=1e-6) if half is None else dict(rtol=0.02, atol=0.02)
+    torch.testing.assert_close(total, expected, **close)
+    lowest = kernel_arguments(heads[0], SHAPES[0], locations[..., :3, :].bfloat16(), weights[..., :3])
+    assert lowest[3].dtype == torch.float32, 'the kernel has no bfloat16'
 
 
 @pytest.mark.cuda
