@@ -12,6 +12,7 @@ cells = 'GFL, half ResNet-18, BCCD, a third class without labels of the first tw
 scenes = 'PointPillars of a sixteenth, generated scenes'
 lite0_balanced = f'{lite0}, weight by the gradient'
 menu = 'menu_lite0_bccd'
+longer = 'plain, 40 epochs'
 half_unet = 'half UNet, ISBI membranes'
 slices = 'menu_isbi'
 detectors = {
@@ -51,7 +52,7 @@ detectors = {
                 page='gfl_bccd.md',
                 step=1.28,
             ),
-            dict(result=menu, pair=('ld', 'plain'), on=lite0),
+            dict(result=menu, pair=('ld', 'longer'), against=longer, on=lite0),
         ],
     ),
     'the native D-FINE-N in place of DINO': dict(
@@ -140,27 +141,34 @@ detectors = {
                 step=1.46,
             ),
             dict(result='point_scenes', pair=('features', 'plain'), on=f'{scenes}, converged teacher'),
-            dict(result=menu, pair=('mse', 'plain'), on=lite0),
-            dict(result=menu, pair=('mse_4', 'plain'), on=lite0_balanced),
+            dict(result=menu, pair=('mse', 'longer'), against=longer, on=lite0),
+            dict(result=menu, pair=('mse_4', 'longer'), against=longer, on=lite0_balanced),
         ],
     ),
-    'PKD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('pkd', 'plain'), on=lite0)]),
-    'CWD': dict(docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'plain'), on=lite0)]),
+    'PKD': dict(
+        docs='distillers/feature.md', measured=[dict(result=menu, pair=('pkd', 'longer'), against=longer, on=lite0)]
+    ),
+    'CWD': dict(
+        docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'longer'), against=longer, on=lite0)]
+    ),
     'MGD': dict(
         docs='distillers/feature.md',
         measured=[
-            dict(result=menu, pair=('mgd', 'plain'), on=lite0),
-            dict(result=menu, pair=('mgd_4', 'plain'), on=lite0_balanced),
+            dict(result=menu, pair=('mgd', 'longer'), against=longer, on=lite0),
+            dict(result=menu, pair=('mgd_4', 'longer'), against=longer, on=lite0_balanced),
         ],
     ),
     'FGD': dict(
         docs='distillers/focalglobal.md',
         measured=[
-            dict(result=menu, pair=('fgd', 'plain'), on=lite0),
-            dict(result=menu, pair=('fgd_4', 'plain'), on=lite0_balanced),
+            dict(result=menu, pair=('fgd', 'longer'), against=longer, on=lite0),
+            dict(result=menu, pair=('fgd_4', 'longer'), against=longer, on=lite0_balanced),
         ],
     ),
-    'CrossKD': dict(docs='distillers/crosshead.md', measured=[dict(result=menu, pair=('crosskd', 'plain'), on=lite0)]),
+    'CrossKD': dict(
+        docs='distillers/crosshead.md',
+        measured=[dict(result=menu, pair=('crosskd', 'longer'), against=longer, on=lite0)],
+    ),
     "a head that starts with the teacher's weights": dict(
         docs='teachers/frozen.md', measured=[dict(result=menu, pair=('head', 'plain'), on=lite0)]
     ),
@@ -293,4 +301,4 @@ pose_estimators = {
     'joints with their uncertainty (RLE)': dict(docs='distillers/rle.md'),
     'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
 }
-del bccd, bccd_half, lite0, lite0_balanced, cells, scenes, menu, hippocampus, half_unet, slices
+del bccd, bccd_half, lite0, lite0_balanced, longer, cells, scenes, menu, hippocampus, half_unet, slices
