@@ -151,8 +151,8 @@ TAUGHT = (
         'mgd',
         "generation of the teacher's maps from masked ones (MGD, arXiv 2205.01529)",
         'published, with neck and head of most students from the teacher: RetinaNet-R50 from X101 on COCO 37.4 to 41.0 '
-        'AP, PSPNet-R18 from R101 on Cityscapes 69.9 to 73.6 mIoU, one run each; here a loss of 6 AP where its weight '
-        'did not fit the teacher',
+        'AP, PSPNet-R18 from R101 on Cityscapes 69.9 to 73.6 mIoU, one run each; here one seed each: -6 AP where its '
+        'weight did not fit the teacher, 0 with a 21st of it',
         f'{FORWARD}; two convolutions for each map',
         generation,
     ),
