@@ -1,8 +1,8 @@
 """Unlabelled slices with five labelled ones, on membranes (written before the first run)."""
 
-# Begun and stopped on 2026-11-27: with five slices, 600 steps are too few for the baseline. In fold 0 it calls every pixel
-# cell, with and without the unlabelled slices (membrane IoU 0), so that there is nothing to compare. A longer recipe,
-# chosen on the 19 training slices whose labels are not used, comes before the next run.
+# Begun and stopped on 2026-11-27: with five slices, 600 steps are too few for the baseline. In fold 0 it calls every
+# pixel cell, with and without the unlabelled slices (membrane IoU 0), so that there is nothing to compare. A longer
+# recipe, chosen on the 19 training slices whose labels are not used, comes before the next run.
 question = """
 With 5 labelled and 19 unlabelled slices, does the average of the student's weights teach it more than the strong view
 and a teacher on the labelled slices do? A seed is a fold: six neighbouring test slices of its own.
