@@ -85,10 +85,9 @@ def make_controls(members: Sequence[Member], names: Sequence[str], work_dir: Pat
             twin = taken.get(arm_name)
             if twin is not None:
                 arm_name = f'{arm_name}_{member.arm.name}'
-            if twin is not None and result.config.pretty_text == (work_dir / CONFIGS / f'{twin.arm.name}.py').read_text(
-                encoding='utf-8'
-            ):
-                continue  # the same control, asked for by another distilled config
+                taken_text = (work_dir / CONFIGS / f'{twin.arm.name}.py').read_text(encoding='utf-8')
+                if result.config.pretty_text == taken_text:
+                    continue  # the same control, asked for by another distilled config
             arm, config = written(result.config, arm_name, work_dir)
             made.append(Member(arm, config, CONTROL, result.text, tuple(result.remarks)))
         if len(refused) == len(distilled):

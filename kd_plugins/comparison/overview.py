@@ -14,7 +14,7 @@ from ..utils.checks import check_choice
 from ..utils.tables import markdown_table
 from .folder import with_points
 from .formatting import NO_NUMBER, difference, excludes_zero, is_number, label, lower_is_better, spread, visible
-from .protocol import Protocol, read_protocol
+from .protocol import Protocol, is_pair, read_protocol
 from .records import read_values
 from .statistics import paired_difference, summarize
 
@@ -40,7 +40,7 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """Where a method was, or will be, measured.
+    """Arms, network and data set that show, or will show, what a method gains.
 
     Attributes:
         result: Folder below the folder of all results.
@@ -121,7 +121,7 @@ def _measurement(root: Path, where: str, entry: Mapping[str, Any]) -> Measuremen
     _check_keys(where, entry, KEYS, ('result', 'on'))
     folder = root / entry['result']
     pair = entry.get('pair')
-    if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+    if pair is not None and not is_pair(pair):
         raise ConfigError(f"{where}: pair is {pair!r}; give two arms, the method's and its baseline")
     if pair is None:
         if not (folder / 'protocol.py').is_file():

@@ -152,6 +152,24 @@ def replace(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
+def is_list(value: Any) -> bool:
+    """Return whether a value is a list or tuple; a text has a length and items as well.
+
+    >>> is_list(('AP',)), is_list('AP')
+    (True, False)
+    """
+    return isinstance(value, (list, tuple))
+
+
+def is_pair(value: Any) -> bool:
+    """Return whether a value is a list or tuple of two.
+
+    >>> is_pair(('taught', 'plain')), is_pair('ab')
+    (True, False)
+    """
+    return is_list(value) and len(value) == 2
+
+
 def read_protocol(path: str | Path) -> Protocol:
     """Read a protocol file, ``results/NAME/protocol.py``.
 
@@ -185,10 +203,10 @@ def read_protocol(path: str | Path) -> Protocol:
         known.append(training.name)
     names = [arm.name for arm in arms]
     for key in LISTS:
-        if not isinstance(values.get(key, ()), (list, tuple)):
+        if not is_list(values.get(key, ())):
             raise ConfigError(f"protocol '{path}': {key} is {values[key]!r}; give a list, such as {LISTS[key]}")
     for pair in values['contrasts']:
-        if isinstance(pair, str) or len(pair) != 2:
+        if not is_pair(pair):
             raise ConfigError(f"protocol '{path}': contrasts has {pair!r}; give pairs of arms, the better one first")
     contrasts = tuple((str(better), str(worse)) for better, worse in values['contrasts'])
     for pair in contrasts:

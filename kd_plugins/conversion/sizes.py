@@ -32,7 +32,7 @@ class Size(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it is, in words."""
+        """Description of the detector for sentences."""
         return (
             f'a D-FINE with a stem of {self.stem} channels, {self.levels} levels, an encoder of {self.encoder_width} '
             f'and a decoder of {self.decoder_width} channels, {self.layers} decoder layers'
@@ -58,7 +58,7 @@ class RTDETRSize(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it is, in words."""
+        """Description of the detector for sentences."""
         kind = 'bottleneck' if self.bottleneck else 'basic'
         return (
             f'an RT-DETR with {kind} blocks {self.blocks}, an encoder of {self.encoder_width} channels with fusion '

@@ -70,20 +70,24 @@ class NonFiniteGuard:
             self._in_a_row = 0
             return None
         self._in_a_row += 1
-        sentence = self._sentence(passes, iteration + 1)
+        key, sentence = _first_fault(passes, iteration + 1)
         if scaler is not None and self._in_a_row < PATIENCE:
             return f'{sentence}; the loss scaler skips this step'
         skipped = f', {self._in_a_row} times in a row' if scaler is not None else ''
-        remedy = 'lower its weight or the learning rate and resume'
-        if sentence.startswith(f"'{UNTAUGHT}'"):
-            remedy = 'the graph of these losses is kept, so leave out images that the model has no finite loss for'
-        raise NonFiniteLossError(f'{sentence}{skipped}; the newest checkpoint is untouched: {remedy}')
+        raise NonFiniteLossError(f'{sentence}{skipped}; the newest checkpoint is untouched: {_remedy(key)}')
 
-    @staticmethod
-    def _sentence(passes: list[tuple[Tensor, list[tuple[str, Batch]]]], iteration: int) -> str:
-        for values, parts in passes:
-            for (key, batch), value in zip(parts, values.tolist(), strict=True):
-                if not math.isfinite(value):
-                    name = f"'{key}'" + (', the task losses with the factor 0,' if key == UNTAUGHT else '')
-                    return f'{name} became {value} at iteration {iteration} on the images {image_names(batch)}'
-        return f'a distillation term of another rank became NaN or infinite at iteration {iteration}'
+
+def _first_fault(passes: list[tuple[Tensor, list[tuple[str, Batch]]]], iteration: int) -> tuple[str, str]:
+    """Return the key of the first value that is not finite, empty where it is another rank's, and the sentence."""
+    for values, parts in passes:
+        for (key, batch), value in zip(parts, values.tolist(), strict=True):
+            if not math.isfinite(value):
+                name = f"'{key}'" + (', the task losses with the factor 0,' if key == UNTAUGHT else '')
+                return key, f'{name} became {value} at iteration {iteration} on the images {image_names(batch)}'
+    return '', f'a distillation term of another rank became NaN or infinite at iteration {iteration}'
+
+
+def _remedy(key: str) -> str:
+    if key == UNTAUGHT:
+        return 'the graph of these losses is kept, so leave out images that the model has no finite loss for'
+    return 'lower its weight or the learning rate and resume'

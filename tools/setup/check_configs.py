@@ -149,19 +149,23 @@ def random_checkpoint(config: Config, folder: str) -> str:
     return str(file)
 
 
+def teachers_of(config: Config) -> dict[str, Any]:
+    """Return the config key of each teacher of a config to its settings."""
+    from kd_plugins.teachers.collection import teacher_configs
+
+    return dict(teacher_configs(config.default_hooks.get('distill') or {}))
+
+
 def less_work(config: Config) -> list[str]:
     """Return changes that let a detector train on few boxes or queries; no check depends on their number.
 
     A teacher that is another network has queries of its own config, which the images must suffice for.
     """
-    from kd_plugins.teachers.collection import teacher_configs
-
     changes = []
     for path, node in walk(config.model, 'model'):
         if path.endswith('.sampler') and (node.get('num') or 0) > SAMPLES:
             changes.append(f'{path}.num={SAMPLES}')
-    distill = config.default_hooks.get('distill') or {}
-    others = [teacher for teacher in teacher_configs(distill).values() if teacher.get('config') or teacher.get('model')]
+    others = [teacher for teacher in teachers_of(config).values() if teacher.get('config') or teacher.get('model')]
     if (config.model.get('num_queries') or 0) > QUERIES and not others:
         changes.append(f'model.num_queries={QUERIES}')
     return changes
@@ -176,11 +180,9 @@ def preflight(path: Path, config: Config) -> None:
     Raises:
         RuntimeError: With the last lines of the report, if preflight found a problem.
     """
-    from kd_plugins.teachers.collection import teacher_configs
-
     changes = less_work(config)
     distill = config.default_hooks.get('distill') or {}
-    for key, teacher in teacher_configs(distill).items():
+    for key, teacher in teachers_of(config).items():
         if teacher.get('checkpoint') and not Path(teacher['checkpoint']).is_file():
             changes.append(f'default_hooks.distill.{key}.checkpoint=None')
     if config.get('load_from') and not Path(config.load_from).is_file():

@@ -1,4 +1,4 @@
-"""What is imported and read once: the import of this module does it, in the server that check_configs.py forks from."""
+"""Imports and files that the server of check_configs.py reads once, when it imports this module."""
 
 from __future__ import annotations
 

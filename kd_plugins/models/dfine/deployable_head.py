@@ -1,4 +1,4 @@
-"""What the heads of D-FINE and RT-DETR share: detections of the last layer, and a form for inference."""
+"""Mixin of the heads of D-FINE and RT-DETR: detections of the last layer, and a form for inference."""
 
 from __future__ import annotations
 
