@@ -1,6 +1,6 @@
-# The small UNet where labels are few: five of the 24 training slices, one in each run of neighbours, 600 steps. The
-# average of the weights is evaluated, here and in every child.
-_base_ = '../dual_self/unet_isbi.py'
+# The half-width UNet where labels are few: five of the 24 training slices, one in each run of neighbours, 600 steps.
+# The average of the weights is evaluated, here and in every child.
+_base_ = '../logit/unet-w8_isbi.py'
 labelled = [2, 7, 12, 17, 22]
 train_dataloader = dict(dataset=dict(times=12, dataset=dict(indices=labelled)))  # 30 steps in an epoch
 

@@ -2,7 +2,7 @@
 # the label of the student, which sees a strong view and a rectangle of another slice.
 _base_ = './unet_isbi_five_view.py'
 unlabelled = [index for index in range(24) if index not in _base_.labelled]
-begin = 150
+begin = 300  # by then the average finds membranes
 default_hooks = dict(
     distill=dict(
         teacher=dict(type='kd_plugins.EMATeacher', share='EMAHook'),
