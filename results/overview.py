@@ -15,6 +15,10 @@ menu = 'menu_lite0_bccd'
 longer = 'plain, 40 epochs'
 half_unet = 'half UNet, ISBI membranes'
 slices = 'menu_isbi'
+rcnn = 'Faster R-CNN, quarter ResNet-18, BCCD'
+rcnn_taught = f'{rcnn}, pretrained teacher'
+stages = 'menu_rcnn_bccd'
+longer_stages = 'plain, 28 epochs'
 detectors = {
     'unlabelled images, taught by its own average': dict(
         docs='unlabelled.md',
@@ -146,7 +150,11 @@ detectors = {
         ],
     ),
     'PKD': dict(
-        docs='distillers/feature.md', measured=[dict(result=menu, pair=('pkd', 'longer'), against=longer, on=lite0)]
+        docs='distillers/feature.md',
+        measured=[
+            dict(result=menu, pair=('pkd', 'longer'), against=longer, on=lite0),
+            dict(result=stages, pair=('pkd', 'longer'), against=longer_stages, on=rcnn_taught),
+        ],
     ),
     'CWD': dict(
         docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'longer'), against=longer, on=lite0)]
@@ -174,7 +182,10 @@ detectors = {
     ),
     'feature maps that know the labels (LGD)': dict(
         docs='distillers/labelguided.md',
-        measured=[dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, quarter ResNet-18, BCCD')],
+        measured=[
+            dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, quarter ResNet-18, BCCD'),
+            dict(result=stages, pair=('guided', 'plain'), on=rcnn),
+        ],
     ),
     'new classes: L2': dict(
         docs='distillers/anchors.md',
@@ -193,11 +204,20 @@ detectors = {
         measured=[dict(result='incremental_bccd', pair=('featkd', 'fine_tune'), on=cells)],
     ),
     'boxes of each location': dict(docs='distillers/box.md'),
-    "the teacher at the student's proposals": dict(docs='distillers/roi.md'),
+    "the teacher at the student's proposals": dict(
+        docs='distillers/roi.md',
+        measured=[dict(result=stages, pair=('roi', 'longer'), against=longer_stages, on=rcnn_taught)],
+    ),
+    "PKD and the teacher at the student's proposals": dict(
+        docs='distillers/roi.md',
+        measured=[dict(result=stages, pair=('both', 'longer'), against=longer_stages, on=rcnn_taught)],
+    ),
     'KD-DETR': dict(docs='distillers/query.md'),
     'stage localization': dict(docs='distillers/stagelocalization.md'),
     'stage heads (HSAKD, LSSKD)': dict(docs='distillers/stageclass.md'),
-    'earlier selves (PS-KD, snapshots)': dict(docs='teachers/snapshot.md'),
+    'softened targets (PS-KD)': dict(
+        docs='teachers/snapshot.md', measured=[dict(result=stages, pair=('softened', 'plain'), on=rcnn)]
+    ),
     'a foundation model as teacher': dict(docs='teachers/backbone.md'),
 }
 hippocampus = 'Hippocampus, 140 volumes'
@@ -302,3 +322,4 @@ pose_estimators = {
     'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
 }
 del bccd, bccd_half, lite0, lite0_balanced, longer, cells, scenes, menu, hippocampus, half_unet, slices
+del rcnn, rcnn_taught, stages, longer_stages

@@ -1,14 +1,6 @@
-# Fine-tuning of a detector on a pretrained backbone, which gets a tenth of the learning rate: 16 epochs of AdamW, the
-# rate divided by ten at 70 % and 90 %. No decay of norms and biases.
-_base_ = './adamw.py'
-max_epochs = 16
-train_cfg = dict(max_epochs=max_epochs, val_interval=1)
+# Fine-tuning of a detector on a pretrained backbone, which gets a tenth of the learning rate. No decay of norms and
+# biases.
+_base_ = './det_scratch.py'
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1)), norm_decay_mult=0, bias_decay_mult=0),
-    clip_grad=dict(max_norm=35),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1)), norm_decay_mult=0, bias_decay_mult=0)
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end=max_epochs, milestones=[11, 14], gamma=0.1),
-]
