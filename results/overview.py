@@ -212,7 +212,13 @@ detectors = {
         docs='distillers/roi.md',
         measured=[dict(result=stages, pair=('both', 'longer'), against=longer_stages, on=rcnn_taught)],
     ),
-    'KD-DETR': dict(docs='distillers/query.md'),
+    'KD-DETR': dict(
+        docs='distillers/query.md',
+        measured=[
+            dict(result='kddetr_bccd', on='DAB-DETR, ResNet-18, BCCD, finished teacher', against='plain, 24 epochs'),
+            dict(result='kddetr_bccd', pair=('average', 'plain'), on='DAB-DETR, ResNet-18, BCCD, own average'),
+        ],
+    ),
     'stage localization': dict(docs='distillers/stagelocalization.md'),
     'stage heads (HSAKD, LSSKD)': dict(docs='distillers/stageclass.md'),
     'softened targets (PS-KD)': dict(
