@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..ops.channel_statistics import ROUNDING
 from ..ops.reduction import sum_over_ranks, to_float, weighted_mean
 from ..registry import MODELS
 
 CONSTANT = 1e-6
 """Norm of a centred vector of scores from which it is not constant."""
-ROUNDING = 1e-5
-"""Standard deviation of a vector of scores, relative to its mean, up to which it is constant but for rounding."""
 
 
 def _distance(products: Tensor, norms: Sequence[Tensor], means: Sequence[Tensor], count: Tensor | float) -> Tensor:
