@@ -13,7 +13,6 @@ from torch.autograd.function import once_differentiable
 
 from .reduction import to_float
 
-
 ROUNDING = 1e-5
 """Standard deviation relative to the mean up to which values are equal but for rounding, in float32."""
 
