@@ -280,7 +280,8 @@ def counted_locations(
     valid = torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)
     if corners is not None:
         valid = inside_images(batch, corners, len(like))
-        if ignore_index is not None:
+        # Images without labels have none to ignore, also where -1 is the ignored label.
+        if ignore_index is not None and any(hasattr(sample, 'gt_sem_seg') for sample in batch.samples):
             valid = valid & (pixel_labels(batch, corners, len(like)) != ignore_index)
     return corners, valid
 
