@@ -228,6 +228,11 @@ class DualSelfDistiller(BaseDistiller):
                 self.hints[name] = LevelHints([levels[at] for at in branch.levels], self.feature_size)
         for name, distances in self._distances().items():
             shares = [self.level_decay**distance for distance in distances]
+            if not any(shares):
+                raise ConfigError(
+                    f'{self.key}.level_decay is {self.level_decay}, which leaves nothing of {name}; use for example '
+                    f'level_decay=0.5, or {name.rpartition("_")[2]}_weight=0.0'
+                )
             self.register_buffer(f'shares_{name}', torch.tensor(shares, device=levels[0].device), persistent=False)
             if self.learnable_weights:
                 self.log_variances[name] = nn.Parameter(levels[0].new_zeros(len(shares)))
