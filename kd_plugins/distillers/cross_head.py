@@ -140,6 +140,11 @@ class CrossHeadDistiller(BaseDistiller):
                 f"{self.key}.centerness_weight is {self.centerness_weight}, and '{self.head}' predicts no centerness; "
                 'leave it out'
             )
+        centered = self.decoder.layers.centerness is not None and self.centerness_weight != 0.0
+        if not self.cls_weight and self.reg_weight == 0.0 and not centered:
+            raise ConfigError(
+                f'{self.key}: cls_weight and reg_weight are 0, so nothing is compared; use for example cls_weight=1.0'
+            )
         student_head: Any = student.get_submodule(self.head)
         self.num_classes = int(student_head.num_classes)
 

@@ -28,6 +28,8 @@ from .locations import positions_on_images
 from .paired import RESIZES, PairedDistiller, TapPair, resize_map
 
 KINDS = ('mse', 'cosine', 'cosine_l1', 'channel_wise', 'pearson')
+DIRECTIONS = ('cosine', 'cosine_l1')
+"""Kinds that compare the directions of channel vectors."""
 NORMALIZATIONS = ('batch',)
 
 
@@ -126,8 +128,18 @@ class FeatureDistiller(PairedDistiller):
         self.adapters, adapted = make_adapters(
             self.key, self.adapter, student_levels, teacher_levels, self.channel_dim, bias
         )
+        self._check_directions(teacher_levels)
         for level, (s, t) in enumerate(zip(adapted, teacher_levels)):
             self._check_spatial(level, s, t)
+
+    def _check_directions(self, levels: Sequence[Tensor]) -> None:
+        """Refuse features of one channel, whose sign is their only direction, where directions are compared."""
+        single = next((level for level in levels if level.shape[self.channel_dim] == 1), None)
+        if single is not None and self.kind in DIRECTIONS:
+            raise ConfigError(
+                f"{self.key}.kind is '{self.kind}', which compares directions of channel vectors, and a feature of "
+                f"shape {tuple(single.shape)} has one channel, which has no gradient there; use kind='mse'"
+            )
 
     def _check_positions(self, levels: Sequence[Tensor]) -> None:
         """Refuse features without positions, or with one at every level, where positions of an image are compared."""

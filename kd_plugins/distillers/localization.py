@@ -85,6 +85,10 @@ class LocalizationDistiller(BaseDistiller):
                     'leave it out'
                 )
             self.loss_names = ('loss_ld',)
+        if not self.positive_weight and (self.regions.active or not self.negative_weight):
+            raise ConfigError(
+                f'{key}: the factor of every loss is 0, so nothing is compared; use for example positive_weight=1.0'
+            )
         self.compares_classes = trust in ('difference', 'truth')
         self.reg_max = 0
         self.grids: list[Grid] = []

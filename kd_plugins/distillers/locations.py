@@ -264,7 +264,8 @@ def counted_locations(
     """Return where the outputs of a head lie and which of them count.
 
     Args:
-        levels: Outputs of each level. They are places on the image where ``class_dim`` is 1 and the levels are maps.
+        levels: Outputs of each level. They are places on the image where ``class_dim`` is 1 and the levels are maps,
+            one for each image.
         class_dim: Dimension of the classes.
         batch: The batch.
         like: A tensor whose first dimensions are (N, L), on the device of the result.
@@ -274,11 +275,13 @@ def counted_locations(
         First corners (x, y) of the cells in pixels, shape (L, 2), or None where the outputs are no maps of images; and
         booleans (N, L), False on padding and on ignored pixels.
     """
-    corners = cells(levels, batch) if class_dim in (1, -3) else None
+    of_images = class_dim in (1, -3) and len(like) == batch.num_images
+    corners = cells(levels, batch) if of_images else None
     valid = torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)
     if corners is not None:
         valid = inside_images(batch, corners, len(like))
-        if ignore_index is not None:
+        # Images without labels have none to ignore, also where -1 is the ignored label.
+        if ignore_index is not None and any(hasattr(sample, 'gt_sem_seg') for sample in batch.samples):
             valid = valid & (pixel_labels(batch, corners, len(like)) != ignore_index)
     return corners, valid
 

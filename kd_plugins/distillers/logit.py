@@ -33,7 +33,7 @@ from .base import Batch, Taps
 from .box_heads import layers_of
 from .class_subsets import ClassSubset, check_teacher_classes
 from .divergences import Divergence, check_kinds, ignored_label
-from .locations import counted_locations, location_rows
+from .locations import counted_locations, location_rows, positions_on_images
 from .paired import PairedDistiller, TapPair, module_above
 from .regions import AGREEMENT, TAU, TRUSTS, Regions, check_agreement, label_is_predicted
 from .sources import own_alias
@@ -51,21 +51,22 @@ class LogitDistiller(PairedDistiller):
     with one sigmoid per class; ``'softmax'`` is the KL divergence (:func:`kd_plugins.losses.softmax_kl_loss`). Entry i
     of the student learns from entry i of the teacher, so both must predict at the same places. The second stage of a
     two-stage detector is excluded, because the proposals of two networks differ; it has
-    :class:`~kd_plugins.distillers.RoIDistiller`.
+    :class:`~kd_plugins.distillers.RoIDistiller`. Locations on the padding of an image do not count, where the levels
+    are maps (N, C, H, W) of images.
 
-    With ``select`` or ``trust``, padding counts for nothing and each remaining location has a weight: ``'sigmoid'`` is
-    then :func:`kd_plugins.losses.dense_focal_loss`, and ``'softmax'`` a weighted mean of the divergences over all
-    ranks. Where ``others='zero'``, ``'teacher'`` and ``'difference'`` weigh the selected locations alone, ``'truth'``
-    and ``'agreement'`` all of them.
+    With ``select`` or ``trust``, each location has a weight: ``'sigmoid'`` is then
+    :func:`kd_plugins.losses.dense_focal_loss`, and ``'softmax'`` a weighted mean of the divergences over all ranks.
+    Where ``others='zero'``, ``'teacher'`` and ``'difference'`` weigh the selected locations alone, ``'truth'`` and
+    ``'agreement'`` all of them.
 
     With ``target='hard'`` the target is the teacher's most probable class
     (:func:`kd_plugins.losses.hard_label_loss`). Several teachers, ``source=['a', 'b', 'c']``, vote: the target is the
-    mean of their probabilities, or the class that most of them choose. Padding counts for nothing with either.
+    mean of their probabilities, or the class that most of them choose.
 
     A teacher may know other classes than the data (``teacher_classes``). The student learns those that both know, its
     other classes learn nothing.
 
-    ``divergence`` takes other losses in place of both forms. Padding and ignored pixels count for nothing with them:
+    ``divergence`` takes other losses in place of both forms. Ignored pixels count for nothing with them, either:
 
     * ``'dist'``: correlations over classes and over locations (:func:`kd_plugins.losses.dist_loss`);
     * ``'nkd'`` and ``'dkd'``: the class of the label apart from the others (:func:`kd_plugins.losses.nkd_loss`,
@@ -307,14 +308,14 @@ class LogitDistiller(PairedDistiller):
             return {'loss_logit': self.divergence.loss(student_levels, teachers[0], batch)}
         if self.regions.active or self.hard or len(teachers) > 1:
             return {'loss_logit': self._dense_loss(student_levels, teachers, batch)}
+        options: dict[str, Any] = {
+            'class_dim': self.class_dim,
+            'valid': positions_on_images(student_levels, batch, self.class_dim),
+        }
         if self.softmax:
-            options: dict[str, Any] = {
-                'temperature': self.temperature,
-                'class_dim': self.class_dim,
-                'symmetric': self.symmetric,
-            }
+            options |= {'temperature': self.temperature, 'symmetric': self.symmetric}
             return {'loss_logit': softmax_kl_loss(student_levels, teachers[0], **options)}
-        return {'loss_logit': quality_focal_kd_loss(student_levels, teachers[0], self.beta, self.class_dim)}
+        return {'loss_logit': quality_focal_kd_loss(student_levels, teachers[0], self.beta, **options)}
 
     def _probabilities(self, logits: Tensor, dim: int = -1) -> Tensor:
         return logits.detach().softmax(dim=dim) if self.softmax else logits.detach().sigmoid()

@@ -213,20 +213,21 @@ class QueryDistiller(BaseDistiller):
         confidence = target.softmax(dim=-1)[..., :-1] if self.softmax else target.sigmoid()
         target, target_boxes = target.expand_as(scores), target_boxes.expand_as(boxes)
         weight = confidence.amax(dim=-1).expand(scores.shape[:-1])
-        # The divisors hold the weights of one layer, so that the terms of the layers add up.
+        # The divisors, at least 1, hold the weights of one layer, so that the terms of the layers add up.
         layers = len(scores)
+        share = weight / layers
         if self.reference:
             cls = query_kl_loss(scores, target, weight)
         elif self.softmax:
-            cls = layers * query_softmax_loss(scores, target, weight)
+            cls = layers * query_softmax_loss(scores, target, share)
         else:
-            cls = layers * cross_class_loss(scores, target, weight, weight.sum(), beta=2.0)
-        l1 = query_l1_loss(boxes, target_boxes, weight)
-        iou = dense_box_loss(to_corners(boxes), to_corners(target_boxes), weight)
+            cls = layers * cross_class_loss(scores, target, share, share.sum(), beta=2.0)
+        l1 = query_l1_loss(boxes, target_boxes, share)
+        iou = dense_box_loss(to_corners(boxes), to_corners(target_boxes), share)
         terms = [cls, layers * l1, layers * iou]
         if edges:
             logits, moved = edges
-            terms.append(layers * query_edge_loss(logits, moved.expand_as(logits), weight))
+            terms.append(layers * query_edge_loss(logits, moved.expand_as(logits), share))
         return torch.stack(terms)
 
 

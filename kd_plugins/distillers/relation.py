@@ -119,6 +119,13 @@ class RelationDistiller(PairedDistiller):
                         f'{self.key}.{pair}: a feature has shape {tuple(feature.shape)}; tap a map (N, C, H, W) of '
                         "several positions, or read tokens as one, such as 'backbone.norm@32x32'"
                     )
+        single = next((feature for feature in levels[0] if feature.shape[1] == 1), None)
+        if single is not None and self.kind == 'affinity':
+            raise ConfigError(
+                f"{self.key}.kind is 'affinity', which compares directions of channel vectors, and a feature of the "
+                f'student of shape {tuple(single.shape)} has one channel, which has no gradient there; use '
+                "kind='context'"
+            )
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_relation``."""

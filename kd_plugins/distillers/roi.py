@@ -79,6 +79,8 @@ class RoIDistiller(BaseDistiller):
                 raise ConfigError(f"{key}.{name} is {shown(value)}, which divergence='kl' does not read; leave it out")
         self.alpha = check_number(f'{key}.alpha', 1.0 if alpha is None else alpha, positive=False)
         self.beta = check_number(f'{key}.beta', 0.25 if beta is None else beta, positive=False, example=0.25)
+        if divergence == 'dkd' and not self.alpha and not self.beta:
+            raise ConfigError(f'{key}: alpha and beta are 0, so loss_cls would be 0; use for example alpha=1.0')
         self.reg = check_flag(f'{key}.reg', reg)
         if mask not in (True, False, 'auto'):
             raise ConfigError(f"{key}.mask is {shown(mask)}; valid: 'auto', True, False")
@@ -126,6 +128,11 @@ class RoIDistiller(BaseDistiller):
             raise ConfigError(
                 f"{self.key}.reg is True, and '{self.head}' of the student predicts {mine.boxes} where the teacher "
                 f'predicts {theirs.boxes}; use reg=False, or equal box coders'
+            )
+        if self.divergence == 'dkd' and not self.alpha and mine.num_classes == 1:
+            raise ConfigError(
+                f'{self.key}.alpha is 0, and with one class and background there are no other classes to compare, so '
+                "loss_cls would be 0; use alpha=1.0, or divergence='kl'"
             )
         without = next((head.no_masks for head in (mine, theirs) if head.no_masks), '')
         if mine.masks != theirs.masks:

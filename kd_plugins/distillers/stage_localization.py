@@ -17,6 +17,7 @@ from ..taps import match_modules
 from ..utils.checks import check_choice, check_flag, check_integer, check_number
 from ..utils.head_types import ROI_ALTERNATIVE, is_a, lineage
 from .base import BaseDistiller, Batch, Taps
+from .locations import positions_on_images
 
 ACTIVATIONS = ('sigmoid', 'softmax')
 
@@ -54,7 +55,8 @@ class StageLocalizationDistiller(BaseDistiller):
 
     Source: localization distillation (arXiv 2102.12252, section 3.2) with D-FINE's choice of the teacher, the last
     decoder layer (arXiv 2410.13842, section 4.2). Locations are weighted by the last stage's highest class probability.
-    ``loss_stages`` is a mean over the earlier stages and a weighted mean over the locations of all ranks.
+    ``loss_stages`` is a mean over the earlier stages and a weighted mean over the locations of all ranks. On maps,
+    locations on the padding of an image have weight 0.
 
     Entry i of every stage must be the same location, query or proposal. The shapes are checked at every batch.
     MMDetection's cascades are refused, because they assign and sample new proposals in every stage. No further check is
@@ -230,9 +232,19 @@ class StageLocalizationDistiller(BaseDistiller):
             )
         return class_confidence(joined, self.activation)
 
+    def _on_images(self, student_outputs: Taps, batch: Batch, like: Tensor) -> Tensor:
+        """Return which locations count, 0 for those of maps on padding; its shape broadcasts to that of ``like``."""
+        if self.levels is None:
+            return like.new_ones(())
+        maps = student_outputs['logits'][-self.levels :]
+        every = [torch.ones_like(x[:, 0], dtype=torch.bool).flatten(1) for x in maps]
+        masks = positions_on_images(maps, batch)
+        return torch.cat([whole if mask is None else mask for whole, mask in zip(every, masks)], dim=1)
+
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_stages``."""
         *earlier, last = self._stages(student_outputs)
         weight = self._confidence(teacher_outputs, student_outputs, last)
+        weight = weight * self._on_images(student_outputs, batch, weight)
         divergence = softmax_kl(torch.stack(earlier), last, self.temperature, dim=-1)
         return {'loss_stages': weighted_mean(divergence.mean(dim=(0, -1)), weight)}

@@ -121,9 +121,9 @@ class StudentView:
             if wrong is not None:
                 path = distiller.teacher_taps()[own_alias(alias)]
                 raise ConfigError(
-                    f'{view.key}: {type(view).__name__} mixes maps (N, C, H, W) of the N = {len(batch.inputs)} '
-                    f"unlabelled images, and the tap '{path}' of {distiller.key} gives {tuple(wrong.shape)}; use "
-                    "type='kd_plugins.PhotometricView', which mixes nothing"
+                    f'{view.key}: {type(view).__name__} mixes maps (N, C, H, W) with several cells of the '
+                    f"N = {len(batch.inputs)} unlabelled images, and the tap '{path}' of {distiller.key} gives "
+                    f"{tuple(wrong.shape)}; use type='kd_plugins.PhotometricView', which mixes nothing"
                 )
         return {
             alias: [view.mix(tensor, batch.inputs, samples, seed) for tensor in tensors]
@@ -136,8 +136,11 @@ def _listed(samples: Any) -> list[Any] | None:
 
 
 def _is_map(tensor: Tensor, inputs: Tensor) -> bool:
-    """Return whether a tensor has a row for each image and their aspect ratio, up to the rounding of the stride."""
-    if tensor.ndim != 4 or len(tensor) != len(inputs):
+    """Return whether a tensor is a map of the images that can be divided.
+
+    It has a row for each image, several cells, and the aspect ratio of the images up to the rounding of the stride.
+    """
+    if tensor.ndim != 4 or len(tensor) != len(inputs) or tensor.shape[2] * tensor.shape[3] < 2:
         return False
     (height, width), (rows, columns) = inputs.shape[2:], tensor.shape[2:]
     return abs(height * columns - width * rows) < max(height, width)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from ..ops.channel_statistics import ROUNDING
 from ..ops.reduction import sum_over_ranks, to_float, weighted_mean
 from ..registry import MODELS
 
@@ -12,16 +15,23 @@ CONSTANT = 1e-6
 """Norm of a centred vector of scores from which it is not constant."""
 
 
-def _distance(products: Tensor, student_norm: Tensor, teacher_norm: Tensor) -> Tensor:
-    """Return 1 - correlation from the sums of centred products and the norms of the centred scores.
+def _distance(products: Tensor, norms: Sequence[Tensor], means: Sequence[Tensor], count: Tensor | float) -> Tensor:
+    """Return 1 - correlation of vectors of scores.
 
     Constant scores of the teacher give 0. Constant scores of the student alone give 1, without gradient, as their
     correlation has no derivative.
+
+    Args:
+        products: Sum of the products of the centred scores of both networks.
+        norms: Norms of the centred scores of student and teacher.
+        means: Their means; the difference of a constant from its own rounded mean must not become a direction.
+        count: Number of the scores.
     """
-    defined, taught = student_norm > CONSTANT, teacher_norm > CONSTANT
+    floors = [(ROUNDING * count**0.5 * mean.detach().abs()).clamp(min=CONSTANT) for mean in means]
+    defined, taught = (norm > floor for norm, floor in zip(norms, floors))
     # Safe norms come before the quotient: also the gradient of the values that `where` discards must be finite.
-    norms = torch.where(defined, student_norm, 1.0) * torch.where(taught, teacher_norm, 1.0)
-    return torch.where(taught, 1.0 - torch.where(defined, products / norms, 0.0), 0.0)
+    safe = torch.where(defined, norms[0], 1.0) * torch.where(taught, norms[1], 1.0)
+    return torch.where(taught, 1.0 - torch.where(defined, products / safe, 0.0), 0.0)
 
 
 def inter_class_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -41,8 +51,10 @@ def inter_class_distance(student: Tensor, teacher: Tensor) -> Tensor:
     >>> inter_class_distance(torch.tensor([[0.2, 0.3, 0.5]]), torch.tensor([[0.6, 0.3, 0.1]])).round(decimals=4)
     tensor([1.9538])
     """
-    s, t = (scores - scores.mean(dim=-1, keepdim=True) for scores in (student, teacher))
-    return _distance((s * t).sum(dim=-1), *(torch.linalg.vector_norm(x, dim=-1) for x in (s, t)))
+    means = [scores.mean(dim=-1, keepdim=True) for scores in (student, teacher)]
+    s, t = student - means[0], teacher - means[1]
+    norms = [torch.linalg.vector_norm(x, dim=-1) for x in (s, t)]
+    return _distance((s * t).sum(dim=-1), norms, [mean[..., 0] for mean in means], student.shape[-1])
 
 
 def intra_class_distance(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
@@ -65,18 +77,18 @@ def intra_class_distance(student: Tensor, teacher: Tensor, valid: Tensor) -> Ten
     >>> intra_class_distance(scores, scores.flip(1), torch.ones(3) > 0).round(decimals=4)
     tensor([2., 2.])
     """
-    weight = valid.to(student.dtype)
-    with torch.autocast(student.device.type, enabled=False):
-        with torch.no_grad():
-            count = weight.sum().expand(student.shape[1])
-            count, student_sum, teacher_sum = sum_over_ranks(torch.stack([count, weight @ student, weight @ teacher]))
-            student_mean, teacher_mean = (total / count.clamp(min=1.0) for total in (student_sum, teacher_sum))
-            t = (teacher - teacher_mean) * weight[:, None]
-        # The sums of products do not change with the means to first order, so that these need no gradient.
-        s = student - student_mean
-        sums = torch.stack([(s * t).sum(dim=0), weight @ s.square(), t.square().sum(dim=0)])
-    products, *squares = sum_over_ranks(sums)
-    return _distance(products, *(total.clamp(min=CONSTANT**4).sqrt() for total in squares))
+    weight = valid.to(student.dtype)[:, None]
+    with torch.no_grad():
+        # Sums of many rows: a product with a matrix may add them one by one, and so lose three of seven digits.
+        totals = [weight.sum(dim=0).expand(student.shape[1]), *((x * weight).sum(dim=0) for x in (student, teacher))]
+        count, *totals = sum_over_ranks(torch.stack(totals))
+        means = [total / count.clamp(min=1.0) for total in totals]
+        t = (teacher - means[1]) * weight
+    # The sums of products do not change with the means to first order, so that these need no gradient.
+    s = (student - means[0]) * weight
+    products, *squares = sum_over_ranks(torch.stack([(s * t).sum(dim=0), *(x.square().sum(dim=0) for x in (s, t))]))
+    norms = [total.clamp(min=CONSTANT**4).sqrt() for total in squares]
+    return _distance(products, norms, means, count)
 
 
 def dist_loss(

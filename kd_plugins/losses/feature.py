@@ -20,18 +20,6 @@ FeatureLoss = Callable[..., Tensor]
 count."""
 
 
-def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the mean of each image over its valid positions, 0 where it has none.
-
-    Args:
-        values: Shape (N, ...); (N, *spatial) with ``valid``.
-        valid: Booleans, shape (N, P), or None.
-    """
-    if valid is None:
-        return mean_per_image(values)
-    return (values.flatten(1) * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
-
-
 def feature_mse(student: Tensor, teacher: Tensor, reduction: str = 'mean', valid: Tensor | None = None) -> Tensor:
     """Return the mean (FitNets, arXiv 1412.6550, eq. 3) or the sum of the squared differences of each image.
 
@@ -93,7 +81,7 @@ def feature_cosine(
     # Safe norms come before the product: also the gradient of the values that `where` discards must be finite.
     unit_s, unit_t = (x / torch.where(defined, n, 1.0) for x, n in zip((student, teacher), norms))
     distance = 1.0 - (unit_s * unit_t).sum(dim=dim)
-    return _mean(torch.where(defined.squeeze(dim), distance, 0.0), valid)
+    return mean_per_image(torch.where(defined.squeeze(dim), distance, 0.0), valid)
 
 
 def feature_cosine_l1(
@@ -120,7 +108,7 @@ def feature_cosine_l1(
     tensor([1.])
     """
     distance = F.smooth_l1_loss(to_float(student), to_float(teacher.detach()), reduction='none').mean(dim=dim)
-    return (1.0 - share) * feature_cosine(student, teacher, dim, valid=valid) + share * _mean(distance, valid)
+    return (1.0 - share) * feature_cosine(student, teacher, dim, valid=valid) + share * mean_per_image(distance, valid)
 
 
 def channel_wise_kl(

@@ -114,6 +114,7 @@ def softmax_kl_loss(
     temperature: float = 1.0,
     class_dim: int = 1,
     symmetric: bool = False,
+    valid: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
     """Return :func:`softmax_kl` averaged over the positions of all levels, then over the images of all ranks.
 
@@ -123,6 +124,8 @@ def softmax_kl_loss(
         temperature: See :func:`softmax_kl`.
         class_dim: Dimension of the classes.
         symmetric: Whether :func:`symmetric_kl` takes the place of :func:`softmax_kl`.
+        valid: For each level, booleans of shape (N, P) over its P positions in row-major order, False at positions that
+            do not count, or None. None counts all of all levels.
 
     Returns:
         Shape ().
@@ -132,12 +135,25 @@ def softmax_kl_loss(
     """
     divergence = symmetric_kl if symmetric else softmax_kl
     levels = [divergence(s, t, temperature, class_dim) for s, t in zip(student, teacher)]
-    positions = torch.cat([level.flatten(1) if level.ndim > 1 else level[:, None] for level in levels], dim=1)
-    return mean_over_images(mean_per_image(positions))
+    rows = [level.flatten(1) if level.ndim > 1 else level[:, None] for level in levels]
+    masks = [None] * len(rows) if valid is None else valid
+    counted = None
+    if any(mask is not None for mask in masks):
+        counted = torch.cat([torch.ones_like(x) > 0 if mask is None else mask for x, mask in zip(rows, masks)], dim=1)
+    return mean_over_images(mean_per_image(torch.cat(rows, dim=1), counted))
+
+
+def _sum(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the sum of values (N, *positions) at the valid positions (N, P)."""
+    return values.sum() if valid is None else (values.flatten(1) * valid).sum()
 
 
 def quality_focal_kd_loss(
-    student: Sequence[Tensor], teacher: Sequence[Tensor], beta: float = 2.0, class_dim: int = 1
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    beta: float = 2.0,
+    class_dim: int = 1,
+    valid: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
     """Return the sum of :func:`quality_focal` over all elements and levels, divided by the teacher's confidence.
 
@@ -149,6 +165,7 @@ def quality_focal_kd_loss(
         teacher: Logits of the same shapes.
         beta: See :func:`quality_focal`.
         class_dim: Dimension of the classes.
+        valid: See :func:`softmax_kl_loss`; the divisor leaves out the same positions.
 
     Returns:
         Shape ().
@@ -156,9 +173,10 @@ def quality_focal_kd_loss(
     >>> quality_focal_kd_loss([torch.zeros(1, 1)], [torch.full((1, 1), 40.0)])
     tensor(0.1733)
     """
-    total = torch.stack([quality_focal(s, t, beta).sum() for s, t in zip(student, teacher)]).sum()
-    confidence = [to_float(t.detach()).amax(dim=class_dim).sigmoid().sum() for t in teacher]
-    return total / global_normalizer(torch.stack(confidence).sum(), minimum=1.0)
+    masks = [None] * len(student) if valid is None else valid
+    focal = [_sum(quality_focal(s, t, beta).sum(dim=class_dim), m) for s, t, m in zip(student, teacher, masks)]
+    confidence = [_sum(to_float(t.detach()).amax(dim=class_dim).sigmoid(), m) for t, m in zip(teacher, masks)]
+    return torch.stack(focal).sum() / global_normalizer(torch.stack(confidence).sum(), minimum=1.0)
 
 
 @MODELS.register_module()

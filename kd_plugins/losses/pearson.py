@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops.channel_statistics import channel_rows, position_weights
+from ..ops.channel_statistics import channel_rows, position_weights, varies
 from ..ops.reduction import mean_over_images, shared_sum
 from ..registry import MODELS
 from ..utils.checks import check_choice
@@ -29,15 +29,15 @@ def _products(student: Tensor, teacher: Tensor, dims: list[int]) -> Moments:
     return sums[0], sums[1], sums[2]
 
 
-def _distance(count: Tensor, moments: Moments) -> Tensor:
+def _distance(count: Tensor, moments: Moments, means: Sequence[Tensor]) -> Tensor:
     """Return half the mean squared difference of the standardized features of each channel."""
     product, *squares = moments
     scales = []
-    for square in squares:
+    for square, mean in zip(squares, means):
         variance = square / (count - 1.0).clamp(min=1.0)
-        varies = variance > EPS**2
+        counted = varies(variance, mean, EPS**2)
         # A safe root comes first: also the gradient of the value that `where` discards must be finite.
-        scales.append(torch.where(varies, 1.0 / (torch.where(varies, variance, 1.0).sqrt() + EPS), 0.0))
+        scales.append(torch.where(counted, 1.0 / (torch.where(counted, variance, 1.0).sqrt() + EPS), 0.0))
     standardized = sum(square * scale.square() for square, scale in zip(squares, scales))
     return (standardized - 2.0 * product * scales[0] * scales[1]) / (2.0 * count.clamp(min=1.0))
 
@@ -57,7 +57,10 @@ def _batch_distance(rows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         for level, (s, t, w) in enumerate(rows)
     ]
     shared = shared_sum(torch.cat(moments, dim=1)).split(channels, dim=1)
-    distances = [_distance(size, (x[0], x[1], x[2])).mean() for size, x in zip(sizes, shared)]
+    distances = [
+        _distance(size, (x[0], x[1], x[2]), means[2 * level : 2 * level + 2]).mean()
+        for level, (size, x) in enumerate(zip(sizes, shared))
+    ]
     return torch.stack(distances).mean()
 
 
@@ -65,8 +68,9 @@ def _image_distance(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor
     """Return the distance of each image with its own statistics, shape (N,)."""
     count = weights.sum(dim=2)
     size = count.clamp(min=1.0)
-    s, t = (_centred(x, weights, (x * weights).sum(dim=2) / size) for x in (student, teacher))
-    return _distance(count, _products(s, t, [2])).mean(dim=1)
+    means = [(x * weights).sum(dim=2) / size for x in (student, teacher)]
+    s, t = (_centred(x, weights, mean) for x, mean in zip((student, teacher), means))
+    return _distance(count, _products(s, t, [2]), means).mean(dim=1)
 
 
 def pearson_distance(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .channel_statistics import varies
 from .reduction import shared_sum, to_float
 
 
@@ -19,7 +20,7 @@ def channel_moments(maps: Sequence[Tensor], valid: Sequence[Tensor]) -> list[tup
     """Return mean and unbiased standard deviation of every channel, over the valid cells of all images and ranks.
 
     Gradients go through both, also from one rank to the images of another. Every rank must call it, and run its
-    backward pass. A map with fewer than two valid cells has a deviation of 0.
+    backward pass. Equal values have a deviation of exactly 0, as has a map with fewer than two valid cells.
 
     Args:
         maps: Shape (N, C, H, W) each.
@@ -44,12 +45,12 @@ def channel_moments(maps: Sequence[Tensor], valid: Sequence[Tensor]) -> list[tup
         total / (count - 1).clamp(min=1)
         for total, count in zip(_summed([x.square().sum(dims) for x in centered]), counts)
     ]
-    return [(mean, _root(variance)) for mean, variance in zip(means, variances)]
+    return [(mean, _deviation(variance, mean)) for mean, variance in zip(means, variances)]
 
 
-def _root(variance: Tensor) -> Tensor:
-    """Return the square root, with a gradient of 0 at 0."""
-    positive = variance > 0
+def _deviation(variance: Tensor, mean: Tensor) -> Tensor:
+    """Return the standard deviation, 0 without gradient for equal values."""
+    positive = varies(variance, mean)
     return torch.where(positive, variance, torch.ones_like(variance)).sqrt() * positive
 
 

@@ -13,6 +13,23 @@ from torch.autograd.function import once_differentiable
 
 from .reduction import to_float
 
+ROUNDING = 1e-5
+"""Standard deviation relative to the mean up to which values are equal but for rounding, in float32."""
+
+
+def varies(variance: Tensor, mean: Tensor, least: float = 0.0) -> Tensor:
+    """Return where values differ by more than the rounding of their mean, which equal values do not hit exactly.
+
+    Args:
+        variance: Variance of the values.
+        mean: Their mean, of the same shape.
+        least: Variance up to which they are equal whatever their mean.
+
+    >>> varies(torch.tensor([1e-12, 1e-12]), torch.tensor([0.0, 3.0]))
+    tensor([ True, False])
+    """
+    return variance > (ROUNDING * mean.detach()).square().clamp(min=least)
+
 
 def channel_rows(x: Tensor, dim: int = 1) -> Tensor:
     """Return the positions of every channel in a row, in float32 (float64 for float64).

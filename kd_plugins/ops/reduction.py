@@ -143,19 +143,24 @@ def mean_over_images(values: Tensor) -> Tensor:
     return weighted_mean(values, torch.ones_like(values), eps=1.0)
 
 
-def mean_per_image(values: Tensor) -> Tensor:
+def mean_per_image(values: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return the mean over all dimensions but the first, 0 where an image has no values.
 
     Args:
         values: Shape (N, ...).
+        valid: Booleans, shape (N, P), False at values, in row-major order, that do not count; None counts all.
 
     Returns:
         Shape (N,).
 
     >>> mean_per_image(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
     tensor([2., 2.])
+    >>> mean_per_image(torch.tensor([[1.0, 3.0]]), torch.tensor([[True, False]]))
+    tensor([1.])
     >>> mean_per_image(torch.zeros(2, 0))
     tensor([0., 0.])
     """
     rows = values.flatten(1) if values.ndim > 1 else values[:, None]
-    return rows.sum(dim=1) / max(rows.shape[1], 1)
+    if valid is None:
+        return rows.sum(dim=1) / max(rows.shape[1], 1)
+    return (rows * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)

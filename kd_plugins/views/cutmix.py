@@ -99,8 +99,8 @@ class CutMix(BaseView):
         """Return maps mixed as the images of the batch are, see :meth:`BaseView.mix`.
 
         Raises:
-            ConfigError: If there are no images of shape (B, C, H, W), or they have labels of pixels, which would not
-                be mixed.
+            ConfigError: If there are no images of shape (B, C, H, W), they have labels of pixels, which would not
+                be mixed, or the maps have one cell, which cannot be divided.
         """
         if inputs.ndim != 4:
             raise ConfigError(
@@ -111,6 +111,12 @@ class CutMix(BaseView):
             raise ConfigError(
                 f'{self.key}: CutMix does not mix labels, and the unlabelled images have gt_sem_seg; leave '
                 'LoadAnnotations out of unlabelled.dataloader.dataset.pipeline'
+            )
+        if maps.shape[2] * maps.shape[3] == 1 < inputs.shape[2] * inputs.shape[3]:
+            raise ConfigError(
+                f'{self.key}: CutMix mixes images of {inputs.shape[2]} x {inputs.shape[3]} pixels, and the teacher '
+                f'predicts one cell, {tuple(maps.shape)}, which belongs to one image alone; tap a finer map, or remove '
+                'student_view'
             )
         sizes = picture_sizes(inputs, samples)
         generator = torch.Generator().manual_seed(seed)

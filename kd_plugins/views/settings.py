@@ -139,8 +139,14 @@ def check_erasing(key: str, value: Any) -> Erasing:
     for name in names:
         if name not in value:
             raise ConfigError(f'{key} has no {name}; give dict(prob=0.5, area=(0.02, 0.2), ratio=(0.3, 3.3))')
+    area = _check_range(f'{key}.area', value['area'], 0.0, 1.0, (0.02, 0.2))
+    if area[1] == 0.0 or area[0] == 1.0:
+        raise ConfigError(
+            f'{key}.area is {shown(value["area"])}, a share that no rectangle inside an image has; give two numbers '
+            'between 0 and 1, such as (0.02, 0.2)'
+        )
     return Erasing(
         _check_at_most(f'{key}.prob', value['prob'], 1.0, 0.5),
-        _check_range(f'{key}.area', value['area'], 0.0, 1.0, (0.02, 0.2)),
+        area,
         _check_range(f'{key}.ratio', value['ratio'], 0.0, math.inf, (0.3, 3.3), positive=True),
     )

@@ -224,6 +224,8 @@ def test_config_sentences() -> None:
         distiller.check_models(detector('gfl'), gfl)
     with sentence("distillers.cross.centerness_weight is 1.0, and 'bbox_head' predicts no centerness; leave it out"):
         MODELS.build({**build, 'centerness_weight': 1.0}).check_models(gfl, gfl)
+    with sentence('distillers.cross: cls_weight and reg_weight are 0, so nothing is compared; use for example'):
+        MODELS.build({**build, 'cls_weight': 0.0, 'reg_weight': 0.0}).check_models(gfl, gfl)
     with sentence("head: 'bbox_head' names no module of the student; nearest: .*'box'"):
         distiller.check_models(nn.ModuleDict({'box': gfl.bbox_head}), gfl)
     with sentence("'bbox_head' of the teacher is RTMDetSepBNHead, which has no cls_convs that all levels share"):

@@ -194,6 +194,13 @@ def test_config_sentences() -> None:
             [(2, 8, 3, 3)],
             'fpn.adapter.mask_ratio is 1.0, which leaves nothing; use less than 1, such as 0.65',
         ),
+        (
+            {'kind': 'cosine'},
+            [(2, 4, 3, 3), (2, 4, 3, 3)],
+            [(2, 4, 3, 3), (2, 1, 3, 3)],
+            r"fpn.kind is 'cosine', which compares directions .*2, 1, 3, 3. has one channel, .*; use kind='mse'",
+        ),
+        ({'kind': 'cosine_l1', 'channel_dim': -1}, [(2, 9, 1)], [(2, 9, 1)], "kind is 'cosine_l1', which compares"),
         ({}, [(2, 4)], [(2, 4, 3, 3)], 'same number of dimensions'),
         ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], "fpn.resize is None, .*set resize='bilinear'"),
         (

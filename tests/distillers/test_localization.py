@@ -293,6 +293,9 @@ def test_config_sentences() -> None:
         LocalizationDistiller(temperature=0)
     with sentence('negative_weight is -1'):
         LocalizationDistiller(negative_weight=-1)
+    for options in ({'negative_weight': 0.0}, {'trust': 'teacher'}):
+        with sentence('the factor of every loss is 0, so nothing is compared; use for example positive_weight=1.0'):
+            LocalizationDistiller(positive_weight=0.0, **options)
     distiller = LocalizationDistiller(key='distillers.ld')
     plain = Detector(nn.Conv2d(1, 1, 1))
     with sentence(r"distillers.ld.head: 'bbox_head' of the student is Conv2d, .*GFLHead and LDHead.*LogitDistiller"):

@@ -8,6 +8,7 @@ import torch
 from kd_plugins.distillers import Batch
 from kd_plugins.distillers.locations import (
     cells,
+    counted_locations,
     grid_on_images,
     ground_truth_boxes,
     ground_truth_labels,
@@ -161,3 +162,22 @@ def test_labels_of_another_kind_are_no_samples() -> None:
     assert positions_on_images([torch.zeros(2, 4, 4, 4)], batch) == [None]
     assert inside_images(batch, torch.zeros(5, 2), 2).all()
     assert not ground_truth_boxes(batch, torch.zeros(2)).any()
+
+
+def test_images_without_labels_have_no_ignored_pixels() -> None:
+    level, like = torch.zeros(1, 5, 2, 2), torch.zeros(1, 4)
+    unlabelled = make_batch([None])
+    assert counted_locations([level], 1, unlabelled, like, ignore_index=-1)[1].all()
+    labels = torch.zeros(1, 64, 64, dtype=torch.long)
+    labels[:, :32] = -1
+    labelled = Batch(unlabelled.inputs, [SimpleNamespace(metainfo={}, gt_sem_seg=SimpleNamespace(data=labels))])
+    assert counted_locations([level], 1, labelled, like, ignore_index=-1)[1].tolist() == [[False, False, True, True]]
+
+
+def test_maps_of_other_things_than_images_lie_nowhere() -> None:
+    """Regions of a two-stage detector: the padding of the first images is not that of the first regions."""
+    batch, regions = make_batch([None, None], img_shape=(32, 64)), torch.zeros(3, 5, 4, 4)
+    corners, valid = counted_locations([regions], 1, batch, torch.zeros(3, 16), None)
+    assert corners is None and valid.all()
+    corners, valid = counted_locations([regions[:2]], 1, batch, torch.zeros(2, 16), None)
+    assert corners is not None and valid.sum() == 16

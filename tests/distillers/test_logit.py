@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from kd_plugins.distillers import LogitDistiller
+from kd_plugins.distillers import Batch, LogitDistiller
 from kd_plugins.losses import quality_focal_kd_loss, softmax_kl_loss
 from kd_plugins.registry import MODELS
 from tests.distillers.common import check_step, make_batch, sentence
@@ -62,6 +64,32 @@ def test_equal_networks_lose_nothing(activation: str) -> None:
 def test_small_batches(shape: tuple[int, ...], activation: str) -> None:
     student, teacher = taps(shape)
     check_step(LogitDistiller('head', activation=activation), student, teacher, make_batch([None] * shape[0]))
+
+
+@pytest.mark.parametrize(
+    'options', [{}, {'activation': 'softmax'}, {'activation': 'softmax', 'symmetric': True}], ids=str
+)
+def test_padding_does_not_count(options: dict[str, Any]) -> None:
+    """Two images of different sizes in one batch, against each of them alone, without padding."""
+    sizes = [(32, 64), (64, 48)]
+    batch = make_batch([None, None])
+    for sample, size in zip(batch.data_samples, sizes):
+        sample.metainfo['img_shape'] = size
+    student, teacher = taps((2, 5, 8, 8), (2, 5, 4, 4))
+    distiller = LogitDistiller('head', **options)
+    loss = check_step(distiller, student, teacher, batch)['loss_logit']
+    alone, weights = [], []
+    for index, (height, width) in enumerate(sizes):
+        pair = [
+            [x.detach()[index : index + 1, :, : height * x.shape[2] // 64, : width * x.shape[3] // 64] for x in levels]
+            for levels in (student['logits'], teacher['teacher_logits'])
+        ]
+        weights.append(torch.stack([x.amax(dim=1).sigmoid().sum() for x in pair[1]]).sum())
+        image = Batch(torch.zeros(1, 3, height, width), None)
+        alone.append(distiller({'logits': pair[0]}, {'teacher_logits': pair[1]}, image)['loss_logit'])
+    shares = torch.stack(weights) / sum(weights) if not options else torch.full((2,), 0.5)
+    torch.testing.assert_close(loss, (torch.stack(alone) * shares).sum())
+    assert all(x.grad[0, :, x.shape[2] // 2 :].abs().sum() == 0 for x in student['logits'])
 
 
 def test_deeper_layer_teaches() -> None:

@@ -128,6 +128,22 @@ def test_value_by_hand(softmax: bool) -> None:
         torch.testing.assert_close(value, expected[name])
 
 
+@pytest.mark.parametrize('softmax', [False, True])
+def test_layers_add_up_where_the_teacher_sees_little(softmax: bool) -> None:
+    """Weights with a sum below 1, where the divisor is 1: equal layers have as many times the loss of one."""
+    student, teacher = outputs(layers=1)
+    for kind in ('specific', 'general'):
+        teacher[f'{kind}.scores'][0] -= 6.0
+        if softmax:
+            teacher[f'{kind}.scores'][0][..., -1] += 9.0
+    one, many = QueryDistiller(), QueryDistiller()
+    one.softmax = many.softmax = softmax
+    repeated = {name: [x.repeat(4, *[1] * (x.ndim - 1)) for x in tensors] for name, tensors in student.items()}
+    expected, losses = one(student, teacher, BATCH), many(repeated, teacher, BATCH)
+    for name, value in losses.items():
+        torch.testing.assert_close(value, 4 * expected[name])
+
+
 def test_the_order_of_the_queries_does_not_count() -> None:
     student, teacher = outputs()
     order = torch.randperm(6, generator=torch.Generator().manual_seed(3))

@@ -98,6 +98,8 @@ def test_sentences() -> None:
             RelationDistiller('neck', **options)
     with sentence(r'teacher_tap: a feature has shape \(2, 3, 1, 1\); tap a map'):
         RelationDistiller('neck').initialize(*taps((2, 3, 4, 4), (2, 3, 1, 1)))
+    with sentence("kind is 'affinity', which compares directions .* has one channel, .*; use kind='context'"):
+        RelationDistiller('neck').initialize(*taps((2, 1, 4, 4), (2, 3, 4, 4)))
     with sentence('same number of dimensions'):
         RelationDistiller('neck').initialize(*taps((2, 3, 4, 4), (2, 9, 3)))
     with sentence("'neck' would teach itself"):

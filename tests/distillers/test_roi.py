@@ -270,6 +270,8 @@ def test_config_sentences() -> None:
         MODELS.build({**build, 'divergence': 'kld'})
     with sentence("distillers.roi.beta is 1.0, which divergence='kl' does not read; leave it out"):
         MODELS.build({**build, 'divergence': 'kl', 'beta': 1.0})
+    with sentence('distillers.roi: alpha and beta are 0, so loss_cls would be 0; use for example alpha=1.0'):
+        MODELS.build({**build, 'alpha': 0.0, 'beta': 0.0})
     student, teacher, _ = pair('faster')
     distiller = MODELS.build(build)
     with sentence("distillers.roi.head: 'roi_head' names no module of the student"):
@@ -286,6 +288,9 @@ def test_config_sentences() -> None:
     classes = small_detector(model_of('faster', roi_head__bbox_head__num_classes=5))[0]
     with sentence('num_classes=3 and that of the teacher num_classes=5'):
         distiller.check_models(student, classes)
+    one = small_detector(model_of('faster', roi_head__bbox_head__num_classes=1))[0]
+    with sentence('roi.alpha is 0, and with one class and background there are no other classes to compare'):
+        MODELS.build({**build, 'alpha': 0.0}).check_models(one, one)
     shared = small_detector(model_of('faster', roi_head__bbox_head__reg_class_agnostic=True))[0]
     with sentence('roi.reg is True, and .* predicts a box of each class .* where the teacher predicts one box with'):
         distiller.check_models(student, shared)

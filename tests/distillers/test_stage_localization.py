@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from kd_plugins.distillers import Batch
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
 from kd_plugins.hooks.session import DistillSession
@@ -113,6 +115,20 @@ def test_maps_are_locations() -> None:
     # A class layer that runs in every stage: the last stage's count.
     every = [torch.zeros_like(x) for x in scores * (stages - 1)] + scores
     torch.testing.assert_close(value(distiller(levels=2, scores='head.cls'), ordered, every), actual)
+
+
+@pytest.mark.parametrize('scored', [False, True])
+def test_padding_does_not_count(scored: bool) -> None:
+    """Maps of images with padding on their right, against those of the images alone."""
+    maps, scores = outputs(2, 4 * BINS, 4, 4), outputs(2, 3, 4, 4, stages=1) if scored else None
+    made = distiller(levels=1, scores='head.cls' if scored else None)
+    samples = [SimpleNamespace(metainfo={'img_shape': (8, 4)}) for _ in range(2)]
+    taps = {'logits': maps}, {'scores': scores} if scored else {}
+    padded = made(*taps, Batch(torch.zeros(2, 3, 8, 8), samples))['loss_stages']
+    alone = value(made, [x[..., :2] for x in maps], [x[..., :2] for x in scores] if scored else None)
+    torch.testing.assert_close(padded, alone)
+    (gradient,) = torch.autograd.grad(padded, maps[0])
+    assert gradient[..., :2].abs().sum() > 0 and gradient[..., 2:].abs().sum() == 0
 
 
 def test_a_copy_of_the_batch_changes_nothing() -> None:

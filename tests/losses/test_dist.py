@@ -103,6 +103,31 @@ def test_constant_scores_of_the_student() -> None:
     assert loss == 1 and student.grad.abs().sum() == 0
 
 
+@pytest.mark.parametrize('size', [(3000, 5), (40000, 3), (2, 1203)], ids=str)
+def test_constant_scores_in_large_numbers(size: tuple[int, int]) -> None:
+    """The mean of many equal scores is rounded; the difference from it is no correlation."""
+    generator = torch.Generator().manual_seed(0)
+    student, same = torch.full(size, 0.3, requires_grad=True), torch.full(size, 0.3)
+    other = torch.rand(size, generator=generator)
+    everywhere = torch.ones(size[0], dtype=torch.bool)
+    for distance in (
+        lambda s, t: intra_class_distance(s, t, everywhere),
+        inter_class_distance,
+    ):
+        value = distance(student, other)
+        (gradient,) = torch.autograd.grad(value.sum(), student)
+        assert bool((value == 1).all()) and gradient.abs().sum() == 0
+        assert bool((distance(other, same) == 0).all())
+
+
+def test_many_locations_are_as_exact_as_few() -> None:
+    """A class with a small spread about a large mean, in as many locations as a batch of maps has."""
+    scores = 0.9 + 1e-3 * torch.randn(2, 60000, 2, generator=torch.Generator().manual_seed(0))
+    everywhere = torch.ones(60000, dtype=torch.bool)
+    exact = intra_class_distance(*scores.double(), everywhere)
+    torch.testing.assert_close(intra_class_distance(*scores, everywhere).double(), exact, rtol=0, atol=1e-5)
+
+
 def test_module() -> None:
     loss = MODELS.build({'type': 'kd_plugins.DISTLoss', 'intra': 0.5, 'temperature': 2.0})
     assert isinstance(loss, DISTLoss)

@@ -127,6 +127,16 @@ def test_constant_channels(stats: str) -> None:
 
 
 @pytest.mark.parametrize('stats', STATISTICS)
+def test_constant_channels_of_large_maps(stats: str) -> None:
+    """The mean of many equal values is rounded, and the difference from it is no spread."""
+    constant, other = torch.full((1, 1, 20000), 37.7, requires_grad=True), torch.randn(1, 1, 20000)
+    value = pearson_distance([constant], [other], stats=stats)
+    assert value.item() == pytest.approx(0.5, abs=1e-3)
+    assert not torch.autograd.grad(value, constant)[0].any()
+    assert pearson_distance([other], [constant], stats=stats) == value
+
+
+@pytest.mark.parametrize('stats', STATISTICS)
 def test_one_position_or_none(stats: str) -> None:
     for shape in ((1, 4, 1, 1), (2, 4, 0, 3), (0, 4, 3, 3)):
         student = torch.randn(shape, requires_grad=True)

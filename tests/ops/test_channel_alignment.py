@@ -89,6 +89,16 @@ def test_channels_without_deviation(cells: str) -> None:
     assert student.grad is not None and student.grad.isfinite().all()
 
 
+@pytest.mark.parametrize('value', [0.3, 3.3, 100.1])
+def test_constant_channels_of_large_maps(value: float) -> None:
+    """The mean of equal values is rounded, and the difference from it is no deviation."""
+    student = torch.full((2, 1, 8, 8), value, requires_grad=True)
+    teacher, valid = torch.randn(2, 1, 8, 8), torch.ones(2, 1, 8, 8, dtype=torch.bool)
+    (aligned,) = aligned_channels([student], [teacher], [valid])
+    assert (aligned == channel_moments([teacher], [valid])[0][0]).all()
+    assert not torch.autograd.grad((aligned * torch.randn_like(aligned)).sum(), student)[0].any()
+
+
 def test_without_images_and_half_precision() -> None:
     student = [x[:0].requires_grad_() for x in maps(dtype=torch.float32)]
     aligned = aligned_channels(student, [x.detach() for x in student], everywhere(student))

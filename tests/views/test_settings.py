@@ -35,6 +35,10 @@ def test_overrides_replace_settings() -> None:
             dict(erasings=dict(prob=1)),
             r"student_view\.erasings is \{'prob': 1\}; give a list such as \[dict\(prob=0\.5",
         ),
+        (
+            dict(erasings=[dict(prob=1, area=(0, 0), ratio=(1, 2))]),
+            r'student_view\.erasings\[0\]\.area is \(0, 0\), a share that no rectangle inside an image has; give two',
+        ),
         (dict(erasings=[0.5]), r'student_view\.erasings\[0\] is 0\.5; give dict\(prob=0\.5, area='),
         (
             dict(erasings=[dict(prob=1, area=(0, 1), ration=(1, 2))]),

@@ -15,6 +15,7 @@ from ...registry import MODELS
 from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from ..base import BaseDistiller, Batch, Taps
 from ..depth import depth_order
+from ..locations import positions_on_images
 from .level_head import LevelHeads, LevelHints
 from .level_taps import (
     branch_taps,
@@ -227,6 +228,11 @@ class DualSelfDistiller(BaseDistiller):
                 self.hints[name] = LevelHints([levels[at] for at in branch.levels], self.feature_size)
         for name, distances in self._distances().items():
             shares = [self.level_decay**distance for distance in distances]
+            if not any(shares):
+                raise ConfigError(
+                    f'{self.key}.level_decay is {self.level_decay}, which leaves nothing of {name}; use for example '
+                    f'level_decay=0.5, or {name.rpartition("_")[2]}_weight=0.0'
+                )
             self.register_buffer(f'shares_{name}', torch.tensor(shares, device=levels[0].device), persistent=False)
             if self.learnable_weights:
                 self.log_variances[name] = nn.Parameter(levels[0].new_zeros(len(shares)))
@@ -315,7 +321,10 @@ class DualSelfDistiller(BaseDistiller):
         }
 
     def _labels(self, batch: Batch, level: Tensor) -> Tensor | None:
-        """Return the labels (N, *spatial), or None if there are none and no level needs them."""
+        """Return the labels (N, *spatial), None if there are none and no level needs them.
+
+        Where padding must not count, ones that tell it from the images take their place.
+        """
         labels = semantic_labels(self.key, batch, level.ndim - 2)
         if labels is None:
             if any(branch.supervised for branch in self.branches.values()):
@@ -323,7 +332,10 @@ class DualSelfDistiller(BaseDistiller):
                     f'{self.key}: data_samples have no gt_sem_seg, and levels learn from it; load segmentation labels '
                     '(in MMDetection, LoadAnnotations with with_seg=True)'
                 )
-            return None
+            (inside,) = positions_on_images([batch.inputs], batch)
+            if inside is None or self.ignore_index is None:
+                return None
+            return torch.where(inside, self.ignore_index - 1, self.ignore_index).view(-1, *batch.inputs.shape[2:])
         self._check_labels(labels)
         return labels.to(level.device)
 
@@ -350,12 +362,14 @@ class DualSelfDistiller(BaseDistiller):
         levels = self.read(student_outputs)
         terms = self._head_terms(levels, student_outputs, batch)
         if self.hints:
+            insides = positions_on_images(levels, batch)
             pairs = [
                 pair
                 for name, hints in self.hints.items()
-                for pair in hints([levels[at] for at in self.branches[name].levels])
+                for pair in hints(*([every[at] for at in self.branches[name].levels] for every in (levels, insides)))
             ]
-            terms['loss_feature'] = torch.stack([mean_over_images(feature_mse(*pair)) for pair in pairs])
+            distances = [mean_over_images(feature_mse(mine, taught, valid=valid)) for mine, taught, valid in pairs]
+            terms['loss_feature'] = torch.stack(distances)
         losses = {name: self._total(name, terms[name]) for name in self.loss_names}
         # The head of a level of the labels' size does not use its upsampling, and DDP waits for every gradient.
         touched = torch.stack([param.sum() for param in self.parameters()]).sum() * 0

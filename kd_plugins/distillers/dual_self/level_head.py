@@ -122,8 +122,9 @@ class LevelHints(nn.Module):
         size: Positions per axis that features are averaged to first; None keeps the size of the deepest level.
 
     >>> hints = LevelHints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])
-    >>> [(mapped.shape, deepest.shape) for mapped, deepest in hints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])]
-    [(torch.Size([1, 6, 1, 1]), torch.Size([1, 6, 1, 1]))]
+    >>> ((mapped, deepest, _),) = hints([torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)])
+    >>> mapped.shape, deepest.shape
+    (torch.Size([1, 6, 1, 1]), torch.Size([1, 6, 1, 1]))
     """
 
     def __init__(self, levels: Sequence[Tensor], size: int | None = 1) -> None:
@@ -132,13 +133,35 @@ class LevelHints(nn.Module):
         self.size = size
         self.members = nn.ModuleList(PointwiseAdapter(x.shape[1], deepest.shape[1]).to(x) for x in shallower)
 
-    def forward(self, levels: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Return the mapped features of every shallower level with those of the deepest, of equal shape."""
-        *shallower, deepest = levels
-        largest = [axis if self.size is None else self.size for axis in deepest.shape[2:]]
+    def forward(
+        self, levels: Sequence[Tensor], insides: Sequence[Tensor | None] | None = None
+    ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """Return the mapped features of every shallower level with those of the deepest, of equal shape.
+
+        Args:
+            levels: Features (N, C, *spatial), the deepest last.
+            insides: For each level, booleans (N, P) over its P positions, False on the padding of an image, which no
+                mean counts; or None. None counts all of all levels.
+
+        Returns:
+            Both features, and which of their positions lie on an image, (N, P), None for all.
+        """
+        masks: Sequence[Tensor | None] = [None] * len(levels) if insides is None else insides
+        largest = [axis if self.size is None else self.size for axis in levels[-1].shape[2:]]
         pairs = []
-        for adapter, x in zip(self.members, shallower):
-            size = [min(axes) for axes in zip(largest, x.shape[2:], deepest.shape[2:])]
+        for adapter, x, inside in zip(self.members, levels[:-1], masks):
+            size = [min(axes) for axes in zip(largest, x.shape[2:], levels[-1].shape[2:])]
             # The map is linear, so the features can be averaged first, which is cheaper.
-            pairs.append((adapter(shrunk(x, size)), shrunk(deepest, size)))
+            (mine, here), (taught, there) = _means(x, size, inside), _means(levels[-1], size, masks[-1])
+            pairs.append((adapter(mine), taught, None if here is None or there is None else here & there))
         return pairs
+
+
+def _means(x: Tensor, size: Sequence[int], inside: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return a map averaged to a smaller size without its padding, and which of its positions lie on an image."""
+    if inside is None:
+        return shrunk(x, size), None
+    counted = inside.view(len(x), 1, *x.shape[2:]).to(x.dtype)
+    shares = shrunk(counted, size)
+    on_image = shares > 0
+    return shrunk(x * counted, size) / torch.where(on_image, shares, 1.0), on_image.flatten(1)

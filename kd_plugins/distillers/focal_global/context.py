@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+LEAST_CHANNELS = 4
+"""Fewest channels of a map: its context has half of them, and the layer normalisation of one alone is constant."""
+
 
 class _AttentionPool(torch.autograd.Function):
     """Mean of the positions, weighted by the softmax of their product with a query; only the weights are stored.
@@ -47,7 +50,7 @@ class GlobalContext(nn.Module):
     :math:`W_2` starts at 0, so that the context does. A bias before the softmax has no effect and is left out.
 
     Args:
-        channels: C, at least 2.
+        channels: C, at least :data:`LEAST_CHANNELS`.
 
     >>> GlobalContext(4)(torch.ones(2, 4, 6))
     tensor([[0., 0., 0., 0.],

@@ -13,7 +13,7 @@ from ...utils.checks import check_adapter, check_choice, check_flag, check_level
 from ..adapting import make_adapters
 from ..base import Batch, Taps
 from ..paired import PairedDistiller, TapPair
-from .context import GlobalContext
+from .context import LEAST_CHANNELS, GlobalContext
 from .loss import FocalGlobalTerms, focal_global_terms, sum_over_levels
 from .readers import READERS, maps_on_images, released_boxes_of_batch
 
@@ -141,10 +141,10 @@ class FocalGlobalDistiller(PairedDistiller):
 
     def _blocks(self, levels: Any) -> nn.ModuleList:
         for level in levels:
-            if level.shape[1] < 2:
+            if level.shape[1] < LEAST_CHANNELS:
                 raise ConfigError(
-                    f'{self.key}.lamda: the global context needs at least 2 channels, and a feature of the teacher has '
-                    f'shape {tuple(level.shape)}; set lamda=0'
+                    f'{self.key}.lamda: the global context needs at least {LEAST_CHANNELS} channels, and a feature of '
+                    f'the teacher has shape {tuple(level.shape)}; set lamda=0'
                 )
         return nn.ModuleList(GlobalContext(level.shape[1]).to(level.device) for level in levels)
 

@@ -35,11 +35,15 @@ class Boxes(NamedTuple):
         return self.labels >= 0
 
 
-def boxes_of_batch(batch: Batch, like: Tensor, context: bool, key: str, reference: bool = False) -> Boxes:
+def boxes_of_batch(
+    batch: Batch, num_classes: int, like: Tensor, context: bool, key: str, reference: bool = False
+) -> Boxes:
     """Return the boxes of the ground truth.
 
     Args:
-        batch: Its data samples hold ``gt_instances`` with ``bboxes`` and ``labels``.
+        batch: Its data samples hold ``gt_instances`` with ``bboxes`` and ``labels``. A box whose label is not from 0 to
+            C - 1 counts as padding: a dense head has no class for it and learns background there.
+        num_classes: C.
         like: A tensor whose first dimension is N, with the dtype and device of the result.
         context: Whether each image is a box itself, the first one, without a class.
         key: Config key of the distiller, for the error sentence.
@@ -59,6 +63,7 @@ def boxes_of_batch(batch: Batch, like: Tensor, context: bool, key: str, referenc
     shapes = [full] * len(samples) if reference else image_sizes(batch)
     sizes = like.new_tensor([[float(height), float(width)] for height, width in shapes])
     labels = ground_truth_labels(batch, key, like)
+    labels = torch.where(labels < num_classes, labels, -1)
     boxes, valid = ground_truth_boxes(batch, like), labels >= 0
     if context:
         whole = torch.cat([torch.zeros_like(sizes), sizes.flip(-1)], dim=-1)[:, None]
@@ -89,7 +94,7 @@ def box_descriptors(boxes: Boxes, num_classes: int) -> Tensor:
     [[[-1.0, -1.0, 0.0, 0.0, -1.0, 1.0]]]
     """
     relative = boxes.corners / boxes.sizes.flip(-1).repeat(1, 2)[:, None].clamp(min=1.0)
-    classes = F.one_hot(boxes.labels.clamp(min=0, max=num_classes - 1), num_classes).to(relative.dtype)
+    classes = F.one_hot(boxes.labels.clamp(min=0), num_classes).to(relative.dtype)
     return 2.0 * torch.cat([relative, classes * boxes.real[..., None]], dim=-1) - 1.0
 
 

@@ -30,7 +30,8 @@ class DetectionTask(GuidedTask):
     """Detectors of MMDetection: an object is a box with a class, and with ``masks=True`` its mask as well.
 
     The descriptor has the corners of the box relative to the image, the class as one of C, and the mask within its box
-    as 7 x 7 numbers (LGD, arXiv 2109.11496). With masks, an object has the cells that its mask covers.
+    as 7 x 7 numbers (LGD, arXiv 2109.11496). With masks, an object has the cells that its mask covers. A box of a class
+    that the head does not have is no object.
 
     Args:
         student: The student.
@@ -54,7 +55,7 @@ class DetectionTask(GuidedTask):
     def objects(self, batch: Batch, like: Tensor) -> Objects:
         """Return the objects of the ground truth, see :class:`GuidedTask`."""
         key, context, reference = self.settings.key, self.settings.context, self.settings.reference
-        boxes = boxes_of_batch(batch, like, context, key, reference)
+        boxes = boxes_of_batch(batch, self.num_classes, like, context, key, reference)
         descriptors, size = box_descriptors(boxes, self.num_classes), input_size(batch)
         assert size is not None
         if not self.settings.masks:

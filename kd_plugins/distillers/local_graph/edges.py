@@ -89,11 +89,12 @@ def edge_statistics(
     groups = list(zip(centers.split([len(group) for group in neighbours]), neighbours))
     # Each term is centred on its own mean, so that no large constant is squared.
     from_centers = torch.stack([group.shape[1] * part.sum(dim=0) for part, group in groups]).sum(dim=0)
-    total = shared_sum(torch.cat([degree @ values, from_centers, edges]))
+    # Sums of many rows: a product with a matrix may add them one by one, and so lose three of seven digits.
+    total = shared_sum(torch.cat([(degree[:, None] * values).sum(dim=0), from_centers, edges]))
     count = total[-1].clamp(min=1.0)
     mean_values, mean_centers = (total[:-1] / count).chunk(2)
     x = values - mean_values
-    squares = [degree @ x.square()]
+    squares = [(degree[:, None] * x.square()).sum(dim=0)]
     for part, group in groups:
         y = part - mean_centers
         squares.append((y * (2.0 * neighbour_sum(x, group, chunk) + group.shape[1] * y)).sum(dim=0))

@@ -184,7 +184,7 @@ def test_deep_supervision() -> None:
     torch.testing.assert_close(actual['loss_decoder_seg'], expected)
 
 
-@pytest.mark.parametrize('decay', [0.0, 0.5])
+@pytest.mark.parametrize('decay', [0.25, 0.5])
 def test_levels_weigh_less_the_further_from_the_deepest(decay: float) -> None:
     taps, batch = make_taps(2), make_batch(2)
     labels, valid = labels_of(batch), (labels_of(batch) != 255).double()
@@ -237,6 +237,19 @@ def test_without_labels() -> None:
     assert tuple(actual) == ('loss_encoder_kl', 'loss_decoder_kl')
     for branch, levels in maps.items():
         torch.testing.assert_close(actual[f'loss_{branch}_kl'], level_kl(torch.stack(levels), taps['logits'][0]).sum())
+
+
+def test_padding_counts_for_nothing() -> None:
+    """Divergences and features of images with padding below, without labels, against those of the images alone."""
+    taps, sizes = make_taps(2), {'metainfo': {'img_shape': (8, 16)}}
+    taps['logits'] = [torch.randn(2, CLASSES, 16, 16, dtype=torch.float64)]
+    options = dict(logits='head', encoder_supervision='none', decoder_supervision='none', feature_weight=0.3)
+    for size in (1, None):
+        distiller = made(taps, **options, feature_size=size)
+        padded = distiller(taps, {}, Batch(torch.zeros(2, 3, 16, 16), [SimpleNamespace(**sizes)] * 2))
+        top = {alias: [tensors[0][:, :, : tensors[0].shape[2] // 2]] for alias, tensors in taps.items()}
+        alone = distiller(top, {}, Batch(torch.zeros(2, 3, 8, 16), [SimpleNamespace(**sizes)] * 2))
+        torch.testing.assert_close(padded, alone)
 
 
 def test_labels_of_mmdetection_and_of_other_integer_types() -> None:

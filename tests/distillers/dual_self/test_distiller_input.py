@@ -67,6 +67,11 @@ SHAPES: dict[str, Any] = {
             "distillers.dsd.encoder: 'e0' gives one level, which has no other level to",
         ),
         ('logits', {'logits': 'head'}, r"logits: 'head' gives \(2, 7, 16, 16\); it must give one map of 3 classes"),
+        (
+            'plain',
+            {'level_decay': 0.0},
+            r'level_decay is 0.0, which leaves nothing of loss_encoder_kl; use .*, or kl_weight=0.0',
+        ),
         ('plain', {'encoder_supervision': 'none'}, "encoder_supervision is 'none', so that the head of the level that"),
         ('plain', {'seg_weight': 0.0}, "encoder_supervision is 'none', so that the head"),
         (

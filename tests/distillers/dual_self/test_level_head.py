@@ -72,7 +72,7 @@ def test_shared_heads() -> None:
 def test_hints(size: int | None, spatial: tuple[int, int]) -> None:
     levels = [torch.randn(2, 5, 16, 16), torch.randn(2, 6, 8, 8), torch.randn(2, 7, 4, 4)]
     hints = LevelHints(levels, size)
-    for index, (mapped, deepest) in enumerate(hints(levels)):
+    for index, (mapped, deepest, _) in enumerate(hints(levels)):
         assert mapped.shape == deepest.shape == (2, 7, *spatial)
         torch.testing.assert_close(deepest, F.adaptive_avg_pool2d(levels[-1], spatial))
         # The mean before the map is the mean after it.

@@ -220,7 +220,7 @@ def test_wrong_settings(settings: dict, match: str) -> None:
     [
         ({}, [(2, 4, 9)], [(2, 4, 9)], r'shape \(2, 4, 9\), and objects are found on maps'),
         ({}, [(2, 4, 8, 8)], [(2, 4, 4, 4)], 'level 0 of the student .*must have the same positions'),
-        ({}, [(2, 1, 8, 8)], [(2, 1, 8, 8)], 'lamda: the global context needs at least 2 channels.*set lamda=0'),
+        ({}, [(2, 3, 8, 8)], [(2, 3, 8, 8)], 'lamda: the global context needs at least 4 channels.*set lamda=0'),
         ({'adapter': None}, [(2, 4, 8, 8)], [(2, 6, 8, 8)], "adapter is None.*use adapter='auto'"),
     ],
 )

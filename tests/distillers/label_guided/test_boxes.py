@@ -19,7 +19,7 @@ LABELS = [[1, 0], []]
 
 def objects(context: bool = False, reference: bool = False, **options: Any) -> Boxes:
     batch = labelled_batch(BOXES, LABELS, **options)
-    return boxes_of_batch(batch, torch.zeros(2, 1), context, 'distillers.x', reference)
+    return boxes_of_batch(batch, 3, torch.zeros(2, 1), context, 'distillers.x', reference)
 
 
 def test_padded_objects() -> None:
@@ -37,7 +37,7 @@ def test_boxes_end_at_the_image() -> None:
     assert objects(sizes=[(12, 20), (64, 64)]).corners[0].tolist() == [[0, 0, 20, 12], [8, 12, 20, 12]]
     batch = labelled_batch([[[0.0, -5.0, 80.0, 64.0]]], [[0]])
     clipped = [
-        boxes_of_batch(batch, torch.zeros(1, 1), False, 'x', reference).corners[0, 0].tolist()
+        boxes_of_batch(batch, 3, torch.zeros(1, 1), False, 'x', reference).corners[0, 0].tolist()
         for reference in (False, True)
     ]
     assert clipped == [[0, 0, 64, 64], [0, 0, 63, 63]]
@@ -71,7 +71,7 @@ def test_cells_by_their_centres() -> None:
 @pytest.mark.parametrize('box', [[30.0, 5.0, 31.0, 60.0], [12.0, 12.0, 12.0, 12.0], [64.0, 64.0, 64.0, 64.0]])
 def test_no_object_is_lost(box: list[float]) -> None:
     batch = labelled_batch([[box]], [[0]])
-    found = boxes_of_batch(batch, torch.zeros(1, 1), False, 'x')
+    found = boxes_of_batch(batch, 3, torch.zeros(1, 1), False, 'x')
     for cells in (8, 4, 2, 1):
         covered = cells_in_boxes(found, (cells, cells), (64, 64))[0, 0]
         assert covered.any()
@@ -99,4 +99,4 @@ def test_batches_without_labels_are_refused() -> None:
         Batch([torch.zeros(3, 8, 8)], labelled_batch([[]], [[]]).data_samples),
     ):
         with sentence(words):
-            boxes_of_batch(batch, like, True, 'distillers.x')
+            boxes_of_batch(batch, 3, like, True, 'distillers.x')

@@ -25,6 +25,17 @@ def test_classes_of_the_head() -> None:
     assert DetectionTask(cascade(), TaskSettings('x', masks=True)).descriptor_size == 4 + 3 + 49
 
 
+@pytest.mark.parametrize('label', [3, 90])
+def test_a_class_that_the_head_does_not_have(label: int) -> None:
+    """As in MMDetection's dense heads, such a box is background, and no object of the last class."""
+    boxes = [[[8.0, 8.0, 24.0, 24.0], [0.0, 0.0, 32.0, 16.0]], [[8.0, 8.0, 24.0, 24.0]]]
+    task = DetectionTask(detector(), TaskSettings('x', context=False))
+    objects = task.objects(labelled_batch(boxes, [[label, 1], [label]]), torch.zeros(2, 1))
+    assert objects.labels.tolist() == [[-1, 1], [-1, -1]] and objects.valid.tolist() == [[False, True], [False] * 2]
+    assert not objects.cells((8, 8), None)[~objects.valid].any()
+    assert (objects.descriptors[0, 0, 4:] == -1).all()
+
+
 @pytest.mark.parametrize('masks', [False, True])
 def test_objects(masks: bool) -> None:
     batch = labelled_batch([[[0.0, 0.0, 32.0, 16.0]], []], [[1], []])

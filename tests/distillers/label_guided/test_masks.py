@@ -39,7 +39,7 @@ def test_shares(kind: str) -> None:
 
 def test_cells_and_pictures() -> None:
     batch, like = masked_batch(), torch.zeros(2, 1)
-    shares, boxes = mask_shares(batch, like, 'x'), boxes_of_batch(batch, like, False, 'x')
+    shares, boxes = mask_shares(batch, like, 'x'), boxes_of_batch(batch, 3, like, False, 'x')
     for grid in ((8, 8), (4, 4), (32, 32)):
         cells = cells_in_masks(shares, boxes, grid, SIZE)
         step = SIZE[0] // grid[0]
@@ -56,7 +56,7 @@ def test_cells_and_pictures() -> None:
 
 def test_context_and_padding() -> None:
     batch, like = masked_batch(), torch.zeros(2, 1)
-    boxes = boxes_of_batch(batch, like, True, 'x')
+    boxes = boxes_of_batch(batch, 3, like, True, 'x')
     shares = torch.nn.functional.pad(mask_shares(batch, like, 'x'), (0, 0, 0, 0, 1, 0))
     inside = torch.ones(2, 1, 8, 8, dtype=torch.bool)
     inside[..., 1:] = False

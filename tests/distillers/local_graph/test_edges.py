@@ -120,3 +120,11 @@ def test_edges_are_the_groups_of_mmcv() -> None:
     grouped = ops.grouping_operation(values.float().T[None].contiguous(), neighbours.int()[None])[0]
     actual = edge_outputs(values.float(), torch.zeros_like(centers).float(), neighbours)
     torch.testing.assert_close(actual, grouped.permute(1, 2, 0).relu())
+
+
+def test_statistics_of_many_points_are_exact() -> None:
+    """Equal values of a cloud of points have their value as the mean, and no variance."""
+    values, centers = torch.full((40000, 3), 0.3), torch.zeros(40000, 3)
+    mean, variance = edge_statistics(values, centers, [torch.arange(40000)[:, None]])
+    torch.testing.assert_close(mean, torch.full((3,), 0.3), rtol=1e-6, atol=0)
+    assert (variance < 1e-12).all()
