@@ -17,12 +17,21 @@ from ..teachers.collection import resolve_sources
 from ..utils.checks import check_choice, check_flag
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
-SHARDING = ('FullyShard', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
-"""Parts of the names of wrappers that divide the parameters of a model between ranks."""
+SHARDING = ('FullyShard', 'FSDP', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
+"""Parts of the names of wrappers and strategies that divide the parameters of a model between ranks."""
 CHECKS = ('classes', 'data')
 """Checks of the config that the hook runs and ``checks=dict(NAME=False)`` switches off."""
 SAMPLES = 1000
 """Number of iterations at which :func:`check_begins` reads a schedule."""
+
+
+def is_sharding(name: str) -> bool:
+    """Return whether a wrapper or strategy divides the parameters of a model between ranks, by the name of its class.
+
+    >>> is_sharding('DeepSpeedStrategy'), is_sharding('MMDistributedDataParallel')
+    (True, False)
+    """
+    return any(part in name for part in SHARDING)
 
 
 def student_of(runner: Any) -> nn.Module:
@@ -36,8 +45,7 @@ def student_of(runner: Any) -> nn.Module:
     """
     model: Any = runner.model
     name = type(model).__name__
-    sharded = any(part in name for part in SHARDING)
-    if sharded or (is_model_wrapper(model) and not hasattr(model, 'module')):
+    if is_sharding(name) or (is_model_wrapper(model) and not hasattr(model, 'module')):
         raise ConfigError(
             f"model_wrapper_cfg or strategy: the model is wrapped in '{name}', which has no single inner module with "
             "whole parameters to tap; nearest: 'MMDistributedDataParallel', 'DDPStrategy'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from bisect import bisect
 from collections.abc import Mapping
@@ -81,11 +82,11 @@ def checkpoint_folder(config: Config) -> Path | None:
     >>> checkpoint_folder(Config({'work_dir': 'runs/a', 'default_hooks': {'checkpoint': {'out_dir': 'big_disk'}}}))
     PosixPath('big_disk/a')
     """
-    work_dir, out_dir = Path(config.work_dir), checkpoint_settings(config).get('out_dir')
-    if out_dir is None or out_dir == config.work_dir:
-        return work_dir
-    # MMEngine appends the last part of the work_dir.
-    return None if '://' in str(out_dir) else Path(out_dir) / work_dir.name
+    absolute, out_dir = os.path.abspath(config.work_dir), checkpoint_settings(config).get('out_dir')
+    # MMEngine compares with the absolute work_dir, and appends its last part to any other folder.
+    if out_dir is None or out_dir == absolute:
+        return Path(config.work_dir)
+    return None if '://' in str(out_dir) else Path(out_dir) / Path(absolute).name
 
 
 def newest_checkpoint(config: Config) -> str | None:

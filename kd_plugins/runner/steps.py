@@ -14,7 +14,7 @@ from ..config.reading import read_config
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
 from ..testing import strip_pretrained, unlabelled_dataset, use_generated_data
-from .launch import build_runner
+from .launch import build_runner, without_strategy
 
 
 def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
@@ -27,7 +27,11 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
 
     Returns:
         One remark for each checkpoint that is not loaded.
+
+    Raises:
+        ConfigError: If the strategy does not fit the distillers.
     """
+    without_strategy(config)
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg', 'test_dataloader', 'test_evaluator'):
         config[key] = None
     config.work_dir = work_dir

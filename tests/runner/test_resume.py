@@ -1,8 +1,13 @@
 """Validations that a resumed run lacks, because it was stopped between a checkpoint and its validation."""
 
+import logging
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
 from kd_plugins.runner.resume import (
     checkpoint_folder,
@@ -94,6 +99,17 @@ def test_the_newest_checkpoint_is_where_the_hook_saves(tmp_path, hook, names, ne
     found = newest_checkpoint(config)
     assert found == (None if newest is None else str(tmp_path / newest))
     assert found is None or 'kept' in found or lacks_validation(config, found)
+
+
+def test_the_folder_is_that_of_mmengines_hook(tmp_path, monkeypatch):
+    """MMEngine compares ``out_dir`` with the absolute ``work_dir``: an equal relative path is another folder to it."""
+    monkeypatch.chdir(tmp_path)
+    for out_dir in ('runs/a', str(tmp_path / 'runs' / 'a'), 'disk', None):
+        hook = CheckpointHook(out_dir=out_dir)
+        hook.before_train(SimpleNamespace(work_dir=os.path.abspath('runs/a'), logger=logging.getLogger('tests')))
+        config = settings()
+        config.work_dir, config.default_hooks.checkpoint = 'runs/a', {'out_dir': out_dir}
+        assert os.path.abspath(checkpoint_folder(config)) == os.path.abspath(hook.out_dir)
 
 
 def test_remote_checkpoints_are_those_that_mmengine_noted(tmp_path):
