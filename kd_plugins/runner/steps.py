@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..config.data_checks import check_trainable
+from ..config.distillers import distill_entry
 from ..config.reading import read_config
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
@@ -49,7 +51,7 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         use_generated_data(config)
     else:
         _without_workers(config.train_dataloader)
-    unlabelled = ((config.get('default_hooks') or {}).get('distill') or {}).get('unlabelled')
+    unlabelled = distill_entry(config).get('unlabelled')
     others = unlabelled.get('dataloader') if isinstance(unlabelled, dict) else None
     if isinstance(others, dict):
         _without_workers(others)
@@ -70,7 +72,7 @@ def _without_workers(loader: dict[str, Any]) -> None:
 def _strip_teachers(config: Config) -> list[str]:
     """Remove pretrained weights from the configs of teachers without a checkpoint; return the removed keys."""
     removed: list[str] = []
-    for key, teacher in teacher_configs((config.get('default_hooks') or {}).get('distill') or {}).items():
+    for key, teacher in teacher_configs(distill_entry(config)).items():
         if teacher.get('checkpoint') is not None:
             continue
         if isinstance(teacher.get('model'), dict):
@@ -111,7 +113,12 @@ def drive(runner: Any, body: Callable[[], None]) -> None:
 
 @contextmanager
 def temporary_runner(config: Config, generated: bool) -> Iterator[tuple[Any, list[str]]]:
-    """Build a runner with a temporary ``work_dir``; yield it and the remarks of :func:`prepare_config`."""
+    """Build a runner with a temporary ``work_dir``; yield it and the remarks of :func:`prepare_config`.
+
+    Raises:
+        ConfigError: If the config cannot be trained.
+    """
+    check_trainable(config, str(config.filename))
     with TemporaryDirectory(prefix='kd_plugins_', ignore_cleanup_errors=True) as work_dir:
         remarks = prepare_config(config, work_dir, generated)
         yield build_runner(config), remarks
