@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
-from ..checkpoints import is_readable, latest_checkpoint, load_checkpoint
+from ..checkpoints import MARKER, is_readable, latest_checkpoint, load_checkpoint, without_leftovers
 from ..config.data_checks import validates
 from .processes import training_length
 from .run_log import RunLog, metrics_at, read_run
@@ -98,21 +98,22 @@ def newest_checkpoint(config: Config) -> str | None:
         config: The resolved config, with its ``work_dir``.
     """
     folder, template = checkpoint_folder(config), checkpoint_settings(config).get('filename_tmpl')
+    marker = Path(config.work_dir) / MARKER
     if folder is None:
-        named = Path(config.work_dir) / 'last_checkpoint'
-        return (named.read_text(encoding='utf-8').strip() if named.is_file() else '') or None
-    return newest_named(folder, template)
+        return (marker.read_text(encoding='utf-8').strip() if marker.is_file() else '') or None
+    return newest_named(folder, template, marker)
 
 
-def newest_named(folder: Path, template: str | None) -> str | None:
+def newest_named(folder: Path, template: str | None, marker: Path | None = None) -> str | None:
     """Return the newest readable checkpoint in a folder.
 
     Args:
         folder: The folder.
         template: The hook's ``filename_tmpl``, ``None`` for MMEngine's names.
+        marker: See :func:`~kd_plugins.checkpoints.without_leftovers`; by default ``last_checkpoint`` in the folder.
     """
     if template is None:
-        return latest_checkpoint(folder)
+        return latest_checkpoint(folder, marker)
     # The number is the only field, with any format: '{}', '{:03d}'. Without a field, each checkpoint replaces the last.
     before, field, after = re.findall(r'^([^{]*)(\{.*?\})?(.*)$', str(template))[0]
     if not field:
@@ -121,8 +122,9 @@ def newest_named(folder: Path, template: str | None) -> str | None:
         path: path.relative_to(folder).as_posix().removeprefix(before).removesuffix(after)
         for path in folder.glob(f'{glob.escape(before)}*{glob.escape(after)}')
     }
-    paths = sorted((path for path, number in numbers.items() if number.isdigit()), key=lambda path: int(numbers[path]))
-    return next((str(path) for path in reversed(paths) if is_readable(path)), None)
+    numbered = sorted(((int(number), path) for path, number in numbers.items() if number.isdigit()), reverse=True)
+    numbered = without_leftovers(numbered, marker or folder / MARKER)
+    return next((str(path) for _, path in numbered if is_readable(path)), None)
 
 
 def best_metrics(config: Config) -> list[str]:

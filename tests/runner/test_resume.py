@@ -101,6 +101,28 @@ def test_the_newest_checkpoint_is_where_the_hook_saves(tmp_path, hook, names, ne
     assert found is None or 'kept' in found or lacks_validation(config, found)
 
 
+@pytest.mark.parametrize('hook', [{}, {'filename_tmpl': 'step_{}.pth'}, {'out_dir': 'OUT'}], ids=str)
+def test_checkpoints_of_an_earlier_run_in_the_folder_are_left_out(tmp_path, hook):
+    """A run that began anew was stopped after two epochs; the earlier one had four."""
+    config = settings()
+    config.work_dir = str(tmp_path / 'run')
+    config.default_hooks.checkpoint = {key: value.replace('OUT', str(tmp_path / 'out')) for key, value in hook.items()}
+    folder = checkpoint_folder(config)
+    folder.mkdir(parents=True)
+    (tmp_path / 'run').mkdir(exist_ok=True)
+    paths = [folder / hook.get('filename_tmpl', 'epoch_{}.pth').format(epoch) for epoch in (1, 2, 3, 4)]
+    for path in paths:
+        torch.save({}, path)
+    marker = tmp_path / 'run' / 'last_checkpoint'
+    for text, newest in (('', 4), (paths[3], 4), ('elsewhere/epoch_9.pth', 4), (paths[1], 2)):
+        marker.write_text(str(text))
+        for path, time in zip(paths, (30, 40, 10, 20)):
+            os.utime(path, (time, time))
+        assert newest_checkpoint(config) == str(paths[newest - 1])
+    os.utime(paths[2], (50, 50))  # the process was killed before MMEngine noted it
+    assert newest_checkpoint(config) == str(paths[2])
+
+
 def test_the_folder_is_that_of_mmengines_hook(tmp_path, monkeypatch):
     """MMEngine compares ``out_dir`` with the absolute ``work_dir``: an equal relative path is another folder to it."""
     monkeypatch.chdir(tmp_path)
