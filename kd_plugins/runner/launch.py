@@ -31,6 +31,7 @@ from ..version import __version__
 from .resume import newest_checkpoint
 from .weights import check_weights
 
+FLEXIBLE = 'FlexibleRunner'
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmentation', 'mmdet3d', 'pycocotools')
 
 
@@ -54,9 +55,9 @@ def init_gloo(config: Config) -> None:
         raise ConfigError(
             f"--launcher is '{launcher}', which needs an accelerator in MMEngine; without one, nearest: 'pytorch'"
         )
-    if 'runner_type' in config:
+    if is_flexible(config):
         raise ConfigError(
-            f"runner_type is '{config.runner_type}', whose several processes need an accelerator in MMEngine; without "
+            f"runner_type is '{FLEXIBLE}', whose several processes need an accelerator in MMEngine; without "
             "one, nearest: 'Runner'"
         )
     if not torch.distributed.is_initialized():
@@ -81,6 +82,15 @@ def init_gloo(config: Config) -> None:
     config.model_wrapper_cfg = wrapper
 
 
+def is_flexible(config: Config) -> bool:
+    """Return whether MMEngine's runner with strategies trains a config, which builds the model when training begins.
+
+    >>> is_flexible(Config({'runner_type': 'mmengine.FlexibleRunner'})), is_flexible(Config({'strategy': {}}))
+    (True, False)
+    """
+    return class_name({'type': config.get('runner_type')}) == FLEXIBLE
+
+
 def check_strategy(config: Config) -> None:
     """Refuse a DistillHook in a run whose strategy divides the parameters, before its package is imported.
 
@@ -92,7 +102,7 @@ def check_strategy(config: Config) -> None:
     """
     strategy = config.get('strategy')
     name = class_name(strategy) if isinstance(strategy, dict) else ''
-    if class_name({'type': config.get('runner_type')}) != 'FlexibleRunner' or not is_sharding(name):
+    if not is_flexible(config) or not is_sharding(name):
         return
     if any(isinstance(entry, dict) and class_name(entry) == 'DistillHook' for _, entry in entries_of(config)):
         raise ConfigError(
@@ -113,7 +123,7 @@ def without_strategy(config: Config) -> None:
         ConfigError: See :func:`check_strategy`.
     """
     check_strategy(config)
-    if class_name({'type': config.get('runner_type')}) == 'FlexibleRunner':
+    if is_flexible(config):
         config.pop('runner_type')
 
 
