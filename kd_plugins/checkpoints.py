@@ -21,6 +21,8 @@ from .utils.safe_load import load_safely
 from .utils.urls import download, is_url
 
 ATOMIC_BACKEND = 'kd_plugins_atomic'
+MARKER = 'last_checkpoint'
+"""File in the work_dir with the path of the checkpoint that MMEngine's CheckpointHook has saved last."""
 
 
 @dataclass
@@ -183,19 +185,38 @@ def is_readable(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def latest_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
+def latest_checkpoint(folder: str | os.PathLike[str], marker: Path | None = None) -> str | None:
     """Return the newest checkpoint of a run that can be read.
 
     MMEngine trusts the file ``last_checkpoint``, but a killed process or a full disk can leave that file empty or the
     checkpoint truncated. Each candidate is therefore checked, and if it is damaged, the next older one is taken.
 
     Args:
-        work_dir: Folder of the run.
+        folder: Folder of the checkpoints.
+        marker: See :func:`without_leftovers`; by default ``last_checkpoint`` in the folder.
 
     Returns:
         Path of the checkpoint, or ``None`` where the folder has none.
     """
-    return next((str(path) for _, path in numbered_checkpoints(work_dir) if is_readable(path)), None)
+    numbered = without_leftovers(numbered_checkpoints(folder), marker or Path(folder) / MARKER)
+    return next((str(path) for _, path in numbered if is_readable(path)), None)
+
+
+def without_leftovers(numbered: list[tuple[int, Path]], marker: Path) -> list[tuple[int, Path]]:
+    """Leave out checkpoints of an earlier run, which a later run from the start did not reach before it was stopped.
+
+    A run that begins anew in the same folder replaces files of equal names alone. Files with a higher number that are
+    older than the one that MMEngine noted last belong to the earlier run.
+
+    Args:
+        numbered: Number and path of checkpoints.
+        marker: MMEngine's file ``last_checkpoint``, which may be missing or empty.
+    """
+    name = Path(marker.read_text(encoding='utf-8', errors='replace').strip()).name if marker.is_file() else ''
+    last = next(((number, path.stat().st_mtime_ns) for number, path in numbered if path.name == name), None)
+    if last is None:
+        return numbered
+    return [(number, path) for number, path in numbered if number <= last[0] or path.stat().st_mtime_ns >= last[1]]
 
 
 def numbered_checkpoints(work_dir: str | os.PathLike[str]) -> list[tuple[int, Path]]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
+from ..config.distillers import distill_entry
 from ..config.loading import load_config
 from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with temporary_runner(config, generated) as (runner, remarks):
             result = inspect(runner, generated)
         show(result)
-        if 'distill' not in config.get('default_hooks', {}):
+        if not distill_entry(config):
             kind = str(config.model.get('type'))
             ours = (
                 f', but for what {kind} brings itself'

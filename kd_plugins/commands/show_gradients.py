@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import needs_generated
+from ..config.distillers import distill_entry
 from ..config.loading import load_config
 from ..diagnostics.alignment import Alignment, Rows, conflict, total
 from ..diagnostics.gradients import measure
@@ -75,7 +76,7 @@ def run(args: Namespace) -> None:
     if args.batches < 1 or args.depth < 1:
         raise ConfigError(f'--batches is {args.batches} and --depth {args.depth}; both must be at least 1')
     config = load_config(args.config, args.cfg_options)
-    if 'distill' not in config.get('default_hooks', {}):
+    if not distill_entry(config):
         raise ConfigError("default_hooks has no 'distill', so there is no term to compare; give a config that has one")
     checkpoint = None if args.checkpoint is None else load_checkpoint(args.checkpoint)
     with temporary_runner(config, needs_generated([config], args.generated)) as (runner, _):

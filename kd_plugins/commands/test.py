@@ -16,7 +16,7 @@ from ..config.loading import class_name
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 from ..hooks.data_files import is_checked
-from ..runner.launch import build_runner
+from ..runner.launch import build_runner, without_strategy
 from ..runner.weights import check_weights, fit_structure
 from ..utils.cli import note, one_sentence, parse
 from .run_config import add_run_options, read_run_config
@@ -71,18 +71,45 @@ def dump_predictions(config: Config, out: str) -> None:
             f"--out: '{out}' does not end in '.pkl' or '.pickle'; nearest: '{Path(out).with_suffix('.pkl')}'"
         )
     kind = 'mmdet.DumpDetResults' if config.get('default_scope') == 'mmdet' else 'mmengine.DumpResults'
-    add_evaluator(config, {'type': kind, 'out_file_path': out})
+    add_evaluator(config, {'type': kind, 'out_file_path': out}, '--out')
 
 
-def add_evaluator(config: Config, metric: dict[str, Any]) -> None:
-    """Add a metric to the test evaluators."""
-    config.test_evaluator = [*evaluators_of(config), metric]
+def add_evaluator(config: Config, metric: dict[str, Any], option: str) -> None:
+    """Add a metric to the test evaluators.
+
+    Args:
+        config: The config; changed in place.
+        metric: The metric.
+        option: Option of the command line that asks for it, for the error sentence.
+
+    Raises:
+        ConfigError: If the evaluator is of a class whose metrics have a meaning of their own.
+    """
+    metrics, whole = [*evaluators_of(config), metric], config.test_evaluator
+    if not is_whole(whole):
+        config.test_evaluator = metrics
+        return
+    if class_name({'type': 'Evaluator', **whole}) != 'Evaluator':
+        raise ConfigError(
+            f"{option}: test_evaluator.type is '{whole['type']}', to which no metric can be added; nearest: 'Evaluator'"
+        )
+    config.test_evaluator = {**whole, 'metrics': metrics}
+
+
+def is_whole(evaluator: Any) -> bool:
+    """Return whether an entry describes an evaluator with its ``metrics``, and not a metric.
+
+    >>> is_whole({'metrics': [{'type': 'CocoMetric'}]}), is_whole({'type': 'CocoMetric'})
+    (True, False)
+    """
+    return isinstance(evaluator, dict) and 'metrics' in evaluator
 
 
 def evaluators_of(config: Config) -> list[Any]:
-    """Return the test evaluators as a list."""
-    evaluators: Any = config.test_evaluator
-    return list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+    """Return the metrics of the test as a list."""
+    metrics: Any = config.test_evaluator
+    metrics = metrics['metrics'] if is_whole(metrics) else metrics
+    return list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
 
 
 def measure_calibration(config: Config) -> None:
@@ -104,7 +131,7 @@ def measure_calibration(config: Config) -> None:
             f"--calibration: default_scope is '{scope}', whose predictions have no probability of being right; valid: "
             "'mmdet', 'mmseg'"
         )
-    add_evaluator(config, metric)
+    add_evaluator(config, metric, '--calibration')
 
 
 def read_tested_config(args: Namespace) -> Config:
@@ -139,6 +166,7 @@ def build_tested_runner(config: Config, args: Namespace) -> Runner:
         for remark in check_data_files(config, ('test_dataloader',)):
             note(remark)
     config.load_from, config.resume = args.checkpoint, False
+    without_strategy(config)
     runner = build_runner(config)
     fit_structure(runner.model, checkpoint)
     for remark in check_weights(runner.model, checkpoint, args.checkpoint):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, check_trainable, training_loaders
+from ..config.loading import class_name
 from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
 from ..errors import ConfigError
@@ -48,8 +49,9 @@ def resolve(args: Namespace) -> Config:
     if args.amp:
         if not has_accelerator():
             raise ConfigError('--amp needs an accelerator and this machine has none; train without --amp')
-        if config.optim_wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ConfigError(f"--amp: optim_wrapper.type is '{config.optim_wrapper.type}'; nearest: 'OptimWrapper'")
+        kind = class_name({'type': 'OptimWrapper', **config.optim_wrapper})
+        if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ConfigError(f"--amp: optim_wrapper.type is '{kind}'; nearest: 'OptimWrapper'")
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:

@@ -138,8 +138,10 @@ def check_data(config: Config, loaders: tuple[str, ...] = LOADERS) -> None:
         evaluator = loader.replace('_dataloader', '_evaluator')
         for name, node in walk(config.get(evaluator), evaluator):
             annotations = node.get('ann_file')
-            if isinstance(annotations, str) and _is_local(node, annotations) and not Path(annotations).exists():
-                raise _missing(f'{name}.ann_file', Path(annotations), config)
+            # MMPose's MultiDatasetEvaluator lists data sets, whose files are below their data_root.
+            path = Path(str(node.get('data_root') or ''), str(annotations))
+            if isinstance(annotations, str) and _is_local(node, annotations) and not path.exists():
+                raise _missing(f'{name}.ann_file', path, config)
 
 
 def needs_generated(configs: Iterable[Config], asked: bool) -> bool:

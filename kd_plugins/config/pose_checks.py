@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 
 from ..errors import ConfigError
 from .keypoint_metainfo import keypoint_names
-from .loading import walk
+from .loading import class_name, walk
 
 COUNT_ARGUMENTS = {
     'RTMCCHead': 'out_channels',
@@ -47,9 +47,9 @@ def _size(value: Any) -> tuple[int, ...] | None:
 
 def _predicted(head: dict[str, Any]) -> tuple[str, int] | None:
     """Return the head's key for the number of keypoints, and the number."""
-    name = COUNT_ARGUMENTS.get(str(head.get('type')))
+    name = COUNT_ARGUMENTS.get(class_name(head))
     loss = head.get('loss') or {}
-    if head.get('type') == 'HeatmapHead' and loss.get('type', 'KeypointMSELoss') != 'CombinedTargetMSELoss':
+    if class_name(head) == 'HeatmapHead' and class_name(loss) != 'CombinedTargetMSELoss':
         name = 'out_channels'  # with CombinedTargetMSELoss, each keypoint has a heatmap and two offset maps
     return None if name is None or head.get(name) is None else (name, int(head[name]))
 
@@ -71,8 +71,8 @@ def check_pose(config: Config) -> None:
     metainfo = pose_metainfo(config)
     names = keypoint_names(metainfo[1], metainfo[0]) if metainfo is not None else []
     # A converter changes the number of keypoints; only a CombinedDataset states the resulting metainfo.
-    converted = dataset.get('type') != 'CombinedDataset' and any(
-        node.get('type') == 'KeypointConverter' for _, node in walk(dataset)
+    converted = class_name(dataset) != 'CombinedDataset' and any(
+        class_name(node) == 'KeypointConverter' for _, node in walk(dataset)
     )
     predicted = None if metainfo is None or converted else _predicted(head)
     if predicted is not None:
@@ -95,7 +95,7 @@ def _check_sizes(head: dict[str, Any], dataset: Any) -> None:
             'same (width, height)'
         )
     for path, node in walk(dataset, 'train_dataloader.dataset'):
-        step = str(node.get('type'))
+        step = class_name(node)
         encoder = node.get('encoder') if step == 'GenerateTarget' else node if step == 'TopdownAffine' else None
         size = _size(encoder.get('input_size')) if isinstance(encoder, dict) else None
         if size is not None and decoder_size is not None and size != decoder_size:

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from typing import Any
 
 from mmengine.config import Config
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..errors import ConfigError
 from ..utils.checks import check_choice
 from .coco_file import CocoFile
 from .sources import Source
 
+OF_SEVERAL = ('MultiDatasetEvaluator', 'MultiDatasetsEvaluator')
+"""Evaluators of MMPose and MMDetection that give each data set of a loader a metric of its own."""
 
-def coco_metrics(config: Config, loader: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield key and config of each ``CocoMetric`` of a loader."""
-    evaluator = loader.replace('_dataloader', '_evaluator')
-    for key, node in walk(config.get(evaluator), evaluator):
-        if str(node.get('type', '')).rsplit('.', 1)[-1] == 'CocoMetric':
-            yield key, node
+
+def coco_metrics(config: Config, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield key and config of each ``CocoMetric`` that evaluates a data set.
+
+    Args:
+        config: The config.
+        source: The data set.
+    """
+    key = source.loader.replace('_dataloader', '_evaluator')
+    evaluator = config.get(key)
+    own = f'{key}.metrics.{_place(evaluator, source)}' if has_several(config, source) else None
+    for path, node in walk(evaluator, key):
+        if class_name(node) == 'CocoMetric' and own in (None, path):
+            yield path, node
+
+
+def has_several(config: Config, source: Source) -> bool:
+    """Return whether each data set of the loader has a metric of its own, see :data:`OF_SEVERAL`."""
+    evaluator = config.get(source.loader.replace('_dataloader', '_evaluator'))
+    return isinstance(evaluator, dict) and class_name(evaluator) in OF_SEVERAL
+
+
+def _place(evaluator: Any, source: Source) -> int | None:
+    """Return the number of a data set's metric: MMPose goes by the type of the data set, MMDetection by its place."""
+    if 'datasets' in evaluator:
+        kinds = [class_name(dataset) for dataset in evaluator['datasets']]
+        return kinds.index(class_name(source.node)) if class_name(source.node) in kinds else None
+    member = re.search(r'\.datasets\.(\d+)', source.key)
+    return int(member.group(1)) if member else None
 
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
@@ -72,7 +98,7 @@ def check_metric_names(evaluator: dict[str, Any], key: str, config: Config) -> N
     names = [metric] if isinstance(metric, str) else list(metric)
     for name in names:
         check_choice(f'{key}.metric', name, METRICS)
-    model = str((config.get('model') or {}).get('type', '')).rsplit('.', 1)[-1]
+    model = class_name(config.get('model') or {})
     if 'segm' in names and model in BOXES_ALONE:
         raise ConfigError(
             f"{key}.metric has 'segm', and model.type '{model}' predicts no masks; nearest: metric='bbox'"
@@ -97,7 +123,9 @@ def check_loaded_truth(key: str, source: Source) -> None:
         )
 
 
-def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: CocoFile) -> list[str]:
+def check_same_images(
+    key: str, evaluated: CocoFile, source: Source, loaded: CocoFile, together: Container[Any] | None = None
+) -> list[str]:
     """Refuse an evaluator whose annotation file has other images than the data set.
 
     Args:
@@ -105,6 +133,7 @@ def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: Coc
         evaluated: The evaluator's annotation file.
         source: The data set.
         loaded: The data set's annotation file.
+        together: Ids of the images of all data sets that the metric evaluates; by default those of this one.
 
     Returns:
         A remark on a part of the data set, whose other objects count as missed.
@@ -141,7 +170,8 @@ def check_same_images(key: str, evaluated: CocoFile, source: Source, loaded: Coc
             f"{key}.ann_file: image {renamed['id']!r} is '{other}' in '{evaluated.path}' and "
             f"'{renamed['file_name']}' in {source.key}.ann_file '{loaded.path}'; {advice}"
         )
-    extra = next((image for image in evaluated.images if image['id'] not in loaded.image_of), None)
+    known = loaded.image_of if together is None else together
+    extra = next((image for image in evaluated.images if image['id'] not in known), None)
     if extra is not None and part is None:
         raise ConfigError(
             f"{key}.ann_file: '{evaluated.path}' has {len(evaluated.images)} images and {source.key}.ann_file "

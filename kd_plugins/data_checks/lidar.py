@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..datasets.kitti_infos import CATEGORIES, frame_files, frame_names, label_rows, png_size, read_calibration
 from ..errors import ConfigError, nearest
 from .clouds import check_clouds
@@ -108,7 +108,7 @@ def _check_evaluator(context: Context, source: Source, entries: Sequence[Mapping
     evaluator = source.loader.replace('_dataloader', '_evaluator')
     for key, node in walk(context.config.get(evaluator), evaluator):
         path = node.get('ann_file')
-        is_metric = str(node.get('type', '')).rsplit('.', 1)[-1] in ('KittiMetric', 'LidarAPMetric')
+        is_metric = class_name(node) in ('KittiMetric', 'LidarAPMetric')
         if not is_metric or not path or not os.path.isfile(path) or os.path.samefile(path, source.ann_file):
             continue
         others = _read_infos(path)['data_list']

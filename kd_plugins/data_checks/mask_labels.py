@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.config import Config
 from numpy.typing import NDArray
 
+from ..config.loading import class_name
 from ..errors import ConfigError
 from .mask_values import Mask
 from .metainfo import shown
@@ -93,7 +94,7 @@ def _logits(head: Mapping[str, Any]) -> int:
 def _check_one_logit(key: str, head: Mapping[str, Any]) -> None:
     losses = head.get('loss_decode') or []
     for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
-        name = str(loss.get('type', '')).rsplit('.', 1)[-1]
+        name = class_name(loss)
         if _logits(head) == 1 and name == 'CrossEntropyLoss' and not loss.get('use_sigmoid'):
             raise ConfigError(
                 f'{key}.loss_decode: a softmax over one output is constant, so that nothing is learnt; use '

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.registry import TRANSFORMS
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..errors import ConfigError, nearest
 from ..utils.build import first_line
 from .context import Context
@@ -62,11 +62,7 @@ def segmentation(context: Context, source: Source) -> Iterator[str]:
 def _metrics(context: Context, source: Source) -> list[dict[str, Any]]:
     key = source.loader.replace('_dataloader', '_evaluator')
     nodes = (node for _, node in walk(context.config.get(key), key) if not source.trains)
-    return [
-        node
-        for node in nodes
-        if str(node.get('type', '')).rsplit('.', 1)[-1] == 'IoUMetric' and not node.get('format_only')
-    ]
+    return [node for node in nodes if class_name(node) == 'IoUMetric' and not node.get('format_only')]
 
 
 def _check_metainfo(source: Source, classes: Sequence[str] | None) -> None:

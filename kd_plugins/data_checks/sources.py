@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 from ..config.data_checks import LOADERS
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 
 FILE_KEYS = ('data_root', 'ann_file', 'data_prefix')
 
@@ -78,8 +78,7 @@ class Source:
 
     def step(self, *types: str) -> dict[str, Any] | None:
         """Return the first pipeline step of one of these types, the scope left out."""
-        names = [(str(getattr(step['type'], '__name__', step['type'])).rsplit('.', 1)[-1], step) for step in self.steps]
-        return next((step for name, step in names if name in types), None)
+        return next((step for step in self.steps if class_name(step) in types), None)
 
 
 def resolve_type(name: Any, scope: str) -> Any:
@@ -111,7 +110,10 @@ def sources_of(config: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[S
                 continue
             outer = [other for at, other in nodes if path == at or path.startswith(f'{at}.')]
             steps = tuple(
-                step for entry in outer for _, step in walk(entry.get('pipeline')) if isinstance(step.get('type'), str)
+                step
+                for entry in outer
+                for _, step in walk(entry.get('pipeline'))
+                if isinstance(step.get('type'), (str, type))
             )
             yield Source(path, loader, node, resolve_type(node['type'], scope), steps)
 

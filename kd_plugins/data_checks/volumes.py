@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..datasets.nifti import check_grid, label_values, load_header
 from ..errors import ConfigError
 from .context import Context
@@ -91,14 +91,14 @@ def _evaluator(source: Source) -> str:
 def _compares(context: Context, source: Source) -> bool:
     key = _evaluator(source)
     return any(
-        str(node.get('type', '')).rsplit('.', 1)[-1] == 'VolumetricMetric' and not node.get('format_only')
+        class_name(node) == 'VolumetricMetric' and not node.get('format_only')
         for _, node in walk(context.config.get(key), key)
     )
 
 
 def _network(context: Context) -> dict[str, Any]:
     model = context.config.get('model') or {}
-    return dict(model.get('network') or {}) if str(model.get('type', '')).endswith('VolumetricSegmentor') else {}
+    return dict(model.get('network') or {}) if class_name(model) == 'VolumetricSegmentor' else {}
 
 
 def _check_classes(context: Context, source: Source, classes: Sequence[str]) -> None:
@@ -111,7 +111,7 @@ def _check_classes(context: Context, source: Source, classes: Sequence[str]) -> 
 
 
 def _names(source: Source) -> list[str]:
-    return [str(step['type']).rsplit('.', 1)[-1] for step in source.steps]
+    return [class_name(step) for step in source.steps]
 
 
 def _headers(context: Context, source: Source, entries: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -62,7 +62,7 @@ class DetectorGraph(nn.Module):
         """
         logits, boxes = self.detector.raw_predictions(self.normalize(images))
         queries, classes = int(logits.shape[1]), int(logits.shape[2])
-        number = min(self.detector.test_cfg.get('max_per_img', queries), queries * classes)
+        number = min((self.detector.test_cfg or {}).get('max_per_img', queries), queries * classes)
         scores, index = logits.sigmoid().flatten(1).topk(number, dim=1)
         # A division that is cut off is one node; parsers of other runtimes lack the remainder of integers.
         query = torch.div(index, classes, rounding_mode='trunc')

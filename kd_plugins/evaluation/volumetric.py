@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..registry import METRICS
+from ..utils.files import write_atomically
 from .grid import resample_labels, save_labels
 
 
@@ -145,9 +146,8 @@ class VolumetricMetric(BaseMetric):
 
         volumes = [{name: plain(value) for name, value in entry.items()} for entry in results]
         assert self.output_dir is not None
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps({'structures': list(self.classes[1:]), 'volumes': volumes}, indent=1)
-        (self.output_dir / 'scores.json').write_text(text + '\n', encoding='utf-8')
+        write_atomically(self.output_dir / 'scores.json', f'{text}\n'.encode())
 
     def _compare(self, sample: dict[str, Any], prediction: Tensor, affine: Any) -> dict[str, list[float]]:
         if 'gt_sem_seg' not in sample:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseAveragedModel
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
 from ..teachers.shared_average import ALONE, SharedAverage
+from ..teachers.tensor_slots import NetworkPair
 from .loop_epochs import epoch_length, is_iteration_loop
 
 LEAST_DECAY = 3.0
@@ -109,6 +111,22 @@ def slow_averages(runner: Any) -> Iterator[str]:
             f'the first weights at the end, so validations measure hardly trained weights; nearest: '
             f"momentum={min(GOOD_DECAY / max(updates, 1), 0.5):.2g}, or type='kd_plugins.FittedEMAHook'"
         )
+
+
+def restart_averages(runner: Any, student: nn.Module) -> None:
+    """Let every average of an ``EMAHook`` begin anew with the student, of which parts have got new weights.
+
+    Otherwise the average would hold, and teach with ``share='EMAHook'``, the parts that are gone.
+
+    Args:
+        runner: The runner, in ``before_train``.
+        student: Its model, without wrapper.
+    """
+    for hook in runner.hooks:
+        averaged = getattr(hook, 'ema_model', None) if isinstance(hook, EMAHook) else None
+        if averaged is not None:
+            NetworkPair(averaged.module, student).copy()
+            averaged.steps.zero_()
 
 
 class AverageCheck(Hook):

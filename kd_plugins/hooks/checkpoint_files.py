@@ -23,7 +23,9 @@ def local_folders(runner: Any) -> list[tuple[CheckpointHook, Path]]:
             local = hook.file_client_args is None and (hook.backend_args or {}).get('backend') in (None, ATOMIC_BACKEND)
             if local and '://' not in str(hook.out_dir or runner.work_dir):
                 work_dir = Path(runner.work_dir)
-                folders.append((hook, work_dir if hook.out_dir is None else Path(hook.out_dir) / work_dir.name))
+                # In its before_train, MMEngine's hook puts the whole path into out_dir.
+                whole = hook.out_dir in (None, runner.work_dir)
+                folders.append((hook, work_dir if whole else Path(hook.out_dir) / work_dir.name))
     return folders
 
 

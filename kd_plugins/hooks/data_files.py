@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from ..config.data_checks import check_data, training_loaders
+from ..config.distillers import distill_entry
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 
@@ -18,8 +19,7 @@ def is_checked(config: Mapping[str, Any]) -> bool:
     >>> is_checked({}), is_checked({'default_hooks': {'distill': {'checks': {'data': False}}}})
     (True, False)
     """
-    entry = (config.get('default_hooks') or {}).get('distill')
-    checks = entry.get('checks') if isinstance(entry, Mapping) else None
+    checks = distill_entry(config).get('checks')
     return not isinstance(checks, Mapping) or bool(checks.get('data', True))
 
 

@@ -161,7 +161,7 @@ class DistillHook(Hook):
         self._state.begin(runner)
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
-        self._epoch_length = epoch_length(runner)
+        self._epoch_length = length = epoch_length(runner)
         if self.checks['data'] and not self.inspected:
             check_run_files(runner)
         with forked_rng():
@@ -169,7 +169,7 @@ class DistillHook(Hook):
             prepare_teachers(
                 runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length, self.inheritance
             )
-            check_begins(runner, self.distillers, self.teachers, self._epoch_length, self.unlabelled)
+            check_begins(runner, self.distillers, self.teachers, length, self.unlabelled, self.task_weights)
             if self.checks['classes']:
                 check_classes(runner.cfg)
                 check_teacher_classes(runner, self.distillers.values(), self.teachers, self.unlabelled)

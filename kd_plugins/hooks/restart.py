@@ -16,6 +16,7 @@ from ..teachers.finished import FinishedTeacher
 from ..utils.build import check_settings
 from ..utils.checks import check_integer, check_module_paths
 from ..utils.rng import forked_rng
+from .averages import restart_averages
 from .building import model_builder
 from .run_state import RunState
 
@@ -131,6 +132,7 @@ class Restart:
             )
         if state.begins:
             self.renew(runner, student)
+            restart_averages(runner, student)
             for teacher in teachers:
                 teacher.after_restart(student)
         elif state.resumed is None:
@@ -160,8 +162,16 @@ class Restart:
 
         DistributedDataParallel lists the parameters that need a gradient when it is created. Its creation also copies
         the weights of rank 0 to every rank.
+
+        Raises:
+            ConfigError: If the runner has a strategy that wraps the model, and cannot wrap it again.
         """
         if is_model_wrapper(runner.model):
+            if not hasattr(runner, 'wrap_model'):
+                raise ConfigError(
+                    f"{KEY}: runner_type is '{type(runner).__name__}', whose strategy cannot wrap the model again when "
+                    "its parts are frozen; nearest: 'Runner'"
+                )
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), student)
 
     def hold(self) -> None:

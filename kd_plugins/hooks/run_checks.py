@@ -15,14 +15,24 @@ from ..schedules import WeightSchedule
 from ..teachers.base import BaseTeacher
 from ..teachers.collection import resolve_sources
 from ..utils.checks import check_choice, check_flag
+from .task_weights import TaskWeights
 from .unlabelled import KEY, PSEUDO, Unlabelled
 
-SHARDING = ('FullyShard', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
-"""Parts of the names of wrappers that divide the parameters of a model between ranks."""
+SHARDING = ('FullyShard', 'FSDP', 'DeepSpeed', 'ColossalAI', 'CollosalAI')
+"""Parts of the names of wrappers and strategies that divide the parameters of a model between ranks."""
 CHECKS = ('classes', 'data')
 """Checks of the config that the hook runs and ``checks=dict(NAME=False)`` switches off."""
 SAMPLES = 1000
 """Number of iterations at which :func:`check_begins` reads a schedule."""
+
+
+def is_sharding(name: str) -> bool:
+    """Return whether a wrapper or strategy divides the parameters of a model between ranks, by the name of its class.
+
+    >>> is_sharding('DeepSpeedStrategy'), is_sharding('MMDistributedDataParallel')
+    (True, False)
+    """
+    return any(part in name for part in SHARDING)
 
 
 def student_of(runner: Any) -> nn.Module:
@@ -36,8 +46,7 @@ def student_of(runner: Any) -> nn.Module:
     """
     model: Any = runner.model
     name = type(model).__name__
-    sharded = any(part in name for part in SHARDING)
-    if sharded or (is_model_wrapper(model) and not hasattr(model, 'module')):
+    if is_sharding(name) or (is_model_wrapper(model) and not hasattr(model, 'module')):
         raise ConfigError(
             f"model_wrapper_cfg or strategy: the model is wrapped in '{name}', which has no single inner module with "
             "whole parameters to tap; nearest: 'MMDistributedDataParallel', 'DDPStrategy'"
@@ -96,6 +105,7 @@ def check_begins(
     teachers: Mapping[str, BaseTeacher],
     length: int | None,
     unlabelled: Unlabelled | None = None,
+    task_weights: TaskWeights | None = None,
 ) -> None:
     """Refuse a run in which nothing would be taught, because schedules or teachers begin after its end.
 
@@ -108,6 +118,7 @@ def check_begins(
         teachers: Name to teacher, prepared and restored.
         length: Iterations of an epoch, ``None`` where the loader has no length.
         unlabelled: The unlabelled images, or ``None``.
+        task_weights: Factors of the task losses, or ``None``.
 
     Raises:
         ConfigError: If nothing is taught, or if a schedule counts epochs and the loader has no length.
@@ -119,6 +130,7 @@ def check_begins(
     if unlabelled is not None and unlabelled.pseudo is not None:
         parts[PSEUDO] = _Part(schedules_of(PSEUDO, distillers, unlabelled), unlabelled.source, f'{KEY}.{PSEUDO}')
     every = {key: schedule for part in parts.values() for key, schedule in part.schedules.items()}
+    every.update({} if task_weights is None else task_weights.by_config_key)
     by_epoch = next((key for key, schedule in every.items() if schedule.by_epoch), None)
     if length is None and by_epoch is not None:
         raise ConfigError(f'{by_epoch}.by_epoch is True, but train_dataloader has no length; use by_epoch=False')

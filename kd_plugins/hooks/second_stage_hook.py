@@ -75,6 +75,41 @@ def plain_datasets(dataset: Any) -> Iterator[Any]:
         yield from plain_datasets(member)
 
 
+def check_switch(loader: Any, pipeline: Sequence[dict[str, Any]]) -> None:
+    """Refuse data sets that cannot get another pipeline, and a pipeline that cannot be built.
+
+    Args:
+        loader: The data loader.
+        pipeline: Configs of the transforms.
+
+    Raises:
+        ConfigError: If a data set has no pipeline of MMEngine's kind, or a wrapper has steps of its own.
+    """
+    Compose(list(pipeline))
+    mixing = next((wrapper for wrapper in wrappers(loader.dataset) if getattr(wrapper, 'pipeline', None)), None)
+    if mixing is not None:
+        raise ConfigError(
+            f'{KEY}.pipeline: {type(mixing).__name__} of train_dataloader has steps of its own, which would go on; '
+            'nearest: pipeline=None, and mmdet.YOLOXModeSwitchHook, which skips them'
+        )
+    for dataset in plain_datasets(loader.dataset):
+        if not isinstance(getattr(dataset, 'pipeline', None), Compose):
+            raise ConfigError(
+                f'{KEY}.pipeline: {type(dataset).__name__} of train_dataloader has no pipeline that could be replaced; '
+                'nearest: CocoDataset'
+            )
+
+
+def wrappers(dataset: Any) -> Iterator[Any]:
+    """Yield the wrappers around the data sets of :func:`plain_datasets`."""
+    members = [*(getattr(dataset, 'datasets', None) or []), getattr(dataset, 'dataset', None)]
+    inner = [member for member in members if member is not None]
+    if inner:
+        yield dataset
+    for member in inner:
+        yield from wrappers(member)
+
+
 def switch_pipeline(loader: Any, pipeline: Sequence[dict[str, Any]]) -> None:
     """Give the data sets of a loader another pipeline, in time for its next epoch.
 
@@ -83,14 +118,10 @@ def switch_pipeline(loader: Any, pipeline: Sequence[dict[str, Any]]) -> None:
         pipeline: Configs of the transforms.
 
     Raises:
-        ConfigError: If a data set has no pipeline of MMEngine's kind.
+        ConfigError: See :func:`check_switch`.
     """
+    check_switch(loader, pipeline)
     for dataset in plain_datasets(loader.dataset):
-        if not isinstance(getattr(dataset, 'pipeline', None), Compose):
-            raise ConfigError(
-                f'{KEY}.pipeline: {type(dataset).__name__} of train_dataloader has no pipeline that could be replaced; '
-                'nearest: CocoDataset'
-            )
         dataset.pipeline = Compose(list(pipeline))
     # Workers that stay alive hold a copy of the data set; without their iterator, the loader starts new ones.
     if getattr(loader, 'persistent_workers', False):
@@ -153,7 +184,7 @@ class SecondStageHook(Hook):
         """Stop multi-scale training in time, and take over the progress of a resumed run.
 
         Raises:
-            ConfigError: If the run has no epochs, or averages its weights after this hook.
+            ConfigError: If the run has no epochs, averages its weights after this hook, or cannot switch its pipeline.
             CheckpointError: If a run that is resumed in its second stage has no best weights.
         """
         if is_iteration_loop(runner):
@@ -166,6 +197,9 @@ class SecondStageHook(Hook):
                 f'{KEY}.stop_epoch is {self.stop_epoch} and the run has {runner.max_epochs} epochs, so the second '
                 'stage never begins.'
             )
+        if self.pipeline is not None:
+            # The switch comes after hours.
+            check_switch(runner.train_dataloader, self.pipeline)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for augment in getattr(getattr(model, 'data_preprocessor', None), 'batch_augments', None) or []:
             if getattr(augment, 'stop_epoch', 0) is None:

@@ -61,6 +61,11 @@ class TaskWeights:
             ALL in self.schedules
         )
 
+    @property
+    def by_config_key(self) -> dict[str, WeightSchedule]:
+        """Config key to schedule."""
+        return {f'{KEY}.{pattern}' if self.by_key else KEY: one for pattern, one in self.schedules.items()}
+
     def update(self, iteration: int, max_iters: int, length: int, position: int) -> None:
         """Look up the factors of an iteration.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..utils.cli import add_cfg_options, one_sentence, parse
+from ..utils.files import write_atomically
 
 
 def add_out(parser: ArgumentParser) -> None:
@@ -96,6 +97,5 @@ def main(
         check(args)
         numbers = run(args)
         if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(numbers, indent=2) + '\n', encoding='utf-8')
+            write_atomically(Path(args.out), f'{json.dumps(numbers, indent=2)}\n'.encode())
     return 0

@@ -15,18 +15,23 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
+from torch import nn
 
 from ..checkpoints import load_checkpoint, weights_of
+from ..config.loading import class_name
 from ..errors import CheckpointError, ConfigError
-from ..hooks.entries import check_entries
+from ..hooks.entries import check_entries, entries_of
+from ..hooks.run_checks import is_sharding
 from ..utils.checkpoint_content import resume_faults
 from ..utils.cli import note
 from ..utils.device import has_accelerator
+from ..utils.files import write_atomically
 from ..utils.urls import is_url
 from ..version import __version__
 from .resume import newest_checkpoint
 from .weights import check_weights
 
+FLEXIBLE = 'FlexibleRunner'
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'mmsegmentation', 'mmdet3d', 'pycocotools')
 
 
@@ -50,6 +55,11 @@ def init_gloo(config: Config) -> None:
         raise ConfigError(
             f"--launcher is '{launcher}', which needs an accelerator in MMEngine; without one, nearest: 'pytorch'"
         )
+    if is_flexible(config):
+        raise ConfigError(
+            f"runner_type is '{FLEXIBLE}', whose several processes need an accelerator in MMEngine; without "
+            "one, nearest: 'Runner'"
+        )
     if not torch.distributed.is_initialized():
         try:
             torch.distributed.init_process_group(backend='gloo')
@@ -62,7 +72,9 @@ def init_gloo(config: Config) -> None:
     if config.get('sync_bn') is not None:
         note(f"sync_bn is '{config.sync_bn}', which needs a GPU; here each process has BatchNorm statistics of its own")
         config.sync_bn = None
-    wrapper = dict(config.get('model_wrapper_cfg') or {'type': 'MMDistributedDataParallel'})
+    # MMEngine's own wrapper leaves the buffers of each rank alone, one from a config exchanges them by default.
+    own = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
+    wrapper = dict(config.get('model_wrapper_cfg') or own)
     wrapper.setdefault('device_ids', None)
     # MMEngine reads this top-level key only where no wrapper is configured.
     if config.get('find_unused_parameters') is not None:
@@ -70,12 +82,58 @@ def init_gloo(config: Config) -> None:
     config.model_wrapper_cfg = wrapper
 
 
+def is_flexible(config: Config) -> bool:
+    """Return whether MMEngine's runner with strategies trains a config, which builds the model when training begins.
+
+    >>> is_flexible(Config({'runner_type': 'mmengine.FlexibleRunner'})), is_flexible(Config({'strategy': {}}))
+    (True, False)
+    """
+    return class_name({'type': config.get('runner_type')}) == FLEXIBLE
+
+
+def check_strategy(config: Config) -> None:
+    """Refuse a DistillHook in a run whose strategy divides the parameters, before its package is imported.
+
+    Args:
+        config: The config.
+
+    Raises:
+        ConfigError: Naming the strategy.
+    """
+    strategy = config.get('strategy')
+    name = class_name(strategy) if isinstance(strategy, dict) else ''
+    if not is_flexible(config) or not is_sharding(name):
+        return
+    if any(isinstance(entry, dict) and class_name(entry) == 'DistillHook' for _, entry in entries_of(config)):
+        raise ConfigError(
+            f"strategy.type is '{name}', which divides the parameters of the model between ranks, and distillers tap "
+            "whole layers; nearest: 'DDPStrategy'"
+        )
+
+
+def without_strategy(config: Config) -> None:
+    """Refuse what :func:`check_strategy` refuses, and let MMEngine's plain runner take the place of ``FlexibleRunner``.
+
+    Commands that evaluate or inspect need the model before a training begins.
+
+    Args:
+        config: The config; changed in place.
+
+    Raises:
+        ConfigError: See :func:`check_strategy`.
+    """
+    check_strategy(config)
+    if is_flexible(config):
+        config.pop('runner_type')
+
+
 def build_runner(config: Config) -> Runner:
     """Build the runner of a config, after initialising gloo where there is no accelerator.
 
     Raises:
-        ConfigError: If ``launcher`` cannot work on this machine.
+        ConfigError: If ``launcher`` cannot work on this machine, or the strategy not with a DistillHook.
     """
+    check_strategy(config)
     if torch.distributed.is_available():
         init_gloo(config)
     init_default_scope(config.get('default_scope') or 'mmengine')
@@ -96,6 +154,8 @@ def set_resume(config: Config, resume: str | None) -> str | None:
 
     While the work_dir holds no checkpoint, ``load_from`` keeps its value from the config.
 
+    Without ``resume``, the config decides: ``resume=True`` goes on from ``load_from``, or else from the newest one.
+
     Args:
         config: The config with its ``work_dir``; changed in place.
         resume: ``None``, ``'auto'`` for the newest readable checkpoint of the work_dir, or a path.
@@ -106,8 +166,10 @@ def set_resume(config: Config, resume: str | None) -> str | None:
     Raises:
         CheckpointError: If the checkpoint named by ``resume`` or ``load_from`` cannot be read.
     """
-    if resume is None and config.get('resume') and not config.get('load_from'):
-        resume = 'auto'
+    named = '--resume' if resume is not None else 'resume'
+    if resume is None and config.get('resume'):
+        # MMEngine's FlexibleRunner takes a path, too.
+        resume = config.resume if isinstance(config.resume, str) else config.get('load_from') or 'auto'
     path = newest_checkpoint(config) if resume == 'auto' else resume
     if resume is not None:
         config.resume = path is not None
@@ -115,7 +177,7 @@ def set_resume(config: Config, resume: str | None) -> str | None:
         config.load_from = path
     start = config.get('load_from')
     if start and (resume != 'auto' or path is None) and is_checked_here(str(start)):
-        key = '--resume' if path is not None else 'load_from'
+        key = named if path is not None else 'load_from'
         checkpoint = load_checkpoint(start, key=key)
         if not weights_of(checkpoint):
             raise CheckpointError(f"{key}: '{start}' holds no weights; expected a dict with 'state_dict'")
@@ -123,12 +185,15 @@ def set_resume(config: Config, resume: str | None) -> str | None:
         if fault is not None:
             raise CheckpointError(
                 f"{key}: '{start}' holds {fault}, so no run can go on from it; start a new run with load_from='{start}'"
+                + ('' if key == '--resume' else ' and resume=False')
             )
     return path
 
 
 def check_resumed_weights(runner: Any, path: str) -> None:
     """Refuse to go on from a checkpoint that leaves parameters of the model at their random start.
+
+    Checkpoints of remote storage are not read here, and neither is one for a runner that builds its model later.
 
     Args:
         runner: The built runner.
@@ -137,6 +202,8 @@ def check_resumed_weights(runner: Any, path: str) -> None:
     Raises:
         CheckpointError: Naming the first such parameter.
     """
+    if ('://' in path and not is_url(path)) or not isinstance(runner.model, nn.Module):
+        return
     check_weights(runner.model, load_checkpoint(path, key='--resume'), path, key='--resume')
 
 
@@ -165,12 +232,11 @@ def write_run_record(runner: Any, resumed_from: str | None = None) -> None:
     record = {
         'command': sys.argv,
         'seed': runner.seed,
-        'deterministic': runner.deterministic,
+        # MMEngine's FlexibleRunner has this property, which reads an attribute that it lacks.
+        'deterministic': bool((runner.cfg.get('randomness') or {}).get('deterministic', False)),
         'world_size': runner.world_size,
         'device': get_device(),
         'resumed_from': resumed_from,
         'versions': versions(),
     }
-    path = Path(runner.log_dir) / 'run.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    write_atomically(Path(runner.log_dir) / 'run.json', f'{json.dumps(record, indent=2)}\n'.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from bisect import bisect
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
-from ..checkpoints import is_readable, latest_checkpoint, load_checkpoint
+from ..checkpoints import MARKER, is_readable, latest_checkpoint, load_checkpoint, without_leftovers
 from ..config.data_checks import validates
 from .processes import training_length
 from .run_log import RunLog, metrics_at, read_run
@@ -81,11 +82,11 @@ def checkpoint_folder(config: Config) -> Path | None:
     >>> checkpoint_folder(Config({'work_dir': 'runs/a', 'default_hooks': {'checkpoint': {'out_dir': 'big_disk'}}}))
     PosixPath('big_disk/a')
     """
-    work_dir, out_dir = Path(config.work_dir), checkpoint_settings(config).get('out_dir')
-    if out_dir is None or out_dir == config.work_dir:
-        return work_dir
-    # MMEngine appends the last part of the work_dir.
-    return None if '://' in str(out_dir) else Path(out_dir) / work_dir.name
+    absolute, out_dir = os.path.abspath(config.work_dir), checkpoint_settings(config).get('out_dir')
+    # MMEngine compares with the absolute work_dir, and appends its last part to any other folder.
+    if out_dir is None or out_dir == absolute:
+        return Path(config.work_dir)
+    return None if '://' in str(out_dir) else Path(out_dir) / Path(absolute).name
 
 
 def newest_checkpoint(config: Config) -> str | None:
@@ -97,21 +98,22 @@ def newest_checkpoint(config: Config) -> str | None:
         config: The resolved config, with its ``work_dir``.
     """
     folder, template = checkpoint_folder(config), checkpoint_settings(config).get('filename_tmpl')
+    marker = Path(config.work_dir) / MARKER
     if folder is None:
-        named = Path(config.work_dir) / 'last_checkpoint'
-        return (named.read_text(encoding='utf-8').strip() if named.is_file() else '') or None
-    return newest_named(folder, template)
+        return (marker.read_text(encoding='utf-8').strip() if marker.is_file() else '') or None
+    return newest_named(folder, template, marker)
 
 
-def newest_named(folder: Path, template: str | None) -> str | None:
+def newest_named(folder: Path, template: str | None, marker: Path | None = None) -> str | None:
     """Return the newest readable checkpoint in a folder.
 
     Args:
         folder: The folder.
         template: The hook's ``filename_tmpl``, ``None`` for MMEngine's names.
+        marker: See :func:`~kd_plugins.checkpoints.without_leftovers`; by default ``last_checkpoint`` in the folder.
     """
     if template is None:
-        return latest_checkpoint(folder)
+        return latest_checkpoint(folder, marker)
     # The number is the only field, with any format: '{}', '{:03d}'. Without a field, each checkpoint replaces the last.
     before, field, after = re.findall(r'^([^{]*)(\{.*?\})?(.*)$', str(template))[0]
     if not field:
@@ -120,8 +122,9 @@ def newest_named(folder: Path, template: str | None) -> str | None:
         path: path.relative_to(folder).as_posix().removeprefix(before).removesuffix(after)
         for path in folder.glob(f'{glob.escape(before)}*{glob.escape(after)}')
     }
-    paths = sorted((path for path, number in numbers.items() if number.isdigit()), key=lambda path: int(numbers[path]))
-    return next((str(path) for path in reversed(paths) if is_readable(path)), None)
+    numbered = sorted(((int(number), path) for path, number in numbers.items() if number.isdigit()), reverse=True)
+    numbered = without_leftovers(numbered, marker or folder / MARKER)
+    return next((str(path) for _, path in numbered if is_readable(path)), None)
 
 
 def best_metrics(config: Config) -> list[str]:

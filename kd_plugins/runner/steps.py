@@ -10,11 +10,13 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..config.data_checks import check_trainable
+from ..config.distillers import distill_entry
 from ..config.reading import read_config
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
 from ..testing import strip_pretrained, unlabelled_dataset, use_generated_data
-from .launch import build_runner
+from .launch import build_runner, without_strategy
 
 
 def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
@@ -27,7 +29,11 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
 
     Returns:
         One remark for each checkpoint that is not loaded.
+
+    Raises:
+        ConfigError: If the strategy does not fit the distillers.
     """
+    without_strategy(config)
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg', 'test_dataloader', 'test_evaluator'):
         config[key] = None
     config.work_dir = work_dir
@@ -45,7 +51,7 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         use_generated_data(config)
     else:
         _without_workers(config.train_dataloader)
-    unlabelled = ((config.get('default_hooks') or {}).get('distill') or {}).get('unlabelled')
+    unlabelled = distill_entry(config).get('unlabelled')
     others = unlabelled.get('dataloader') if isinstance(unlabelled, dict) else None
     if isinstance(others, dict):
         _without_workers(others)
@@ -66,7 +72,7 @@ def _without_workers(loader: dict[str, Any]) -> None:
 def _strip_teachers(config: Config) -> list[str]:
     """Remove pretrained weights from the configs of teachers without a checkpoint; return the removed keys."""
     removed: list[str] = []
-    for key, teacher in teacher_configs((config.get('default_hooks') or {}).get('distill') or {}).items():
+    for key, teacher in teacher_configs(distill_entry(config)).items():
         if teacher.get('checkpoint') is not None:
             continue
         if isinstance(teacher.get('model'), dict):
@@ -107,7 +113,12 @@ def drive(runner: Any, body: Callable[[], None]) -> None:
 
 @contextmanager
 def temporary_runner(config: Config, generated: bool) -> Iterator[tuple[Any, list[str]]]:
-    """Build a runner with a temporary ``work_dir``; yield it and the remarks of :func:`prepare_config`."""
+    """Build a runner with a temporary ``work_dir``; yield it and the remarks of :func:`prepare_config`.
+
+    Raises:
+        ConfigError: If the config cannot be trained.
+    """
+    check_trainable(config, str(config.filename))
     with TemporaryDirectory(prefix='kd_plugins_', ignore_cleanup_errors=True) as work_dir:
         remarks = prepare_config(config, work_dir, generated)
         yield build_runner(config), remarks

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..config.data_checks import check_trainable
+from ..config.loading import class_name
 from ..diagnostics.preflight import inspect
 from ..errors import KDPluginsError
 from ..runner.steps import distill_hook, drive, temporary_runner
+from ..stages.checkpoint_selection import averages
 from .recipe import DEEP, Network, Pair, Recipe, Settings, Suggestion, Unsuitable
 from .tracing import CallTrace
 
@@ -29,13 +32,13 @@ def network_of(config: Config) -> Network:
     Raises:
         KDPluginsError: If no data can be generated for it.
     """
+    check_trainable(config, str(config.filename))
     plain = without_distillation(config)
-    hooks = [str(hook.get('type')) for hook in config.get('custom_hooks') or []]
     loader = config.train_dataloader
     facts: dict[str, Any] = dict(
         batch_size=loader.get('batch_size', 1),
-        pipeline=copy.deepcopy(_pipeline(loader.get('dataset') or {})),
-        averaged=any(name.rpartition('.')[2] == 'EMAHook' for name in hooks),
+        pipeline=copy.deepcopy(pipeline_of(loader.get('dataset') or {})),
+        averaged=averages(config),
         **_length(config),
     )
     with temporary_runner(plain, generated=True) as (runner, _):
@@ -54,11 +57,14 @@ def network_of(config: Config) -> Network:
         return Network(runner.model, **facts)
 
 
-def _pipeline(dataset: Mapping[str, Any]) -> list[Settings]:
-    """Return the pipeline of a data set, or of the one that a wrapper holds."""
-    while not dataset.get('pipeline') and isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    return list(dataset.get('pipeline') or [])
+def pipeline_of(dataset: Mapping[str, Any]) -> list[Settings]:
+    """Return the steps that an image of a data set goes through: those of a wrapped data set, and of its wrapper.
+
+    Of several data sets, the first counts.
+    """
+    inner = dataset.get('dataset') or next(iter(dataset.get('datasets') or ()), None)
+    steps = pipeline_of(inner) if isinstance(inner, Mapping) else []
+    return [*steps, *(dataset.get('pipeline') or [])]
 
 
 def _length(config: Config) -> dict[str, Any]:
@@ -70,9 +76,16 @@ def _length(config: Config) -> dict[str, Any]:
 def without_distillation(config: Config) -> Config:
     """Return a copy of a config without its distillation entry."""
     plain = copy.deepcopy(config)
-    if plain.get('default_hooks'):
-        plain.default_hooks.pop('distill', None)
+    hooks = plain.get('default_hooks') or {}
+    for name in [name for name, entry in hooks.items() if name == 'distill' or _distills(entry)]:
+        del hooks[name]
+    if plain.get('custom_hooks'):
+        plain.custom_hooks = [entry for entry in plain.custom_hooks if not _distills(entry)]
     return plain
+
+
+def _distills(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and class_name(entry) == class_name({'type': HOOK})
 
 
 def suggestions(config: Config, recipes: Sequence[Recipe], pair: Pair, teacher: Settings) -> list[Suggestion]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..config.loading import class_name
 from .heads import boxes, localization
 from .recipe import Pair, Settings, Unsuitable
 from .segmentors import pixels
@@ -20,11 +21,21 @@ KEPT_STEPS = (
     'PackDetInputs',
     'PackSegInputs',
 )
-"""Steps of a labelled pipeline that work on an image without labels."""
+"""Steps of a labelled pipeline that work on an image without labels, and so does ``RandomChoice`` among them."""
 
 
 def _without_labels(pipeline: Sequence[Settings]) -> list[Settings]:
-    return [dict(step) for step in pipeline if str(step.get('type', '')).rpartition('.')[2] in KEPT_STEPS]
+    return [dict(step) for step in pipeline if _needs_no_labels(step)]
+
+
+def _needs_no_labels(step: Settings) -> bool:
+    if class_name(step) == 'RandomChoice':
+        return all(_needs_no_labels(each) for branch in step.get('transforms') or () for each in _branch(branch))
+    return class_name(step) in KEPT_STEPS
+
+
+def _branch(branch: Any) -> list[Settings]:
+    return list(branch) if isinstance(branch, (list, tuple)) else [branch]
 
 
 def _unlabelled(pair: Pair, distillers: Settings, **unlabelled: Any) -> Settings:

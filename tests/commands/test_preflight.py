@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.commands import preflight
+from kd_plugins.commands import preflight, show_gradients, suggest
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +62,27 @@ def test_a_wrong_channel_count_is_a_sentence(check):
     status, _, err = check(*options, f'{DISTILL}.f.adapter.out_channels=8')
     assert status == 2
     assert 'distillers.f' in err and '7' in err and 'Traceback' not in err
+
+
+@pytest.mark.parametrize('command', [preflight, suggest, show_gradients], ids=lambda module: module.__name__)
+def test_a_part_of_a_config_is_a_sentence(run, tmp_path, command):
+    """A file of ``_base_`` alone, or a chain of stages."""
+    path = tmp_path / 'part.py'
+    path.write_text(
+        "default_scope = 'mmdet'\ncustom_hooks = [dict(type='kd_plugins.DistillHook', distillers=dict())]\n"
+    )
+    status, _, err = run(command, path)
+    assert status == 2 and "part.py' has no 'model', so it cannot be trained" in err
+    path.write_text(path.read_text() + "model = dict(type='GFL')\n")
+    status, _, err = run(command, path)
+    assert status == 2 and "part.py' has no 'train_dataloader', so it cannot be trained" in err
+
+
+def test_the_hook_may_have_another_name(run, tmp_path):
+    path = tmp_path / 'named.py'
+    distillers = "dict(localization=dict(type='kd_plugins.LocalizationDistiller'))"
+    entry = f"dict(type='kd_plugins.DistillHook', teacher=dict(type='kd_plugins.EMATeacher'), distillers={distillers})"
+    path.write_text(f"_base_ = '{CONFIGS}/gfl_r18_bccd.py'\ncustom_hooks = [{entry}]\n")
+    status, out, err = run(preflight, path, '--generated', '--cfg-options', *SMALL)
+    assert status == 0, err
+    assert 'distill.localization.loss_ld' in out and 'trains without distillation' not in out

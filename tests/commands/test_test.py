@@ -153,3 +153,28 @@ def test_predictions_are_dumped_beside_the_metrics(evaluator: Any) -> None:
     assert config.test_evaluator[1]['out_file_path'] == 'out.pkl'
     with pytest.raises(ConfigError, match="--out: 'out.json' .*; nearest: 'out.pkl'"):
         command.dump_predictions(config, 'out.json')
+
+
+WHOLE = """
+_base_ = './tested.py'
+test_evaluator = dict(_delete_=True, metrics=METRICS)
+"""
+
+
+@pytest.mark.parametrize('metrics', ["dict(type='TestedSum')", "[dict(type='TestedSum')]"], ids=['one', 'list'])
+def test_metrics_of_a_whole_evaluator(run: Any, config: Path, tmp_path: Path, metrics: str) -> None:
+    """MMEngine takes the evaluator itself as well: ``dict(metrics=...)``."""
+    whole = tmp_path / 'whole.py'
+    whole.write_text(WHOLE.replace('METRICS', metrics))
+    checkpoint = saved(tmp_path, **{'layer.weight': torch.tensor([[3.0]])})
+    out = tmp_path / 'predictions.pkl'
+    flexible = ['--cfg-options', 'runner_type=FlexibleRunner', 'strategy.type=SingleDeviceStrategy']
+    outcome = run(command, whole, checkpoint, '--out', out, '--work-dir', tmp_path / metrics[0], *flexible)
+    assert outcome.status == 0, outcome.err
+    assert out.is_file() and 'sum: 3.0' in ' '.join(outcome.out.split())
+
+
+def test_an_evaluator_of_another_class_takes_no_metric() -> None:
+    config = Config({'test_evaluator': {'type': 'MultiDatasetEvaluator', 'metrics': [], 'datasets': []}})
+    with pytest.raises(ConfigError, match="^--out: test_evaluator.type is 'MultiDatasetEvaluator', .*'Evaluator'$"):
+        command.dump_predictions(config, 'x.pkl')

@@ -65,6 +65,14 @@ def test_only_the_loaders_that_are_used_are_checked(root):
     check_data(config, ('train_dataloader',))
 
 
+def test_data_sets_of_an_evaluator_are_below_their_root(root):
+    """MMPose's MultiDatasetEvaluator lists the data sets of its metrics."""
+    (root / 'val.json').write_text('{}')
+    dataset = {'type': 'CocoDataset', 'data_root': str(root), 'ann_file': 'val.json'}
+    evaluator = {'type': 'MultiDatasetEvaluator', 'metrics': [{'type': 'CocoMetric'}], 'datasets': [dataset]}
+    check_data(Config({'val_dataloader': {}, 'val_evaluator': evaluator}))
+
+
 def test_annotations_of_the_evaluator_are_checked(root):
     config = Config({'val_dataloader': {}, 'val_evaluator': [{'type': 'CocoMetric', 'ann_file': f'{root}/vall.json'}]})
     with pytest.raises(ConfigError, match=r'val_evaluator\.0\.ann_file'):

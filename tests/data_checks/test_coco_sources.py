@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import pytest
+from mmengine.registry import DATASETS
+
+from kd_plugins.data_checks import check_data_files
 from kd_plugins.data_checks.coco_sources import coco_detection
 from kd_plugins.data_checks.context import Context
 from kd_plugins.data_checks.sources import sources_of
+from kd_plugins.errors import ConfigError
 
 from .made import coco_config
 
@@ -17,3 +22,18 @@ def test_images_of_each_loader_are_collected(tmp_path):
         'train_dataloader': ['0.jpg', '1.jpg', '2.jpg', '3.jpg'],
         'val_dataloader': ['10.jpg', '11.jpg', '12.jpg', '13.jpg'],
     }
+
+
+@pytest.mark.parametrize('prefix', [None, {'img_path': 'images/'}], ids=['none', 'img_path'])
+def test_the_folder_of_the_images_must_be_called_img(tmp_path, prefix):
+    """``CocoDataset`` reads no other key, and has no default."""
+    config = coco_config(tmp_path)
+    node = config.train_dataloader.dataset
+    node.pop('data_prefix')
+    if prefix:
+        node.data_prefix = prefix
+    with pytest.raises(KeyError, match='img'):
+        DATASETS.build(dict(node, pipeline=[]))[0]
+    wanted = "^train_dataloader.dataset.data_prefix has no 'img', .* nearest: data_prefix=dict"
+    with pytest.raises(ConfigError, match=wanted):
+        check_data_files(config)

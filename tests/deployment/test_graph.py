@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ from kd_plugins.deployment.graph import DetectorGraph
 from kd_plugins.deployment.images import smooth_images
 from kd_plugins.deployment.onnx_file import apart, predictions
 from kd_plugins.errors import ConfigError
-from tests.deployment.exported import HEIGHT, WIDTH, detector
+from tests.deployment.exported import HEIGHT, WIDTH, detector, rtdetr
 
 SIZES = [(640, 100), (77, 480)]
 
@@ -38,6 +40,16 @@ def test_gives_the_prediction_of_mmdetection(preprocessor: dict) -> None:
     for index, (width, height) in enumerate(SIZES):
         assert apart([output[index].numpy() for output in outputs], expected[index], max(width, height)) < 1e-4
         assert (boxes[index] <= torch.tensor([width, height] * 2)).all() and (boxes[index] >= 0).all()
+
+
+@pytest.mark.parametrize('build', [detector, rtdetr])
+def test_without_test_cfg_there_are_as_many_detections_as_queries(build: Any) -> None:
+    model, images = build(test_cfg=None), smooth_images(HEIGHT, WIDTH, count=1).clamp(0, 1)
+    expected, _ = predictions(model, images, SIZES[:1])
+    with torch.no_grad():
+        labels, _, scores = DetectorGraph(model)(images, torch.tensor(SIZES[:1]))
+    assert labels.shape == (1, 20)
+    torch.testing.assert_close(scores[0], expected[0].scores, rtol=0, atol=1e-4)
 
 
 def test_other_models_are_refused() -> None:

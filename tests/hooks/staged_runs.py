@@ -104,7 +104,8 @@ class States(Hook):
 
 def staged_runner(work_dir: Path, hooks: list[Any] | None = None, **settings: Any) -> Any:
     """Build a run of seven epochs, three of them in the first stage; ``stage`` changes the hook of the second one."""
-    stage = dict(stop_epoch=3, pipeline=[dict(type='TinyShift', by=2.0)], metric='score', **settings.pop('stage', {}))
+    stage: dict[str, Any] = dict(stop_epoch=3, pipeline=[dict(type='TinyShift', by=2.0)], metric='score')
+    stage.update(settings.pop('stage', {}))
     torch.manual_seed(1)
     usual: dict[str, Any] = dict(
         model=NormedStudent(),

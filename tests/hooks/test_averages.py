@@ -224,6 +224,7 @@ def warnings_of(work_dir: Path, caplog: pytest.LogCaptureFixture, hook: Hook, **
     runner = make_runner(work_dir, [hook, AverageCheck()], log_level='WARNING', **settings)
     runner.logger.addHandler(caplog.handler)
     runner.train()
+    runner.logger.removeHandler(caplog.handler)  # pytest has one for all tests
     texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     return [text for text in texts if 'average' in text]
 

@@ -46,11 +46,12 @@ def test_a_training_removes_what_a_killed_one_left(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(
     ('settings', 'below'),
-    [({}, 'run'), ({'out_dir': 'OUT'}, 'out/run'), ({'out_dir': 's3://bucket'}, None)],
-    ids=['work_dir', 'out_dir', 'remote'],
+    [({}, 'run'), ({'out_dir': 'OUT'}, 'out/run'), ({'out_dir': 'RUN'}, 'run'), ({'out_dir': 's3://bucket'}, None)],
+    ids=['work_dir', 'out_dir', 'same', 'remote'],
 )
 def test_folders(tmp_path: Path, settings: dict[str, str], below: str | None) -> None:
-    settings = {key: value.replace('OUT', str(tmp_path / 'out')) for key, value in settings.items()}
+    places = {'OUT': str(tmp_path / 'out'), 'RUN': str(tmp_path / 'run')}
+    settings = {key: places.get(value, value) for key, value in settings.items()}
     hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, **settings))
     runner = make_runner(tmp_path / 'run', [], default_hooks=hooks)
     assert [folder for _, folder in local_folders(runner)] == ([] if below is None else [tmp_path / below])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from mmengine.hooks import EMAHook
-from mmengine.registry import MODELS
+from mmengine.registry import MODEL_WRAPPERS, MODELS
 from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook
-from kd_plugins.hooks.restart import frozen_modules
+from kd_plugins.hooks.averages import restart_averages
+from kd_plugins.hooks.restart import Restart, frozen_modules
 from kd_plugins.losses import softmax_kl_loss
 from kd_plugins.utils.safe_load import load_safely
 
@@ -158,9 +160,10 @@ def test_average_starts_from_the_new_part(tmp_path: Path, finished: str) -> None
     assert_same(rest(saved), rest(before))
 
 
-def test_an_averaging_teacher_starts_from_the_new_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize('ema', [{'momentum': 1e-6}, {'share': 'EMAHook'}], ids=['own', 'shared'])
+def test_an_averaging_teacher_starts_from_the_new_part(tmp_path: Path, ema: dict[str, Any]) -> None:
     torch.save({'state_dict': tiny_runs.TinyStudent().state_dict()}, tmp_path / 'finished.pth')
-    ema = {'type': 'kd_plugins.EMATeacher', 'momentum': 1e-6}
+    ema = {'type': 'kd_plugins.EMATeacher', **ema}
     distill = DistillHook({'gap': tiny_runs.GAP}, ema, restart={'parts': ['second']}, checks={'data': False})
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -170,9 +173,12 @@ def test_an_averaging_teacher_starts_from_the_new_part(tmp_path: Path) -> None:
             seen.append(tuple(model.second.weight.clone() for model in both))
 
     settings = {'cfg': {'model': {'type': 'kd_plugins.TinyStudent'}}, 'load_from': str(tmp_path / 'finished.pth')}
-    tiny_runs.losses_of(tmp_path / 'run', [distill, Watch()], epochs=1, **settings)
+    average = EMAHook(momentum=1e-6)
+    tiny_runs.losses_of(tmp_path / 'run', [average, distill, Watch()], epochs=1, **settings)
     new, average = seen[0]
     assert torch.equal(new, average)
+    # The first update of EMAHook copies the student, and later ones hardly move the average.
+    assert torch.equal(*seen[1]) is ('share' in ema) and not torch.equal(*seen[2])
     assert not torch.allclose(new, load_safely(tmp_path / 'finished.pth')['state_dict']['second.weight'])
 
 
@@ -230,6 +236,26 @@ def test_new_weights_follow_the_seed_alone(tmp_path: Path, finished: str) -> Non
 def test_what_cannot_restart_says_so(tmp_path: Path, finished: str, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         second_stage(tmp_path / 'run', finished, **options)
+
+
+def test_an_average_of_a_resumed_run_begins_anew() -> None:
+    """A run without distillation goes on with a restart: its average holds the part that is gone."""
+    student = nn.Linear(1, 1)
+    hook = EMAHook(momentum=0.5)
+    hook.before_run(SimpleNamespace(model=student))
+    hook.ema_model.update_parameters(student)
+    nn.init.constant_(student.weight, 7.0)
+    restart_averages(SimpleNamespace(hooks=[hook]), student)
+    assert hook.ema_model.module.weight.item() == 7.0 and int(hook.ema_model.steps) == 0
+
+
+def test_a_strategy_cannot_wrap_again() -> None:
+    class Wrapped(nn.Module):
+        pass
+
+    MODEL_WRAPPERS.register_module(module=Wrapped, force=True)
+    with pytest.raises(ConfigError, match="restart: runner_type is 'SimpleNamespace', .*nearest: 'Runner'$"):
+        Restart.wrap(SimpleNamespace(model=Wrapped()), nn.Linear(1, 1))
 
 
 def test_frozen_modules_of_nested_parts() -> None:

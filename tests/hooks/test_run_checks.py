@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.loop_epochs import epoch_length
 from kd_plugins.hooks.run_checks import check_begins, student_of
+from kd_plugins.hooks.task_weights import TaskWeights
 from kd_plugins.teachers import BaseTeacher, EMATeacher
 from tests.hooks.tiny_runs import Points, TinyGap, TinyStudent
 
@@ -35,6 +36,7 @@ def check(
     max_iters: int = 8,
     teacher: BaseTeacher | None = None,
     config: Config | None = None,
+    task_weights: TaskWeights | None = None,
     **others: BaseTeacher,
 ) -> None:
     """Check distillers of which the first is called ``gap``."""
@@ -45,7 +47,7 @@ def check(
     )
     members = dict(zip(('gap', 'other'), distillers))
     teachers = {} if teacher is None else {'teacher': teacher}
-    check_begins(runner, members, {**teachers, **others}, epoch_length(runner))
+    check_begins(runner, members, {**teachers, **others}, epoch_length(runner), task_weights=task_weights)
 
 
 @pytest.mark.parametrize('name', ['MMFullyShardedDataParallel', 'MMDeepSpeedEngineWrapper', 'Sharded'])
@@ -75,6 +77,9 @@ def test_a_loader_without_length() -> None:
     check(TinyGap(), loader=loader)
     with pytest.raises(ConfigError, match='distillers.gap.weight.by_epoch is True, but train_dataloader has no length'):
         check(TinyGap(weight=BY_EPOCH), loader=loader)
+    for config, key in ((BY_EPOCH, 'task_weight'), ({'loss_*': BY_EPOCH}, r'task_weight\.loss_\*')):
+        with pytest.raises(ConfigError, match=f'^default_hooks.distill.{key}.by_epoch is True, but train_dataloader'):
+            check(TinyGap(), loader=loader, task_weights=TaskWeights(config))
 
 
 IDLE = 'distillers.gap.weight begins at epoch 3, and the run has 12 iterations (4 in an epoch)'

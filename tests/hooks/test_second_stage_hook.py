@@ -22,7 +22,7 @@ from kd_plugins.hooks.second_stage_hook import BEST, RECORD, Progress, plain_dat
 from kd_plugins.models.batch_resize import BatchListResize
 from kd_plugins.runner.resume import CutOffValidation
 from tests.hooks.staged_runs import PipedPoints, States, staged_runner
-from tests.hooks.tiny_runs import ITERATIONS, Recorder
+from tests.hooks.tiny_runs import ITERATIONS, Recorder, loader_of
 from tests.ranks import on_two_ranks
 
 Losses = list[dict[str, float]]
@@ -171,3 +171,23 @@ def test_wrapped_data_sets_and_lasting_workers_get_the_pipeline() -> None:
     assert list(plain_datasets(loader.dataset)) == parts
     with pytest.raises(ConfigError, match='list of train_dataloader has no pipeline'):
         switch_pipeline(DataLoader([1, 2]), [])
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'mixed', 'sentence'),
+    [
+        ([dict(type='TinyShft', by=2.0)], False, 'TinyShft'),
+        ([dict(type='TinyShift', by=2.0)], True, 'ConcatDataset of train_dataloader has steps of its own'),
+    ],
+    ids=['unknown step', 'mixed images'],
+)
+def test_a_switch_that_would_fail_later_is_refused_first(
+    tmp_path: Path, pipeline: list[dict[str, Any]], mixed: bool, sentence: str
+) -> None:
+    data = ConcatDataset([PipedPoints()])
+    if mixed:  # as MMDetection's MultiImageMixDataset
+        data.pipeline = [dict(type='Mosaic')]
+    runner = staged_runner(tmp_path / 'run', stage={'pipeline': pipeline}, train_dataloader=loader_of(data))
+    with pytest.raises((ConfigError, KeyError), match=sentence):
+        runner.train()
+    assert not list((tmp_path / 'run').glob('*.pth'))

@@ -1,5 +1,6 @@
 """Launch without an accelerator, the choice of a checkpoint to resume from, versions."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,16 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.runner.launch import build_runner, check_resumed_weights, init_gloo, set_resume, versions
+from kd_plugins.runner.launch import (
+    build_runner,
+    check_resumed_weights,
+    check_strategy,
+    init_gloo,
+    set_resume,
+    versions,
+    write_run_record,
+)
+from kd_plugins.runner.steps import prepare_config
 from kd_plugins.utils.device import has_accelerator
 from tests.file_server import serve
 
@@ -86,6 +96,62 @@ def test_resume_in_the_config_takes_the_newest_checkpoint(tmp_path):
     assert set_resume(config, None) == str(tmp_path / 'epoch_3.pth')
 
 
+def test_resume_in_the_config_goes_on_from_load_from(tmp_path):
+    """The checkpoint is checked as that of ``--resume``, so that it is in the record of the run."""
+    save(tmp_path / 'epoch_3.pth')
+    other = save(tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=f"^resume: '{other}' holds no 'meta.epoch', .* and resume=False$"):
+        set_resume(make_config(tmp_path, resume=True, load_from=other), None)
+    hub = {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
+    content = {'state_dict': {'weight': torch.zeros(1)}, 'meta': {'epoch': 1, 'iter': 4}, 'message_hub': hub}
+    torch.save(content, tmp_path / 'old.pth')
+    for changes in ({'resume': True, 'load_from': str(tmp_path / 'old.pth')}, {'resume': str(tmp_path / 'old.pth')}):
+        config = make_config(tmp_path, **changes)
+        assert set_resume(config, None) == str(tmp_path / 'old.pth')
+        assert config.resume is True and config.load_from == str(tmp_path / 'old.pth')
+
+
+def test_remote_weights_are_left_to_mmengine():
+    check_resumed_weights(SimpleNamespace(model=torch.nn.Linear(1, 1)), 's3://bucket/run/epoch_2.pth')
+
+
+def test_the_record_of_a_run(tmp_path):
+    """It is complete or absent, also where MMEngine's FlexibleRunner has no ``deterministic``."""
+    runner = SimpleNamespace(
+        log_dir=str(tmp_path / 'log'), seed=3, world_size=1, cfg=Config({'randomness': {'deterministic': True}})
+    )
+    write_run_record(runner, 'epoch_1.pth')
+    (file,) = (tmp_path / 'log').iterdir()
+    record = json.loads(file.read_text())
+    assert (file.name, record['deterministic'], record['resumed_from']) == ('run.json', True, 'epoch_1.pth')
+
+
+def test_an_interrupted_record_leaves_no_half(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, 'replace', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        write_run_record(SimpleNamespace(log_dir=str(tmp_path), seed=3, world_size=1, cfg=Config()))
+    assert not (tmp_path / 'run.json').exists()
+
+
+@pytest.mark.parametrize('name', ['DeepSpeedStrategy', 'mmengine.FSDPStrategy', 'ColossalAIStrategy'])
+def test_strategies_that_divide_a_model_are_refused(tmp_path, name):
+    entry = {'type': 'kd_plugins.DistillHook', 'distillers': {}}
+    flexible = {'runner_type': 'FlexibleRunner', 'strategy': {'type': name}, 'model': {}, 'train_dataloader': {}}
+    config = make_config(tmp_path, default_hooks={'distill': entry}, **flexible)
+    short = name.rpartition('.')[2]
+    for refuses in (build_runner, lambda config: prepare_config(config, str(tmp_path), generated=False)):
+        with pytest.raises(ConfigError, match=f"^strategy.type is '{short}', which divides .*nearest: 'DDPStrategy'$"):
+            refuses(config)
+    check_strategy(make_config(tmp_path, **flexible))
+    check_strategy(make_config(tmp_path, default_hooks={'distill': entry}, strategy={'type': name}))
+
+
+@pytest.mark.skipif(has_accelerator(), reason='this machine has an accelerator')
+def test_a_strategy_of_several_processes_needs_an_accelerator():
+    with pytest.raises(ConfigError, match="^runner_type is 'FlexibleRunner'.*nearest: 'Runner'$"):
+        init_gloo(Config({'launcher': 'pytorch', 'runner_type': 'FlexibleRunner'}))
+
+
 @pytest.mark.skipif(has_accelerator(), reason='this machine has an accelerator')
 def test_launchers_that_need_an_accelerator_are_refused():
     with pytest.raises(ConfigError, match="--launcher is 'slurm'.*nearest: 'pytorch'"):
@@ -109,6 +175,8 @@ def test_norms_are_not_synchronised_without_a_gpu(tmp_path, capsys):
     finally:
         torch.distributed.destroy_process_group()
     assert config.sync_bn is None and config.model_wrapper_cfg.device_ids is None
+    # As in MMEngine's own wrapper, so that a rank keeps its statistics.
+    assert config.model_wrapper_cfg.broadcast_buffers is False
     assert "note: sync_bn is 'torch', which needs a GPU" in capsys.readouterr().err
 
 

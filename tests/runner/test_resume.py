@@ -1,8 +1,13 @@
 """Validations that a resumed run lacks, because it was stopped between a checkpoint and its validation."""
 
+import logging
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
 from kd_plugins.runner.resume import (
     checkpoint_folder,
@@ -94,6 +99,39 @@ def test_the_newest_checkpoint_is_where_the_hook_saves(tmp_path, hook, names, ne
     found = newest_checkpoint(config)
     assert found == (None if newest is None else str(tmp_path / newest))
     assert found is None or 'kept' in found or lacks_validation(config, found)
+
+
+@pytest.mark.parametrize('hook', [{}, {'filename_tmpl': 'step_{}.pth'}, {'out_dir': 'OUT'}], ids=str)
+def test_checkpoints_of_an_earlier_run_in_the_folder_are_left_out(tmp_path, hook):
+    """A run that began anew was stopped after two epochs; the earlier one had four."""
+    config = settings()
+    config.work_dir = str(tmp_path / 'run')
+    config.default_hooks.checkpoint = {key: value.replace('OUT', str(tmp_path / 'out')) for key, value in hook.items()}
+    folder = checkpoint_folder(config)
+    folder.mkdir(parents=True)
+    (tmp_path / 'run').mkdir(exist_ok=True)
+    paths = [folder / hook.get('filename_tmpl', 'epoch_{}.pth').format(epoch) for epoch in (1, 2, 3, 4)]
+    for path in paths:
+        torch.save({}, path)
+    marker = tmp_path / 'run' / 'last_checkpoint'
+    for text, newest in (('', 4), (paths[3], 4), ('elsewhere/epoch_9.pth', 4), (paths[1], 2)):
+        marker.write_text(str(text))
+        for path, time in zip(paths, (30, 40, 10, 20)):
+            os.utime(path, (time, time))
+        assert newest_checkpoint(config) == str(paths[newest - 1])
+    os.utime(paths[2], (50, 50))  # the process was killed before MMEngine noted it
+    assert newest_checkpoint(config) == str(paths[2])
+
+
+def test_the_folder_is_that_of_mmengines_hook(tmp_path, monkeypatch):
+    """MMEngine compares ``out_dir`` with the absolute ``work_dir``: an equal relative path is another folder to it."""
+    monkeypatch.chdir(tmp_path)
+    for out_dir in ('runs/a', str(tmp_path / 'runs' / 'a'), 'disk', None):
+        hook = CheckpointHook(out_dir=out_dir)
+        hook.before_train(SimpleNamespace(work_dir=os.path.abspath('runs/a'), logger=logging.getLogger('tests')))
+        config = settings()
+        config.work_dir, config.default_hooks.checkpoint = 'runs/a', {'out_dir': out_dir}
+        assert os.path.abspath(checkpoint_folder(config)) == os.path.abspath(hook.out_dir)
 
 
 def test_remote_checkpoints_are_those_that_mmengine_noted(tmp_path):

@@ -1,11 +1,12 @@
 """Entries that are tried in one training step of a small detector: those that fit, and the reasons of the others."""
 
 import pytest
+from mmengine.config import Config
 
 from kd_plugins.config.loading import load_config
 from kd_plugins.suggestions.features import channel_wise, feature_mse
 from kd_plugins.suggestions.recipe import Pair, Recipe
-from kd_plugins.suggestions.trial import network_of, suggestions
+from kd_plugins.suggestions.trial import network_of, pipeline_of, suggestions, without_distillation
 
 pytest.importorskip('mmdet')
 SMALL = {'model.backbone.base_channels': 8, 'model.neck.in_channels': [8, 16, 32, 64]}
@@ -47,3 +48,20 @@ def test_what_is_refused_leaves_the_others(small):
     assert "'neck.no_convs' names no module" in reasons['wrong'] and 'distillers.far' in reasons['wrong']
     assert reasons['silent']
     assert config.pretty_text == before
+
+
+def test_the_steps_of_wrapped_data_sets_come_first():
+    """In MMDetection's YOLOX, the data set loads images and its wrapper mixes them."""
+    load, mosaic, pack = (dict(type=name) for name in ('LoadImageFromFile', 'Mosaic', 'PackDetInputs'))
+    leaf = dict(type='CocoDataset', pipeline=[load])
+    assert pipeline_of(dict(type='MultiImageMixDataset', dataset=leaf, pipeline=[mosaic, pack])) == [load, mosaic, pack]
+    joined = dict(type='ConcatDataset', datasets=[dict(leaf, pipeline=[load, pack]), leaf])
+    assert pipeline_of(dict(type='RepeatDataset', dataset=joined)) == [load, pack]
+    assert pipeline_of({}) == []
+
+
+def test_the_hook_is_left_out_under_any_name():
+    ours, other = dict(type='kd_plugins.DistillHook', distillers={}), dict(type='EMAHook')
+    config = Config(dict(default_hooks=dict(kd=ours, distill=None), custom_hooks=[ours, other]))
+    plain = without_distillation(config)
+    assert plain.default_hooks == {} and plain.custom_hooks == [other] and config.default_hooks.kd == ours

@@ -38,3 +38,13 @@ def test_a_trained_teacher_is_heard_from_the_start():
     taught = pair(teacher_features='neck.fpn_convs.*', bbox_head=GFL, pipeline=STEPS)
     weight = unlabelled.unlabelled_scores(taught)['unlabelled']['weight']
     assert 'begin' not in weight and weight['end'] == 0.6
+
+
+def test_a_choice_among_steps_without_labels_stays():
+    """MMDetection's DETRs change the size of an image in a ``RandomChoice`` alone."""
+    resize = dict(type='RandomChoiceResize', scales=[(480, 1333)], keep_ratio=True)
+    crop = dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True)
+    choice = dict(type='RandomChoice', transforms=[[resize], [resize, crop, resize]])
+    labelled = dict(type='RandomChoice', transforms=[[resize], [dict(type='CopyPaste')]])
+    entry = unlabelled.unlabelled_scores(pair(bbox_head=GFL, pipeline=[STEPS[0], choice, labelled, STEPS[-1]]))
+    assert entry['unlabelled']['dataloader']['dataset']['pipeline'] == [STEPS[0], choice, STEPS[-1]]

@@ -211,3 +211,34 @@ def test_an_interrupted_demo_goes_on_with_the_same_options_alone(tmp_path: Path)
         raise KeyboardInterrupt
     with demo.interruptible([run], tmp_path, ['a=2']) as going_on:
         assert not going_on
+
+
+def test_a_demo_that_stops_in_its_report_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainings are finished then, and must not begin again."""
+    going_on: list[bool] = []
+
+    def train(runs: list[Run], *args: object) -> float:
+        going_on.append(all(any(run.work_dir.glob('*.pth')) for run in runs))
+        for run in runs:
+            run.work_dir.mkdir(exist_ok=True)
+            (run.work_dir / 'epoch_120.pth').touch()
+        return 0.0
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('kd_plugins.datasets.digits.make_split', lambda *args: False)
+    monkeypatch.setattr(demo, 'budget', lambda options: (3, 360))
+    monkeypatch.setattr(demo, 'train', train)
+    monkeypatch.setattr(demo_report, 'print_summaries', stop)
+    monkeypatch.setenv('DIGITS_ROOT', 'elsewhere')
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            demo.demo(tmp_path, [])
+    assert going_on == [False, True]
+
+
+def test_checkpoints_are_saved_often(tmp_path: Path) -> None:
+    """An interrupted demo repeats a minute at most, and the user's options come last."""
+    words = demo.trainer(make_run(tmp_path, 'plain'), ['a=1'])
+    assert words[words.index('--cfg-options') + 1 :] == ['default_hooks.checkpoint.interval=20', 'a=1']

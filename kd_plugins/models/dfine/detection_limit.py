@@ -17,7 +17,7 @@ class DetectionLimit:
         """Return the detections of an image.
 
         ``test_cfg.max_per_img`` can be more than there are queries and classes, where an image is so small that it has
-        fewer positions than the detector has queries.
+        fewer positions than the detector has queries. Without it, there are as many detections as queries.
 
         Args:
             cls_score: Class logits, (Q, C).
@@ -25,8 +25,9 @@ class DetectionLimit:
             kwargs: As in MMDetection.
         """
         configured = self.test_cfg
-        limit = min(configured.get('max_per_img', len(cls_score)), cls_score.numel())
-        self.test_cfg = {**configured, 'max_per_img': limit}
+        settings = configured or {}  # MMDetection's detectors hand over None where the config has no test_cfg
+        limit = min(settings.get('max_per_img', len(cls_score)), cls_score.numel())
+        self.test_cfg = {**settings, 'max_per_img': limit}
         try:
             return super()._predict_by_feat_single(cls_score, *args, **kwargs)  # type: ignore[misc,no-any-return]
         finally:
