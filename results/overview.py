@@ -262,7 +262,8 @@ segmenters = {
         ],
     ),
     'unlabelled images, taught by its own average': dict(
-        docs='unlabelled.md', measured=[dict(result='unlabelled_isbi', on='UNet, ISBI membranes, five labelled slices')]
+        docs='unlabelled.md',
+        measured=[dict(result='unlabelled_isbi', on='half UNet, ISBI membranes, five labelled slices')],
     ),
     'class scores: KL divergence': dict(
         docs='distillers/logit.md', measured=[dict(result=slices, pair=('kd', 'plain'), on=half_unet)]

@@ -52,3 +52,4 @@ The 95 % interval of unlabelled minus plain in IoU of membranes, over five folds
 than both controls on labelled slices.
 """
 stop_if = 'After three folds the mean of unlabelled minus plain is below 0.'
+stopped = 'after three folds, by its rule; the arm `same_view` was not run.'
