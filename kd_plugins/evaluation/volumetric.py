@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..registry import METRICS
+from ..utils.files import write_atomically
 from .grid import resample_labels, save_labels
 
 
@@ -75,7 +76,7 @@ class VolumetricMetric(BaseMetric):
 
     Args:
         output_dir: Folder for the predictions, each on the grid of its image and under the image's file name, and for
-            ``scores.json`` with the numbers of every volume. None writes nothing.
+            ``scores.json`` with the numbers of every volume, ``scores_PART.json`` with ``part``. None writes nothing.
         format_only: Whether to write without comparing, for volumes that have no labels.
         ignore_empty: See :func:`volume_scores`.
         part: Part of the data set whose volumes count, where the loader joins several parts; None counts all. With the
@@ -145,9 +146,9 @@ class VolumetricMetric(BaseMetric):
 
         volumes = [{name: plain(value) for name, value in entry.items()} for entry in results]
         assert self.output_dir is not None
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps({'structures': list(self.classes[1:]), 'volumes': volumes}, indent=1)
-        (self.output_dir / 'scores.json').write_text(text + '\n', encoding='utf-8')
+        name = 'scores.json' if self.part is None else f'scores_{self.part}.json'
+        write_atomically(self.output_dir / name, f'{text}\n'.encode())
 
     def _compare(self, sample: dict[str, Any], prediction: Tensor, affine: Any) -> dict[str, list[float]]:
         if 'gt_sem_seg' not in sample:
