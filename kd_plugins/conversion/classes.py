@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 SCORES = re.compile(r'bbox_head\.cls_branches\.\d+\.(weight|bias)')
 LABELS = 'dn_query_generator.label_embedding.weight'
@@ -143,7 +143,9 @@ def take_rows(state: Mapping[str, Tensor], rows: Rows, generator: torch.Generato
         if name == LABELS:
             fresh.normal_(generator=generator)
         elif value.ndim > 1:
-            nn.init.xavier_uniform_(fresh, generator=generator)
+            # PyTorch's function takes no generator before torch 2.2.
+            bound = math.sqrt(6 / sum(fresh.shape))
+            fresh.uniform_(-bound, bound, generator=generator)
         else:
             fresh.fill_(PRIOR)
         fresh[kept] = value[old]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingDependencyError, nearest
-from ..utils.files import is_complete, write_atomically
+from ..utils.files import is_complete, remove_from, write_atomically
 from .coco_writing import coco_object, tight_box, write_coco
 
 CLASSES = tuple('0123456789')
@@ -252,6 +252,7 @@ def make_split(
             annotations.append(coco_object(len(annotations) + 1, index, label, box))
         if progress is not None:
             progress(index + 1)
+    remove_from(root / split, num_images, '.jpg')
     of_one_class = [{**annotation, 'category_id': 1} for annotation in annotations]
     write_coco(ann_file.with_name(f'{split}_one-class.json'), info, images, of_one_class, ONE_CLASS)
     write_coco(ann_file, info, images, annotations, CLASSES)  # last, because it says that the split is complete

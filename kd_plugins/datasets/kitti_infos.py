@@ -20,6 +20,8 @@ CATEGORIES = ('Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 
 """Names of KITTI's labels in the order of MMDetection3D."""
 USUAL_SIZE = (1242, 375)
 """Width and height of most of KITTI's images, taken where there is no image."""
+OTHER_FORMATS = ('.jpg', '.jpeg', '.JPG', '.PNG', '.bmp')
+"""Suffixes of images whose size would be passed over."""
 
 Matrix = NDArray[np.float64]
 
@@ -130,9 +132,14 @@ def png_size(path: Path) -> tuple[int, int]:
     """Return width and height of a PNG from its header, :data:`USUAL_SIZE` if the file does not exist.
 
     Raises:
-        ConfigError: If the file is not a PNG.
+        ConfigError: If the file is not a PNG, or there is an image of another format in its place.
     """
     if not path.is_file():
+        other = next((file for file in map(path.with_suffix, OTHER_FORMATS) if file.is_file()), None)
+        if other is not None:
+            raise ConfigError(
+                f"'{other}' is not read; convert it to '{path.name}', or remove image_2 to use {USUAL_SIZE}"
+            )
         return USUAL_SIZE
     with path.open('rb') as file:
         header = file.read(24)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..ops.rotated_iou import rectangle_intersections
 from ..utils.checks import check_choice
-from ..utils.files import is_complete, write_atomically
+from ..utils.files import is_complete, remove_from, write_atomically
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 SPLITS = ('train', 'val')
@@ -274,6 +274,7 @@ def make_split(
         entries.append(scene_info(scene, name, index))
         if progress is not None:
             progress(index + 1)
+    remove_from(root / split, num_scenes, '.bin')
     metainfo = dict(
         categories={name: number for number, name in enumerate(CLASSES)}, dataset='kitti', info_version='1.1'
     )

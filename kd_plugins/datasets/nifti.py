@@ -233,7 +233,7 @@ class NiftiDataset(BaseDataset):
         self.part = part
         self.split = dict(split) if split else None
         self.cache = cache
-        self._cached: dict[str, Any] = {}
+        self._cached: dict[tuple[str, str | None], Any] = {}
         super().__init__(*args, data_prefix={'img': ''} if data_prefix is None else dict(data_prefix), **kwargs)
         classes = self.metainfo.get('classes')
         if not classes:
@@ -255,7 +255,7 @@ class NiftiDataset(BaseDataset):
         if not self.cache:
             return super().prepare_data(idx)
         info = self.get_data_info(idx)
-        steps, key = self.pipeline.transforms, info['img_path']
+        steps, key = self.pipeline.transforms, (info['img_path'], info['seg_path'])
         if key not in self._cached:
             for step in steps[: self._fixed]:
                 info = step(info)

@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..registry import METRICS
 
 
@@ -28,6 +29,15 @@ def class_iou(confusion: Tensor) -> Tensor:
     """
     both = confusion.diagonal()
     return both / (confusion.sum(0) + confusion.sum(1) - both)
+
+
+def _check_range(classes: Tensor, count: int, what: str, settings: str) -> None:
+    odd = classes[(classes < 0) | (classes >= count)]
+    if len(odd):
+        raise ConfigError(
+            f'val_evaluator: the {what} hold class {int(odd[0])}, and metainfo of the data set has {count} classes; '
+            f'check {settings}'
+        )
 
 
 @METRICS.register_module()
@@ -50,13 +60,20 @@ class ClassIoUMetric(BaseMetric):
         Args:
             data_batch: Unused.
             data_samples: Data samples as dicts, with ``pred_sem_seg`` and ``gt_sem_seg``.
+
+        Raises:
+            ConfigError: If a pixel that counts has a class that the data set does not have.
         """
         assert self.dataset_meta is not None
         count = len(self.dataset_meta['classes'])
         for sample in data_samples:
             predicted = sample['pred_sem_seg']['data'].flatten().cpu().long()
             labels = sample['gt_sem_seg']['data'].flatten().cpu().long()
-            pairs = (count * labels + predicted)[labels != self.ignore_index]
+            counted = labels != self.ignore_index
+            predicted, labels = predicted[counted], labels[counted]
+            _check_range(predicted, count, 'predictions', 'model.decode_head.num_classes')
+            _check_range(labels, count, 'labels', 'reduce_zero_label and ignore_index')
+            pairs = count * labels + predicted
             self.results.append(torch.bincount(pairs, minlength=count**2).view(count, count))
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:

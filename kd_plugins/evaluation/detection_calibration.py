@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from ..ops.boxes import pairwise_iou
 from ..registry import METRICS
 from ..utils.checks import check_number
@@ -67,7 +67,8 @@ class DetectionCalibration(CalibrationMetric):
         bins, out_dir, collect_device, prefix: See :class:`~kd_plugins.evaluation.calibration.CalibrationMetric`.
 
     Raises:
-        ConfigError: If a setting is out of its range, or the data samples hold no ground truth.
+        ConfigError: If a setting is out of its range, the data samples hold no ground truth, or ``ann_file`` is that of
+            other images or classes.
     """
 
     def __init__(
@@ -103,8 +104,12 @@ class DetectionCalibration(CalibrationMetric):
         if self.ann_file is not None:
             if self._truth is None:
                 self._truth = self._read()
-            nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4)
-            return self._truth.get(sample['img_id'], nothing)
+            if sample['img_id'] not in self._truth:
+                raise ConfigError(
+                    f"test_evaluator.ann_file: '{self.ann_file}' has no image {sample['img_id']}, which "
+                    'test_dataloader gives; valid: the ann_file of its data set'
+                )
+            return self._truth[sample['img_id']]
         if 'gt_instances' not in sample:
             raise ConfigError(
                 'test_evaluator: the data samples hold no gt_instances; give DetectionCalibration the ann_file, or put '
@@ -124,18 +129,24 @@ class DetectionCalibration(CalibrationMetric):
             for place, name in enumerate(self.dataset_meta['classes'])
             if annotations.get_cat_ids(cat_names=[name])
         }
+        if not classes:
+            names, held = self.dataset_meta['classes'], [one['name'] for one in annotations.cats.values()]
+            raise ConfigError(
+                f"test_evaluator.ann_file: '{self.ann_file}' has none of the classes of the data set, {tuple(names)}; "
+                f'{nearest(names[0], held)}'
+            )
         truth = {}
         for image in annotations.get_img_ids():
-            known = [
-                one
-                for one in annotations.load_anns(annotations.get_ann_ids(img_ids=[image]))
-                if one['category_id'] in classes and not one.get('ignore', False)
-            ]
-            objects = [one for one in known if not one.get('iscrowd', 0)]
+            found = annotations.load_anns(annotations.get_ann_ids(img_ids=[image]))
+            known = [one for one in found if one['category_id'] in classes]
+            objects = [one for one in known if not _is_ignored(one)]
             labels = torch.tensor([classes[one['category_id']] for one in objects], dtype=torch.long)
-            crowds = [one for one in known if one.get('iscrowd', 0)]
-            truth[image] = _corners(objects), labels, _corners(crowds)
+            truth[image] = _corners(objects), labels, _corners([one for one in known if _is_ignored(one)])
         return truth
+
+
+def _is_ignored(annotation: dict[str, Any]) -> bool:
+    return bool(annotation.get('iscrowd', 0) or annotation.get('ignore', 0))
 
 
 def _corners(annotations: list[dict[str, Any]]) -> Tensor:

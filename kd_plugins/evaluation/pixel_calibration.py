@@ -11,6 +11,9 @@ from ..errors import ConfigError
 from ..registry import METRICS
 from .calibration import CalibrationMetric
 
+ROUNDING = 1e-3
+"""Largest difference of the probabilities of two classes that rounding exchanges."""
+
 
 def pixel_probabilities(logits: Tensor) -> Tensor:
     """Return the probability of each class at each pixel.
@@ -34,15 +37,15 @@ def pixel_probabilities(logits: Tensor) -> Tensor:
 class PixelCalibration(CalibrationMetric):
     """Expected calibration error of a segmentation: each pixel is a prediction.
 
-    The confidence of a pixel is the probability of its predicted class, the softmax of ``seg_logits``. With the default
-    bins the error is that of torchmetrics' ``MulticlassCalibrationError(n_bins=15, norm='l1')``.
+    The confidence of a pixel is the probability of its most probable class, the softmax of ``seg_logits``. With the
+    default bins the error is that of torchmetrics' ``MulticlassCalibrationError(n_bins=15, norm='l1')``.
 
     Args:
         ignore_index: Label of pixels that do not count.
         bins, out_dir, collect_device, prefix: See :class:`~kd_plugins.evaluation.calibration.CalibrationMetric`.
 
     Raises:
-        ConfigError: If the data samples hold no ground truth or no logits.
+        ConfigError: If the data samples hold no ground truth or no logits, or logits of another prediction.
     """
 
     def __init__(
@@ -57,14 +60,23 @@ class PixelCalibration(CalibrationMetric):
         self.ignore_index = ignore_index
 
     def predictions(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the confidence of each pixel with a label, and whether its class is right."""
+        """Return the confidence of each pixel with a label, and whether its most probable class is right."""
         missing = next((name for name in ('seg_logits', 'gt_sem_seg') if name not in sample), None)
         if missing is not None:
             raise ConfigError(
                 f'test_evaluator: the data samples hold no {missing}; PixelCalibration needs a segmentor of '
                 'MMSegmentation and LoadAnnotations in the test pipeline'
             )
-        confidence, predicted = pixel_probabilities(sample['seg_logits']['data']).max(0)
+        probabilities = pixel_probabilities(sample['seg_logits']['data'])
+        confidence, predicted = probabilities.max(0)
+        # One channel is compared with a threshold of the head.
+        if 'pred_sem_seg' in sample and len(sample['seg_logits']['data']) > 1:
+            given = sample['pred_sem_seg']['data'].reshape(1, *predicted.shape).to(predicted)
+            if bool((confidence - probabilities.gather(0, given)[0] > ROUNDING).any()):
+                raise ConfigError(
+                    'test_evaluator: the seg_logits are not those of pred_sem_seg, as with test-time augmentation, '
+                    'which keeps those of the last view; test without it to measure the calibration'
+                )
         labels = sample['gt_sem_seg']['data'].squeeze(0).to(predicted.device)
         counts = labels != self.ignore_index
         return confidence[counts], (predicted == labels)[counts]

@@ -76,7 +76,7 @@ class VolumetricMetric(BaseMetric):
 
     Args:
         output_dir: Folder for the predictions, each on the grid of its image and under the image's file name, and for
-            ``scores.json`` with the numbers of every volume. None writes nothing.
+            ``scores.json`` with the numbers of every volume, ``scores_PART.json`` with ``part``. None writes nothing.
         format_only: Whether to write without comparing, for volumes that have no labels.
         ignore_empty: See :func:`volume_scores`.
         part: Part of the data set whose volumes count, where the loader joins several parts; None counts all. With the
@@ -147,7 +147,8 @@ class VolumetricMetric(BaseMetric):
         volumes = [{name: plain(value) for name, value in entry.items()} for entry in results]
         assert self.output_dir is not None
         text = json.dumps({'structures': list(self.classes[1:]), 'volumes': volumes}, indent=1)
-        write_atomically(self.output_dir / 'scores.json', f'{text}\n'.encode())
+        name = 'scores.json' if self.part is None else f'scores_{self.part}.json'
+        write_atomically(self.output_dir / name, f'{text}\n'.encode())
 
     def _compare(self, sample: dict[str, Any], prediction: Tensor, affine: Any) -> dict[str, list[float]]:
         if 'gt_sem_seg' not in sample:

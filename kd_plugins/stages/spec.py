@@ -67,7 +67,8 @@ class Plan:
 def read_stages(config: Config, path: str) -> list[Stage]:
     """Return the stages of a config, each one after the stages that it takes files from.
 
-    An entry that a child config sets to ``None`` is left out. A path is relative to the folder of the stages file.
+    An entry that a child config sets to ``None`` is left out. The path of a config is relative to the folder of the
+    stages file, that of a checkpoint to the current folder.
 
     Args:
         config: The stages file, read.

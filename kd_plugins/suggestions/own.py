@@ -57,8 +57,8 @@ OWN = (
     Recipe(
         'unlabelled_pixels',
         'unlabelled images: classes of the pixels where the average is sure (UniMatch, arXiv 2208.09910)',
-        'published: Pascal VOC with 92 labelled images 45.1 to 75.2 mIoU; measured here with 5 labelled and 19 unlabelled '
-        'slices of membranes: -0.2 mIoU [-0.7, +0.2], inside the noise; all labels would add 1.0',
+        'published: Pascal VOC with 92 labelled images 45.1 to 75.2 mIoU; measured here with 5 labelled and 19 '
+        'unlabelled slices of membranes: -0.2 mIoU [-0.7, +0.2], inside the noise; all labels would add 1.0',
         UNLABELLED,
         unlabelled_pixels,
     ),

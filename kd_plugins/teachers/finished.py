@@ -84,12 +84,23 @@ class FinishedTeacher(BaseTeacher):
         return {'model': dict(self._copied), 'folded': folded}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the weights of the copied parts."""
+        """Restore the weights of the copied parts.
+
+        Raises:
+            ConfigError: If the parts of the resumed run were others.
+        """
         missing = [name for name in self._copied if name not in state['model']]
         if missing:
             raise ConfigError(
                 f"default_hooks.distill.restart.parts: the resumed checkpoint holds no trained '{missing[0]}'; resume "
                 'with the parts of that run, or start a new run with load_from'
+            )
+        # They would be loaded into modules that are shared with the student.
+        foreign = next((name for name in state['model'] if name not in self._copied), None)
+        if foreign is not None:
+            raise ConfigError(
+                f"default_hooks.distill.restart.parts: the resumed checkpoint holds '{foreign}', which does not "
+                'restart in this run; resume with the parts of that run, or start a new run with load_from'
             )
         # All keys: before torch 2.2, BatchNorm sets a counter that is not in the dict to 0, also in shared modules.
         self.model.load_state_dict({**self.model.state_dict(), **state['model']})

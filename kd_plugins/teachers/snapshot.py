@@ -86,7 +86,19 @@ class SnapshotTeacher(BaseTeacher):
         return {'model': self.model.state_dict(), 'waiting': list(self._queue), 'finished': self.finished}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of :meth:`state_dict`; MMEngine reads it onto the device, and queued weights go back."""
+        """Restore the state of :meth:`state_dict`; MMEngine reads it onto the device, and queued weights go back.
+
+        Raises:
+            ConfigError: If the queue is that of another age, so that every later teacher would have the wrong one.
+        """
+        waiting, finished = len(state['waiting']), int(state['finished'])
+        if waiting != min(finished, self.epochs - 1):
+            saved = f'epochs={waiting + 1}' + ('' if waiting < finished else ' or more')
+            raise ConfigError(
+                f'{self.key}.epochs is {self.epochs}, and the resumed checkpoint keeps {waiting} snapshots after '
+                f'{finished} epochs, those of a teacher of another age; resume with {saved}, or start a new run with '
+                'load_from'
+            )
         self.model.load_state_dict(state['model'])
         self._queue = deque({name: weights[name].cpu() for name in self._slots} for weights in state['waiting'])
-        self.finished = int(state['finished'])
+        self.finished = finished

@@ -32,6 +32,12 @@ def test_entries(folder: Path) -> None:
     np.testing.assert_allclose(np.array(first['cam2img']) @ first['lidar2cam'], first['lidar2img'])
 
 
+def test_an_image_of_another_format_is_refused(folder: Path) -> None:
+    (folder / 'image_2' / '000004.jpg').write_bytes(b'')
+    with pytest.raises(ConfigError, match=r"000004.jpg' is not read; convert it to '000004.png', or remove image_2"):
+        kitti_infos(folder, frame_names(folder))
+
+
 def test_a_file_names_the_frames(folder: Path) -> None:
     (folder / 'split.txt').write_text('000007\n')
     assert frame_names(folder, str(folder / 'split.txt')) == ['000007']

@@ -105,6 +105,7 @@ def test_made_once_and_made_again_where_something_changed(tmp_path: Path) -> Non
     assert make_split(tmp_path, 'train', 2, seed=5)
     assert (cloud.read_bytes(), ann_file.read_bytes()) == before[1:]
     assert make_split(tmp_path, 'train', 2, seed=6) and cloud.read_bytes() != before[1]
+    assert make_split(tmp_path, 'train', 1, seed=6) and not cloud.exists()
     assert not list(tmp_path.rglob('*.partial'))
 
 

@@ -169,6 +169,17 @@ def test_affine_spacing_and_orientation_are_kept(tmp_path: Path) -> None:
     assert sample.orientation == 'LPI' and sample.ori_shape == SHAPE
 
 
+def test_two_labels_of_one_image_are_cached_apart(folder: Path) -> None:
+    write_nifti(folder / 'labels' / 'second_reader.nii', np.ones(SHAPE, np.uint8))
+    labels = ('labels/a.nii.gz', 'labels/second_reader.nii')
+    (folder / 'dataset.json').write_text(
+        json.dumps({'training': [{'image': 'images/a.nii.gz', 'label': label} for label in labels]})
+    )
+    dataset = build(folder, ann_file='dataset.json', cache=True)
+    first, second = (dataset[index]['data_samples'].gt_sem_seg.data for index in range(2))
+    assert not torch.equal(first, second) and bool((second == 1).all())
+
+
 def test_cached_items_are_the_same_and_read_once(folder: Path) -> None:
     random = monai_step({'type': 'RandGaussianNoised', 'keys': 'image', 'prob': 1.0})
     pipeline = [LOAD, monai_step({'type': 'NormalizeIntensityd', 'keys': 'image'}), random, PACK]

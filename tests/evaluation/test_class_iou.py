@@ -10,6 +10,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from kd_plugins.errors import ConfigError
 from kd_plugins.evaluation import ClassIoUMetric, class_iou
 
 CLASSES = ('cell', 'membrane', 'absent')
@@ -46,6 +47,14 @@ def test_mean_is_that_of_mmsegmentation() -> None:
     values = measured(ClassIoUMetric(), samples)
     expected = measured(evaluation.IoUMetric(iou_metrics=['mIoU']), samples)['mIoU']
     assert np.mean(list(values.values())) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize(('place', 'what'), [('pred_sem_seg', 'predictions'), ('gt_sem_seg', 'labels')])
+def test_a_class_that_the_data_do_not_have_is_refused(place: str, what: str) -> None:
+    one = sample(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]))
+    one[place]['data'][0, 0, 1] = 3
+    with pytest.raises(ConfigError, match=f'the {what} hold class 3, and .* has 3 classes'):
+        measured(ClassIoUMetric(), [one])
 
 
 def test_perfect_prediction() -> None:

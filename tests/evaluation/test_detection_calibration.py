@@ -69,23 +69,42 @@ def test_detections_in_an_ignored_region_do_not_count() -> None:
     assert metric.evaluate(1) == pytest.approx(expected_metrics(confidence, right), abs=1e-6)
 
 
-def test_the_truth_of_a_coco_file(tmp_path: Path) -> None:
-    pytest.importorskip('mmdet')
+def coco_file(folder: Path, *regions: dict[str, Any]) -> str:
+    """Write the two objects of image 7 and further annotations; return the path."""
     annotations = [
         {'id': 1, 'image_id': 7, 'category_id': 5, 'bbox': [0, 0, 10, 10], 'area': 100, 'iscrowd': 0},
         {'id': 2, 'image_id': 7, 'category_id': 3, 'bbox': [20, 20, 10, 10], 'area': 100, 'iscrowd': 0},
-        {'id': 3, 'image_id': 7, 'category_id': 3, 'bbox': [45, 45, 45, 45], 'area': 100, 'iscrowd': 1},
+        *({'id': 3, 'image_id': 7, 'category_id': 3, 'bbox': [45, 45, 45, 45], 'area': 100, **one} for one in regions),
     ]
     categories = [{'id': 3, 'name': 'b'}, {'id': 5, 'name': 'a'}, {'id': 9, 'name': 'other'}]
     images = [{'id': number, 'file_name': f'{number}.jpg', 'width': 99, 'height': 99} for number in (7, 8)]
-    path = tmp_path / 'truth.json'
+    path = folder / 'truth.json'
     path.write_text(json.dumps({'images': images, 'annotations': annotations, 'categories': categories}))
-    metric = DetectionCalibration(ann_file=str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize('mark', [{'iscrowd': 1}, {'iscrowd': 0, 'ignore': 1}])
+def test_the_truth_of_a_coco_file(tmp_path: Path, mark: dict[str, int]) -> None:
+    pytest.importorskip('mmdet')
+    metric = DetectionCalibration(ann_file=coco_file(tmp_path, mark))
     metric.dataset_meta = {'classes': ('a', 'b')}
     scaled = {'bboxes': 2 * OBJECTS, 'labels': CLASSES}
     metric.process(None, [sample(gt_instances=scaled)])
     confidence, right = [0.92, 0.83, 0.72, 0.66], [True, False, False, True]
     assert metric.evaluate(1) == pytest.approx(expected_metrics(confidence, right), abs=1e-6)
+
+
+def test_a_coco_file_of_other_data_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip('mmdet')
+    metric = DetectionCalibration(ann_file=coco_file(tmp_path))
+    metric.dataset_meta = {'classes': ('a', 'b')}
+    metric.process(None, [sample(img_id=8)])  # an image without objects
+    with pytest.raises(ConfigError, match=r"ann_file: '.*truth\.json' has no image 9, which test_dataloader gives"):
+        metric.process(None, [sample(img_id=9)])
+    other = DetectionCalibration(ann_file=coco_file(tmp_path))
+    other.dataset_meta = {'classes': ('cat', 'dog')}
+    with pytest.raises(ConfigError, match=r"ann_file: '.*truth\.json' has none of the classes .*'cat', 'dog'"):
+        other.process(None, [sample()])
 
 
 def test_sentences() -> None:

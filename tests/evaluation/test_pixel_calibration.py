@@ -43,6 +43,16 @@ def test_one_channel_holds_the_probability_of_the_foreground() -> None:
     assert metric.evaluate(1)['calibration/error'] == pytest.approx(expected, abs=1e-6)
 
 
+def test_logits_of_another_prediction_are_refused() -> None:
+    one = sample(torch.tensor([[[2.0, 0.0, 1.0]], [[0.0, 2.0, 1.0]]]), torch.tensor([[0, 1, 1]]))
+    # MMSegmentation gives the prediction as (1, H, W); the classes of the last pixel are equally probable.
+    PixelCalibration().process(None, [{**one, 'pred_sem_seg': {'data': torch.tensor([[[0, 1, 1]]])}}])
+    # Test-time augmentation merges the predictions, as (H, W), and leaves the logits of the last view.
+    merged = {**one, 'pred_sem_seg': {'data': torch.tensor([[0, 0, 1]])}}
+    with pytest.raises(ConfigError, match='seg_logits are not those of pred_sem_seg, as with test-time augmentation'):
+        PixelCalibration().process(None, [merged])
+
+
 @pytest.mark.parametrize('name', ['seg_logits', 'gt_sem_seg'])
 def test_a_sample_without_something_is_refused(name: str) -> None:
     lacking = sample(torch.zeros(2, 1, 1), torch.zeros(1, 1))

@@ -148,6 +148,23 @@ def test_scores_of_every_volume_are_written(tmp_path: Path) -> None:
         evaluate([samples[0], {**samples[1], 'img_path': str(twin)}], output_dir=str(tmp_path / 'out'))
 
 
+def test_two_parts_write_their_scores_into_one_folder(tmp_path: Path) -> None:
+    pytest.importorskip('nibabel')
+    from tests.volumes import make_pair
+
+    samples = []
+    for seed, part in enumerate(('test', 'fold')):
+        image, _ = make_pair(tmp_path, f'{seed}.nii.gz', SHAPE, np.diag([*SPACING, 1.0]))
+        place = dict(img_path=str(image), ori_shape=SHAPE, ori_affine=np.diag([*SPACING, 1.0]), part=part)
+        samples.append({**sample_of(seed), **place})
+    for part in ('test', 'fold'):
+        evaluate(samples, part=part, output_dir=str(tmp_path / 'out'))
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == ['0.nii.gz', '1.nii.gz', 'scores_fold.json', 'scores_test.json']
+    content = json.loads((tmp_path / 'out' / 'scores_test.json').read_text())
+    assert [Path(entry['volume']).name for entry in content['volumes']] == ['0.nii.gz']
+
+
 def test_what_cannot_be_compared_is_one_sentence() -> None:
     sample = sample_of(0)
     del sample['gt_sem_seg']

@@ -97,6 +97,20 @@ def test_state_of_a_resumed_run(student: Student) -> None:
         resumed.load_state_dict({'model': {'neck.weight': torch.zeros(1)}, 'folded': None})
 
 
+def test_a_resume_with_fewer_parts_leaves_the_student_alone(student: Student) -> None:
+    student.neck = nn.Linear(3, 3)
+    first = FinishedTeacher()
+    first.frozen = frozen_modules(student, ['head', 'neck'])
+    first.prepare(student)
+    state = copy.deepcopy(first.state_dict())
+    with torch.no_grad():
+        student.neck.weight.add_(1)  # it was trained
+    trained, resumed = student.neck.weight.clone(), prepared(student)
+    with pytest.raises(ConfigError, match=r"'neck\.weight', which does not restart in this run"):
+        resumed.load_state_dict(state)
+    assert torch.equal(student.neck.weight, trained)
+
+
 def test_without_a_restart_there_is_nothing_to_teach(student: Student) -> None:
     with pytest.raises(ConfigError, match=r'default_hooks.distill.restart is None; nearest: restart=dict'):
         FinishedTeacher().prepare(student)

@@ -47,6 +47,19 @@ def test_state_continues_exactly(tmp_path: Path, epochs: int) -> None:
     check_resuming(lambda: SnapshotTeacher(epochs=epochs), tmp_path)
 
 
+@pytest.mark.parametrize(('before', 'finished', 'after', 'advice'), [
+    (3, 4, 1, 'epochs=3'), (1, 2, 3, 'epochs=1'), (4, 2, 2, 'epochs=3 or more')
+])  # fmt: skip
+def test_a_resume_with_another_age_is_refused(before: int, finished: int, after: int, advice: str) -> None:
+    first, second = SnapshotTeacher(epochs=before), SnapshotTeacher(epochs=after)
+    for teacher in (first, second):
+        teacher.prepare(TinyNet())
+    for epoch in range(finished):
+        first.after_epoch(TinyNet(), epoch)
+    with pytest.raises(ConfigError, match=f'teacher.epochs is {after}, and .* resume with {advice},'):
+        second.load_state_dict(first.state_dict())
+
+
 def test_the_youngest_is_one_epoch_old() -> None:
     with pytest.raises(ConfigError, match='teacher.epochs is 0; the youngest snapshot is 1 epoch old'):
         SnapshotTeacher(epochs=0)
