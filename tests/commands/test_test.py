@@ -161,15 +161,15 @@ test_evaluator = dict(_delete_=True, metrics=METRICS)
 """
 
 
-@pytest.mark.parametrize('metrics', ["dict(type='TestedSum')", "[dict(type='TestedSum')]"], ids=['one', 'list'])
-def test_metrics_of_a_whole_evaluator(run: Any, config: Path, tmp_path: Path, metrics: str) -> None:
+@pytest.mark.parametrize('name, metrics', [('one', "dict(type='TestedSum')"), ('several', "[dict(type='TestedSum')]")])
+def test_metrics_of_a_whole_evaluator(run: Any, config: Path, tmp_path: Path, name: str, metrics: str) -> None:
     """MMEngine takes the evaluator itself as well: ``dict(metrics=...)``."""
-    whole = tmp_path / 'whole.py'
+    whole = tmp_path / f'{name}.py'  # runs of one name in one second share a logger, and so the output of the first
     whole.write_text(WHOLE.replace('METRICS', metrics))
     checkpoint = saved(tmp_path, **{'layer.weight': torch.tensor([[3.0]])})
     out = tmp_path / 'predictions.pkl'
     flexible = ['--cfg-options', 'runner_type=FlexibleRunner', 'strategy.type=SingleDeviceStrategy']
-    outcome = run(command, whole, checkpoint, '--out', out, '--work-dir', tmp_path / metrics[0], *flexible)
+    outcome = run(command, whole, checkpoint, '--out', out, '--work-dir', tmp_path / 'work', *flexible)
     assert outcome.status == 0, outcome.err
     assert out.is_file() and 'sum: 3.0' in ' '.join(outcome.out.split())
 
