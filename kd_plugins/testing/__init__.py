@@ -44,6 +44,9 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
     for _, node in walk(config.get('model')):
         if class_name(node) == 'BatchListResize':
             node['sizes'] = [HEIGHT]  # generated images are small, for speed
+    for _, node in walk({key: config.get(key) for key in ('default_hooks', 'custom_hooks')}):
+        if class_name(node) == 'SecondStageHook':
+            node['pipeline'] = None  # generated items have no steps that could be replaced
     config.train_dataloader = ConfigDict(
         batch_size=batch_size,
         num_workers=0,

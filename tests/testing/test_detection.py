@@ -11,7 +11,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 
 from kd_plugins.registry import DATASETS
-from kd_plugins.testing import strip_pretrained
+from kd_plugins.testing import strip_pretrained, use_generated_data
 from kd_plugins.testing.detection import GeneratedDetection, generated_dataset, image_size
 
 
@@ -64,3 +64,15 @@ def test_weights_of_a_backbone_of_timm_are_stripped() -> None:
     model = {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': 'package:a'}, 'neck': {'weights': 'mine'}}
     assert list(strip_pretrained(model)) == ['model.backbone.weights (package:a)']
     assert model == {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': None}, 'neck': {'weights': 'mine'}}
+
+
+def test_a_second_pipeline_has_nothing_to_replace() -> None:
+    """The steps of the data set are gone, and SecondStageHook would refuse the data set that takes its place."""
+    generated = config()
+    generated.default_scope = 'mmdet'
+    entry = dict(type='kd_plugins.SecondStageHook', stop_epoch=1, pipeline=[dict(type='LoadImageFromFile')])
+    generated.default_hooks = dict(second_stage=dict(entry))
+    generated.custom_hooks = [dict(entry)]
+    use_generated_data(generated)
+    assert generated.default_hooks.second_stage.pipeline is None and generated.custom_hooks[0].pipeline is None
+    assert generated.default_hooks.second_stage.stop_epoch == 1
