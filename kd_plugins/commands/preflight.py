@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
-from ..config.distillers import distill_entry
+from ..config.hook_entries import distill_entry
 from ..config.loading import load_config
 from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..checkpoints import load_checkpoint
 from ..config.data_checks import needs_generated
-from ..config.distillers import distill_entry
+from ..config.hook_entries import distill_entry
 from ..config.loading import load_config
 from ..diagnostics.alignment import Alignment, Rows, conflict, total
 from ..diagnostics.gradients import measure

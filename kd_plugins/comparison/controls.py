@@ -15,10 +15,10 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor
 
 from ..checkpoints import compare_weights, load_checkpoint, weights_of
+from ..config.hook_entries import distill_entry
 from ..config.loading import class_name, walk
 from ..errors import ConfigError
 from ..utils.files import write_atomically
-from .entries import distill_entry
 from .made import Control, Made, import_as
 from .teacher_controls import frozen_teachers, random_teacher, shuffled_teacher
 

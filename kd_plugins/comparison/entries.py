@@ -1,32 +1,19 @@
-"""Hooks of a config by their key, and the weights that a run evaluates because of them."""
+"""Weights that a run evaluates because of its hooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 
-from ..config.loading import class_name, walk
+from ..config.hook_entries import hooks_of
+from ..config.loading import class_name
 from ..errors import ConfigError
 
 RAW, AVERAGED = 'raw', 'averaged'
 """Weights that a validation can use."""
-
-
-def hooks_of(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the config key and the entry of every hook; an entry may be changed in place."""
-    for key in ('default_hooks', 'custom_hooks'):
-        for path, hook in walk(config.get(key), key):
-            if path.count('.') == 1 and 'type' in hook:
-                yield path, hook
-
-
-def distill_entry(config: Config) -> dict[str, Any] | None:
-    """Return the entry of the DistillHook, which may be changed in place, or ``None``."""
-    return next((hook for _, hook in hooks_of(config) if class_name(hook) == 'DistillHook'), None)
 
 
 def evaluated_weights(config: Config) -> str:

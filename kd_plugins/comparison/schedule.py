@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..config.hook_entries import hooks_of
 from ..config.loading import class_name, walk
 from ..runner.processes import training_length
-from .entries import hooks_of
 
 NO_END = 10**8
 """Ends from here on mean that a scheduler never ends; MMEngine's own value is 10**9."""

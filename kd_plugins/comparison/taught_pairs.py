@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..config.hook_entries import distill_entry
 from ..config.loading import class_name, load_config
 from ..errors import KDPluginsError
 from ..teachers.collection import teacher_configs
-from .entries import distill_entry
 from .formatting import lower_is_better
 from .statistics import scipy_stats
 

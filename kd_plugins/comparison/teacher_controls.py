@@ -10,13 +10,13 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import load_checkpoint
+from ..config.hook_entries import distill_entry
 from ..config.loading import class_name
 from ..config.reading import read_changed
 from ..errors import ConfigError
 from ..teachers.classes import class_names
 from ..teachers.collection import resolve_sources, teacher_configs
 from ..testing import strip_pretrained
-from .entries import distill_entry
 from .made import Made, import_as
 
 RANDOM_SEED = 20000

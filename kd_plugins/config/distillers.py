@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -12,30 +11,9 @@ from ..errors import ConfigError, nearest
 from ..registry import MODELS
 from ..utils.build import build
 from . import loading
+from .hook_entries import distill_entry
 
 KEY = 'default_hooks.distill.distillers'
-HOOK = 'DistillHook'
-
-
-def distill_entry(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of the DistillHook, empty where the config has none.
-
-    It is ``default_hooks.distill``, or the first entry of this class in ``default_hooks`` or ``custom_hooks``.
-
-    Args:
-        config: The resolved config.
-
-    >>> distill_entry({'custom_hooks': [{'type': 'kd_plugins.DistillHook', 'distillers': {}}]})
-    {'type': 'kd_plugins.DistillHook', 'distillers': {}}
-    >>> distill_entry({'default_hooks': {'timer': {'type': 'IterTimerHook'}}})
-    {}
-    """
-    default, custom = config.get('default_hooks') or {}, config.get('custom_hooks') or []
-    if isinstance(default.get('distill'), dict):
-        entry: dict[str, Any] = default['distill']
-        return entry
-    entries = [*default.values(), *custom]
-    return next((entry for entry in entries if isinstance(entry, dict) and loading.class_name(entry) == HOOK), {})
 
 
 def distillers_of(config: Config, class_name: str) -> dict[str, Any]:
@@ -48,7 +26,7 @@ def distillers_of(config: Config, class_name: str) -> dict[str, Any]:
     Raises:
         ConfigError: If the config has no distiller of this class.
     """
-    entries = distill_entry(config).get('distillers') or {}
+    entries = (distill_entry(config) or {}).get('distillers') or {}
     selected = {name: entry for name, entry in entries.items() if entry and loading.class_name(entry) == class_name}
     if not selected:
         raise ConfigError(f"{KEY} has no 'kd_plugins.{class_name}'; give a config that has one")

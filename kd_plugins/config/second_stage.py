@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from mmengine.config import Config
 
 from ..errors import ConfigError
 from .data_checks import validates
-from .loading import class_name, walk
+from .hook_entries import hooks_of
+from .loading import class_name
 
 HOOK = 'SecondStageHook'
+
+
+def second_stages(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the config key and the entry of every SecondStageHook; an entry may be changed in place."""
+    return ((path, hook) for path, hook in hooks_of(config) if class_name(hook) == HOOK)
 
 
 def check_second_stage(config: Config) -> None:
@@ -22,9 +31,8 @@ def check_second_stage(config: Config) -> None:
 
     >>> check_second_stage(Config({'train_cfg': {'max_epochs': 12}}))
     """
-    hooks = {key: config.get(key) for key in ('default_hooks', 'custom_hooks')}
-    for path, entry in walk(hooks):
-        if class_name(entry) != HOOK or not entry.get('reload_best', True):
+    for path, entry in second_stages(config):
+        if not entry.get('reload_best', True):
             continue
         if not validates(config):
             raise ConfigError(

@@ -17,7 +17,7 @@ from ..taps import match_modules
 from ..utils.checks import check_choice, check_flag, check_integer, check_number
 from ..utils.head_types import ROI_ALTERNATIVE, is_a, lineage
 from .base import BaseDistiller, Batch, Taps
-from .locations import positions_on_images
+from .locations import counted_locations
 
 ACTIVATIONS = ('sigmoid', 'softmax')
 
@@ -232,19 +232,12 @@ class StageLocalizationDistiller(BaseDistiller):
             )
         return class_confidence(joined, self.activation)
 
-    def _on_images(self, student_outputs: Taps, batch: Batch, like: Tensor) -> Tensor:
-        """Return which locations count, 0 for those of maps on padding; its shape broadcasts to that of ``like``."""
-        if self.levels is None:
-            return like.new_ones(())
-        maps = student_outputs['logits'][-self.levels :]
-        every = [torch.ones_like(x[:, 0], dtype=torch.bool).flatten(1) for x in maps]
-        masks = positions_on_images(maps, batch)
-        return torch.cat([whole if mask is None else mask for whole, mask in zip(every, masks)], dim=1)
-
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_stages``."""
         *earlier, last = self._stages(student_outputs)
         weight = self._confidence(teacher_outputs, student_outputs, last)
-        weight = weight * self._on_images(student_outputs, batch, weight)
+        if self.levels is not None:
+            _, on_images = counted_locations(student_outputs['logits'][-self.levels :], 1, batch, weight, None)
+            weight = weight * on_images
         divergence = softmax_kl(torch.stack(earlier), last, self.temperature, dim=-1)
         return {'loss_stages': weighted_mean(divergence.mean(dim=(0, -1)), weight)}

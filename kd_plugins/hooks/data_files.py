@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from ..config.data_checks import check_data, training_loaders
-from ..config.distillers import distill_entry
+from ..config.hook_entries import distill_entry
 from ..data_checks import check_data_files
 from ..errors import ConfigError
 
@@ -19,7 +19,7 @@ def is_checked(config: Mapping[str, Any]) -> bool:
     >>> is_checked({}), is_checked({'default_hooks': {'distill': {'checks': {'data': False}}}})
     (True, False)
     """
-    checks = distill_entry(config).get('checks')
+    checks = (distill_entry(config) or {}).get('checks')
     return not isinstance(checks, Mapping) or bool(checks.get('data', True))
 
 

@@ -166,9 +166,7 @@ class DistillHook(Hook):
             check_run_files(runner)
         with forked_rng():
             frozen = self.restart.freeze(student) if self.restart is not None else {}
-            prepare_teachers(
-                runner, student, self.teachers, frozen, self._state.resumed, self._epoch_length, self.inheritance
-            )
+            prepare_teachers(runner, student, self.teachers, frozen, self._state.resumed, length, self.inheritance)
             check_begins(runner, self.distillers, self.teachers, length, self.unlabelled, self.task_weights)
             if self.checks['classes']:
                 check_classes(runner.cfg)

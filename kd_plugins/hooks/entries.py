@@ -7,13 +7,12 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from ..config.hook_entries import NAME
 from ..errors import ConfigError
 from ..registry import HOOKS
 from ..utils.argument_types import check_types, shown
 from ..utils.build import check_arguments, find_class, missing_arguments
 
-NAME = 'distill'
-"""Key under ``default_hooks`` that stands for distillation, whatever its type."""
 OF_RUNNER = ('type', 'priority', '_scope_')
 """Keys of an entry that MMEngine's runner and registry read."""
 

@@ -18,9 +18,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..checkpoints import load_checkpoint, weights_of
+from ..config.hook_entries import distill_entry
 from ..config.loading import class_name
 from ..errors import CheckpointError, ConfigError
-from ..hooks.entries import check_entries, entries_of
+from ..hooks.entries import check_entries
 from ..hooks.run_checks import is_sharding
 from ..utils.checkpoint_content import resume_faults
 from ..utils.cli import note
@@ -102,9 +103,7 @@ def check_strategy(config: Config) -> None:
     """
     strategy = config.get('strategy')
     name = class_name(strategy) if isinstance(strategy, dict) else ''
-    if not is_flexible(config) or not is_sharding(name):
-        return
-    if any(isinstance(entry, dict) and class_name(entry) == 'DistillHook' for _, entry in entries_of(config)):
+    if is_flexible(config) and is_sharding(name) and distill_entry(config) is not None:
         raise ConfigError(
             f"strategy.type is '{name}', which divides the parameters of the model between ranks, and distillers tap "
             "whole layers; nearest: 'DDPStrategy'"

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..config.data_checks import check_trainable
-from ..config.distillers import distill_entry
+from ..config.hook_entries import distill_entry
 from ..config.reading import read_config
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
@@ -51,7 +51,7 @@ def prepare_config(config: Config, work_dir: str, generated: bool) -> list[str]:
         use_generated_data(config)
     else:
         _without_workers(config.train_dataloader)
-    unlabelled = distill_entry(config).get('unlabelled')
+    unlabelled = (distill_entry(config) or {}).get('unlabelled')
     others = unlabelled.get('dataloader') if isinstance(unlabelled, dict) else None
     if isinstance(others, dict):
         _without_workers(others)
@@ -72,7 +72,7 @@ def _without_workers(loader: dict[str, Any]) -> None:
 def _strip_teachers(config: Config) -> list[str]:
     """Remove pretrained weights from the configs of teachers without a checkpoint; return the removed keys."""
     removed: list[str] = []
-    for key, teacher in teacher_configs(distill_entry(config)).items():
+    for key, teacher in teacher_configs(distill_entry(config) or {}).items():
         if teacher.get('checkpoint') is not None:
             continue
         if isinstance(teacher.get('model'), dict):

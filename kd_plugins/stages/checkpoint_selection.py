@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
 from ..config.data_checks import validates
-from ..config.loading import class_name, walk
+from ..config.hook_entries import hooks_of
+from ..config.loading import class_name
 from ..errors import CheckpointError, ConfigError, nearest
 from ..ops.fisher import KEY as FISHER
 from ..runner.resume import best_key, best_metrics, checkpoint_settings, runtime_info
@@ -33,8 +34,7 @@ def averages(config: Config) -> bool:
     >>> averages(Config({'custom_hooks': [{'type': 'EMAHook'}]}))
     True
     """
-    hooks = {'default': config.get('default_hooks'), 'custom': config.get('custom_hooks')}
-    return any(class_name(node).endswith('EMAHook') for _, node in walk(hooks))
+    return any(class_name(hook).endswith('EMAHook') for _, hook in hooks_of(config))
 
 
 def check_rule(config: Config, pick: str, ema: bool | None, key: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from ..config.data_checks import check_trainable
-from ..config.loading import class_name
+from ..config.hook_entries import NAME, is_distill_hook
 from ..diagnostics.preflight import inspect
 from ..errors import KDPluginsError
 from ..runner.steps import distill_hook, drive, temporary_runner
@@ -77,15 +77,11 @@ def without_distillation(config: Config) -> Config:
     """Return a copy of a config without its distillation entry."""
     plain = copy.deepcopy(config)
     hooks = plain.get('default_hooks') or {}
-    for name in [name for name, entry in hooks.items() if name == 'distill' or _distills(entry)]:
+    for name in [name for name, entry in hooks.items() if name == NAME or is_distill_hook(entry)]:
         del hooks[name]
     if plain.get('custom_hooks'):
-        plain.custom_hooks = [entry for entry in plain.custom_hooks if not _distills(entry)]
+        plain.custom_hooks = [entry for entry in plain.custom_hooks if not is_distill_hook(entry)]
     return plain
-
-
-def _distills(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and class_name(entry) == class_name({'type': HOOK})
 
 
 def suggestions(config: Config, recipes: Sequence[Recipe], pair: Pair, teacher: Settings) -> list[Suggestion]:
@@ -138,7 +134,7 @@ def _try(config: Config, entries: dict[str, Suggestion]) -> None:
 def _step(config: Config, settings: Settings, entries: Mapping[str, Suggestion]) -> Iterator[tuple[str, str]]:
     """Yield name and reason of the entries that teach nothing in a step."""
     tried = without_distillation(config)
-    tried.default_hooks = {**(tried.get('default_hooks') or {}), 'distill': {'type': HOOK, **settings}}
+    tried.default_hooks = {**(tried.get('default_hooks') or {}), NAME: {'type': HOOK, **settings}}
     with temporary_runner(tried, generated=True) as (runner, _):
         hook = distill_hook(runner)
         result = inspect(runner, generated=True)

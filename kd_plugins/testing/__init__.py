@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..config.loading import class_name, walk
+from ..config.second_stage import second_stages
 from ..errors import ConfigError
 from . import detection, lidar, pose, segmentation, volumes
 
@@ -44,9 +45,8 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
     for _, node in walk(config.get('model')):
         if class_name(node) == 'BatchListResize':
             node['sizes'] = [HEIGHT]  # generated images are small, for speed
-    for _, node in walk({key: config.get(key) for key in ('default_hooks', 'custom_hooks')}):
-        if class_name(node) == 'SecondStageHook':
-            node['pipeline'] = None  # generated items have no steps that could be replaced
+    for _, hook in second_stages(config):
+        hook['pipeline'] = None  # generated items have no steps that could be replaced
     config.train_dataloader = ConfigDict(
         batch_size=batch_size,
         num_workers=0,

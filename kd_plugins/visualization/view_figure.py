@@ -12,7 +12,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from ..config.data_checks import check_data
-from ..config.distillers import build_distiller, distill_entry
+from ..config.distillers import build_distiller
+from ..config.hook_entries import distill_entry
 from ..datasets.position_stream import PositionStream, seeded
 from ..errors import ConfigError
 from ..hooks.student_view import build_views
@@ -56,7 +57,7 @@ def view_figure(
     """
     init_default_scope(config.get('default_scope') or 'mmengine')
     check_keys(config, 'model')
-    views = build_views(distill_entry(config).get('student_view') or None)
+    views = build_views((distill_entry(config) or {}).get('student_view') or None)
     if not views:
         raise ConfigError(
             f"{HOOK} has no student_view; give a config that has student_view=dict(type='kd_plugins.PhotometricView')"
@@ -119,7 +120,8 @@ def read_batch(config: Config, images: str, count: int, seed: int) -> Any:
     Raises:
         ConfigError: If they cannot be read.
     """
-    loader, key = (distill_entry(config).get('unlabelled') or {}).get('dataloader'), f'{HOOK}.unlabelled.dataloader'
+    unlabelled = (distill_entry(config) or {}).get('unlabelled') or {}
+    loader, key = unlabelled.get('dataloader'), f'{HOOK}.unlabelled.dataloader'
     if loader is None or images == 'labelled':
         check_keys(config, 'train_dataloader')
         check_data(config, ('train_dataloader',))

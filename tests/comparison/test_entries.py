@@ -1,4 +1,4 @@
-"""Hooks of a config, and the weights that it evaluates."""
+"""Weights that a config evaluates."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 
-from kd_plugins.comparison.entries import check_weights, distill_entry, evaluated_weights, hooks_of
-from kd_plugins.config.loading import class_name
+from kd_plugins.comparison.entries import check_weights, evaluated_weights
 from kd_plugins.errors import ConfigError
-
-CONFIG = Config(
-    {
-        'default_hooks': {'timer': {'type': 'IterTimerHook', 'inner': {'type': 'X'}}, 'off': None},
-        'custom_hooks': [{'type': 'EMAHook'}, {'type': 'kd_plugins.DistillHook', 'distillers': {'a': {'type': 'B'}}}],
-    }
-)
-
-
-def test_hooks_are_found_without_what_they_hold() -> None:
-    assert [path for path, _ in hooks_of(CONFIG)] == ['default_hooks.timer', 'custom_hooks.0', 'custom_hooks.1']
-    assert distill_entry(CONFIG) is CONFIG.custom_hooks[1] and distill_entry(Config()) is None
-    assert class_name({'type': EMAHook}) == 'EMAHook' and class_name({}) == 'None'
 
 
 def test_averaged_weights_are_recognised() -> None:
