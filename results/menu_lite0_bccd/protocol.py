@@ -138,6 +138,7 @@ refuted_if = """
 A loss is refuted where the 95 % interval of its difference to plain in AP holds 0. The goal of the project, 1.5 AP over
 plain and 1.0 over the inherited start with intervals above 0, is missed where no arm reaches both. Added with the arm
 `longer`: a gain is bought with time where the interval of its difference to that arm holds 0.
-Added with the arm `crosskd_pkd`: two are no better than one where the interval of its difference to CrossKD alone holds 0.
+Added with the arm `crosskd_pkd`: two are no better than one where the interval of its difference to CrossKD alone
+holds 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
