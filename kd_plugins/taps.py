@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -154,6 +154,8 @@ class TapSet:
         self.recording = False
         self.contiguous = False
         """Whether :meth:`read` returns contiguous copies of tensors in another memory format."""
+        self.continues: Callable[[], bool] | None = None
+        """Whether a pass that may end early has to go on, for something else than taps, until :meth:`end_pass`."""
         self._keys = {path: key for key, path in paths.items()}
         self._paths: dict[str, TapPath] = {}
         self._members: dict[str, list[tuple[str, nn.Module]]] = {}
@@ -202,7 +204,12 @@ class TapSet:
         self._outputs.setdefault(name, []).extend(tensors)
         self._versions.setdefault(name, []).extend(tensor._version for tensor in tensors)
         self._calls[name] += 1
-        if self._ends_early and self._calls == self._full_pass:
+        self.end_pass()
+
+    def end_pass(self) -> None:
+        """End the forward pass that is recorded, if it may end early and nothing is missing."""
+        complete = self._ends_early and self._calls == self._full_pass
+        if complete and not (self.continues is not None and self.continues()):
             raise _AllRecorded
 
     @contextmanager

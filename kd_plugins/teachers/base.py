@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..taps import TapSet
 from ..utils.checks import check_choice, check_flag
+from ..utils.memory_format import contiguous
 from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
@@ -178,6 +179,7 @@ class BaseTeacher:
         """Run the network and return the features that its ``extract_feat`` gave.
 
         Where nothing is tapped, only the features are computed, unless ``mode='predict'`` needs the predictions.
+        Like the outputs of taps, they are contiguous where the network computes with channels last.
 
         Args:
             args: Positional arguments of the student's ``forward``.
@@ -185,17 +187,18 @@ class BaseTeacher:
             taps: Taps on the network.
         """
         kept: list[Any] = []
-        with _results_kept(self.model, 'extract_feat', kept):
-            if not taps.empty or self.mode == 'predict':
-                self.run(args, kwargs, taps)
-            if not kept:
-                # Also where the pass has ended at its last tap, before the features were complete.
-                mode, self.mode = self.mode, 'extract_feat'
-                try:
+        mode = self.mode
+        try:
+            with _results_kept(self.model, 'extract_feat', kept, taps.end_pass):
+                if not taps.empty or mode == 'predict':
+                    taps.continues = lambda: not kept
+                    self.run(args, kwargs, taps)
+                if not kept:
+                    self.mode = 'extract_feat'
                     self.run(args, kwargs)
-                finally:
-                    self.mode = mode
-        return kept[-1]
+        finally:
+            taps.continues, self.mode = None, mode
+        return contiguous(kept[-1]) if taps.contiguous else kept[-1]
 
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # ``eval()`` of all modules takes milliseconds, and reading their flags takes microseconds.
@@ -217,12 +220,13 @@ class BaseTeacher:
 
 
 @contextmanager
-def _results_kept(model: nn.Module, name: str, kept: list[Any]) -> Iterator[None]:
-    """Append what a method of a network returns to a list."""
+def _results_kept(model: nn.Module, name: str, kept: list[Any], then: Callable[[], None]) -> Iterator[None]:
+    """Append what a method of a network returns to a list, and call a function each time."""
     method, before = getattr(model, name), vars(model).get(name)
 
     def keep(*args: Any, **kwargs: Any) -> Any:
         kept.append(method(*args, **kwargs))
+        then()
         return kept[-1]
 
     setattr(model, name, keep)

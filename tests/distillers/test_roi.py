@@ -16,6 +16,7 @@ from kd_plugins.distillers import Batch, RoIDistiller
 from kd_plugins.losses import dkd_loss
 from kd_plugins.registry import MODELS
 from kd_plugins.taps import TapSet
+from kd_plugins.teachers.fixed import FixedTeacher
 from tests.distillers.common import sentence
 from tests.distillers.roi_models import model_of
 from tests.distillers.two_steps import small_detector, two_steps
@@ -146,6 +147,26 @@ def test_a_copy_of_the_student_teaches_nothing(name: str) -> None:
     student.train()
     for value in asked(RoIDistiller(), student, copy.deepcopy(student).eval(), data)[-1].values():
         assert value.abs() < 1e-5
+
+
+@pytest.mark.parametrize('name', ['mask', 'cascade'])
+def test_taps_of_another_distiller_change_no_answer(name: str) -> None:
+    """With a tap, a fixed teacher computes with channels last on a CPU, which MMCV's RoIAlign misreads."""
+    student, model, data = pair(name)
+    distiller = RoIDistiller()
+    outputs, _, batch, _ = asked(distiller, student, model, data)
+    teacher = FixedTeacher(None, strict=True, seed=0, fold=True)
+    teacher._take(model, student)
+    answers = []
+    for paths in ({}, {'distillers.features.teacher_tap': 'neck.fpn_convs.*'}):
+        taps = TapSet(model, paths, 'teacher')
+        for _ in range(2):
+            features = teacher.run_and_extract((data['inputs'], data['data_samples']), {}, taps)
+            answers.append(distiller.query(model, features, outputs, {}, batch))
+        taps.remove()
+    assert teacher.folding is not None and teacher.folding.form is not None and teacher.folding.form.channels_last
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0], rtol=1e-3, atol=1e-4)
 
 
 def test_stages_of_a_cascade() -> None:

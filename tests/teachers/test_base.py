@@ -155,7 +155,7 @@ def test_a_teacher_stops_after_its_last_tap(mode: str, calls: int) -> None:
 
 @pytest.mark.parametrize('mode', ['tensor', 'predict'])
 def test_features_of_a_pass(mode: str) -> None:
-    """Without taps there is no more than the features; a pass that ends inside them is followed by a second one."""
+    """Without taps there is no more than the features; with taps inside of them, the pass ends with the features."""
     teacher, images = EMATeacher(mode=mode), torch.ones(2, 2)
     teacher.prepare(TinyNet())
     model, ran = teacher.model, Counter()
@@ -163,7 +163,7 @@ def test_features_of_a_pass(mode: str) -> None:
         getattr(model, name).register_forward_pre_hook(lambda *call, name=name: ran.update([name]))
     whole = mode == 'predict'
     nothing, tapped = TapSet(model, {}), TapSet(model, {'key': 'fc'})
-    for taps, counts in ((nothing, (1, whole)), (tapped, (1, 1)), (tapped, (2 - whole, whole))):
+    for taps, counts in ((nothing, (1, whole)), (tapped, (1, 1)), (tapped, (1, whole))):
         ran.clear()
         features = teacher.run_and_extract((images,), {'mode': 'loss'}, taps)
         assert torch.equal(features, model.fc(images)) and teacher.mode == mode
