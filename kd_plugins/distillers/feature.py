@@ -158,6 +158,12 @@ class FeatureDistiller(PairedDistiller):
         )
 
     def _check_spatial(self, level: int, adapted: Tensor, teacher_feature: Tensor) -> None:
+        if len(adapted) != len(teacher_feature):
+            raise ConfigError(
+                f'{self.key}.student_tap: at level {level} the student gives {len(adapted)} samples and the teacher '
+                f'{len(teacher_feature)}, as for proposals of their own; tap features of whole images, or use '
+                'RoIDistiller'
+            )
         if self._spatial(adapted) == self._spatial(teacher_feature):
             return
         shapes = f'{tuple(adapted.shape)} and the teacher {tuple(teacher_feature.shape)}'

@@ -204,6 +204,12 @@ def test_config_sentences() -> None:
         ({}, [(2, 4)], [(2, 4, 3, 3)], 'same number of dimensions'),
         ({}, [(2, 4, 6, 6)], [(2, 4, 3, 3)], "fpn.resize is None, .*set resize='bilinear'"),
         (
+            {},
+            [(8, 4)],
+            [(9, 4)],
+            'fpn.student_tap: at level 0 the student gives 8 samples and the teacher 9, .*RoIDistiller',
+        ),
+        (
             {'adapter': None},
             [(2, 64, 3, 3)],
             [(2, 256, 3, 3)],
