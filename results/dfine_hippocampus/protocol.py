@@ -4,8 +4,8 @@ question = """
 Do distributions of box edges (FDR) give better boxes than a plain DINO with the same quality-aware class loss, and
 does the last decoder layer teach the earlier ones (GO-LSD)?
 """
+# `quality`, with which the contrasts compare, became the baseline of the tables after `fdr` and `golsd` had run.
 arms = dict(
-    plain=dict(config='configs/dfine/dino_r18_hippocampus-slices.py', note='DINO, focal loss'),
     quality=dict(
         config='configs/dfine/dino_r18_hippocampus-slices_quality-loss.py',
         note='the same with the class loss of the next two arms (VFL; focal loss for the proposals)',
@@ -15,6 +15,7 @@ arms = dict(
         config='configs/dfine/dino_r18_hippocampus-slices_golsd.py',
         note="FDR and GO-LSD, counts of the denoising term as released ('matching')",
     ),
+    plain=dict(config='configs/dfine/dino_r18_hippocampus-slices.py', note='DINO, focal loss'),
 )
 seeds = (0, 1, 2)
 more_seeds = (3, 4)
