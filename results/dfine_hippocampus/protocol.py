@@ -8,7 +8,7 @@ does the last decoder layer teach the earlier ones (GO-LSD)?
 arms = dict(
     quality=dict(
         config='configs/dfine/dino_r18_hippocampus-slices_quality-loss.py',
-        note='the same with the class loss of the next two arms (VFL; focal loss for the proposals)',
+        note='DINO with the class loss of the next two arms (VFL; focal loss for the proposals)',
     ),
     fdr=dict(config='configs/dfine/dino_r18_hippocampus-slices_fdr.py', note='FDR, no distillation'),
     golsd=dict(
