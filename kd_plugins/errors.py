@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -53,3 +54,48 @@ def nearest(name: object, choices: Iterable[object], limit: int = 3) -> str:
     listed = ', '.join(repr(choice) for choice in shown) if shown else 'none'
     more = ', ...' if not close and len(valid) > limit else ''
     return f'{label}: {listed}{more}'
+
+
+def missing_package(error: BaseException | None) -> str | None:
+    """Return the name of the package whose absence caused an error, or ``None`` where no error of the chain tells.
+
+    The name is lost where an error is raised again with another text, as MONAI and the workers of a data loader do.
+    It is then read from the text, or from the error that caused this one.
+
+    >>> missing_package(ModuleNotFoundError("No module named 'monai'", name='monai'))
+    'monai'
+    >>> missing_package(ImportError("No module named 'numba'; see the installation guide"))
+    'numba'
+    >>> missing_package(ModuleNotFoundError('see the installation guide')) is None
+    True
+    """
+    while error is not None:
+        if isinstance(error, ImportError):
+            told = re.search(r"No module named '([^']+)'|^(\S+) is not installed", str(error))
+            # The name of another ImportError is that of an installed module that lacks something.
+            name = error.name if isinstance(error, ModuleNotFoundError) else None
+            if name or told:
+                return name or (told and (told.group(1) or told.group(2))) or None
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def import_fault(error: ImportError, what: str) -> str:
+    """Return why an import failed, as words of an error sentence.
+
+    Args:
+        error: The error.
+        what: What was imported.
+
+    Returns:
+        ``"'numba' is not installed"``, or the first line of the message where no package is known to be missing.
+
+    >>> import_fault(ModuleNotFoundError("No module named 'numba'", name='numba'), 'mmdet3d')
+    "'numba' is not installed"
+    >>> import_fault(ImportError("cannot import name 'jit'"), 'mmdet3d')
+    "mmdet3d cannot be imported (cannot import name 'jit')"
+    """
+    name = missing_package(error)
+    if name:
+        return f"'{name}' is not installed"
+    return f'{what} cannot be imported ({str(error).strip().partition(chr(10))[0].rstrip(".") or type(error).__name__})'

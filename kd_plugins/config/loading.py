@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
 from .reading import merge_options, read_config
 
 # Import name of each OpenMMLab package to the extra of this project that installs it.
@@ -22,7 +22,7 @@ def register_scope(scope: str) -> None:
     """Register everything of the OpenMMLab package that a config's ``default_scope`` names.
 
     Raises:
-        MissingDependencyError: If the package, or one that it imports, is not installed.
+        MissingDependencyError: If the package, or one that it imports, is not installed or cannot be imported.
         ConfigError: If no package of this name has a registry.
     """
     if scope in ('mmengine', 'kd_plugins'):
@@ -36,10 +36,10 @@ def register_scope(scope: str) -> None:
         )
     try:
         register = import_module(f'{scope}.utils').register_all_modules
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        fault = import_fault(error, f'{scope}.utils')
         raise MissingDependencyError(
-            f"default_scope: '{scope}' needs '{error.name}', which is not installed; "
-            'kd_plugins doctor prints the command'
+            f"default_scope is '{scope}', and {fault}; kd_plugins doctor prints the command"
         ) from error
     except AttributeError:
         return  # its registries import their own locations

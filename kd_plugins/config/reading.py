@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, missing_package, nearest
 from ..utils.argument_types import shown
 
 
@@ -38,8 +38,10 @@ def read_config(path: str, key: str = 'config') -> Config:
         else:
             config = Config.fromfile(path)
     except ModuleNotFoundError as error:
-        sentence = re.match(r'(\S+) is not installed', str(error))  # of MMEngine, about a base
-        raise _missing_package(key, path, error.name or (sentence.group(1) if sentence else package)) from error
+        missing = missing_package(error) or (package if colons else None)
+        if missing is None:
+            raise ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}") from error
+        raise _missing_package(key, path, missing) from error
     except FileNotFoundError as error:
         raise _missing_file(key, path, error) from error
     except RecursionError as error:

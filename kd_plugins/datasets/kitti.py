@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, import_fault
 from ..registry import DATASETS, TRANSFORMS
 
 
@@ -51,8 +51,9 @@ def kitti_folder(**arguments: Any) -> Any:
     """
     try:
         from .kitti_dataset import KittiFolder
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        fault = import_fault(error, 'MMDetection3D')
         raise MissingDependencyError(
-            f"KittiFolder: '{error.name}' is not installed (extra 'det3d'); kd_plugins doctor prints the command"
+            f"KittiFolder: {fault} (extra 'det3d'); kd_plugins doctor prints the command"
         ) from error
     return KittiFolder(**arguments)

@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
 from ..registry import DATASETS
 from ..utils.checks import check_choice
 
@@ -34,9 +34,10 @@ def load_header(path: str) -> Any:
     """
     try:
         import nibabel
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        fault = import_fault(error, 'nibabel')
         raise MissingDependencyError(
-            "NiftiDataset: 'nibabel' is not installed (extra 'volume'); kd_plugins doctor prints the command"
+            f"NiftiDataset: {fault} (extra 'volume'); kd_plugins doctor prints the command"
         ) from error
     if not Path(path).is_file():
         folder = Path(path).parent

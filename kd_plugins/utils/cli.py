@@ -17,7 +17,7 @@ from urllib.error import URLError
 from mmengine.config import DictAction
 from mmengine.registry import Registry
 
-from ..errors import KDPluginsError, nearest
+from ..errors import KDPluginsError, missing_package, nearest
 from .build import inherited_arguments
 from .data_errors import data_sentence, log_traceback
 
@@ -143,7 +143,10 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and failed:
         return f"type='{failed.group(1)}' is not in a registry; give the name of a class"
     if isinstance(error, ModuleNotFoundError):
-        return f"the package '{error.name}' is not installed; kd_plugins doctor prints the command"
+        package = missing_package(error)
+        if package is None:
+            return f'a package cannot be imported ({text.rstrip(".")}); kd_plugins doctor prints the fix'
+        return f"the package '{package}' is not installed; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
         return f"'{error.filename}' does not exist" if error.filename else text
     if isinstance(error, URLError):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
 from .build import check_arguments, construct, first_line
 
 MODULES = {
@@ -32,14 +32,14 @@ def monai_class(kind: str, name: Any, key: str) -> type:
 
     Raises:
         ConfigError: If MONAI has no such class.
-        MissingDependencyError: If MONAI is not installed.
+        MissingDependencyError: If MONAI is not installed, or its import fails.
     """
     try:
         module = import_module(MODULES[kind])
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        fault = import_fault(error, MODULES[kind])
         raise MissingDependencyError(
-            f"{key}: '{error.name}' is not installed (extra 'volume'); "
-            'kd_plugins doctor prints the command that installs it'
+            f"{key}: {fault} (extra 'volume'); kd_plugins doctor prints the command that installs it"
         ) from error
     cls = getattr(module, name, None) if isinstance(name, str) else None
     if not isinstance(cls, type):

@@ -75,3 +75,13 @@ def test_a_key_that_is_no_name_of_an_argument_is_refused(tmp_path, key):
     (tmp_path / 'a.py').write_text(f"model = dict(neck={{'type': 'FPN', {key!r}: 2}}, labels={{0: 'cell'}})")
     with pytest.raises(ConfigError, match=rf"^model.neck: the key {key!r} is not the name of an argument of 'FPN'$"):
         load_config(str(tmp_path / 'a.py'))
+
+
+def test_a_default_scope_whose_import_fails_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / 'mmbroken').mkdir()
+    (tmp_path / 'mmbroken' / 'utils.py').write_text("raise ModuleNotFoundError('see the guide')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        MissingDependencyError, match=r"^default_scope is 'mmbroken', and mmbroken.utils cannot .*guide\)"
+    ):
+        register_scope('mmbroken')

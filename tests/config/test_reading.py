@@ -57,6 +57,14 @@ def test_missing_packages() -> None:
         read_config('no_such_package::a.py')
 
 
+def test_an_import_error_without_a_package_keeps_its_message(tmp_path: Path) -> None:
+    (tmp_path / 'mine.py').write_text("raise ModuleNotFoundError('see the guide')\n")
+    with pytest.raises(
+        ConfigError, match=r"mine.py' cannot be read: ModuleNotFoundError in line 1 of .*: see the guide$"
+    ):
+        read_config(str(tmp_path / 'mine.py'))
+
+
 def test_a_base_by_name_is_the_config_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip('mmdet')
     monkeypatch.chdir(tmp_path)

@@ -90,6 +90,15 @@ def test_a_missing_package_is_named():
     assert 'mmpose' in (sentence_of(ModuleNotFoundError("No module named 'mmpose'", name='mmpose')) or '')
 
 
+def test_a_missing_package_is_named_where_the_error_lost_its_name():
+    worker = 'Caught ModuleNotFoundError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
+    error = ModuleNotFoundError(worker + "ModuleNotFoundError: No module named 'turbojpeg'\n")
+    assert (sentence_of(error) or '').startswith("the package 'turbojpeg' is not installed; ")
+    assert sentence_of(ModuleNotFoundError('see the guide.')) == (
+        'a package cannot be imported (see the guide); kd_plugins doctor prints the fix'
+    )
+
+
 def test_a_failed_download_of_pretrained_weights():
     error = URLError(ConnectionRefusedError(111, 'Connection refused'))
     assert (sentence_of(error) or '').startswith(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mmengine.config import ConfigDict
 
 pytest.importorskip('monai')
 from kd_plugins.errors import ConfigError, MissingDependencyError
+from kd_plugins.utils import monai
 from kd_plugins.utils.monai import build_part, monai_class
 
 NETWORK = dict(type='BasicUNet', spatial_dims=2, in_channels=1, out_channels=2, features=(4, 4, 4, 4, 4, 4))
@@ -48,4 +50,27 @@ def test_sentences(kind: str, config: Any, sentence: str) -> None:
 def test_missing_monai_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'monai.losses', None)
     with pytest.raises(MissingDependencyError, match="model.loss: 'monai.losses' is not installed .extra 'volume'."):
+        build_part('loss', dict(type='DiceLoss'), 'model.loss')
+
+
+@pytest.mark.parametrize(
+    ('statement', 'sentence'),
+    [
+        ('import no_such_package', r"'no_such_package' is not installed \(extra 'volume'\)"),
+        ("raise ModuleNotFoundError('see the guide.')", r'broken_losses cannot be imported \(see the guide\)'),
+        ('from json import no_such_name', r'broken_losses cannot be imported \(cannot import name'),
+    ],
+)
+def test_an_import_of_monai_that_fails_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str, sentence: str
+) -> None:
+    (tmp_path / 'broken_losses.py').write_text(f"""
+try:
+    {statement}
+except ImportError as error:  # as MONAI raises the errors of its modules again, without their names
+    raise type(error)(f'{{error}}\\nError on import of monai.losses') from error
+""")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(monai.MODULES, 'loss', 'broken_losses')
+    with pytest.raises(MissingDependencyError, match=f'^model.loss: {sentence}'):
         build_part('loss', dict(type='DiceLoss'), 'model.loss')
