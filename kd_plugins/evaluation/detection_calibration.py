@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,12 +51,29 @@ def right_detections(
     return right
 
 
+class Truth(NamedTuple):
+    """Objects of an image.
+
+    Attributes:
+        boxes: Corners, shape (K, 4).
+        labels: Classes, shape (K,).
+        ignored_boxes: Corners of the ignored objects, shape (I, 4).
+        ignored_labels: Their classes, shape (I,); ``None`` where they are of every class.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignored_boxes: Tensor
+    ignored_labels: Tensor | None
+
+
 @METRICS.register_module()
 class DetectionCalibration(CalibrationMetric):
     """Detection ECE (Küppers et al., arXiv 2004.13546) over the scores, and the bins of a reliability diagram.
 
     A detection is right if it matches an object, see :func:`right_detections`. A detection that matches nothing but
-    overlaps an object marked as crowd, or as ignored, does not count.
+    overlaps an object of its class that is marked as crowd, or as ignored, does not count. Ignored objects of the data
+    samples without labels are of every class.
 
     Args:
         score_thr: Detections with a lower score do not count. Most detectors give many boxes with a score near 0,
@@ -87,20 +104,20 @@ class DetectionCalibration(CalibrationMetric):
         if self.iou > 1:
             raise ConfigError(f'test_evaluator.iou is {iou}; valid: 0.5, at most 1')
         self.ann_file = ann_file
-        self._truth: dict[int, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._truth: dict[int, Truth] | None = None
 
     def predictions(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Return score of each detection of an image, and whether it is right."""
         found = sample['pred_instances']
         keep = found['scores'] >= self.score_thr
         boxes, scores, labels = (_plain(found[name])[keep].cpu() for name in ('bboxes', 'scores', 'labels'))
-        true_boxes, true_labels, ignored = self._objects(sample)
-        right = right_detections(boxes, scores, labels, true_boxes, true_labels, self.iou)
-        counts = right | ~_overlap_ignored(boxes, ignored, self.iou)
+        truth = self._objects(sample)
+        right = right_detections(boxes, scores, labels, truth.boxes, truth.labels, self.iou)
+        counts = right | ~_overlap_ignored(boxes, labels, truth, self.iou)
         return scores[counts], right[counts]
 
-    def _objects(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes and classes of the objects of an image, and the boxes of ignored ones."""
+    def _objects(self, sample: dict[str, Any]) -> Truth:
+        """Return the objects of an image."""
         if self.ann_file is not None:
             if self._truth is None:
                 self._truth = self._read()
@@ -115,11 +132,13 @@ class DetectionCalibration(CalibrationMetric):
                 'test_evaluator: the data samples hold no gt_instances; give DetectionCalibration the ann_file, or put '
                 'LoadAnnotations after the last Resize of the test pipeline'
             )
-        ignored = _plain(sample['ignored_instances']['bboxes']) if 'ignored_instances' in sample else torch.zeros(0, 4)
-        truth = sample['gt_instances']
-        return _plain(truth['bboxes']).cpu(), truth['labels'].cpu(), ignored.cpu()
+        ignored = sample.get('ignored_instances', {})
+        ignored_boxes = _plain(ignored['bboxes']).cpu() if 'bboxes' in ignored else torch.zeros(0, 4)
+        ignored_labels = ignored['labels'].cpu() if 'labels' in ignored else None
+        objects = sample['gt_instances']
+        return Truth(_plain(objects['bboxes']).cpu(), objects['labels'].cpu(), ignored_boxes, ignored_labels)
 
-    def _read(self) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    def _read(self) -> dict[int, Truth]:
         from mmdet.datasets.api_wrappers import COCO
 
         assert self.dataset_meta is not None
@@ -139,9 +158,10 @@ class DetectionCalibration(CalibrationMetric):
         for image in annotations.get_img_ids():
             found = annotations.load_anns(annotations.get_ann_ids(img_ids=[image]))
             known = [one for one in found if one['category_id'] in classes]
-            objects = [one for one in known if not _is_ignored(one)]
-            labels = torch.tensor([classes[one['category_id']] for one in objects], dtype=torch.long)
-            truth[image] = _corners(objects), labels, _corners([one for one in known if _is_ignored(one)])
+            boxes = _corners(known)
+            labels = torch.tensor([classes[one['category_id']] for one in known], dtype=torch.long)
+            ignored = torch.tensor([_is_ignored(one) for one in known], dtype=torch.bool)
+            truth[image] = Truth(boxes[~ignored], labels[~ignored], boxes[ignored], labels[ignored])
         return truth
 
 
@@ -161,16 +181,19 @@ def _plain(boxes: Any) -> Tensor:
     return tensor
 
 
-def _overlap_ignored(boxes: Tensor, ignored: Tensor, iou: float) -> Tensor:
-    """Return which boxes lie in an ignored one with a share of at least ``iou`` of their area, as COCO counts."""
-    if not len(boxes) or not len(ignored):
+def _overlap_ignored(boxes: Tensor, labels: Tensor, truth: Truth, iou: float) -> Tensor:
+    """Return which boxes have a share of at least ``iou`` of their area inside an ignored one of their class (COCO)."""
+    if not len(boxes) or not len(truth.ignored_boxes):
         return torch.zeros(len(boxes), dtype=torch.bool)
-    boxes, ignored = boxes.double(), ignored.double()
+    boxes, ignored = boxes.double(), truth.ignored_boxes.double()
     low = torch.maximum(boxes[:, None, :2], ignored[:, :2])
     high = torch.minimum(boxes[:, None, 2:], ignored[:, 2:])
     inside = (high - low).clamp(min=0).prod(2)
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).clamp(min=1e-12)
-    return (inside / area[:, None] >= iou).any(1)
+    excused = inside / area[:, None] >= iou
+    if truth.ignored_labels is not None:
+        excused &= labels[:, None] == truth.ignored_labels
+    return excused.any(1)
 
 
 __all__ = ['DetectionCalibration', 'right_detections']

@@ -64,9 +64,63 @@ def test_the_error_by_hand() -> None:
 def test_detections_in_an_ignored_region_do_not_count() -> None:
     metric = DetectionCalibration()
     region = torch.tensor([[45.0, 45.0, 90.0, 90.0]])
-    metric.process(None, [sample(ignored_instances={'bboxes': region, 'labels': torch.tensor([0])})])
+    ignored = {'bboxes': region, 'labels': torch.tensor([1])}
+    metric.process(None, [sample(ignored_instances=ignored)])
     confidence, right = [0.92, 0.83, 0.72, 0.66], [True, False, False, True]
     assert metric.evaluate(1) == pytest.approx(expected_metrics(confidence, right), abs=1e-6)
+    # A region of another class excuses nothing; one without a class excuses every class.
+    metric.process(None, [sample(ignored_instances={**ignored, 'labels': torch.tensor([0])})])
+    confidence, right = [*confidence, 0.61], [*right, False]
+    assert metric.evaluate(1) == pytest.approx(expected_metrics(confidence, right), abs=1e-6)
+    metric.process(None, [sample(ignored_instances={'bboxes': region})])
+    assert metric.evaluate(1) == pytest.approx(expected_metrics(confidence[:-1], right[:-1]), abs=1e-6)
+
+
+@pytest.mark.parametrize('iou', [0.5, 0.75])
+def test_the_matches_are_those_of_pycocotools(tmp_path: Path, iou: float) -> None:
+    pytest.importorskip('mmdet')
+    pycocotools = pytest.importorskip('pycocotools.coco')
+    from pycocotools.cocoeval import COCOeval
+
+    generator = torch.Generator().manual_seed(0)
+
+    def boxes(number: int, side: float) -> torch.Tensor:
+        drawn = torch.rand(number, 4, generator=generator)
+        return torch.cat([drawn[:, :2] * 40, 5 + drawn[:, 2:] * side], dim=1)  # x, y, width, height
+
+    objects = torch.cat([boxes(12, 15), boxes(6, 40)])
+    crowd, classes = torch.arange(18) >= 12, torch.arange(18) % 2
+    near = torch.cat([objects[:12], objects[:12], boxes(30, 20)])
+    found = near + torch.randn(54, 4, generator=generator)
+    found[:, 2:].clamp_(min=1)
+    scores, labels = torch.linspace(0.99, 0.31, 54), torch.randint(2, (54,), generator=generator)
+    rows = [
+        {'id': one + 1, 'image_id': 7, 'category_id': (5, 3)[label], 'bbox': box, 'area': 100.0, 'iscrowd': int(mark)}
+        for one, (box, label, mark) in enumerate(zip(objects.tolist(), classes.tolist(), crowd.tolist()))
+    ]
+    path = coco_file(tmp_path)
+    Path(path).write_text(json.dumps({**json.loads(Path(path).read_text()), 'annotations': rows}))
+
+    truth = pycocotools.COCO(path)
+    results = zip(found.tolist(), scores.tolist(), labels.tolist())
+    dicts = [{'image_id': 7, 'category_id': (5, 3)[label], 'bbox': box, 'score': p} for box, p, label in results]
+    evaluation = COCOeval(truth, truth.loadRes(dicts), 'bbox')
+    evaluation.params.iouThrs, evaluation.params.areaRng, evaluation.params.maxDets = [iou], [[0, 1e9]], [100]
+    evaluation.params.imgIds = [7]
+    evaluation.evaluate()
+    expected = []
+    for one in filter(None, evaluation.evalImgs):
+        counted = zip(one['dtScores'], one['dtMatches'][0] > 0, one['dtIgnore'][0])
+        expected += [(score, bool(match)) for score, match, ignored in counted if not ignored]
+
+    metric = DetectionCalibration(ann_file=path, iou=iou)
+    metric.dataset_meta = {'classes': ('a', 'b')}
+    corners = torch.cat([found[:, :2], found[:, :2] + found[:, 2:]], dim=1)
+    confidence, right = metric.predictions(
+        {'img_id': 7, 'pred_instances': {'bboxes': corners, 'scores': scores, 'labels': labels}}
+    )
+    assert sorted(zip(confidence.tolist(), right.tolist())) == sorted(expected)
+    assert len(expected) < 54 and {match for _, match in expected} == {False, True}
 
 
 def coco_file(folder: Path, *regions: dict[str, Any]) -> str:
