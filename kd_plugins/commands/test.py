@@ -14,10 +14,12 @@ from ..checkpoints import load_checkpoint
 from ..config.data_checks import check_classes, check_data
 from ..config.loading import class_name
 from ..data_checks import check_data_files
+from ..data_checks.evaluator import COCO_METRICS
 from ..errors import ConfigError
 from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner, without_strategy
 from ..runner.weights import check_weights, fit_structure
+from ..utils.build import find_class
 from ..utils.cli import note, one_sentence, parse
 from .run_config import add_run_options, read_run_config
 
@@ -85,15 +87,22 @@ def add_evaluator(config: Config, metric: dict[str, Any], option: str) -> None:
     Raises:
         ConfigError: If the evaluator is of a class whose metrics have a meaning of their own.
     """
+    check_evaluator(config, option)
     metrics, whole = [*evaluators_of(config), metric], config.test_evaluator
-    if not is_whole(whole):
-        config.test_evaluator = metrics
-        return
-    if class_name({'type': 'Evaluator', **whole}) != 'Evaluator':
+    config.test_evaluator = {**whole, 'metrics': metrics} if is_whole(whole) else metrics
+
+
+def check_evaluator(config: Config, option: str) -> None:
+    """Refuse an evaluator of a class whose metrics have a meaning of their own, as one for each data set.
+
+    Raises:
+        ConfigError: Naming the class.
+    """
+    whole = config.test_evaluator
+    if is_whole(whole) and class_name({'type': 'Evaluator', **whole}) != 'Evaluator':
         raise ConfigError(
             f"{option}: test_evaluator.type is '{whole['type']}', to which no metric can be added; nearest: 'Evaluator'"
         )
-    config.test_evaluator = {**whole, 'metrics': metrics}
 
 
 def is_whole(evaluator: Any) -> bool:
@@ -116,13 +125,14 @@ def measure_calibration(config: Config) -> None:
     """Add the metric of calibration that fits the config to the test evaluators; its files go to the ``work_dir``.
 
     Raises:
-        ConfigError: If the scope of the config has none.
+        ConfigError: If the scope of the config has none, the evaluator takes no further metric, or its metrics read
+            several files.
     """
+    check_evaluator(config, '--calibration')
     scope = config.get('default_scope')
     metric: dict[str, Any] = {'out_dir': config.work_dir}
     if scope == 'mmdet':
-        files = [one.get('ann_file') for one in evaluators_of(config) if class_name(one) == 'CocoMetric']
-        metric.update(type='kd_plugins.DetectionCalibration', ann_file=next(iter(files), None))
+        metric.update(type='kd_plugins.DetectionCalibration', ann_file=file_of_objects(config))
     elif scope == 'mmseg':
         ignored = (one.get('ignore_index') for one in evaluators_of(config) if one.get('ignore_index') is not None)
         metric.update(type='kd_plugins.PixelCalibration', ignore_index=next(ignored, 255))
@@ -132,6 +142,39 @@ def measure_calibration(config: Config) -> None:
             "'mmdet', 'mmseg'"
         )
     add_evaluator(config, metric, '--calibration')
+
+
+def file_of_objects(config: Config) -> str | None:
+    """Return the annotation file that MMDetection's ``CocoMetric``, or a class derived from it, reads in the test.
+
+    Returns:
+        ``None`` where no such metric has a file. The files of other metrics are no COCO files of boxes.
+
+    Raises:
+        ConfigError: If there are several files.
+    """
+    metrics = [one for one in evaluators_of(config) if one.get('ann_file') and is_coco_metric(one)]
+    files = list(dict.fromkeys(one['ann_file'] for one in metrics))
+    if len(files) > 1:
+        raise ConfigError(
+            f"--calibration: the metrics of test_evaluator read {len(files)} files, '{files[0]}' and '{files[1]}'; "
+            "without this option, add dict(type='kd_plugins.DetectionCalibration', ann_file=...) with the file of "
+            'test_dataloader to test_evaluator'
+        )
+    return next(iter(files), None)
+
+
+def is_coco_metric(metric: dict[str, Any]) -> bool:
+    """Return whether an entry names MMDetection's ``CocoMetric`` or a class derived from it."""
+    if class_name(metric) in COCO_METRICS:
+        return True
+    from mmdet.evaluation import CocoMetric
+    from mmdet.registry import METRICS
+
+    try:
+        return bool(find_class(METRICS, metric.get('type'), CocoMetric, 'test_evaluator.type'))
+    except ConfigError:
+        return False
 
 
 def read_tested_config(args: Namespace) -> Config:

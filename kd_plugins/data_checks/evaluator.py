@@ -15,12 +15,14 @@ from ..utils.checks import check_choice
 from .coco_file import CocoFile
 from .sources import Source
 
+COCO_METRICS = ('CocoMetric', 'ClassGroupCocoMetric')
+"""Metrics with MMDetection's or MMPose's rules of COCO files."""
 OF_SEVERAL = ('MultiDatasetEvaluator', 'MultiDatasetsEvaluator')
 """Evaluators of MMPose and MMDetection that give each data set of a loader a metric of its own."""
 
 
 def coco_metrics(config: Config, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield key and config of each ``CocoMetric`` that evaluates a data set.
+    """Yield key and config of each of :data:`COCO_METRICS` that evaluates a data set.
 
     Args:
         config: The config.
@@ -30,7 +32,7 @@ def coco_metrics(config: Config, source: Source) -> Iterator[tuple[str, dict[str
     evaluator = config.get(key)
     own = f'{key}.metrics.{_place(evaluator, source)}' if has_several(config, source) else None
     for path, node in walk(evaluator, key):
-        if class_name(node) == 'CocoMetric' and own in (None, path):
+        if class_name(node) in COCO_METRICS and own in (None, path):
             yield path, node
 
 

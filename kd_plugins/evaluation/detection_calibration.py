@@ -108,6 +108,11 @@ class DetectionCalibration(CalibrationMetric):
 
     def predictions(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Return score of each detection of an image, and whether it is right."""
+        if 'pred_instances' not in sample:
+            raise ConfigError(
+                'test_evaluator: the data samples hold no pred_instances; DetectionCalibration needs a detector of '
+                'MMDetection that predicts boxes'
+            )
         found = sample['pred_instances']
         keep = found['scores'] >= self.score_thr
         boxes, scores, labels = (_plain(found[name])[keep].cpu() for name in ('bboxes', 'scores', 'labels'))
@@ -143,6 +148,11 @@ class DetectionCalibration(CalibrationMetric):
 
         assert self.dataset_meta is not None
         annotations = COCO(self.ann_file)
+        if not annotations.anns:
+            raise ConfigError(
+                f"test_evaluator.ann_file: '{self.ann_file}' has no annotations, as the file of a test set without "
+                'labels, so that no detection could be right; give one with objects'
+            )
         classes = {
             annotations.get_cat_ids(cat_names=[name])[0]: place
             for place, name in enumerate(self.dataset_meta['classes'])

@@ -155,6 +155,39 @@ def test_predictions_are_dumped_beside_the_metrics(evaluator: Any) -> None:
         command.dump_predictions(config, 'out.json')
 
 
+@pytest.mark.parametrize('whole', [False, True])
+@pytest.mark.parametrize(
+    'types', [['CocoMetric'], ['VOCMetric', 'mmdet.CocoMetric'], ['kd_plugins.ClassGroupCocoMetric'], ['LVISMetric']]
+)
+def test_calibration_reads_the_file_of_the_coco_metric(types: list[str], whole: bool) -> None:
+    pytest.importorskip('mmdet')
+    metrics: Any = [dict(type='CocoMetric', metric='proposal'), *(dict(type=name, ann_file='a.json') for name in types)]
+    evaluator = dict(metrics=metrics) if whole else metrics
+    config = Config(dict(default_scope='mmdet', work_dir='work', test_evaluator=evaluator))
+    command.measure_calibration(config)
+    added = command.evaluators_of(config)[-1]
+    assert added == dict(type='kd_plugins.DetectionCalibration', ann_file='a.json', out_dir='work')
+
+
+def test_calibration_leaves_files_of_other_formats() -> None:
+    pytest.importorskip('mmdet')
+    crowd = dict(type='CrowdHumanMetric', ann_file='annotation_val.odgt')
+    config = Config(dict(default_scope='mmdet', work_dir='work', test_evaluator=crowd))
+    command.measure_calibration(config)
+    assert config.test_evaluator[1].ann_file is None  # objects of the data samples
+
+
+def test_calibration_with_several_files_is_refused() -> None:
+    pytest.importorskip('mmdet')
+    metrics = [dict(type='CocoMetric', ann_file=name) for name in ('a.json', 'b.json')]
+    config = Config(dict(default_scope='mmdet', work_dir='work', test_evaluator=metrics))
+    with pytest.raises(ConfigError, match=r"^--calibration: .* read 2 files, 'a.json' and 'b.json'; .* ann_file=...\)"):
+        command.measure_calibration(config)
+    config.test_evaluator = dict(type='MultiDatasetsEvaluator', metrics=metrics, dataset_prefixes=['a', 'b'])
+    with pytest.raises(ConfigError, match=r"^--calibration: test_evaluator.type is 'MultiDatasetsEvaluator', to which"):
+        command.measure_calibration(config)
+
+
 WHOLE = """
 _base_ = './tested.py'
 test_evaluator = dict(_delete_=True, metrics=METRICS)

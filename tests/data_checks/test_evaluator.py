@@ -94,8 +94,9 @@ def joined(tmp_path, evaluator):
 def test_one_file_may_hold_the_images_of_all_members(tmp_path):
     metric = dict(type='CocoMetric', metric='bbox')
     assert not check_data_files(joined(tmp_path, dict(metric, ann_file=f'{tmp_path}/merged.json')))
-    with pytest.raises(ConfigError, match=r"more\.json' has no image 1|val\.json' has no image 5"):
-        check_data_files(joined(tmp_path, dict(metric, ann_file=f'{tmp_path}/val.json')))
+    for kind in ('CocoMetric', 'kd_plugins.ClassGroupCocoMetric'):
+        with pytest.raises(ConfigError, match=r"more\.json' has no image 1|val\.json' has no image 5"):
+            check_data_files(joined(tmp_path, dict(metric, type=kind, ann_file=f'{tmp_path}/val.json')))
     config = joined(tmp_path, dict(metric, ann_file=f'{tmp_path}/merged.json'))
     config.val_dataloader.dataset.datasets.pop()
     with pytest.raises(ConfigError, match='has 7 images and .* 4, so that objects of image 5 count as missed'):

@@ -161,7 +161,20 @@ def test_a_coco_file_of_other_data_is_refused(tmp_path: Path) -> None:
         other.process(None, [sample()])
 
 
+def test_a_coco_file_without_annotations_is_refused(tmp_path: Path) -> None:
+    """As that of COCO's test-dev, with ``format_only=True`` in CocoMetric."""
+    pytest.importorskip('mmdet')
+    path = Path(coco_file(tmp_path))
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))
+    metric = DetectionCalibration(ann_file=str(path))
+    metric.dataset_meta = {'classes': ('a', 'b')}
+    with pytest.raises(ConfigError, match=r"ann_file: '.*truth\.json' has no annotations, .*; give one with objects"):
+        metric.process(None, [sample()])
+
+
 def test_sentences() -> None:
+    with pytest.raises(ConfigError, match='the data samples hold no pred_instances; DetectionCalibration needs'):
+        DetectionCalibration().process(None, [{'img_id': 7, 'pred_panoptic_seg': {}}])
     without = sample()
     del without['gt_instances']
     with pytest.raises(ConfigError, match='hold no gt_instances; give DetectionCalibration the ann_file'):
