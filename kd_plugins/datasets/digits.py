@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingDependencyError, nearest
-from ..utils.files import is_complete, remove_from, write_atomically
 from .coco_writing import coco_object, tight_box, write_coco
+from .split_folder import SplitFolder
 
 CLASSES = tuple('0123456789')
 SPLITS = ('train', 'val')
@@ -226,7 +226,7 @@ def make_split(
         Whether the split was written.
 
     Raises:
-        ConfigError: If an argument does not fit.
+        ConfigError: If an argument does not fit, or the folder holds files of another origin.
     """
     if num_images < 1 or size < MIN_SIZE or seed < 0:
         raise ConfigError(
@@ -236,9 +236,10 @@ def make_split(
     info = dict(description='handwritten digits composed into images', recipe=RECIPE)
     info |= dict(split=split, num_images=num_images, seed=seed, size=size)
     ann_file = root / 'annotations' / f'{split}.json'
-    if is_complete(ann_file, info):
+    one_class_file = ann_file.with_name(f'{split}_one-class.json')
+    files = SplitFolder(root / split, '.jpg', info, ann_file, (one_class_file,))
+    if not files.begin():
         return False
-    ann_file.unlink(missing_ok=True)
     scans = load_scans(split)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -246,14 +247,14 @@ def make_split(
         scene = compose(scans, split, index, seed, size)
         name = f'{index:06d}.jpg'
         encoded = cv2.imencode('.jpg', scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        write_atomically(root / split / name, encoded.tobytes())
+        files.write(name, encoded.tobytes())
         images.append(dict(id=index, file_name=name, width=size, height=size))
         for box, label in zip(scene.boxes.tolist(), scene.labels.tolist()):
             annotations.append(coco_object(len(annotations) + 1, index, label, box))
         if progress is not None:
             progress(index + 1)
-    remove_from(root / split, num_images, '.jpg')
+    files.remove_earlier()
     of_one_class = [{**annotation, 'category_id': 1} for annotation in annotations]
-    write_coco(ann_file.with_name(f'{split}_one-class.json'), info, images, of_one_class, ONE_CLASS)
+    write_coco(one_class_file, info, images, of_one_class, ONE_CLASS)
     write_coco(ann_file, info, images, annotations, CLASSES)  # last, because it says that the split is complete
     return True

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..utils.files import is_complete, write_atomically
 from .coco_writing import coco_object, tight_box, write_coco
 from .nifti import SUFFIXES, read_labels, read_volume, split_names
+from .split_folder import SplitFolder
 
 CLASSES = ('anterior', 'posterior')
 VOLUME_CLASSES = ('background', *CLASSES)
@@ -100,7 +100,7 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
         The number of slices, or ``None`` if they were there.
 
     Raises:
-        ConfigError: If the volumes are missing or damaged.
+        ConfigError: If the volumes are missing or damaged, or the folder holds files of another origin.
     """
     folder = volumes / 'images'
     names = [file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES)] if folder.is_dir() else []
@@ -111,9 +111,9 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
     chosen = sorted(split_names(names, SIZES)[split])
     info = dict(description='axial slices of hippocampus volumes', recipe=RECIPE, split=split, volumes=chosen)
     ann_file = root / 'annotations' / f'{split}.json'
-    if is_complete(ann_file, info):
+    files = SplitFolder(root / split, '.png', info, ann_file)
+    if not files.begin():
         return None
-    ann_file.unlink(missing_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for count, name in enumerate(chosen):
@@ -122,7 +122,7 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
         pairs = slices_of(read_volume(path)[0].numpy(), labels[0].numpy().astype(np.int64))
         for index, plane in pairs.items():
             file_name = f'{name.split(".")[0]}_{index:02d}.png'
-            write_atomically(root / split / file_name, cv2.imencode('.png', plane.image)[1].tobytes())
+            files.write(file_name, cv2.imencode('.png', plane.image)[1].tobytes())
             height, width = plane.image.shape
             images.append(dict(id=len(images), file_name=file_name, width=width, height=height))
             for box, label, area in zip(plane.boxes.tolist(), plane.labels.tolist(), plane.areas.tolist()):
@@ -130,5 +130,6 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
                 annotations.append(coco_object(len(annotations) + 1, images[-1]['id'], label, box, area, crowd))
         if progress is not None:
             progress(count + 1)
+    files.remove_earlier()
     write_coco(ann_file, info, images, annotations, CLASSES)
     return len(images)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..ops.rotated_iou import rectangle_intersections
 from ..utils.checks import check_choice
-from ..utils.files import is_complete, remove_from, write_atomically
+from ..utils.files import write_atomically
+from .split_folder import SplitFolder
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 SPLITS = ('train', 'val')
@@ -254,7 +255,7 @@ def make_split(
         Whether the split was written.
 
     Raises:
-        ConfigError: If an argument does not fit.
+        ConfigError: If an argument does not fit, or the folder holds files of another origin.
     """
     if num_scenes < 1 or seed < 0:
         raise ConfigError(
@@ -263,18 +264,18 @@ def make_split(
         )
     info = dict(description='ray-cast LiDAR scenes', recipe=RECIPE, split=split, num_scenes=num_scenes, seed=seed)
     ann_file = root / f'{split}.json'
-    if is_complete(ann_file, info):
+    files = SplitFolder(root / split, '.bin', info, ann_file)
+    if not files.begin():
         return False
-    ann_file.unlink(missing_ok=True)
     entries = []
     for index in range(num_scenes):
         scene = compose(split, index, seed)
         name = f'{index:06d}.bin'
-        write_atomically(root / split / name, scene.points.tobytes())
+        files.write(name, scene.points.tobytes())
         entries.append(scene_info(scene, name, index))
         if progress is not None:
             progress(index + 1)
-    remove_from(root / split, num_scenes, '.bin')
+    files.remove_earlier()
     metainfo = dict(
         categories={name: number for number, name in enumerate(CLASSES)}, dataset='kitti', info_version='1.1'
     )

@@ -16,19 +16,6 @@ def write_atomically(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def remove_from(folder: Path, number: int, suffix: str) -> None:
-    """Remove the files ``NNNNNN<suffix>`` of a folder from a number on: those of an earlier, larger data set.
-
-    Args:
-        folder: The folder; it may be absent, and its other files stay.
-        number: The smallest number that is removed.
-        suffix: Such as ``'.jpg'``.
-    """
-    for path in folder.glob('[0-9]' * 6 + suffix):
-        if int(path.stem) >= number:
-            path.unlink()
-
-
 def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:
     """Return whether a split is complete and was written with the same arguments.
 

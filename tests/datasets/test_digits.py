@@ -121,10 +121,11 @@ def test_made_once_and_made_again_where_something_changed(root: Path) -> None:
 
 def test_fewer_images_leave_none_of_the_earlier_ones(tmp_path: Path) -> None:
     assert make_split(tmp_path, 'train', 3, size=64)
-    (tmp_path / 'train' / 'mine.jpg').write_bytes(b'')
+    for name in ('mine.jpg', '000777.jpg'):
+        (tmp_path / 'train' / name).write_bytes(b'')
     assert make_split(tmp_path, 'train', 1, seed=1, size=64)
     # ImageFolder would take them for images of this data set.
-    assert sorted(path.name for path in (tmp_path / 'train').iterdir()) == ['000000.jpg', 'mine.jpg']
+    assert sorted(path.name for path in (tmp_path / 'train').iterdir()) == ['000000.jpg', '000777.jpg', 'mine.jpg']
 
 
 def test_wrong_arguments_are_one_sentence(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_files_and_crowds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert slices.make_split(tmp_path / 'volumes', tmp_path / 'out', 'val') is None
 
 
+def test_slices_of_other_volumes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, 'SIZES', {'train': 1})
+    for root, name in (('first', 'a.nii.gz'), ('second', 'b.nii.gz')):
+        make_pair(tmp_path / root, name)
+        count = slices.make_split(tmp_path / root, tmp_path / 'out', 'train')
+        present = sorted(path.name for path in (tmp_path / 'out' / 'train').iterdir())
+        coco = json.loads((tmp_path / 'out' / 'annotations' / 'train.json').read_text())
+        assert len(present) == count and present == [image['file_name'] for image in coco['images']]
+
+
 def test_missing_volumes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no volumes; 'kd_plugins data hippocampus' fetches them"):
         slices.make_split(tmp_path, tmp_path / 'out', 'train')

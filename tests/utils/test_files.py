@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.utils.files import is_complete, remove_from, write_atomically
+from kd_plugins.utils.files import is_complete, write_atomically
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
@@ -26,14 +26,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match='No space'):
         write_atomically(path, b'new')
     assert path.read_bytes() == b'old'
-
-
-def test_only_numbered_files_of_the_suffix_are_removed(tmp_path: Path) -> None:
-    for name in ('000001.jpg', '000002.jpg', '0000002.jpg', '000002.png', 'photo.jpg'):
-        (tmp_path / name).touch()
-    remove_from(tmp_path, 2, '.jpg')
-    remove_from(tmp_path / 'absent', 0, '.jpg')
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['0000002.jpg', '000001.jpg', '000002.png', 'photo.jpg']
 
 
 @pytest.mark.parametrize(
