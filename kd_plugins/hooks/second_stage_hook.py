@@ -16,6 +16,7 @@ from mmengine.model import is_model_wrapper
 
 from ..checkpoints import load_checkpoint
 from ..errors import CheckpointError, ConfigError, nearest
+from ..ops.normalisation import inner_preprocessor
 from ..registry import HOOKS
 from ..utils.checks import check_choice, check_flag, check_integer
 from ..utils.files import write_atomically
@@ -201,7 +202,8 @@ class SecondStageHook(Hook):
             # The switch comes after hours.
             check_switch(runner.train_dataloader, self.pipeline)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for augment in getattr(getattr(model, 'data_preprocessor', None), 'batch_augments', None) or []:
+        preprocessor = inner_preprocessor(getattr(model, 'data_preprocessor', None))
+        for augment in getattr(preprocessor, 'batch_augments', None) or []:
             if getattr(augment, 'stop_epoch', 0) is None:
                 augment.stop_epoch = self.stop_epoch
         self._trains = True

@@ -49,6 +49,15 @@ class Normalisation:
         return images.flip(1) if self.bgr and images.shape[1] == 3 else images
 
 
+def inner_preprocessor(preprocessor: Any) -> Any:
+    """Return the preprocessor of the images.
+
+    MMDetection's ``MultiBranchDataPreprocessor``, for batches of several branches, keeps it inside; any other one, and
+    ``None``, is returned as it is.
+    """
+    return getattr(preprocessor, 'data_preprocessor', preprocessor)
+
+
 def read_normalisation(preprocessor: Any, channel_order: str, key: str) -> Normalisation:
     """Return the normalisation of a preprocessor of MMEngine, MMDetection, MMSegmentation or MMPose.
 
@@ -63,8 +72,7 @@ def read_normalisation(preprocessor: Any, channel_order: str, key: str) -> Norma
     Raises:
         ConfigError: If a standard deviation is 0 or the mean is not one number for each channel.
     """
-    # A wrapper for batches of several branches keeps the preprocessor of the images inside.
-    preprocessor = getattr(preprocessor, 'data_preprocessor', preprocessor)
+    preprocessor = inner_preprocessor(preprocessor)
     normalises = getattr(preprocessor, '_enable_normalize', True)
     mean = _per_channel(getattr(preprocessor, 'mean', None) if normalises else None, 0.0, 'mean', key)
     std = _per_channel(getattr(preprocessor, 'std', None) if normalises else None, 1.0, 'std', key)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_checkpoint, load_weights
 from ..errors import ConfigError
+from ..ops.normalisation import inner_preprocessor
 from ..registry import TASK_UTILS
 from ..utils.node_ranks import first_on_node_first
 from .begin import Begin
@@ -145,7 +146,8 @@ class FrozenTeacher(FixedTeacher):
         # predictions.
         for name, attributes in PREPROCESSING.items():
             student_value, teacher_value = (
-                _text(_setting(getattr(model, 'data_preprocessor', None), attributes)) for model in (student, teacher)
+                _text(_setting(inner_preprocessor(getattr(model, 'data_preprocessor', None)), attributes))
+                for model in (student, teacher)
             )
             if student_value != teacher_value:
                 raise ConfigError(

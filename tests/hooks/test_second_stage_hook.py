@@ -21,7 +21,7 @@ from kd_plugins.hooks import SecondStageHook
 from kd_plugins.hooks.second_stage_hook import BEST, RECORD, Progress, plain_datasets, switch_pipeline
 from kd_plugins.models.batch_resize import BatchListResize
 from kd_plugins.runner.resume import CutOffValidation
-from tests.hooks.staged_runs import PipedPoints, States, staged_runner
+from tests.hooks.staged_runs import NormedStudent, PipedPoints, States, staged_runner
 from tests.hooks.tiny_runs import ITERATIONS, Recorder, loader_of
 from tests.ranks import on_two_ranks
 
@@ -152,6 +152,17 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     for settings, named in (({'rule': 'larger'}, 'rule'), ({'stop_epoch': 0}, 'stop_epoch is 0')):
         with pytest.raises(ConfigError, match=named):
             HOOKS.build({'type': 'kd_plugins.SecondStageHook', 'stop_epoch': 3, **settings})
+
+
+def test_a_preprocessor_of_several_branches_gets_the_end_of_its_sizes(tmp_path: Path) -> None:
+    preprocessors = pytest.importorskip('mmdet.models.data_preprocessors')
+    model = NormedStudent()
+    inner = model.data_preprocessor
+    model.data_preprocessor = preprocessors.MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor'))
+    model.data_preprocessor.data_preprocessor = inner
+    runner = staged_runner(tmp_path / 'run', model=model, stage=dict(pipeline=None))
+    next(hook for hook in runner.hooks if isinstance(hook, SecondStageHook)).before_train(runner)
+    assert inner.batch_augments[0].stop_epoch == 3
 
 
 def test_smaller_scores_can_be_better_and_nan_is_never_the_best() -> None:

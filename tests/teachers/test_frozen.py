@@ -125,6 +125,21 @@ def test_another_order_of_the_channels_is_refused(kind: str) -> None:
         frozen(None, data_preprocessor=preprocessing(False)).prepare(student)
 
 
+@pytest.mark.parametrize('wrapped', ['student', 'teacher', 'both'])
+def test_the_preprocessing_of_several_branches_is_compared(wrapped: str) -> None:
+    pytest.importorskip('mmdet.models')
+
+    def preprocessing(network: str, mean: float) -> dict[str, Any]:
+        inner = {'type': 'mmdet.DetDataPreprocessor', 'mean': [mean] * 3, 'std': [1.0] * 3}
+        several = {'type': 'mmdet.MultiBranchDataPreprocessor', 'data_preprocessor': inner}
+        return several if wrapped in (network, 'both') else inner
+
+    student = TinyNet(data_preprocessor=preprocessing('student', 1.0))
+    frozen(None, data_preprocessor=preprocessing('teacher', 1.0)).prepare(student)
+    with pytest.raises(ConfigError, match=r'data_preprocessor.mean is \[2.0, 2.0, 2.0\] where the student has \[1.0'):
+        frozen(None, data_preprocessor=preprocessing('teacher', 2.0)).prepare(student)
+
+
 def test_other_voxels_are_refused() -> None:
     pytest.importorskip('mmdet3d')
 
