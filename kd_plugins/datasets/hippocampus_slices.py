@@ -7,7 +7,7 @@ arXiv 1902.09063), which ``kd_plugins data hippocampus`` fetches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from .coco_writing import coco_object, tight_box, write_coco
 from .nifti import SUFFIXES, read_labels, read_volume, split_names
+from .sources.checksums import digest_of, hash_file
 from .split_folder import SplitFolder
 
 CLASSES = ('anterior', 'posterior')
@@ -87,6 +88,12 @@ def slices_of(volume: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]
     return result
 
 
+def _contents(volumes: Path, names: Sequence[str]) -> str:
+    """Return one hash of the files of volumes and labels, so that other volumes of the same names are cut again."""
+    files = [volumes / kind / name for name in names for kind in ('images', 'labels')]
+    return digest_of('\n'.join(hash_file(file) for file in files if file.is_file()))
+
+
 def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], None] | None = None) -> int | None:
     """Write ``<root>/<split>/*.png`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they exist.
 
@@ -110,6 +117,7 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
         )
     chosen = sorted(split_names(names, SIZES)[split])
     info = dict(description='axial slices of hippocampus volumes', recipe=RECIPE, split=split, volumes=chosen)
+    info['contents'] = _contents(volumes, chosen)
     ann_file = root / 'annotations' / f'{split}.json'
     files = SplitFolder(root / split, '.png', info, ann_file)
     if not files.begin():

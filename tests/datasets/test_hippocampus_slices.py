@@ -68,6 +68,12 @@ def test_slices_of_other_volumes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         present = sorted(path.name for path in (tmp_path / 'out' / 'train').iterdir())
         coco = json.loads((tmp_path / 'out' / 'annotations' / 'train.json').read_text())
         assert len(present) == count and present == [image['file_name'] for image in coco['images']]
+    # Other voxels below the same name.
+    write_nifti(tmp_path / 'second' / 'images' / 'b.nii.gz', np.zeros((12, 14, 10), np.float32))
+    assert slices.make_split(tmp_path / 'second', tmp_path / 'out', 'train') == count
+    assert slices.make_split(tmp_path / 'second', tmp_path / 'out', 'train') is None
+    image = cv2.imread(str(tmp_path / 'out' / 'train' / present[0]), cv2.IMREAD_GRAYSCALE)
+    assert image.max() == 0
 
 
 def test_missing_volumes_are_one_sentence(tmp_path: Path) -> None:
