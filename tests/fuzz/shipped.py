@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
+
+from kd_plugins.config.config_files import files_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -38,10 +39,5 @@ def distilling() -> tuple[str, ...]:
     return holding('kd_plugins.DistillHook')
 
 
-@cache
 def _holds(path: Path, wanted: str) -> bool:
-    text = path.read_text(encoding='utf-8')
-    bases = re.search(r'^_base_ = (\[.*?\]|.*?$)', text, re.DOTALL | re.MULTILINE)
-    names = re.findall(r"'(?:kd_plugins::)?([^':]+\.py)'", bases[1]) if bases else []
-    files = {place.resolve() for name in names for place in (path.parent / name, CONFIGS / name) if place.is_file()}
-    return wanted in text or any(_holds(file, wanted) for file in files)
+    return any(wanted in file.read_text(encoding='utf-8') for file in files_of(path, CONFIGS, bases_only=True))

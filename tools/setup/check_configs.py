@@ -18,7 +18,7 @@ import time
 import warnings
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
@@ -30,6 +30,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_plugins.config.config_files import files_of
 from kd_plugins.config.data_checks import check_classes
 from kd_plugins.config.gpu_only import needs_gpu
 from kd_plugins.config.loading import walk
@@ -60,23 +61,9 @@ def shipped_configs(patterns: Sequence[str] = ()) -> list[Path]:
     return list(compress(paths, wanted))
 
 
-def files_of(path: Path) -> Iterator[Path]:
-    """Yield a config and every config of this checkout that it names: its bases, and its teacher's."""
-    waiting, seen = [path.resolve()], set[Path]()
-    while waiting:
-        current = waiting.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        yield current
-        names = re.findall(r"'(?:kd_plugins::)?([^':]+\.py)'", current.read_text(encoding='utf-8'))
-        places = [place.resolve() for name in names for place in (current.parent / name, ROOT / 'configs' / name)]
-        waiting += [place for place in places if place.is_file()]
-
-
 def needed_packages(path: Path) -> list[str]:
     """Return the packages that a config, its bases and its teacher need."""
-    text = '\n'.join(file.read_text(encoding='utf-8') for file in files_of(path))
+    text = '\n'.join(file.read_text(encoding='utf-8') for file in files_of(path, ROOT / 'configs'))
     return [name for name, mark in MARKS.items() if re.search(mark, text)]
 
 
