@@ -40,10 +40,13 @@ def download(url: str, part: Path, show: Show) -> None:
         show: Told the bytes that are there and the bytes in all.
 
     Raises:
-        SourceError: If the address cannot be reached, or the server refuses, or stops sending.
+        SourceError: If the address cannot be reached, the server refuses, or stops sending, or ``part`` is a file of
+            another origin.
     """
     if not url.startswith(('http://', 'https://')):
         raise SourceError(f"'{url}' is no http or https address; a file on this machine is given with --archive")
+    if size_of(part) and not sidecar(part).is_file():
+        raise SourceError(f"'{part}' is there, and this command did not write it; move it, or name another folder")
     part.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(CONNECTIONS):
         before = size_of(part)

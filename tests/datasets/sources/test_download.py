@@ -79,6 +79,14 @@ def test_a_file_that_changed_starts_again(tmp_path: Path) -> None:
     assert part.read_bytes() == BODY[::-1]
 
 
+def test_a_file_of_another_origin_stays(tmp_path: Path) -> None:
+    part = tmp_path / 'set.part'
+    part.write_bytes(b'mine')
+    with pytest.raises(SourceError, match=r"set\.part' is there, and this command did not write it; move it"):
+        fetch_file('http://localhost:9/set.zip', part, Shown())
+    assert part.read_bytes() == b'mine'
+
+
 def test_a_part_from_another_address_is_not_continued(tmp_path: Path) -> None:
     part = tmp_path / 'set.part'
     with serve(BODY) as server, serve(BODY[::-1]) as mirror:
