@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
 from .coco_writing import coco_object, tight_box, write_coco
 from .split_folder import SplitFolder
 
@@ -91,8 +91,9 @@ def load_scans(split: str) -> Scans:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
+        fault = import_fault(error, 'scikit-learn')
         raise MissingDependencyError(
-            'digits: the scans are part of scikit-learn, which is not installed; `make install` installs it'
+            f'digits: the scans are part of scikit-learn, and {fault}; `make install` installs it'
         ) from error
     bunch: Any = load_digits()
     labels = bunch.target.astype(np.int64)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, import_fault
 
 
 def draw_reliability(tables: Mapping[str, Tensor], path: str | Path) -> None:
@@ -26,7 +26,8 @@ def draw_reliability(tables: Mapping[str, Tensor], path: str | Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError("pictures need 'matplotlib' (extra 'demo'), which is not installed") from error
+        fault = import_fault(error, 'matplotlib')
+        raise MissingDependencyError(f"pictures need 'matplotlib' (extra 'demo'), and {fault}") from error
     figure = Figure(figsize=(4.6, 5.6), layout='constrained')
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
 
 Array = NDArray[Any]
 
@@ -62,7 +62,8 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError("pictures need 'matplotlib' (extra 'demo'), which is not installed") from error
+        fault = import_fault(error, 'matplotlib')
+        raise MissingDependencyError(f"pictures need 'matplotlib' (extra 'demo'), and {fault}") from error
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     return figure

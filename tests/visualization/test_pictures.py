@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -35,6 +36,13 @@ def test_a_picture_is_saved_with_its_folders(tmp_path: Path) -> None:
 def test_missing_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     with pytest.raises(MissingDependencyError, match="pictures need 'matplotlib' .extra 'demo'."):
+        new_figure(1, 1)
+
+
+def test_a_matplotlib_that_does_not_work_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('matplotlib')
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', ModuleType('matplotlib.figure'))
+    with pytest.raises(MissingDependencyError, match="and matplotlib cannot be imported .cannot import name 'Figure'"):
         new_figure(1, 1)
 
 

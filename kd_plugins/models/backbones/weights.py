@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...checkpoints import load_checkpoint
-from ...errors import CheckpointError, ConfigError, MissingDependencyError, nearest
+from ...errors import CheckpointError, ConfigError, MissingDependencyError, import_fault, nearest
 
 PACKAGE = 'package:'
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
@@ -107,7 +107,7 @@ def read_safetensors(path: Path, key: str = 'backbone.weights') -> dict[str, Ten
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        message = f"{key}: '{path}' needs safetensors, which is not installed (extra 'timm')"
+        message = f"{key}: '{path}' needs safetensors (extra 'timm'), and {import_fault(error, 'safetensors')}"
         raise MissingDependencyError(message) from error
     try:
         return load_file(path, device='cpu')

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....errors import MissingDependencyError, NonFiniteLossError
+from ....errors import MissingDependencyError, NonFiniteLossError, import_fault
 from ....ops.boxes import to_corners
 from .costs import Comparison, batched_costs, is_batched
 
@@ -173,7 +173,8 @@ def _solve(matrix: NDArray[np.floating], number: int, image: int) -> NDArray[np.
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
-        raise MissingDependencyError('matching needs SciPy, which is not installed; `pip install scipy`') from error
+        fault = import_fault(error, 'SciPy')
+        raise MissingDependencyError(f'matching needs SciPy, and {fault}; `pip install scipy`') from error
     if not np.isfinite(matrix).all():
         raise NonFiniteLossError(
             f'the matching cost of image {image} in prediction set {number} is not finite: its scores, its boxes or '
