@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError, nearest
-from ..utils.checks import check_choice, check_flag
+from ..utils.checks import check_choice, check_flag, check_integer
 
 KEYS = (
     'question',
@@ -206,7 +206,7 @@ def read_protocol(path: str | Path) -> Protocol:
         if not is_list(values.get(key, ())):
             raise ConfigError(f"protocol '{path}': {key} is {values[key]!r}; give a list, such as {LISTS[key]}")
     for pair in values['contrasts']:
-        if not is_pair(pair):
+        if not is_pair(pair) or pair[0] == pair[1]:
             raise ConfigError(f"protocol '{path}': contrasts has {pair!r}; give pairs of arms, the better one first")
     contrasts = tuple((str(better), str(worse)) for better, worse in values['contrasts'])
     for pair in contrasts:
@@ -216,14 +216,19 @@ def read_protocol(path: str | Path) -> Protocol:
     calibration = check_flag(f"protocol '{path}': calibration", values.get('calibration', False))
     if calibration and not test_last:
         raise ConfigError(f"protocol '{path}': calibration is measured by the tests, and test_last is False; set True")
+    seeds, more_seeds = _seeds(path, values, 'seeds', (0, 1, 2)), _seeds(path, values, 'more_seeds', ())
+    if len(set(seeds + more_seeds)) < len(seeds + more_seeds):
+        raise ConfigError(
+            f"protocol '{path}': seeds {seeds} and more_seeds {more_seeds} repeat a seed; pairs need different seeds"
+        )
     return Protocol(
         name=Path(path).resolve().parent.name,
         path=str(path),
         question=_text(values['question']),
         arms=arms,
         teachers=teachers,
-        seeds=tuple(values.get('seeds', (0, 1, 2))),
-        more_seeds=tuple(values.get('more_seeds', ())),
+        seeds=seeds,
+        more_seeds=more_seeds,
         metrics=tuple(values['metrics']),
         contrasts=contrasts,
         test_last=test_last,
@@ -232,6 +237,13 @@ def read_protocol(path: str | Path) -> Protocol:
         stopped=_text(values.get('stopped', '')),
         layers=check_flag(f"protocol '{path}': layers", values.get('layers', False)),
         calibration=calibration,
+    )
+
+
+def _seeds(path: str | Path, values: Mapping[str, Any], key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    given = values.get(key, default)
+    return tuple(
+        check_integer(f"protocol '{path}': {key}", seed, 0, f'give a list, such as {LISTS[key]}') for seed in given
     )
 
 

@@ -67,6 +67,13 @@ def test_placeholders_are_replaced() -> None:
         ('question =', 'question', 'cannot be read'),
         ("('AP', 'AP75')", "'AP'", r"metrics is 'AP'; give a list, such as \('coco/bbox_mAP',\)"),
         ('refuted_if', 'seeds = 3\nrefuted_if', r'seeds is 3; give a list, such as \(0, 1, 2\)'),
+        (
+            'refuted_if',
+            'seeds = (0, 1)\nmore_seeds = (1, 2)\nrefuted_if',
+            r'\(0, 1\) and more_seeds \(1, 2\) repeat a seed',
+        ),
+        ('refuted_if', "seeds = ('0', 1)\nrefuted_if", r"seeds is '0'; give a list, such as \(0, 1, 2\)"),
+        ("('first', 'plain')", "('first', 'first')", r"contrasts has \('first', 'first'\); give pairs"),
         ("(('first', 'plain'),)", "('first', 'plain')", "contrasts has 'first'; give pairs of arms"),
     ],
 )
