@@ -52,23 +52,30 @@ def starts_of(folder: Path) -> int:
 
 
 def states_of(
-    arms: Sequence[Arm], seeds: Sequence[int], work_dir: str | Path, taken: Records | None = None
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    work_dir: str | Path,
+    taken: Records | None = None,
+    test_last: bool = False,
 ) -> dict[str, dict[str, str]]:
-    """Return, by arm and seed, whether a run is finished and after how many starts, not finished, or not started.
+    """Return, by arm and seed, whether a run is finished and after how many starts, or what it lacks.
 
     Args:
         arms: Baseline first.
         seeds: Values of ``randomness.seed``.
         work_dir: Folder of all runs.
         taken: Runs that come from the committed record.
+        test_last: Whether a run counts only with the test of its last checkpoint.
     """
     states: dict[str, dict[str, str]] = {arm.name: {} for arm in arms}
     for run in plan_runs(arms, seeds, work_dir):
         recorded = (taken or {}).get(run.arm.name, {}).get(run.seed)
         if recorded is not None:
             state = recorded.state
-        elif run.state == 'finished':
+        elif is_in_folder(run, test_last):
             state = finished_state(starts_of(run.folder))
+        elif run.state == 'finished':
+            state = 'not tested'
         else:
             state = 'not finished' if run.state == 'resume' else 'not started'
         states[run.arm.name][str(run.seed)] = state
@@ -78,7 +85,7 @@ def states_of(
 def with_points(result: dict[str, Any]) -> dict[str, Any]:
     """Return a result that is shown as points: every metric whose values all lie between 0 and 1, except errors.
 
-    COCO's -1, for a class without objects, counts as such a value.
+    COCO's -1, for a class without objects, counts as such a value; the run that has no number does not count.
 
     Args:
         result: Of :func:`~kd_plugins.comparison.report.compare`, or content of ``results.json``.
@@ -86,7 +93,8 @@ def with_points(result: dict[str, Any]) -> dict[str, Any]:
     names = []
     for name in result['arms'][result['baseline']]:
         values = [value for table in result['arms'].values() for value in table[name]['last']['values']]
-        if not lower_is_better(name) and all(is_number(value) and (0 <= value <= 1 or value == -1) for value in values):
+        numbers = [value for value in values if is_number(value)]
+        if numbers and not lower_is_better(name) and all(0 <= value <= 1 or value == -1 for value in numbers):
             names.append(name)
     return {**result, 'points': names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
@@ -11,14 +12,19 @@ from .power import smallest_effect
 NO_NUMBER = 'no number'
 """Text in place of a value, or of a mean over runs, that is NaN, as after a run that diverged."""
 
+ERRORS = ('error', 'errors', 'loss', 'losses', 'nme', 'epe', 'mpjpe', 'mae', 'mse', 'hd95')
+"""Ends of a word in the name of a metric whose lower value is better."""
+ERRORS_OF_BOXES = ('mate', 'mase', 'maoe', 'mave', 'maae')
+"""Such words of nuScenes."""
+
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a number; JSON holds ``None`` for NaN.
+    """Return whether a value is a finite number; JSON holds ``None`` for NaN.
 
-    >>> is_number(0.5), is_number(None), is_number(float('nan'))
-    (True, False, False)
+    >>> is_number(0.5), is_number(None), is_number(float('nan')), is_number(float('inf'))
+    (True, False, False, False)
     """
-    return value is not None and not math.isnan(value)
+    return value is not None and math.isfinite(value)
 
 
 def lower_is_better(metric: str) -> bool:
@@ -26,10 +32,12 @@ def lower_is_better(metric: str) -> bool:
 
     >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP'), lower_is_better('coco/ornament_error_precision')
     (True, False, False)
+    >>> lower_is_better('P-MPJPE'), lower_is_better('volume/hd95_left'), lower_is_better('assignment/recall')
+    (True, True, False)
     """
     if metric.endswith('_precision'):
         return False
-    return any(word in metric.lower() for word in ('error', 'loss', 'nme', 'epe', 'mpjpe', 'mae', 'rmse', 'hd95'))
+    return any(word.endswith(ERRORS) or word in ERRORS_OF_BOXES for word in re.split('[^a-z0-9]+', metric.lower()))
 
 
 def label(metric: str) -> str:
@@ -90,10 +98,15 @@ def difference(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]
 
 
 def visible(result: Mapping[str, Any], metric: str, change: Mapping[str, Any]) -> str:
-    """Return the smallest effect that a row sees with a probability of 80 %, empty for one pair."""
+    """Return the smallest effect that a row sees with a probability of 80 %.
+
+    It is empty for one pair, and where it is 0 to the shown digits: pairs that all differ by the same do not tell the
+    spread by which another difference would be judged.
+    """
     if not is_number(change['deviation']):
         return ''
-    return number(result, metric, smallest_effect(change['deviation'], change['count']))
+    text = number(result, metric, smallest_effect(change['deviation'], change['count']))
+    return text if float(text) else ''
 
 
 def seed_range(seeds: Iterable[int]) -> str:

@@ -149,6 +149,9 @@ def contrast(values: Mapping[str, Any], pair: tuple[str, str]) -> dict[str, Any]
     Returns:
         The difference, with ``seeds``, and ``arms``: the numbers of the baseline and of the method over these seeds.
     """
+    known = ((values.get('against') or {}).get(pair[1]) or {}).get(pair[0], {}).get(values['metric'], {})
+    if 'arms' in known:
+        return dict(known)
     columns = []
     for arm in (pair[1], pair[0]):
         table = values['arms'].get(arm)
@@ -181,7 +184,8 @@ def verdict(values: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     if not is_number(change['low']):
         return 'one seed'
     if not excludes_zero(change):
-        return f'nothing seen (sees {visible(values, metric, change)})'
+        sees = visible(values, metric, change)
+        return f'nothing seen (sees {sees})' if sees else 'nothing seen, equal at all seeds'
     gain = -change['mean'] if lower_is_better(metric) else change['mean']
     return '**helps**' if gain > 0 else '**loses**'
 

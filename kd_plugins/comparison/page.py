@@ -116,6 +116,12 @@ def _arms(values: Mapping[str, Any]) -> Iterator[str]:
         yield f'{arm} (`{path}`): {text}' + ''.join(f'; {remark}' for remark in about['remarks']) + '.'
 
 
+def _moved(values: Mapping[str, Any]) -> bool:
+    """Return whether the runs of an arm were made in several places, by the records of an experiment."""
+    records = values.get('records') or {}
+    return any(len({run['place'] for run in records.get(arm, {}).values()}) > 1 for arm in values['arms'])
+
+
 def _how(values: Mapping[str, Any]) -> Iterator[str]:
     name = values['metric']
     lines = [
@@ -128,6 +134,9 @@ def _how(values: Mapping[str, Any]) -> Iterator[str]:
         '"Step" is the time of a training step as a multiple of the baseline\'s, measured with alternating steps, or '
         'by the logs where it says about.',
         '"Training" is the mean time of all training steps.',
+        'Some arms have runs of several machines or folders; their "training" is that of one of them.'
+        if _moved(values)
+        else '',
     ]
     if values['added_seeds']:
         lines += [

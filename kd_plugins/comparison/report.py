@@ -47,6 +47,9 @@ def best_value(metric: str, series: Series) -> float:
 def compare(logs: Logs, main: str, tested: Finals | None = None, against: Sequence[str] = ()) -> dict[str, Any]:
     """Compare every arm with the first over the seeds that both have.
 
+    Where the first arm has no finished seed in common with another one, the first of ``against`` that has one is the
+    baseline in its place.
+
     Args:
         logs: Arm, baseline first, to seed to log.
         main: The metric that heads the table.
@@ -57,26 +60,19 @@ def compare(logs: Logs, main: str, tested: Finals | None = None, against: Sequen
         A dict with ``baseline``, ``metric``, ``source``, ``seeds`` of the baseline, ``seeds_of`` each arm and, under
         ``arms``, for each arm and metric the values, mean and sample standard deviation of the last and the best
         epoch, with the paired difference. ``against`` holds, for each of these arms and every other arm but the
-        baseline, the differences by metric.
+        baseline, the differences by metric, each with the numbers of both over its seeds as ``arms``.
 
     Raises:
-        ConfigError: If no seed is finished in the baseline and another arm, the main metric was not logged, or there
+        ConfigError: If no seed is finished in a baseline and another arm, the main metric was not logged, or there
             is no arm of a name in ``against``.
     """
-    first = next(iter(logs))
     for name in against:
         check_choice('--against', name, list(logs)[1:])
     finals: Finals = tested or {
         arm: {seed: {name: last_value(series) for name, series in log.metrics.items()} for seed, log in runs.items()}
         for arm, runs in logs.items()
     }
-    pairs = {arm: sorted(set(finals[arm]) & set(finals[first])) for arm in logs if arm != first}
-    seeds = {arm: own for arm, own in pairs.items() if own}
-    if not seeds:
-        raise ConfigError(
-            'no seed is finished in the baseline and another arm yet, so nothing can be compared; run the missing '
-            'trainings first'
-        )
+    first, seeds = _first_pairs(finals, [next(iter(logs)), *against])
     seeds = {first: sorted(set().union(*seeds.values())), **seeds}
     rows = [finals[arm][seed] for arm, own in seeds.items() for seed in own]
     shared = [name for name in rows[0] if all(name in row for row in rows)]
@@ -91,7 +87,13 @@ def compare(logs: Logs, main: str, tested: Finals | None = None, against: Sequen
             if name in finals[reference][seed] and name in finals[arm][seed]
         ]
         base, values = ([finals[side][seed][name] for seed in both] for side in (reference, arm))
-        return {**vars(paired_difference(base, values)), 'seeds': both}
+        difference = {**vars(paired_difference(base, values)), 'seeds': both}
+        # Two arms can share a seed that the baseline lacks, which is in no row of theirs.
+        return (
+            difference
+            if reference == first
+            else {**difference, 'arms': [vars(summarize(base)), vars(summarize(values))]}
+        )
 
     result: dict[str, Any] = {
         'seeds': seeds[first],
@@ -120,9 +122,22 @@ def compare(logs: Logs, main: str, tested: Finals | None = None, against: Sequen
             if arm not in (first, reference) and set(finals[reference]) & set(finals[arm])
         }
         for reference in against
-        if reference in seeds
+        if reference in seeds and reference != first
     }
     return result
+
+
+def _first_pairs(finals: Finals, references: Sequence[str]) -> tuple[str, dict[str, list[int]]]:
+    """Return the first reference that shares a seed with another arm, and the shared seeds of each such arm."""
+    for first in references:
+        pairs = {arm: sorted(set(own) & set(finals[first])) for arm, own in finals.items() if arm != first}
+        seeds = {arm: shared for arm, shared in pairs.items() if shared}
+        if seeds:
+            return first, seeds
+    raise ConfigError(
+        'no seed is finished in the baseline and another arm yet, so nothing can be compared; run the missing '
+        'trainings first'
+    )
 
 
 def _numbers(values: list[float]) -> dict[str, Any]:
@@ -178,9 +193,10 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
     entry = result['arms'][arm][name]
     if reference is None:
         reference, change = result['baseline'], entry['difference']
-        other = paired_entry(result, arm, name, 'last') or entry['last']
+        sides = [paired_entry(result, arm, name, 'last') or entry['last'], entry['last']]
     else:
-        change, other = result['against'][reference][arm][name], result['arms'][reference][name]['last']
+        change = result['against'][reference][arm][name]
+        sides = change.get('arms') or [result['arms'][side][name]['last'] for side in (reference, arm)]
     count = change['count']
     if not is_number(change['mean']):
         return f'{arm} cannot be compared with {reference}, because a run of one of them has no number for {name}'
@@ -192,13 +208,16 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
     text += f' over {count} seed{"s" if count > 1 else ""}'
     if count < 2:
         return f'{text}; one seed cannot show the effect of chance'
-    widest = max((one['deviation'] for one in (other, entry['last']) if is_number(one['deviation'])), default=0.0)
+    widest = max((one['deviation'] for one in sides if is_number(one['deviation'])), default=0.0)
     size = 'more' if abs(gain) > widest else 'not more'
     zero = 'excludes' if excludes_zero(change) else 'includes'
     sees = visible(result, name, change)
+    power = f'a comparison of this size sees {sees} or more with a power of 80 %'
+    if not sees:
+        power = 'the differences are equal at all seeds, so their spread tells nothing about the power'
     return (
         f'{text}: {size} than the spread between seeds ({number(result, name, widest)}), and the 95 % interval {zero} '
-        f'0; a comparison of this size sees {sees} or more with a power of 80 %'
+        f'0; {power}'
     )
 
 

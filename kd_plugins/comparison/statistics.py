@@ -75,7 +75,8 @@ def summarize(values: Sequence[float]) -> Summary:
     if not values:
         raise ConfigError('a metric has no values to average; at least one finished run is needed')
     array = np.asarray(values, dtype=float)
-    deviation = float(array.std(ddof=1)) if len(array) > 1 else math.nan
+    with np.errstate(invalid='ignore'):  # of an infinite value
+        deviation = float(array.std(ddof=1)) if len(array) > 1 else math.nan
     return Summary(float(array.mean()), deviation, len(array))
 
 
@@ -97,11 +98,13 @@ def paired_difference(baseline: Sequence[float], distilled: Sequence[float], con
     if len(baseline) != len(distilled) or not len(baseline):
         raise ConfigError(f'paired values need equal counts, not {len(baseline)} and {len(distilled)}')
     stats = scipy_stats()
-    differences = np.asarray(distilled, dtype=float) - np.asarray(baseline, dtype=float)
+    with np.errstate(invalid='ignore'):  # of infinite values
+        differences = np.asarray(distilled, dtype=float) - np.asarray(baseline, dtype=float)
     mean, count = float(differences.mean()), len(differences)
     if count < 2:
         return Difference(mean, math.nan, math.nan, math.nan, count)
-    deviation = float(differences.std(ddof=1))
+    with np.errstate(invalid='ignore'):
+        deviation = float(differences.std(ddof=1))
     error_of_mean = deviation / math.sqrt(count)
     margin = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error_of_mean
     if error_of_mean == 0:

@@ -41,4 +41,4 @@ def test_an_interruption_leaves_the_file_of_before(tmp_path, monkeypatch, name):
         monkeypatch.setattr(Path, method, interrupted)
     with pytest.raises(OSError, match='No space'):
         write_report(tmp_path, result, logs, configs, ['changed=1'])
-    assert file.read_bytes() == before
+    assert file.read_bytes() == before and not list(tmp_path.rglob('*.partial'))

@@ -25,7 +25,7 @@ def test_no_zero_is_negative() -> None:
     assert number({}, 'AP', -0.00001, signed=True) == '+0.0000'
 
 
-@pytest.mark.parametrize('missing', [None, math.nan])
+@pytest.mark.parametrize('missing', [None, math.nan, math.inf])
 def test_a_run_that_diverged_has_no_number(missing: float | None) -> None:
     """JSON holds None for NaN."""
     change = dict.fromkeys(('mean', 'low', 'high', 'deviation'), missing) | {'count': 3}
@@ -49,6 +49,11 @@ def test_one_pair_has_neither_interval_nor_power(missing: float | None) -> None:
 def test_the_smallest_visible_effect_is_in_the_unit_of_the_row() -> None:
     # 3.264 standard deviations with three pairs.
     assert visible({}, 'AP', CLEAR) == '0.0131' and visible(POINTS, 'AP', CLEAR) == '1.31'
+
+
+def test_equal_differences_tell_no_power() -> None:
+    equal = {'mean': 0.0, 'low': 0.0, 'high': 0.0, 'deviation': 1e-17, 'count': 3}
+    assert visible(POINTS, 'AP', equal) == visible({}, 'AP', {**equal, 'deviation': 0.0}) == ''
 
 
 def test_seeds_in_a_row_are_a_range() -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from kd_plugins.comparison import report
 from kd_plugins.comparison.overview import BEGIN, END, GROUPS, contrast, overview, read_methods, updated, verdict
+from kd_plugins.comparison.report import compare
 from kd_plugins.errors import ConfigError
+from kd_plugins.runner.run_log import RunLog
 
 pytest.importorskip('scipy')
 ROOT = Path(__file__).parents[2]
@@ -112,13 +115,23 @@ def test_a_lower_error_helps_and_a_higher_one_loses() -> None:
     assert contrast(results, ('missing', 'plain')) is None
 
 
+def test_pairs_that_lack_the_baseline_count_as_on_the_page() -> None:
+    rows = {'plain': [0.5, 0.5], 'old': [0.5, 0.6, 0.9], 'new': [0.6, 0.71, 0.95]}
+    logs = {arm: {seed: RunLog({'AP': {1: one}}) for seed, one in enumerate(own)} for arm, own in rows.items()}
+    result = compare(logs, 'AP', against=['old'])
+    change = contrast(result, ('new', 'old'))
+    assert change is not None and change['count'] == 3 == result['against']['old']['new']['AP']['count']
+    assert change['arms'][0]['mean'] == pytest.approx(2 / 3)
+    assert 'spread between seeds (0.2082)' in report.verdict(result, 'new', 'old'), 'of the seeds of the difference'
+
+
 def test_a_run_without_a_number_is_not_left_out(tmp_path: Path) -> None:
     results = values(plain=[0.5, 0.52, 0.51], taught=[0.6, None, 0.62])  # type: ignore[list-item]
     change = contrast(results, ('taught', 'plain'))
     assert change is not None and change['seeds'] == [0, 1, 2] and change['mean'] != change['mean']
     folder_of(tmp_path, 'gains', results)
     (row,) = rows(tmp_path, "detectors = {'one': dict(docs='o', measured=[dict(result='gains', on='net')])}")
-    assert 'plain: 0.5100 ± 0.0100 | no number | no number | 3 |' in row and row.endswith('| no number |')
+    assert 'plain: 51.00 ± 1.00 | no number | no number | 3 |' in row and row.endswith('| no number |')
 
 
 @pytest.mark.parametrize(

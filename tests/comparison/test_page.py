@@ -77,6 +77,14 @@ def test_a_step_time_from_the_logs_says_so() -> None:
     assert main_table(found)[1][1][5] == 'about 1.50'
 
 
+def test_runs_of_two_machines_are_told() -> None:
+    sentence = 'Some arms have runs of several machines or folders'
+    for places, told in ((('a', 'b'), True), (('a', 'a'), False)):
+        records = {'taught': {str(seed): {'place': place} for seed, place in enumerate(places)}}
+        assert (sentence in page(values(records=records))) == told
+    assert sentence not in page(values())
+
+
 def test_further_metrics_have_tables_of_their_own() -> None:
     found = values(shown=['AP', 'AR'])
     assert metrics_table(found, ['AP', 'AR'])[1][0] == ['plain', '0.5200 ± 0.0200', '1.0400 ± 0.0400']

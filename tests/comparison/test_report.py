@@ -70,6 +70,30 @@ def test_no_common_seed_is_a_sentence():
         compare({'plain': {0: log(0.5)}, 'taught': {1: log(0.5)}}, AP)
 
 
+def test_complete_contrasts_are_reported_without_the_baseline():
+    """A baseline that failed must not hide the pairs of other arms that are complete."""
+    runs = {'plain': {}, **dict(zip(('old', 'new'), logs().values()))}
+    result = compare(runs, AP, against=['old'])
+    assert result['baseline'] == 'old' and list(result['arms']) == ['old', 'new'] and result['against'] == {}
+    assert 'new is better than old by 0.0200' in verdict(result, 'new')
+    with pytest.raises(ConfigError, match='no seed is finished in the baseline'):
+        compare(runs, AP)
+
+
+def test_equal_runs_say_nothing_about_the_power():
+    same = compare({arm: {seed: log(0.5 + seed) for seed in range(3)} for arm in ('plain', 'taught')}, AP)
+    assert verdict(same, 'taught').endswith(
+        'the differences are equal at all seeds, so their spread tells nothing about the power'
+    )
+
+
+def test_an_infinite_error_is_no_number_of_one_seed():
+    runs = {'plain': {0: log(3.0), 1: log(4.0)}, 'taught': {0: log(float('inf')), 1: log(2.0)}}
+    result = compare(runs, AP)
+    assert 'cannot be compared with plain' in verdict(result, 'taught')
+    assert table_of(result, 'taught')[1][0][2:5] == ['no number', 'no number', '']
+
+
 def test_one_seed_gives_a_table_without_an_interval():
     result = compare({'plain': {0: log(0.5)}, 'taught': {0: log(0.6)}}, AP)
     assert table_of(result, 'taught')[1][0][4] == 'one seed'
