@@ -151,8 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.mixing_weight:
             where = Path(args.work_dir), args.cfg_options, args.jobs
             about['notes'] += mixing_notes(members, result['seeds_of'], *where)
-            for sentence in about['notes'][len(notes) :]:
-                note(sentence)
+        for sentence in about['notes'][len(notes) :]:
+            note(sentence)
         out = Path(args.out or Path(args.work_dir) / 'report')
         values = write_report(out, result, logs, about.pop('configs'), args.cfg_options, about)
         if args.calibration:

@@ -59,6 +59,14 @@ def state_of(task: Task, running: Sequence[Task]) -> str:
     return state if state == 'finished' or task in running else 'not needed'
 
 
+def different(paths: Sequence[str]) -> list[str]:
+    """Return each file once: ``results/first/protocol.py results/*/protocol.py`` names the first one twice."""
+    files: dict[Path, str] = {}
+    for path in paths:
+        files.setdefault(Path(path).resolve(), path)
+    return list(files.values())
+
+
 def planned(experiments: Sequence[Experiment]) -> list[Task]:
     """Return the runs of all experiments in their turn, with the seeds that their results ask for."""
     return in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
@@ -97,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f'written: {args.overview}')
             return 0
         experiments = []
-        for path in args.protocols:
-            protocol = read_protocol(path)
+        for protocol in map(read_protocol, different(args.protocols)):
             if protocol.stopped and not (args.report or args.adopt):
                 print(f'{protocol.name}: stopped: {protocol.stopped}')
             else:
@@ -122,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         while not failures and to_run(tasks):
             failures = perform(tasks, args.jobs)
-            tasks = planned(experiments)  # with further seeds, where the first ones leave a contrast undecided
+            if not failures:
+                tasks = planned(experiments)  # with further seeds, where the first ones leave a contrast undecided
     for sentence in failures:
         print(f'error: {sentence}', file=sys.stderr)
     return 2 if failures else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from ..runner.processes import execute, subcommand
 from ..runner.run_log import is_validation, read_rows
 from ..utils.files import write_atomically
 from .members import write_config
-from .plan import Arm, run_folder
-from .records import Records, place_of
+from .plan import Arm, read_record, run_folder
+from .records import MIXED, Records, place_of
 
 FOLDER = 'cost'
 """Folder of measured step times below the work_dir of a comparison."""
@@ -97,12 +97,52 @@ def logged_time(folder: str | Path) -> tuple[float, int]:
     return total, last
 
 
+def place_of_run(folder: Path, work_dir: Path) -> str:
+    """Return the place of a run, which is the present one where its folder does not name it.
+
+    Args:
+        folder: The run's work_dir.
+        work_dir: Folder of all runs.
+
+    Raises:
+        ConfigError: If its record is damaged.
+    """
+    return read_record(folder).get('place') or place_of(work_dir)
+
+
+def place_of_most(seeds_of: Mapping[str, Sequence[int]], work_dir: Path, taken: Records | None = None) -> str | None:
+    """Return the place where most arms, and of several such places where most runs were made.
+
+    Args:
+        seeds_of: Arm to seeds.
+        work_dir: Folder of all runs.
+        taken: Runs that come from the committed record, with their places.
+
+    Raises:
+        ConfigError: If the record of a run is damaged.
+    """
+    runs: dict[str, list[str]] = {}
+    for arm, seeds in seeds_of.items():
+        for seed in seeds:
+            recorded = (taken or {}).get(arm, {}).get(seed)
+            folder = run_folder(work_dir, arm, seed)
+            place = place_of_run(folder, work_dir) if recorded is None else recorded.record.place
+            runs.setdefault(place, []).append(arm)
+    return max(runs, key=lambda place: (len(set(runs[place])), len(runs[place])), default=None)
+
+
 def cost_of(
-    arm: Arm, base: Arm, seeds: Sequence[int], work_dir: Path, ratio: float | None, taken: Records | None = None
+    arm: Arm,
+    base: Arm,
+    seeds: Sequence[int],
+    work_dir: Path,
+    ratio: float | None,
+    taken: Records | None = None,
+    preferred: str | None = None,
 ) -> dict[str, Any]:
     """Return the relative step time and the training time of an arm.
 
-    Times of one machine are not compared with those of another one.
+    Times of one machine are not compared with those of another one, nor averaged with them.
 
     Args:
         arm: The arm.
@@ -111,32 +151,38 @@ def cost_of(
         work_dir: Folder of all runs.
         ratio: The measured ratio of the steps, where there is one.
         taken: Runs that come from the committed record, with their times.
+        preferred: The place whose training times are compared.
 
     Returns:
-        ``step``, whether it was ``measured``, and ``seconds``, the mean over the runs; NaN where the logs lack them.
-        Without a measurement, ``step`` is the median over the seeds of the ratios of the logged step times.
+        ``step``, whether it was ``measured``, and ``seconds``, the mean over the runs of the preferred place, or of the
+        one with most runs of the arm; NaN where the logs lack them. Without a measurement, ``step`` is the median over
+        the seeds of the ratios of the logged step times.
     """
 
     def time(name: str, seed: int) -> tuple[float, int, str]:
         recorded = (taken or {}).get(name, {}).get(seed)
         if recorded is None:
-            return (*logged_time(run_folder(work_dir, name, seed)), place_of(work_dir))
+            folder = run_folder(work_dir, name, seed)
+            return (*logged_time(folder), place_of_run(folder, work_dir))
         one = recorded.record
         return (0.0, 0, '') if math.isnan(one.seconds) else (one.seconds, one.steps, one.place)
 
-    seconds, ratios = [], []
+    seconds: dict[str, list[float]] = {}
+    ratios = []
     for seed in sorted(set(seeds)):
         (spent, steps, place), (other, others, elsewhere) = time(arm.name, seed), time(base.name, seed)
         recorded = (taken or {}).get(arm.name, {}).get(seed)
         known = None if recorded is None else recorded.record.ratio
-        seconds += [spent] if steps else []
+        if steps:
+            seconds.setdefault(place, []).append(spent)
         if known is not None:
             ratios.append(known)
-        elif steps and other and place == elsewhere:
+        elif steps and other and place == elsewhere and MIXED not in place:
             ratios.append(spent / steps / (other / others))
     step = ratio if ratio is not None else statistics.median(ratios) if ratios else math.nan
+    most = max(seconds, key=lambda place: (place == preferred, MIXED not in place, len(seconds[place])), default=None)
     return {
         'step': step,
         'measured': ratio is not None,
-        'seconds': statistics.mean(seconds) if seconds else math.nan,
+        'seconds': math.nan if most is None else statistics.mean(seconds[most]),
     }

@@ -16,9 +16,9 @@ from .fingerprints import settings_hash, weights_hash
 from .folder import is_in_folder
 from .layers import LAYERS
 from .members import BASELINE, Member
-from .plan import Arm, Run, check_fingerprint, make_arm, plan_runs, run_folder
+from .plan import Arm, Run, check_fingerprint, last_checkpoint, make_arm, plan_runs, run_folder
 from .protocol import Protocol, Training
-from .records import Recorded, read_records
+from .records import KEY, Recorded, read_records, read_values
 from .results import Settings
 
 ARM, TEACHER = 'arm', 'teacher'
@@ -82,10 +82,16 @@ class Task:
         return self.record is not None and not is_in_folder(self.run(), self.protocol.test_last)
 
     def state(self) -> str:
-        """Return ``'finished'``, ``'recorded'``, ``'resume'`` or ``'new'``."""
+        """Return ``'finished'``, ``'recorded'``, ``'unmeasured'``, ``'resume'`` or ``'new'``.
+
+        An unmeasured run is trained, and its last checkpoint has still to be tested.
+        """
         if self.finished():
             return 'finished'
-        return 'recorded' if self.from_record() else self.run().state
+        if self.from_record():
+            return 'recorded'
+        state = self.run().state
+        return 'unmeasured' if state == 'finished' else state
 
     def needed(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose checkpoints this one needs."""
@@ -102,19 +108,19 @@ class Task:
         return newest_named(self.folder, self.arm.filename_tmpl)
 
     def teachers(self, tasks: Sequence[Task]) -> dict[str, str]:
-        """Return the hashes of the weights of its teachers by name, where they have a checkpoint."""
-        paths = {other.training.name: other.checkpoint() for other in self.needed(tasks) if other.training.teacher}
+        """Return the hashes of the weights that it needs, by the name of their training, where they are there."""
+        paths = {other.training.name: other.checkpoint() for other in self.needed(tasks)}
         return {name: weights_hash(path) for name, path in paths.items() if path is not None}
 
     def options(self, tasks: Sequence[Task]) -> list[str]:
         """Return the ``KEY=VALUE`` settings, with the newest checkpoints of the runs that they mention.
 
         Raises:
-            ConfigError: If such a run left no checkpoint.
+            ConfigError: If such a run left no checkpoint, or its last one is lost.
         """
         values = {'seed': str(self.seed)}
         for other in self.needed(tasks):
-            path = other.checkpoint()
+            path = last_checkpoint(other.folder, other.arm.filename_tmpl)
             if path is None:
                 raise ConfigError(f"'{other.folder}' holds no readable checkpoint, which {self.name} needs")
             values[other.training.name] = str(path)
@@ -143,6 +149,7 @@ class Experiment:
             needs = {name: self.fingerprints[name] for name in one.needs}
             config, options = self._members[one.name].config, parse_options(one.option_words({}))
             self.fingerprints[one.name] = settings_hash(config, one.config, options, needs)
+        self._noted = read_values(self.folder).get(KEY, {})
         self._committed = read_records(self.folder)
 
     @property
@@ -169,7 +176,7 @@ class Experiment:
         """
         recorded, protocol = self._committed.get(arm, {}).get(seed), self.protocol
         if recorded is None:
-            return ''
+            return "lacks its log in 'logs'" if str(seed) in self._noted.get(arm, {}) else ''
         record = recorded.record
         if record.fingerprint != self.fingerprints.get(arm):
             return 'is of other settings'

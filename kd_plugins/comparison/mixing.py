@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ..errors import KDPluginsError
 from ..runner.processes import execute, subcommand
-from ..runner.resume import newest_named
 from .members import DISTILLED, Member
-from .plan import run_folder
+from .plan import last_checkpoint, run_folder
 from .statistics import summarize
 
 FILE = 'mixing_weight.json'
@@ -61,7 +60,7 @@ def _measure(
     if not path.is_file():
         checkpoints = []
         for arm, place in ((base.arm, run_folder(work_dir, base.arm.name, seed)), (member.arm, folder)):
-            checkpoint = newest_named(place, arm.filename_tmpl)
+            checkpoint = last_checkpoint(place, arm.filename_tmpl)
             if checkpoint is None:
                 raise KDPluginsError(f"--mixing-weight: '{place}' holds no readable checkpoint")
             checkpoints.append(str(checkpoint))

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..checkpoints import MARKER, is_readable
 from ..config.data_checks import validates
 from ..errors import ConfigError
 from ..runner import processes
@@ -32,6 +33,7 @@ class Arm:
         fingerprint: Hash of the resolved config.
         filename_tmpl: Names of the checkpoints, ``None`` for MMEngine's own.
         options: ``KEY=VALUE`` settings of this arm, after those of every run.
+        environment: Environment variables that its config reads; their values are settings.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Arm:
     fingerprint: str = ''
     filename_tmpl: str | None = None
     options: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,17 @@ def make_arm(path: str, config: Config, name: str | None = None, options: Sequen
         )
     template = settings.get('filename_tmpl')
     fingerprint = config_hash(config)[:16]
-    return Arm(name or Path(path).stem, path, final_step(config), fingerprint, template, tuple(options))
+    variables = tuple(sorted(config.env_variables))
+    return Arm(name or Path(path).stem, path, final_step(config), fingerprint, template, tuple(options), variables)
 
 
 def read_record(run_folder: Path) -> dict[str, Any]:
     """Return what is recorded about a run; empty without a record.
 
     Returns:
-        ``config``, ``fingerprint``, whether it ``ended``, and ``teachers``: name to the hash of their weights.
+        ``config``, ``fingerprint``, whether it ``ended``, ``teachers``: name to the hash of their weights, and
+        ``place``: hash of machine and folder, ``None`` where it is unknown, with ``+`` between those of a run that was
+        resumed elsewhere.
 
     Raises:
         ConfigError: If the file is damaged.
@@ -114,6 +120,7 @@ def read_record(run_folder: Path) -> dict[str, Any]:
             'fingerprint': record['fingerprint'],
             'ended': record.get('ended', False),
             'teachers': dict(record.get('teachers', {})),
+            'place': record.get('place'),
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -130,15 +137,28 @@ def check_fingerprint(run_folder: Path, arm: Arm) -> None:
     """
     record = read_record(run_folder)
     if record and record['fingerprint'] != arm.fingerprint:
+        variables = f' (the environment variables {", ".join(arm.environment)} count)' if arm.environment else ''
         raise ConfigError(
-            f"--work-dir: '{run_folder}' holds a run of '{record['config']}' with other settings; "
+            f"--work-dir: '{run_folder}' holds a run of '{record['config']}' with other settings{variables}; "
             'choose another --work-dir or remove that folder'
         )
 
 
-def write_record(run_folder: Path, arm: Arm, ended: bool = False, teachers: Mapping[str, str] | None = None) -> None:
-    """Record the settings of a run, whether it ended by itself, and the hashes of its teachers' weights by name."""
-    record = {'config': arm.path, 'fingerprint': arm.fingerprint, 'ended': ended, 'teachers': dict(teachers or {})}
+def write_record(
+    run_folder: Path,
+    arm: Arm,
+    ended: bool = False,
+    teachers: Mapping[str, str] | None = None,
+    place: str | None = None,
+) -> None:
+    """Record the settings of a run, whether it ended by itself, its teachers and its place, see :func:`read_record`."""
+    record = {
+        'config': arm.path,
+        'fingerprint': arm.fingerprint,
+        'ended': ended,
+        'teachers': dict(teachers or {}),
+        'place': place,
+    }
     write_atomically(run_folder / FINGERPRINT, f'{json.dumps(record)}\n'.encode())
 
 
@@ -153,9 +173,6 @@ def run_folder(root: str | Path, arm: str, seed: int) -> Path:
 
 def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> list[Run]:
     """Return all runs, seed by seed, so that an interrupted comparison has complete pairs.
-
-    A run is finished if its log holds the metrics of the last validation, or any metrics where it ended by itself
-    before, for example by an EarlyStoppingHook. An unfinished run is resumed if it has a readable checkpoint or a log.
 
     Args:
         arms: Baseline first.
@@ -174,15 +191,49 @@ def plan_runs(arms: Sequence[Arm], seeds: Sequence[int], root: str | Path) -> li
     for seed in seeds:
         for arm in arms:
             folder = run_folder(root, arm.name, seed)
-            reached = read_run(folder).last_step
-            if reached is not None and (reached >= arm.final_step or read_record(folder).get('ended')):
-                state = 'finished'
-            else:
-                # A CheckpointHook with out_dir or filename_tmpl saves elsewhere, so the log counts as well.
-                begun = newest_named(folder, arm.filename_tmpl) is not None or any(folder.glob('*/vis_data'))
-                state = 'resume' if begun else 'new'
-            runs.append(Run(arm, seed, folder, state))
+            runs.append(Run(arm, seed, folder, run_state(arm, folder)))
     return runs
+
+
+def run_state(arm: Arm, folder: Path) -> str:
+    """Return ``'new'``, ``'resume'`` or ``'finished'``.
+
+    A run is finished if its log holds the metrics of the last validation, or any metrics where it ended by itself
+    before, for example by an EarlyStoppingHook. An unfinished run is resumed if it has a readable checkpoint or a log.
+
+    Args:
+        arm: Its config.
+        folder: Its work_dir.
+
+    Raises:
+        ConfigError: If its record is damaged.
+    """
+    reached = read_run(folder).last_step
+    if reached is not None and (reached >= arm.final_step or read_record(folder).get('ended')):
+        return 'finished'
+    # A CheckpointHook with out_dir or filename_tmpl saves elsewhere, so the log counts as well.
+    begun = newest_named(folder, arm.filename_tmpl) is not None or any(folder.glob('*/vis_data'))
+    return 'resume' if begun else 'new'
+
+
+def last_checkpoint(folder: Path, template: str | None) -> str | None:
+    """Return the last checkpoint of a finished run, ``None`` where no file is readable.
+
+    Args:
+        folder: The run's work_dir.
+        template: Names of the checkpoints, ``None`` for MMEngine's own.
+
+    Raises:
+        ConfigError: If the last one is lost or damaged, as in a copy that was cut off, and an earlier one is there.
+    """
+    newest, marker = newest_named(folder, template), folder / MARKER
+    noted = Path(marker.read_text(encoding='utf-8', errors='replace').strip()).name if marker.is_file() else ''
+    if newest is not None and noted and Path(newest).name != noted and not is_readable(folder / noted):
+        raise ConfigError(
+            f"'{folder / noted}', the last checkpoint of its run, is lost or damaged, and "
+            f"'{Path(newest).name}' is an earlier one; restore the file, or remove that folder to train it again"
+        )
+    return newest
 
 
 def train_command(run: Run, options: Sequence[str]) -> list[str]:

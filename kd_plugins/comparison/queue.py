@@ -81,7 +81,7 @@ def perform(tasks: Sequence[Task], jobs: int = 1) -> list[str]:
             try:
                 train_and_test(task, tasks, jobs)
                 sentence = ''
-            except KDPluginsError as error:
+            except (KDPluginsError, OSError) as error:  # such as a full disk
                 sentence = f'{task.name}: {error}'
                 print(f'failed: {sentence}', flush=True)
             finally:
@@ -120,3 +120,5 @@ def train_and_test(task: Task, tasks: Sequence[Task], jobs: int) -> None:
             raise KDPluginsError(f"the test in '{task.folder / 'test'}' left no metrics; see test.log beside it")
     if task.lacks_layers:
         measure_layers(task.run(), options, jobs)
+        if task.lacks_layers:
+            raise KDPluginsError(f"'{task.folder}' lacks the metrics of its decoder layers; see layers.log in it")

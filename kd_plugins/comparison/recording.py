@@ -10,13 +10,13 @@ from ..errors import ConfigError
 from ..evaluation.calibration import read_bins
 from ..runner.run_log import RunLog, metrics_at, read_test, without_nan
 from ..utils.files import write_atomically
-from .cost import logged_time
+from .cost import logged_time, place_of_run
 from .experiment import Experiment, Task
 from .folder import starts_of
 from .layers import layers_of
 from .plan import FINGERPRINT, read_record
 from .queue import to_run
-from .records import KEY, Record, Recorded, adopted_records, as_json, place_of, read_values, runs_text
+from .records import KEY, Record, Recorded, adopted_records, as_json, read_values, runs_text
 
 
 def make_records(
@@ -62,7 +62,7 @@ def make_record(task: Task, log: RunLog, fingerprint: str, tasks: Sequence[Task]
         seconds=seconds if steps else float('nan'),
         steps=steps,
         starts=starts_of(task.folder),
-        place=place_of(task.root),
+        place=place_of_run(task.folder, task.root),
         teachers=_teachers(task, tasks),
         layers=layers_of(task.folder),
         bins=None if bins is None else bins.tolist(),
@@ -82,7 +82,8 @@ def _teachers(task: Task, tasks: Sequence[Task]) -> dict[str, str | None]:
         if other.training.name not in noted and end.is_file() and _is_older(other.checkpoint(), end)
     ]
     names = [other.training.name for other in task.needed(tasks) if other.training.teacher]
-    return {**dict.fromkeys(names), **task.teachers(older), **noted}
+    known = {**task.teachers(older), **noted}  # also of arms, which have other weights with each seed
+    return {name: known.get(name) for name in names}
 
 
 def _is_older(path: str | None, end: Path) -> bool:
@@ -137,6 +138,13 @@ def record_lines(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[str]
         if objection:
             yield f"{task.arm.name} seed {task.seed} has to be run, because its record in '{folder}' {objection}"
     values = read_values(folder)
+    arms = [arm.name for arm in experiment.protocol.arms]
+    strange = {arm: list(map(int, runs)) for arm, runs in values.get(KEY, {}).items() if arm not in arms}
+    if strange:
+        yield (
+            f"'{folder / 'results.json'}' has records of arms that the protocol does not have: {runs_text(strange)}; "
+            'the next report leaves them out'
+        )
     if values and KEY not in values:
         old: dict[str, list[int]] = {}
         for task in missing:

@@ -21,6 +21,10 @@ KEY = 'records'
 """Entry of ``results.json``: arm to seed to record."""
 
 
+MIXED = '+'
+"""Between the places of a run that was resumed elsewhere, whose time is comparable with no other one."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One finished run.
@@ -33,7 +37,8 @@ class Record:
         seconds: Time of all training steps, NaN where it is unknown.
         steps: Number of training steps.
         starts: How often the training was started or resumed.
-        place: Hash of machine and folder; times of different places are not compared.
+        place: Hash of machine and folder, or two with ``+`` between them of a run that was resumed elsewhere; times of
+            different places are not compared.
         teachers: Teacher to the hash of its weights, ``None`` where they are unknown.
         layers: AP of every decoder layer, where it was measured.
         bins: Bins of the calibration, where it was measured.

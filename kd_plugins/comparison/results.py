@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError, nearest
 from ..runner.run_log import RunLog
-from .cost import cost_of
+from .cost import cost_of, place_of_most
 from .entries import evaluated_weights
 from .folder import is_in_folder, read_finished, states_of, with_points
 from .members import Member
@@ -119,17 +119,25 @@ def collect(
     if points:
         result = with_points(result)
     about, runs, taken = {}, {}, settings.taken()
-    base = settings.arms[0]
+    preferred = place_of_most(result['seeds_of'], settings.work_dir, taken)
+    missing = settings.arms[0].name
+    base = next(arm for arm in settings.arms if arm.name == result['baseline'])
+    if base.name != missing:
+        notes = [
+            *notes,
+            f'{missing}, the baseline, has no finished seed in common with another arm yet, so the differences are '
+            f'those to {base.name}',
+        ]
     for member in settings.members:
         arm, config = member.arm, member.config
-        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir, taken))
+        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir, taken, settings.test_last))
         ratio = ratios.get(arm.name, 1.0 if arm is base else None)
         about[arm.name] = {
             'kind': member.kind,
             'text': member.text,
             'remarks': list(member.remarks),
             'weights': evaluated_weights(config),
-            **cost_of(arm, base, result['seeds_of'].get(arm.name, []), settings.work_dir, ratio, taken),
+            **cost_of(arm, base, result['seeds_of'].get(arm.name, []), settings.work_dir, ratio, taken, preferred),
         }
     compared = {seed for own in result['seeds_of'].values() for seed in own}
     extra = {

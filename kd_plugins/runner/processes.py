@@ -156,4 +156,7 @@ def exclusive(folder: Path) -> Iterator[tuple[int, ...]]:
             raise ConfigError(
                 f"--work-dir: a training in '{folder}' is still running; wait for its end or stop it first"
             ) from None
+        except OSError:  # a file system without locks
+            yield ()
+            return
         yield (file.fileno(),)

@@ -12,8 +12,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is either complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # a full disk needs its space
+        raise
 
 
 def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:

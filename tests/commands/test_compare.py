@@ -54,7 +54,7 @@ def test_a_report_of_runs_with_other_settings_is_refused(arms, run, tmp_path, mo
 def test_a_new_seed_is_trained_and_a_failure_does_not_lose_the_others(arms, run, tmp_path, monkeypatch):
     started = []
 
-    def execute(command, log, jobs):
+    def execute(command, log, jobs, held):
         started.append(command[-1])
         raise KDPluginsError('it broke')
 
@@ -142,7 +142,7 @@ def test_further_seeds_are_trained_after_the_first(arms, run, tmp_path, monkeypa
     values = {'plain': {0: 0.5, 1: 0.51, 2: 0.52}, 'taught': {0: 0.5, 1: 0.52, 2: 0.55}}
     started = []
 
-    def execute(command, log, jobs):
+    def execute(command, log, jobs, held):
         started.append((log.parent.parent.name, command[-1]))
         scalars = log.parent / '20260101_000000' / 'vis_data' / 'scalars.json'
         scalars.parent.mkdir(parents=True)

@@ -38,10 +38,28 @@ def test_all_runs_and_then_the_further_seed(run: Any, protocol: Path, tmp_path: 
     assert again.status == 0 and len(trainings.runs) == 10
 
 
+def test_a_protocol_that_is_named_twice_is_run_once(run: Any, protocol: Path, tmp_path: Path) -> None:
+    again = protocol.parent / '..' / protocol.parent.name / protocol.name
+    outcome = run(tool, protocol, again, '--work-dir', tmp_path / 'runs', '--list')
+    assert outcome.status == 0 and outcome.out.count(' new') == 7
+
+
 def test_a_failure_is_the_exit_status(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
     trainings.fails = {'plain/seed_1'}
     outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs', '--arms', 'plain')
     assert outcome.status == 2 and outcome.error == 'error: trial: plain seed 1: it broke'
+
+
+def test_a_baseline_that_fails_hides_no_failure(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:
+    protocol.write_text(protocol.read_text().replace("(('taught', 'plain'),)", "(('after', 'taught'),)"))
+    trainings.fails = {'plain/seed_0', 'plain/seed_1'}
+    outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs')
+    assert outcome.status == 2 and outcome.err.count('it broke') == 2
+    outcome = run(tool, protocol, '--work-dir', tmp_path / 'runs', '--report')
+    page = (protocol.parent / 'page.md').read_text()
+    assert outcome.status == 0 and '- after is better than taught by' in page
+    assert 'plain, the baseline, has no finished seed in common with another arm yet' in page
+    assert 'plain seed 0: not started' in page
 
 
 def test_an_experiment_that_was_stopped_is_left_out(run: Any, protocol: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class Trainings:
     def runs(self) -> list[str]:
         return ['/'.join(command[command.index('--work-dir') + 1].split('/')[-2:]) for command in self.commands]
 
-    def __call__(self, command: Sequence[str], log: Path, jobs: int = 1) -> None:
+    def __call__(self, command: Sequence[str], log: Path, jobs: int = 1, held: Sequence[int] = ()) -> None:
         with self.lock:
             self.commands.append(list(command))
         if command[3] in ('test', 'show'):

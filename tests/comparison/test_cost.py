@@ -10,8 +10,8 @@ import pytest
 from mmengine.config import Config
 
 from kd_plugins.comparison import cost
-from kd_plugins.comparison.cost import cost_of, logged_time, step_ratio
-from kd_plugins.comparison.plan import Arm
+from kd_plugins.comparison.cost import cost_of, logged_time, place_of_most, step_ratio
+from kd_plugins.comparison.plan import Arm, write_record
 from kd_plugins.comparison.records import Record, Recorded
 from kd_plugins.errors import ConfigError
 from kd_plugins.runner.run_log import RunLog
@@ -95,4 +95,22 @@ def test_times_of_two_machines_are_not_compared(tmp_path: Path) -> None:
         'taught': {0: recorded(15.0, 'here'), 1: recorded(90.0, 'here'), 2: recorded(90.0, '', 1.5)},
     }
     cost = cost_of(taught, plain, [0, 1, 2], tmp_path, None, taken)
-    assert cost == {'step': 1.5, 'measured': False, 'seconds': 65.0}
+    assert cost == {'step': 1.5, 'measured': False, 'seconds': 52.5}, 'a mean over two machines says nothing'
+    assert cost_of(taught, plain, [0, 1, 2], tmp_path, None, taken, preferred='')['seconds'] == 90.0
+    assert place_of_most({'plain': [0, 1, 2], 'taught': [1]}, tmp_path, taken) == 'here'
+
+
+def test_a_folder_that_moved_keeps_the_machine_of_each_run(tmp_path: Path) -> None:
+    plain, taught = Arm('plain', 'a.py', 1), Arm('taught', 'b.py', 1)
+    places = {plain: ('old', 'here', 'here+old'), taught: ('here', 'here', 'here+old')}
+    for arm, time in ((plain, 0.2), (taught, 0.4)):
+        for seed, place in enumerate(places[arm]):
+            folder = tmp_path / arm.name / f'seed_{seed}'
+            write_log(folder, '20260101_000000', [(10, time * (1 + 9 * (place == 'old')))])
+            write_record(folder, arm, place=place)
+    cost = cost_of(taught, plain, [0, 1, 2], tmp_path, None)
+    assert cost == {'step': pytest.approx(2.0), 'measured': False, 'seconds': pytest.approx(4.0)}
+    assert cost_of(taught, plain, [0, 2], tmp_path, None)['step'] != cost['step'], 'no pair of one machine'
+    preferred = place_of_most({'plain': [0, 1], 'taught': [0, 1]}, tmp_path)
+    cost = cost_of(plain, plain, [0, 1, 2], tmp_path, 1.0, None, preferred)
+    assert preferred == 'here' and cost['seconds'] == pytest.approx(2.0)

@@ -79,6 +79,15 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         check_fingerprint(tmp_path, make_arm('a.py', config))
 
 
+def test_a_changed_environment_variable_is_named_among_the_settings(tmp_path, monkeypatch):
+    path = tmp_path / 'a.py'
+    path.write_text("train_cfg = dict(max_epochs=3)\nval_cfg = dict()\nroot = '{{$CELLS_ROOT:data}}'\n")
+    write_record(tmp_path, make_arm('a.py', Config.fromfile(path)))
+    monkeypatch.setenv('CELLS_ROOT', 'elsewhere')
+    with pytest.raises(ConfigError, match=r'with other settings \(the environment variables CELLS_ROOT count\)'):
+        check_fingerprint(tmp_path, make_arm('a.py', Config.fromfile(path)))
+
+
 def test_a_record_cut_off_by_a_kill_is_one_sentence(tmp_path):
     (tmp_path / FINGERPRINT).write_text('{"config": "a.p')
     with pytest.raises(ConfigError, match=r"comparison\.json' is damaged .*remove that folder"):

@@ -65,7 +65,8 @@ def test_the_last_checkpoint_is_tested_where_the_protocol_says_so(tmp_path: Path
     assert failure.endswith('left no metrics; see test.log beside it')
     train, test = trainings.commands
     assert train[3] == 'train' and test[3] == 'test' and test[5].endswith('seed_1/epoch_2.pth')
-    assert not task.finished()
+    assert not task.finished() and task.state() == 'unmeasured'
+    assert queue.to_run([task]) == [task], 'a run that was killed before its test is tested by the next command'
     path = task.folder / 'test' / '20260102_000000' / '20260102_000000.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({'AP': 0.4}))
@@ -94,9 +95,10 @@ def test_an_unexpected_error_does_not_let_the_others_wait(
 def test_every_decoder_layer_is_measured_once(tmp_path: Path, trainings: Trainings) -> None:
     changes = {'test_last = False': 'test_last = False\nlayers = True'}
     tasks = experiment_of(tmp_path, arms=['taught'], **changes).tasks((1,))
-    assert queue.perform(tasks) == []
+    (failure,) = queue.perform(tasks)  # these commands write no file
+    assert failure.endswith('lacks the metrics of its decoder layers; see layers.log in it')
     command = trainings.commands[-1]
     assert command[3:5] == ['show', 'layer-ap'] and command[6].endswith('taught/seed_1/epoch_2.pth')
-    assert len(trainings.commands) == 3 and not tasks[-1].finished()  # these commands write no file
+    assert len(trainings.commands) == 3 and not tasks[-1].finished()
     Path(command[command.index('--out') + 1]).write_text('{}')
     assert tasks[-1].finished()

@@ -90,6 +90,17 @@ def test_a_changed_config_is_run_again(lost: Lost) -> None:
     assert len(names(lost.again())) == 7
 
 
+def test_a_record_that_does_not_count_is_explained(lost: Lost) -> None:
+    shutil.rmtree(lost.runs)
+    (lost.folder / 'trial' / 'logs' / 'plain_seed_1.jsonl.gz').unlink()
+    lost.change('after=dict', 'later=dict')
+    told = '\n'.join(lines(lost.again()))
+    assert (
+        f"plain seed 1 has to be run, because its record in '{lost.folder / 'trial'}' lacks its log in 'logs'" in told
+    )
+    assert 'that the protocol does not have: after seeds 0, 1; the next report leaves them out' in told
+
+
 def test_a_lost_teacher_is_trained_again_only_for_runs_that_are_missing(lost: Lost) -> None:
     shutil.rmtree(lost.runs / 'big')
     assert names(lost.again()) == []
@@ -133,6 +144,18 @@ def test_a_run_is_not_resumed_with_other_weights_of_its_teacher(lost: Lost) -> N
     torch.save({'state_dict': {'weight': torch.tensor(5.0)}}, lost.runs / 'big' / 'seed_0' / 'epoch_2.pth')
     failures = perform(lost.again().tasks((0,)))
     assert 'was begun with other weights of big' in failures[0] and not lost.trainings.commands
+
+
+def test_a_run_is_not_resumed_with_other_weights_of_the_arm_that_teaches_it(lost: Lost) -> None:
+    folder = lost.runs / 'after' / 'seed_0'
+    next(folder.glob('*/vis_data/scalars.json')).write_text('')
+    record = folder / FINGERPRINT
+    record.write_text(record.read_text().replace('"ended": true', '"ended": false'))
+    (lost.folder / 'trial' / 'results.json').unlink()
+    torch.save({'state_dict': {'weight': torch.tensor(5.0)}}, lost.runs / 'taught' / 'seed_0' / 'epoch_2.pth')
+    (failure,) = perform(lost.again().tasks((0,)))
+    assert 'was begun with other weights of taught' in failure and not lost.trainings.commands
+    assert lost.values['records']['after']['0']['teachers'] == {}, 'an arm has other weights with each seed'
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def test_the_further_seed_counts_for_the_undecided_pair_alone(tmp_path: Path) ->
     assert extra['notes'] == ['a note'] and extra['points'] == []
 
 
+def test_a_missing_baseline_is_named(tmp_path: Path) -> None:
+    given = settings(tmp_path, against=['taught'])
+    shutil.rmtree(tmp_path / 'plain')
+    result, _, extra = collect(given, False, {}, ['a note'])
+    assert list(result['arms']) == ['taught', 'worse'] and extra['about']['taught']['step'] == 1.0
+    assert extra['notes'] == [
+        'a note',
+        'plain, the baseline, has no finished seed in common with another arm yet, so the differences are those to '
+        'taught',
+    ]
+
+
 def test_without_further_seeds_nothing_is_undecided(tmp_path: Path) -> None:
     assert settings(tmp_path, more_seeds=[]).undecided() == []
 
@@ -75,3 +88,5 @@ def test_the_state_of_a_run_tells_its_starts(tmp_path: Path) -> None:
     assert states == {
         'plain': {'0': 'finished', '1': 'finished after 2 starts', '7': 'not finished', '8': 'not started'}
     }
+    tested = states_of([Arm('plain', 'plain.py', 2)], [0, 7], tmp_path, test_last=True)
+    assert tested == {'plain': {'0': 'not tested', '7': 'not finished'}}, 'a run without its test is left out'
