@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..evaluation.calibration import ERROR, read_bins
 from ..evaluation.reliability import draw_reliability
-from ..runner.run_log import read_test
+from .folder import metrics_of_test
 from .records import Recorded, Records
 
 PICTURE = 'reliability.png'
@@ -23,7 +23,7 @@ def lacks_test(folder: Path, calibration: bool) -> bool:
         folder: Folder of the run.
         calibration: Whether its test must have measured the calibration.
     """
-    metrics = read_test(folder / 'test')
+    metrics = metrics_of_test(folder)
     return not metrics or (calibration and ERROR not in metrics)
 
 

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runner.run_log import RunLog, compact_lines, read_run, read_test, without_nan, write_lines
+from ..runner.run_log import RunLog, compact_lines, is_tested, read_run, read_test, without_nan, write_lines
 from ..utils.files import write_atomically
 from .formatting import is_number, lower_is_better
 from .plan import Arm, Run, plan_runs
 from .records import Records, finished_state, log_path
 from .report import Logs, markdown, plot_curves
 
+CALIBRATION = 'calibration/'
+"""Begin of the names of the metrics that ``--calibration`` adds to a test."""
+
 
 def is_in_folder(run: Run, test_last: bool) -> bool:
     """Return whether the folder of a run holds all that counts: its log to the end and, where wanted, its test."""
-    return run.state == 'finished' and (not test_last or bool(read_test(run.folder / 'test')))
+    return run.state == 'finished' and (not test_last or bool(metrics_of_test(run.folder)))
+
+
+def metrics_of_test(folder: Path) -> dict[str, float]:
+    """Return the metrics of the test of a run, empty where it was not tested.
+
+    A test can measure nothing: COCO's has no metric where a detector that collapsed finds nothing in the whole data
+    set. The metrics of the validations are NaN then, because a run that is left out would flatter its arm.
+
+    Args:
+        folder: The run's work_dir.
+    """
+    metrics = read_test(folder / 'test')
+    if all(name.startswith(CALIBRATION) for name in metrics) and is_tested(folder / 'test'):
+        return {**dict.fromkeys(read_run(folder).metrics, math.nan), **metrics}
+    return metrics
 
 
 def read_finished(
@@ -42,7 +61,7 @@ def read_finished(
             tested[run.arm.name][run.seed] = dict(recorded.record.tested)
         elif is_in_folder(run, test_last):
             logs[run.arm.name][run.seed] = read_run(run.folder)
-            tested[run.arm.name][run.seed] = read_test(run.folder / 'test') if test_last else {}
+            tested[run.arm.name][run.seed] = metrics_of_test(run.folder) if test_last else {}
     return logs, tested if test_last else None
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..evaluation.calibration import read_bins
-from ..runner.run_log import RunLog, metrics_at, read_test, without_nan
+from ..runner.run_log import RunLog, metrics_at, without_nan
 from ..utils.files import write_atomically
 from .cost import logged_time, place_of_run
 from .experiment import Experiment, Task
-from .folder import starts_of
+from .folder import metrics_of_test, starts_of
 from .layers import layers_of
 from .plan import FINGERPRINT, read_record
 from .queue import to_run
@@ -58,7 +58,7 @@ def make_record(task: Task, log: RunLog, fingerprint: str, tasks: Sequence[Task]
         fingerprint=fingerprint,
         step=step,
         metrics=metrics_at(log, step),
-        tested=read_test(task.folder / 'test') if task.protocol.test_last else {},
+        tested=metrics_of_test(task.folder) if task.protocol.test_last else {},
         seconds=seconds if steps else float('nan'),
         steps=steps,
         starts=starts_of(task.folder),

@@ -109,6 +109,12 @@ def read_test(work_dir: str | Path) -> dict[str, float]:
     return metrics
 
 
+def is_tested(work_dir: str | Path) -> bool:
+    """Return whether ``kd_plugins test`` wrote a result to the folder, also one without a metric."""
+    files = (path for path in Path(work_dir).glob('*/*.json') if path.stem == path.parent.name)
+    return any(True for path in files for _ in _objects(path))
+
+
 def compact_lines(log: RunLog, digits: int = 5) -> list[str]:
     """Return a run's metrics and losses as JSON lines, one per step, with losses rounded to significant digits.
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from kd_plugins.comparison.calibration import lacks_test, write_reliability
+from kd_plugins.comparison.folder import is_in_folder, metrics_of_test
+from kd_plugins.comparison.plan import Arm, Run
 
 
 def write_test(folder: Path, **metrics: float) -> None:
@@ -20,6 +22,17 @@ def test_a_test_without_calibration_is_repeated(tmp_path: Path) -> None:
     assert not lacks_test(tmp_path, False) and lacks_test(tmp_path, True)
     write_test(tmp_path / 'other', **{'AP': 0.5, 'calibration/error': 0.1})
     assert not lacks_test(tmp_path / 'other', True)
+
+
+def test_a_test_that_found_nothing_counts_as_no_number(tmp_path: Path) -> None:
+    """A detector that collapsed must not be left out, nor be tested for ever."""
+    scalars = tmp_path / '20260101_000000' / 'vis_data' / 'scalars.json'
+    scalars.parent.mkdir(parents=True)
+    scalars.write_text('{"AP": 0.5, "step": 2}\n')
+    write_test(tmp_path, time=0.1, data_time=0.1)
+    assert not lacks_test(tmp_path, False) and lacks_test(tmp_path, True)
+    run = Run(Arm('plain', 'plain.py', 2), 0, tmp_path, 'finished')
+    assert is_in_folder(run, True) and str(metrics_of_test(tmp_path)) == "{'AP': nan}"
 
 
 def test_the_picture_holds_all_seeds_of_the_arms(tmp_path: Path) -> None:
