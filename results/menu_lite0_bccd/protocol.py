@@ -129,8 +129,10 @@ contrasts = (
         )
     ),
     *((arm, 'longer') for arm in ('crosskd', 'ld', 'pkd', 'cwd', 'crosskd_pkd')),
-    *(('crosskd_pkd', arm) for arm in ('crosskd', 'pkd', 'head')),
-    *((arm, 'head') for arm in ('mse', 'pkd', 'cwd', 'mgd', 'fgd', 'crosskd', 'ld', 'mse_4', 'mgd_4', 'fgd_4')),
+    *(
+        (arm, 'head')
+        for arm in ('mse', 'pkd', 'cwd', 'mgd', 'fgd', 'crosskd', 'ld', 'crosskd_pkd', 'mse_4', 'mgd_4', 'fgd_4')
+    ),
 )
 # The validation data are the test data; the last epoch is measured, and nothing is chosen by it.
 test_last = False
