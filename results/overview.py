@@ -74,7 +74,11 @@ detectors = {
                 page='dfine_bccd.md',
             ),
             dict(result='dfine_bccd_l6', pair=('fdr', 'quality'), on='DINO, ResNet-18, six decoder layers, BCCD'),
-            dict(result='dfine_hippocampus', pair=('fdr', 'quality'), on='DINO, ResNet-18, slices of hippocampi'),
+            dict(
+                result='dfine_hippocampus',
+                pair=('fdr', 'quality'),
+                on='DINO, ResNet-18, six decoder layers, slices of hippocampi',
+            ),
         ],
     ),
     'D-FINE: FDR and GO-LSD': dict(
@@ -89,7 +93,7 @@ detectors = {
                 step=0.98,
             ),
             dict(result='dfine_bccd_l6', on='DINO, ResNet-18, six decoder layers, BCCD'),
-            dict(result='dfine_hippocampus', on='DINO, ResNet-18, slices of hippocampi'),
+            dict(result='dfine_hippocampus', on='DINO, ResNet-18, six decoder layers, slices of hippocampi'),
         ],
     ),
     'D-FINE: GO-LSD alone': dict(
@@ -104,6 +108,11 @@ detectors = {
                 step=1.0,
             ),
             dict(result='dfine_bccd_l6', pair=('golsd', 'fdr'), on='DINO, ResNet-18, six decoder layers, BCCD'),
+            dict(
+                result='dfine_hippocampus',
+                pair=('golsd', 'fdr'),
+                on='DINO, ResNet-18, six decoder layers, slices of hippocampi',
+            ),
         ],
     ),
     'local graphs (PointDistiller)': dict(
