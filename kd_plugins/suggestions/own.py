@@ -8,6 +8,7 @@ from .heads import LOCALIZATION_TITLE, localization, scores
 from .queries import same_queries
 from .recipe import Network, Pair, Recipe, Settings, Unsuitable
 from .segmentors import own_labels
+from .softened import softened
 from .unlabelled import pseudo_labels, unlabelled_pixels, unlabelled_scores
 
 
@@ -76,6 +77,14 @@ OWN = (
         'nothing overfits',
         'an auxiliary head for each level',
         dual_self,
+    ),
+    Recipe(
+        'softened',
+        'softened targets: the label, and more and more of the prediction of one epoch ago (PS-KD, arXiv 2006.12000)',
+        'measured here on a Faster R-CNN, three seeds: calibration error .101 to .070, -.031 [-.062, -.000], AP +0.6 '
+        '[-1.1, +2.3]; on a UNet, three folds: no smaller calibration error, -0.6 mIoU [-1.2, +0.0]',
+        'one forward pass of the student of one epoch ago: about 1.15 times a plain step',
+        softened,
     ),
     Recipe(
         'label_guided',
