@@ -149,8 +149,9 @@ class Experiment:
             needs = {name: self.fingerprints[name] for name in one.needs}
             config, options = self._members[one.name].config, parse_options(one.option_words({}))
             self.fingerprints[one.name] = settings_hash(config, one.config, options, needs)
-        self._noted = read_values(self.folder).get(KEY, {})
-        self._committed = read_records(self.folder)
+        values = read_values(self.folder)
+        self._noted = values.get(KEY, {})
+        self._committed = read_records(self.folder, values)
 
     @property
     def folder(self) -> Path:

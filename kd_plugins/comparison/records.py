@@ -112,27 +112,28 @@ def read_values(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"'{path}' is damaged ({error}); restore the committed file or remove it") from error
 
 
-def read_records(folder: Path) -> dict[str, dict[int, Recorded]]:
+def read_records(folder: Path, values: Mapping[str, Any] | None = None) -> dict[str, dict[int, Recorded]]:
     """Return the records of an experiment with their logs; a record whose log is missing is left out.
 
     Args:
         folder: Folder of the protocol. Its ``results.json`` may be of the time before records, or missing.
+        values: Content of ``results.json``, read here by default.
 
     Raises:
         ConfigError: If ``results.json`` or a log is damaged.
     """
     known = {field.name for field in fields(Record)}
     read: dict[str, dict[int, Recorded]] = {}
-    for arm, runs in read_values(folder).get(KEY, {}).items():
+    for arm, runs in (read_values(folder) if values is None else values).get(KEY, {}).items():
         for seed, entry in runs.items():
             path = log_path(folder, arm, int(seed))
             if not path.is_file():
                 continue
             try:
-                values = {name: value for name, value in entry.items() if name in known}
-                numbers = {name: _numbers(values[name]) for name in ('metrics', 'tested')}
-                seconds = math.nan if values['seconds'] is None else values['seconds']
-                record = Record(**{**values, **numbers, 'seconds': seconds})
+                own = {name: value for name, value in entry.items() if name in known}
+                numbers = {name: _numbers(own[name]) for name in ('metrics', 'tested')}
+                seconds = math.nan if own['seconds'] is None else own['seconds']
+                record = Record(**{**own, **numbers, 'seconds': seconds})
             except (KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(
                     f"'{folder / 'results.json'}' is damaged: {KEY}.{arm}.{seed} has no {error}; restore the committed "

@@ -44,7 +44,7 @@ def set_channels_last(model: nn.Module, enabled: bool = True) -> None:
 
 def is_operator(module: nn.Module) -> bool:
     """Return whether a module is one of MMCV's operators, or of a class derived from one."""
-    return any(base.__module__.split('.')[:2] == OPERATORS.split('.') for base in type(module).__mro__)
+    return any(f'{base.__module__}.'.startswith(f'{OPERATORS}.') for base in type(module).__mro__)
 
 
 def contiguous(value: Any) -> Any:
