@@ -7,7 +7,8 @@ the method and its fair baseline, called `against` in the table where the arm's 
 
 bccd = 'GFL, ResNet-18, BCCD'
 bccd_half = 'GFL, half ResNet-18, BCCD'
-lite0 = 'GFL, quarter ResNet-18, BCCD, pretrained teacher'
+quarter = 'GFL, quarter ResNet-18, BCCD'
+lite0 = f'{quarter}, pretrained teacher'
 cells = 'GFL, half ResNet-18, BCCD, a third class without labels of the first two'
 scenes = 'PointPillars of a sixteenth, generated scenes'
 lite0_balanced = f'{lite0}, weight by the gradient'
@@ -192,7 +193,7 @@ detectors = {
     'feature maps that know the labels (LGD)': dict(
         docs='distillers/labelguided.md',
         measured=[
-            dict(result='label_guided_bccd', pair=('guided', 'plain'), on='GFL, quarter ResNet-18, BCCD'),
+            dict(result='label_guided_bccd', pair=('guided', 'plain'), on=quarter),
             dict(result=stages, pair=('guided', 'plain'), on=rcnn),
         ],
     ),
@@ -231,11 +232,15 @@ detectors = {
         ],
     ),
     'stage localization': dict(docs='distillers/stagelocalization.md'),
-    'stage heads (HSAKD, LSSKD)': dict(docs='distillers/stageclass.md'),
+    'stage heads (HSAKD, LSSKD)': dict(
+        docs='distillers/stageclass.md', measured=[dict(result=menu, pair=('stages', 'plain'), on=quarter)]
+    ),
     'softened targets (PS-KD)': dict(
         docs='teachers/snapshot.md', measured=[dict(result=stages, pair=('softened', 'plain'), on=rcnn)]
     ),
-    'a foundation model as teacher': dict(docs='teachers/backbone.md'),
+    'a backbone with the weights of ImageNet as teacher': dict(
+        docs='teachers/backbone.md', measured=[dict(result=menu, pair=('backbone', 'plain'), on=quarter)]
+    ),
 }
 hippocampus = 'Hippocampus, 140 volumes'
 segmenters = {
@@ -341,5 +346,5 @@ pose_estimators = {
     'joints with their uncertainty (RLE)': dict(docs='distillers/rle.md'),
     'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
 }
-del bccd, bccd_half, lite0, lite0_balanced, longer, cells, scenes, menu, hippocampus, half_unet, slices
+del quarter, bccd, bccd_half, lite0, lite0_balanced, longer, cells, scenes, menu, hippocampus, half_unet, slices
 del rcnn, rcnn_taught, stages, longer_stages

@@ -98,6 +98,17 @@ arms = dict(
         options={**taught, 'default_hooks.distill.distillers.fgd.weight.value': '5e-4'},
         note='maps in and outside of cells, a 60th of the weight',
     ),
+    # Methods without a finished detector, added before their own first run; student and plain runs are the same.
+    backbone=dict(
+        config='configs/backbone_teacher/lite0_gfl-r18w32_bccd.py',
+        options=student,
+        note='maps of EfficientNet-Lite0 with the weights of ImageNet, which has seen no blood cell',
+    ),
+    stages=dict(
+        config='configs/stage_class/gfl_r18w32_bccd_stage-class.py',
+        options=student,
+        note='no teacher: class heads on the stages of the backbone, the deepest teaches the others',
+    ),
 )
 del features, taught, longer, student
 seeds = (0, 1, 2)
@@ -126,6 +137,8 @@ contrasts = (
             'mse_4',
             'mgd_4',
             'fgd_4',
+            'backbone',
+            'stages',
         )
     ),
     *((arm, 'longer') for arm in ('crosskd', 'ld', 'pkd', 'cwd', 'crosskd_pkd')),
