@@ -25,6 +25,7 @@ detectors = {
         docs='unlabelled.md',
         measured=[
             dict(result='unlabelled_digits', on='small GFL, digits, 24 labelled and 776 unlabelled images'),
+            dict(result='unlabelled_bccd_late', on=f'{quarter}, 73 labelled and 219 unlabelled images'),
             dict(result='unlabelled_bccd', on='GFL, half ResNet-18, BCCD, 73 labelled and 219 unlabelled images'),
         ],
     ),
@@ -34,7 +35,7 @@ detectors = {
             dict(
                 result='taught_bccd',
                 pair=('taught', 'longer'),
-                on='GFL, quarter ResNet-18, BCCD, 73 labelled and 219 unlabelled images',
+                on=f'{quarter}, 73 labelled and 219 unlabelled images',
             )
         ],
     ),
