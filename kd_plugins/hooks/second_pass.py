@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..distillers.base import Batch
@@ -22,6 +23,9 @@ from .recomputation import recomputed_norms
 from .statistics import SeparateStatistics
 from .student_view import StudentView
 from .unlabelled import KEY, PSEUDO, Unlabelled
+
+INSTANCES = ('gt_instances', 'ignored_instances')
+"""Fields of MMDetection's data samples that hold boxes."""
 
 
 @contextmanager
@@ -54,16 +58,32 @@ def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
 
 
 def preprocessed(student: Any, batch: Any) -> ForwardCall:
-    """Return the arguments of the student's forward call for a batch of a loader.
+    """Return the arguments of the student's forward call for a batch of unlabelled images.
+
+    The preprocessor keeps its settings: the size that MMDetection's ``BatchSyncRandomResize`` draws for the batches of
+    the next iterations is that of the labelled images.
 
     Args:
         student: An OpenMMLab model.
-        batch: The batch.
+        batch: The batch. Images without annotations get a list of no boxes, which such steps read.
     """
-    data = student.data_preprocessor(batch, True)
+    _add_no_boxes(batch)
+    preprocessor = student.data_preprocessor
+    kept = scratch_state(preprocessor, tensors=False) if isinstance(preprocessor, nn.Module) else nullcontext()
+    with kept:
+        data = preprocessor(batch, True)
     if isinstance(data, Mapping):
         return ForwardCall(student.forward, (), data)
     return ForwardCall(student.forward, tuple(data), {})
+
+
+def _add_no_boxes(batch: Any) -> None:
+    """Give the instances of images whose pipeline loads no annotations empty boxes, as ``LoadAnnotations`` does."""
+    for sample in batch.get('data_samples') or () if isinstance(batch, Mapping) else ():
+        for name in INSTANCES:
+            instances = getattr(sample, name, None)
+            if isinstance(instances, InstanceData) and not instances.keys():
+                instances.bboxes, instances.labels = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
 
 
 def predictions(model: Any, call: ForwardCall) -> list[Any]:

@@ -11,10 +11,12 @@ from torch import nn
 
 SHARED = ('_hooks', '_hooks_with_kwargs', '_hooks_always_called')
 """Ends of the names of attributes that stay as they are: the hooks of a module."""
+TENSORS = ('_parameters', '_buffers')
+"""Attributes that hold the parameters and buffers of a module."""
 
 
 @contextmanager
-def scratch_state(model: nn.Module) -> Iterator[None]:
+def scratch_state(model: nn.Module, tensors: bool = True) -> Iterator[None]:
     """Give every module a copy of its state, and put the original state back at the end.
 
     A forward pass in train mode may change running statistics, momentum encoders, counters, the thresholds of assigners
@@ -27,6 +29,8 @@ def scratch_state(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: The network.
+        tensors: Whether parameters and buffers are copied, too. Otherwise they stay in use, and only other attributes,
+            such as counters, are those of before at the end.
 
     >>> import torch
     >>> norm = nn.BatchNorm1d(2)
@@ -38,11 +42,12 @@ def scratch_state(model: nn.Module) -> Iterator[None]:
     tensor(0)
     """
     originals = [(module, dict(vars(module))) for module in model.modules()]
+    shared = SHARED if tensors else (*SHARED, *TENSORS)
     # Equal objects keep one copy, and a reference to a module stays one.
     memo: dict[int, Any] = {id(module): module for module, _ in originals}
     try:
         for module, state in originals:
-            vars(module).update({name: _copied(name, value, memo) for name, value in state.items()})
+            vars(module).update({name: _copied(name, value, memo, shared) for name, value in state.items()})
         yield
     finally:
         for module, state in originals:
@@ -50,8 +55,8 @@ def scratch_state(model: nn.Module) -> Iterator[None]:
             vars(module).update(state)
 
 
-def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
-    if name.endswith(SHARED) or isinstance(value, nn.Module):
+def _copied(name: str, value: Any, memo: dict[int, Any], shared: tuple[str, ...]) -> Any:
+    if name.endswith(shared) or isinstance(value, nn.Module):
         return value
     try:
         return copy.deepcopy(value, memo)

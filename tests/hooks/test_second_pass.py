@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller
@@ -145,6 +147,30 @@ def test_a_batch_may_be_a_list() -> None:
 
     call = preprocessed(Pair(), [LABELLED, [1, 2]])
     assert call.inputs is LABELLED and call.arguments(data_samples=[3]) == {'imgs': LABELLED, 'labels': [3]}
+
+
+def test_unlabelled_images_do_not_decide_about_the_size_of_labelled_ones() -> None:
+    pytest.importorskip('mmdet')
+    from mmdet.models import DetDataPreprocessor
+    from mmdet.structures import DetDataSample
+    from mmengine.logging import MessageHub
+
+    def batch(*shape: int) -> dict[str, Any]:
+        sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
+        # PackDetInputs gives such instances where the pipeline has no LoadAnnotations.
+        sample.gt_instances, sample.ignored_instances = InstanceData(), InstanceData()
+        return {'inputs': [torch.zeros(3, *shape)], 'data_samples': [sample]}
+
+    # The size of the following batches is drawn in the first iteration, and has the shape of the batch.
+    augment = dict(type='mmdet.BatchSyncRandomResize', random_size_range=(32, 256), interval=1)
+    student = SimpleNamespace(data_preprocessor=DetDataPreprocessor(batch_augments=[augment]), forward=lambda x: x)
+    MessageHub.get_current_instance().update_info('iter', 0)
+    student.data_preprocessor(batch(32, 32), True)
+    before = student.data_preprocessor.batch_augments[0]._input_size = (64, 64)
+    call = preprocessed(student, batch(32, 48))
+    assert call.inputs.shape[2:] == before and call.data_samples[0].img_shape == before
+    assert call.data_samples[0].gt_instances.bboxes.shape == (0, 4)
+    assert student.data_preprocessor.batch_augments[0]._input_size == before
 
 
 def test_predictions_are_in_the_coordinates_of_the_inputs() -> None:
