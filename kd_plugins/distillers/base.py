@@ -136,6 +136,14 @@ class BaseDistiller(nn.Module):
     def on(self, value: str) -> None:
         self._on = check_choice(f'{self.key}.on', value, IMAGES)
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Setting that reads labels, and its nearest valid value: end of the sentence that refuses unlabelled images.
+
+        None, the default, where no setting reads labels.
+        """
+        return None
+
     def student_taps(self) -> dict[str, str]:
         """Return the taps on the student: alias to module path."""
         raise ConfigError(f'{self.key}: {type(self).__name__} must define student_taps()')

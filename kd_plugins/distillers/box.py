@@ -75,6 +75,11 @@ class BoxDistiller(BaseDistiller):
                 taps['objectness'] = f'{self.head}.{layers.objectness}'
         return taps
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the trust in labels."""
+        return self.regions.needs_labels
+
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the boxes, and those of the class logits where they are compared."""
         return self._taps('student', self.regions.needs_student)

@@ -102,6 +102,12 @@ class CrossHeadDistiller(BaseDistiller):
         # The activation overwrites its input.
         return {branch: f'{self._tower(branch)}:in.0{":copy" if self.index else ""}' for branch in BRANCHES}
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return a divisor that counts labelled locations."""
+        positives = self.normalizer == 'positives'
+        return "normalizer='positives' counts labelled locations; use normalizer='confidence'" if positives else None
+
     def student_taps(self) -> dict[str, str]:
         """Return the taps of the features of both branches, and that of the assigned labels."""
         labels = {'labels': f'{self.head}.loss_cls:in.1'} if self.normalizer == 'positives' else {}
@@ -120,11 +126,6 @@ class CrossHeadDistiller(BaseDistiller):
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check the branches of both heads, and read the decoder of the teacher's head."""
-        if self.normalizer == 'positives' and self.on == 'unlabelled':
-            raise ConfigError(
-                f"{self.key}.normalizer is 'positives' with on='unlabelled', where no labels are assigned; use "
-                "normalizer='confidence'"
-            )
         decoders = {}
         for role, model in (('student', student), ('teacher', teacher)):
             head = module_at(model, self.head, f'{self.key}.head', role)

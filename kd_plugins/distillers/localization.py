@@ -93,6 +93,13 @@ class LocalizationDistiller(BaseDistiller):
         self.reg_max = 0
         self.grids: list[Grid] = []
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the trust in labels, or ``loss_ld``, which is that of labelled boxes."""
+        if not self.regions.active and self.positive_weight:
+            return "loss_ld is that of locations in labelled boxes; use select=dict(ratio=0.01) or trust='teacher'"
+        return self.regions.needs_labels
+
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the edge logits, and that of the class logits where they are compared."""
         return {'logits': self.logits, **({'scores': self.scores} if self.regions.needs_student else {})}

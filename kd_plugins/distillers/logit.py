@@ -32,7 +32,7 @@ from ..utils.checks import (
 from .base import Batch, Taps
 from .box_heads import layers_of
 from .class_subsets import ClassSubset, check_teacher_classes
-from .divergences import Divergence, check_kinds, ignored_label
+from .divergences import LABELLED, Divergence, check_kinds, ignored_label
 from .locations import counted_locations, location_rows, positions_on_images
 from .paired import PairedDistiller, TapPair, module_above
 from .regions import AGREEMENT, TAU, TRUSTS, Regions, check_agreement, label_is_predicted
@@ -212,6 +212,13 @@ class LogitDistiller(PairedDistiller):
                 f"{key}.objectness is '{self.pairs[1].student_path}' with activation='softmax'; only scores of one "
                 'sigmoid per class are multiplied by objectness; use objectness=None'
             )
+
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the trust in labels, or a divergence that divides the classes by the label."""
+        if self.divergence is not None and self.divergence.name in LABELLED:
+            return f"divergence='{self.divergence.name}' divides the classes by the label; use divergence='kl'"
+        return self.regions.needs_labels
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Refuse a layer that would teach itself, and read what the heads say about objectness and ignored labels."""

@@ -16,7 +16,9 @@ from ..utils.checks import check_choice, check_number
 from .base import Batch
 from .locations import ground_truth_boxes, ground_truth_labels, location_labels, smallest_box_label
 
-TRUSTS = ('teacher', 'difference', 'truth')
+TRUTH = 'truth'
+"""Trust where a label says that the teacher is right."""
+TRUSTS = ('teacher', 'difference', TRUTH)
 """Kinds of trust in the teacher, see :class:`Regions`."""
 AGREEMENT = 'agreement'
 """Trust by the agreement of several teachers, which the distillers that combine them compute themselves."""
@@ -183,6 +185,7 @@ class Regions:
         self.key = key
         self.selection = None if select is None else Selection.parse(f'{key}.select', select, others)
         self.trust = None if trust is None else check_choice(f'{key}.trust', trust, trusts)
+        self._nearest = trusts[0] if trusts[0] != TRUTH else None
         self.shares: dict[str, Tensor] = {}
         """Share of the valid locations that the last batch selected, to log."""
         self.counts: tuple[Tensor, Tensor] | None = None
@@ -192,6 +195,11 @@ class Regions:
     def active(self) -> bool:
         """Whether the config asks for a selection or for trust."""
         return self.selection is not None or self.trust is not None
+
+    @property
+    def needs_labels(self) -> str | None:
+        """What :attr:`~kd_plugins.distillers.BaseDistiller.needs_labels` says about the trust."""
+        return f"trust='{TRUTH}' compares with labels; use trust={self._nearest!r}" if self.trust == TRUTH else None
 
     @property
     def needs_student(self) -> bool:

@@ -60,6 +60,11 @@ class USKDDistiller(BaseDistiller):
         self.ignore_index: int | None = None
         """Label of pixels that do not count, known after :meth:`check_models`."""
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return that all terms do."""
+        return "USKDDistiller teaches by labels; use on='labelled'"
+
     def student_taps(self) -> dict[str, str]:
         """Return the taps of both heads."""
         return self.paths

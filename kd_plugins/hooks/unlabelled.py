@@ -207,6 +207,9 @@ def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | 
             f"{HOOK_KEY}: no distiller has on='{KEY}' and {KEY}.{PSEUDO} is None, so the images would teach nothing; "
             f"nearest: distillers.{first}.on='{KEY}'"
         )
+    for one in taught:
+        if one.needs_labels is not None:
+            raise ConfigError(f"{one.key}.on is '{KEY}', and {one.needs_labels}")
     view = views.get(KEY)
     if view is not None and view.mixes:
         kind = type(view).__name__

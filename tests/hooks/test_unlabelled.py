@@ -253,6 +253,46 @@ def test_sentences(arguments: dict[str, Any], sentence: str) -> None:
         DistillHook(**{'teacher': EMA, **arguments})
 
 
+HEATMAPS = {'type': 'kd_plugins.HeatmapDistiller', 'on': 'unlabelled'}
+LOGITS = {'type': 'kd_plugins.LogitDistiller', 'on': 'unlabelled'}
+PIXELS = {**LOGITS, 'activation': 'softmax', 'beta': 2.0}
+EDGES = {'type': 'kd_plugins.LocalizationDistiller', 'on': 'unlabelled'}
+LEVELS = {'type': 'kd_plugins.DualSelfDistiller', 'on': 'unlabelled', 'encoder': 'backbone'}
+
+
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        ({**LOGITS, 'trust': 'truth'}, "trust='truth' compares with labels; use trust='teacher'"),
+        ({**PIXELS, 'divergence': 'nkd'}, "divergence='nkd' divides the classes by the label; use divergence='kl'"),
+        ({'type': 'kd_plugins.BoxDistiller', 'on': 'unlabelled', 'trust': 'truth'}, "trust='truth' compares with"),
+        ({**EDGES, 'trust': 'truth'}, "trust='truth' compares with labels"),
+        (EDGES, 'loss_ld is that of locations in labelled boxes; use select'),
+        ({**HEATMAPS, 'visible_only': True}, 'visible_only=True reads which joints are labelled'),
+        ({**HEATMAPS, 'trust': 'truth'}, "trust='truth' compares with labels; use trust=None"),
+        ({'type': 'kd_plugins.USKDDistiller', 'on': 'unlabelled'}, 'USKDDistiller teaches by labels'),
+        (LEVELS, "encoder_supervision='.*' learns from labels; use encoder_supervision='none'"),
+    ],
+)
+def test_a_setting_that_reads_labels_is_refused_on_images_without(config: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=f"distillers.a.on is 'unlabelled', and {sentence}"):
+        DistillHook({'a': config}, EMA, unlabelled=images())
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        LOGITS,
+        {**EDGES, 'select': {'ratio': 0.01}},
+        {**EDGES, 'positive_weight': 0.0},
+        {**LEVELS, 'encoder_supervision': 'none'},
+        {**HEATMAPS, 'select': {'score': 0.3}},
+    ],
+)
+def test_settings_without_labels_are_not_refused(config: dict[str, Any]) -> None:
+    DistillHook({'a': config}, EMA, unlabelled=images())
+
+
 def test_every_distiller_takes_on() -> None:
     config = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'neck', 'on': 'unlabelled'}
     assert build(MODELS, config, FeatureDistiller, 'distillers.a').on == 'unlabelled'

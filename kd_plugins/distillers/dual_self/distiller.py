@@ -172,6 +172,15 @@ class DualSelfDistiller(BaseDistiller):
         self.log_variances = nn.ParameterDict()
         self._batches = 0
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the supervision of a branch."""
+        used = (name for name in BRANCHES if self.paths[name] and self.supervision[name] != 'none')
+        branch = next(used, None)
+        if branch is None:
+            return None
+        return f"{branch}_supervision='{self.supervision[branch]}' learns from labels; use {branch}_supervision='none'"
+
     def student_taps(self) -> dict[str, str]:
         """Return the taps of all levels and, where it teaches, of the network's own logits."""
         taps = {**branch_taps('encoder', self.paths['encoder']), **branch_taps('decoder', self.paths['decoder'])}

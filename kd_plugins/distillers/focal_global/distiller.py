@@ -113,13 +113,10 @@ class FocalGlobalDistiller(PairedDistiller):
     def _reads_objects(self) -> bool:
         return self.factors['alpha'] > 0 or self.factors['beta'] > 0
 
-    def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Refuse a layer that would teach itself, and objects of images without labels."""
-        super().check_models(student, teacher)
-        if self.on == 'unlabelled' and self.factors['alpha'] > 0:
-            raise ConfigError(
-                f"{self.key}.on is 'unlabelled', where no object is known, so loss_fg would always be 0; set alpha=0"
-            )
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the objects of ``loss_fg``."""
+        return 'loss_fg is that of labelled objects; use alpha=0' if self.factors['alpha'] > 0 else None
 
     def initialize(self, student_outputs: Taps, teacher_outputs: Taps) -> None:
         """Check the shapes and create adapters and global contexts."""

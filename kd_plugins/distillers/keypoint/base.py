@@ -16,9 +16,8 @@ from ...utils.checks import check_choice, check_number
 from ..base import Batch
 from ..joint_labels import keypoint_weights, peak_positions, true_positions
 from ..paired import PairedDistiller, TapPair, module_above
-from ..regions import AGREEMENT, TAU, Regions, check_agreement
+from ..regions import AGREEMENT, TAU, TRUTH, Regions, check_agreement
 
-TRUTH = 'truth'
 DISTANCE = 0.05
 """Threshold of the PCK that MMPose's heads log as ``acc_pose``."""
 
@@ -115,6 +114,13 @@ class KeypointDistiller(PairedDistiller):
             raise ConfigError(
                 f"{key}.reduction is 'reference', which counts all joints, with select or trust; use 'task' or 'mean'"
             )
+
+    @property
+    def needs_labels(self) -> str | None:
+        """Return the joints that labels choose."""
+        if self.visible_only:
+            return 'visible_only=True reads which joints are labelled; use visible_only=False'
+        return self.regions.needs_labels
 
     def heads(self, student: nn.Module, teacher: nn.Module) -> tuple[Any, Any]:
         """Return the heads of student and teacher that the first pair of taps belongs to.

@@ -127,6 +127,11 @@ class LabelGuidedDistiller(BaseDistiller):
         if self.feat_weight == 0:
             self.loss_names = ('loss_head',)
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return that the maps are painted from them."""
+        return "LabelGuidedDistiller teaches by labels; use on='labelled'"
+
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the maps that the student's head gets."""
         return {'maps': self.maps}
@@ -137,10 +142,6 @@ class LabelGuidedDistiller(BaseDistiller):
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Choose the task by the student's head, and find the module that makes its maps."""
-        if self.on == 'unlabelled':
-            raise ConfigError(
-                f"{self.key}.on is 'unlabelled', and LabelGuidedDistiller teaches by labels; use on='labelled'"
-            )
         self.task = task_of(student, TaskSettings(self.key, self.context, self.masks, self.reference))
         self.maps = 'neck' if getattr(student, 'neck', None) is not None else 'backbone'
 

@@ -85,6 +85,11 @@ class StageClassDistiller(BaseDistiller):
         """Number of rotations in use, 1 without ``rotations``."""
         return TURNS if self.rotations else 1
 
+    @property
+    def needs_labels(self) -> str | None:
+        """Return that the heads do."""
+        return "StageClassDistiller teaches by labels; use on='labelled'"
+
     def student_taps(self) -> dict[str, str]:
         """Return the tap of the stages."""
         return {'stages': self.stages}
@@ -95,10 +100,6 @@ class StageClassDistiller(BaseDistiller):
 
     def check_models(self, student: nn.Module, teacher: nn.Module) -> None:
         """Read the number of classes from the student's head."""
-        if self.on == 'unlabelled':
-            raise ConfigError(
-                f"{self.key}.on is 'unlabelled', and StageClassDistiller teaches by labels; use on='labelled'"
-            )
         count = class_count(student)
         if count is None:
             raise ConfigError(
