@@ -153,11 +153,7 @@ class DistillHook(Hook):
         student = student_of(runner)
         if self.atomic_checkpoints and not self.inspected:
             clear_partial(runner)
-        if self.session is not None:
-            # A run that was interrupted goes on in the same process.
-            if self.session.initialized:
-                self._state.keep(self._state_dict())
-            self.after_train(runner)
+        self._end_interrupted(runner)
         self._state.begin(runner)
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
@@ -200,7 +196,6 @@ class DistillHook(Hook):
 
     def _prepare_inputs(self, runner: Any, student: nn.Module) -> tuple[Unlabelled | None, StudentView | None]:
         """Build the data set of the unlabelled images, and let the view read how images are normalised."""
-        # A resumed run has the seed of its checkpoint, also where the config gives none.
         if self.unlabelled is not None:
             check_student(student, self.unlabelled)
             self.unlabelled.open(runner.seed)
@@ -359,15 +354,23 @@ class DistillHook(Hook):
     # Checkpoints.
 
     def before_run(self, runner: Any) -> None:
-        """Refuse a second DistillHook, and make local checkpoint files atomic."""
+        """Refuse a second DistillHook, leave an interrupted run, and make local checkpoint files atomic."""
         count = sum(isinstance(hook, DistillHook) for hook in runner.hooks)
         if count > 1:
             raise ConfigError(
                 f'default_hooks and custom_hooks hold {count} DistillHooks, and a checkpoint holds the state of one; '
                 'give all distillers to one hook, default_hooks.distill.distillers=dict(first=..., second=...)'
             )
+        self._end_interrupted(runner)  # EMAHook copies the student next, and must not copy our hooks
         if self.atomic_checkpoints:
             make_atomic(runner)
+
+    def _end_interrupted(self, runner: Any) -> None:
+        """Detach from a run that was interrupted and goes on in the same process, and keep its state."""
+        if self.session is not None:
+            if self.session.initialized:
+                self._state.keep(self._state_dict())
+            self.after_train(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Add the state of teacher and distillers to a checkpoint that can be resumed.

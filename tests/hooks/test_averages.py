@@ -17,7 +17,17 @@ from torch import nn
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook, EpochSeedHook, FittedEMAHook
 from kd_plugins.hooks.averages import LEAST_DECAY, AverageCheck, start_decay
-from tests.hooks.tiny_runs import EMA, GAP, ITERATIONS, Points, TinyStudent, loader_of, losses_of, make_runner
+from tests.hooks.tiny_runs import (
+    EMA,
+    GAP,
+    ITERATIONS,
+    Points,
+    Recorder,
+    TinyStudent,
+    loader_of,
+    losses_of,
+    make_runner,
+)
 
 SHARED: dict[str, Any] = {'type': 'kd_plugins.EMATeacher', 'share': 'EMAHook'}
 
@@ -105,6 +115,17 @@ def test_there_is_one_copy_of_the_weights(tmp_path: Path) -> None:
     losses_of(tmp_path / 'run', [Look(), distill, average])
     assert seen == [True] * 8
     assert not any(module._forward_hooks for module in average.ema_model.module.modules()), 'nothing stays attached'
+
+
+def test_an_interrupted_run_goes_on_in_the_same_process(tmp_path: Path) -> None:
+    """The hook of the average copies the student again, which must have lost the hooks of distillation by then."""
+    distill, recorder = DistillHook({'gap': GAP}, SHARED), Recorder(stop_at=5)
+    runner = make_runner(tmp_path / 'run', [distill, EMAHook(momentum=0.3), recorder])
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    recorder.stop_at = None
+    runner.train()
+    assert runner.iter == 8 and recorder.losses[-1]['distill.gap.loss_gap'] > 0
 
 
 def test_the_average_is_that_of_a_run_without_a_teacher(tmp_path: Path) -> None:
