@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
@@ -72,6 +72,11 @@ class FisherHook(Hook):
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ConfigError(
                 f'{NAME} measures the weights of the run, and EMAHook saves their average; leave EMAHook out'
+            )
+        if any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks):
+            raise ConfigError(
+                f'{NAME} measures in the last iteration, which EarlyStoppingHook may leave out; remove it, and set '
+                'max_epochs or max_iters'
             )
         if not hasattr(getattr(runner.train_dataloader, 'dataset', None), '__len__'):
             raise ConfigError(f'{NAME} needs images by their index, and train_dataloader.dataset has no length')

@@ -114,6 +114,9 @@ def test_runs_that_cannot_be_measured(tmp_path: Path) -> None:
         make_runner(tmp_path / 'a', [FisherHook()]).train()
     with pytest.raises(ConfigError, match='EMAHook saves their average; leave EMAHook out'):
         make_runner(tmp_path / 'b', [FisherHook(PATH), dict(type='EMAHook')]).train()
+    stopping = dict(type='EarlyStoppingHook', monitor='x', rule='less')
+    with pytest.raises(ConfigError, match='which EarlyStoppingHook may leave out; remove it'):
+        make_runner(tmp_path / 'd', [FisherHook(PATH), stopping]).train()
     frozen = TinyStudent()
     frozen.second.requires_grad_(False)
     with pytest.raises(ConfigError, match="'param:second.\\*' names 2 parameters, and none is trained"):
