@@ -125,7 +125,7 @@ class BaseDistiller(nn.Module):
     def on(self) -> str:
         """Images on which the distiller teaches: ``'labelled'``, those of the run, or ``'unlabelled'``.
 
-        Unlabelled images are those of ``unlabelled=`` in the hook; their data samples hold no ground truth.
+        Unlabelled images are those of ``unlabelled=`` in the hook; their data samples hold pseudo labels, or none.
 
         Raises:
             ConfigError: If it is set to something else.

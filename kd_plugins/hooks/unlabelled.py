@@ -208,7 +208,8 @@ def check_use(distillers: Mapping[str, BaseDistiller], unlabelled: Unlabelled | 
             f"nearest: distillers.{first}.on='{KEY}'"
         )
     for one in taught:
-        if one.needs_labels is not None:
+        # With pseudo labels, those are what the distillers find in the data samples.
+        if one.needs_labels is not None and unlabelled.pseudo is None:
             raise ConfigError(f"{one.key}.on is '{KEY}', and {one.needs_labels}")
     view = views.get(KEY)
     if view is not None and view.mixes:

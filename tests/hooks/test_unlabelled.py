@@ -293,6 +293,10 @@ def test_settings_without_labels_are_not_refused(config: dict[str, Any]) -> None
     DistillHook({'a': config}, EMA, unlabelled=images())
 
 
+def test_pseudo_labels_are_labels_for_distillers() -> None:
+    DistillHook({'a': {**HEATMAPS, 'visible_only': True}}, EMA, unlabelled=images(pseudo=ROUNDED))
+
+
 def test_every_distiller_takes_on() -> None:
     config = {'type': 'kd_plugins.FeatureDistiller', 'student_tap': 'neck', 'on': 'unlabelled'}
     assert build(MODELS, config, FeatureDistiller, 'distillers.a').on == 'unlabelled'
