@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
 from ..checkpoints import compare_weights, weights_of
@@ -31,7 +32,8 @@ class ClassRowsHook(Hook):
     background, and boxes for each class. Tensors of equal shape are loaded as usual; equally
     many classes with other names are refused.
 
-    A run without ``load_from`` is refused, because nothing would be filled. A resumed run keeps its own weights.
+    A run without ``load_from`` is refused, because nothing would be filled. A resumed run and a model that is tested
+    keep their own weights.
 
     Args:
         classes: Names of the classes of the checkpoint in the order of its rows; None reads them from the checkpoint.
@@ -50,6 +52,8 @@ class ClassRowsHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Fill the rows in the checkpoint, before MMEngine copies it into the model."""
+        if not _begins_training(runner):
+            return
         self._loaded = True
         student = student_of(runner)
         mismatched = compare_weights(weights_of(checkpoint), student.state_dict()).mismatched
@@ -103,6 +107,13 @@ class ClassRowsHook(Hook):
                 f'{NAME} fills a head from load_from, which is None; set it to the checkpoint of the earlier task, for '
                 "example 'work_dirs/NAME/epoch_16.pth'"
             )
+
+
+def _begins_training(runner: Any) -> bool:
+    """Return whether a checkpoint that is loaded now is the start of a training, and not a model to evaluate."""
+    if isinstance(runner._train_loop, BaseLoop):
+        return int(runner.iter) == 0
+    return not any(isinstance(loop, BaseLoop) for loop in (runner._val_loop, runner._test_loop))
 
 
 def fill_rows(

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
+from mmengine.registry import METRICS
 from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError
@@ -27,6 +29,15 @@ class Classifier(BaseModel):
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         outputs = self.head(self.backbone(inputs))
         return {'loss': outputs.square().mean()} if mode == 'loss' else outputs
+
+
+@METRICS.register_module(force=True)
+class NothingMeasured(BaseMetric):
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        return {}
 
 
 class Named(Points):
@@ -65,6 +76,24 @@ def test_rows_by_name_and_resume(tmp_path: Path) -> None:
     same = ClassRowsHook()
     run(tmp_path / 'third', same, 'cat', 'dog', load_from=str(tmp_path / 'first' / 'epoch_1.pth'))
     assert same.filled == []
+
+
+def test_a_finished_model_is_tested_with_its_config(tmp_path: Path) -> None:
+    run(tmp_path / 'first', None, 'cat', 'dog')
+    settings: dict[str, Any] = dict(load_from=str(tmp_path / 'first' / 'epoch_1.pth'))
+    hook = ClassRowsHook(['cat', 'dog'])
+    _, new = run(tmp_path / 'second', hook, 'dog', 'cow', 'cat', **settings)
+    evaluation: dict[str, Any] = dict(
+        test_dataloader=loader_of(Named('dog', 'cow', 'cat')),
+        test_cfg=dict(),
+        test_evaluator=dict(type='NothingMeasured'),
+    )
+    finished = str(tmp_path / 'second' / 'epoch_1.pth')
+    runner = make_runner(
+        tmp_path / 'test', [ClassRowsHook(['cat', 'dog'])], model=Classifier(3), load_from=finished, **evaluation
+    )
+    runner.test()
+    assert torch.equal(runner.model.head.weight, new['head.weight'])
 
 
 def test_an_inspection_needs_no_checkpoint() -> None:
