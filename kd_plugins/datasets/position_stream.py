@@ -328,18 +328,16 @@ class _Collate:
 
 def _build_dataset(config: Any, key: str) -> SizedItems:
     """Return the data set of a config, with its list of images read."""
-    dataset = config
-    if isinstance(config, Mapping):
-        try:
-            dataset = MMENGINE_DATASETS.build(dict(config))
-        except ConfigError:
-            raise
-        except (AssertionError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f'{key}.dataset cannot be built: {first_line(error)}') from error
+    try:
+        dataset = MMENGINE_DATASETS.build(dict(config)) if isinstance(config, Mapping) else config
+        if hasattr(dataset, 'full_init'):  # once here, not once in each worker
+            dataset.full_init()
+    except ConfigError:
+        raise
+    except (AssertionError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f'{key}.dataset cannot be built: {first_line(error)}') from error
     if not isinstance(dataset, Sized) or not hasattr(dataset, '__getitem__'):
         raise ConfigError(
             f"{key}.dataset is {shown(config)}; give dict(type='kd_plugins.ImageFolder', data_root=..., pipeline=[...])"
         )
-    if hasattr(dataset, 'full_init'):  # once here, not once in each worker
-        dataset.full_init()
     return cast(SizedItems, dataset)

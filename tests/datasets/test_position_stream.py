@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
@@ -233,6 +234,10 @@ def test_an_item_that_cannot_be_read_raises_and_ends_the_workers(workers: int) -
         (dict(batch_size=2, dataset=5), r'dataset is 5; give dict\(type='),
         (dict(batch_size=2, dataset=dict(type='kd_plugins.ImageFolder', data_root='/missing')), "'/missing' does not"),
         (dict(batch_size=2, dataset=dict(type='kd_plugins.ImageFoldr')), 'dataset cannot be built: .*ImageFoldr'),
+        (
+            dict(batch_size=2, dataset=BaseDataset(ann_file='/missing.json', lazy_init=True)),
+            'dataset cannot be built: .*missing.json',
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_one_sentence(loader: Any, match: str) -> None:
