@@ -92,7 +92,7 @@ class PhotometricView(NormalisedView):
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
         """Return the view of a batch, see :meth:`BaseView.__call__`."""
-        normalisation = self.normalisation_of(inputs)
+        normalisation = self.normalisation_of(inputs, samples)
         sizes = picture_sizes(inputs, samples)
         generator = torch.Generator().manual_seed(seed)
         draws = draw(self.settings, sizes, generator)

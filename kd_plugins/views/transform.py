@@ -66,7 +66,7 @@ class TransformView(NormalisedView):
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
         """Return the view of a batch, see :meth:`BaseView.__call__`."""
-        normalisation = self.normalisation_of(inputs)
+        normalisation = self.normalisation_of(inputs, samples)
         with torch.autocast(inputs.device.type, enabled=False), seeded_rng(seed):
             images = normalisation.undo(inputs)
             sizes = picture_sizes(inputs, samples).tolist()

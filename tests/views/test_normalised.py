@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -15,6 +17,28 @@ def test_the_normalisation_is_that_of_the_preprocessor() -> None:
     view.bind(ImgDataPreprocessor(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
     normalisation = view.normalisation_of(torch.zeros(1, 3, 4, 4))
     assert normalisation.mean.flatten().tolist() == [1.0, 2.0, 3.0] and not normalisation.bgr
+
+
+def test_images_that_the_pipeline_has_normalised_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr('kd_plugins.views.normalised.print_log', lambda text, *others: warned.append(text))
+    picture = torch.linspace(0, 255, 48).view(1, 3, 4, 4)
+    padded = torch.nn.functional.pad(picture, (0, 2), value=-300.0)
+    sample = SimpleNamespace(metainfo=dict(img_shape=(4, 4)))
+    for inputs, samples, count in (
+        (picture, None, 0),
+        (padded, [sample], 0),
+        (padded, None, 1),
+        (picture - 128, None, 1),
+    ):
+        view = NormalisedView()
+        view.bind(None)
+        for _ in range(2):
+            view.normalisation_of(inputs, samples)
+        assert len(warned) == count, 'once for each view'
+        warned.clear()
+    view.normalisation_of(picture - 128)
+    assert not warned
 
 
 def test_sentences() -> None:
