@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.model import is_model_wrapper
@@ -166,9 +167,9 @@ def _idle(
     max_iters: int,
 ) -> dict[str, str]:
     """Return a sentence for each part that teaches nothing in a run of ``max_iters`` iterations."""
-    steps = range(0, max_iters, max(1, max_iters // SAMPLES))
     sentences: dict[str, str] = {}
     for name, part in parts.items():
+        steps = _sampled(part.schedules.values(), length, max_iters)
         for key, schedule in part.schedules.items():
             if name not in sentences and not any(schedule(step, max_iters, length) > 0 for step in steps):
                 unit = 'epoch' if schedule.by_epoch else 'iteration'
@@ -179,14 +180,47 @@ def _idle(
                 )
         if name in sentences:
             continue
-        sources = resolve_sources(part.source, part.others, part.key, teachers)
-        try:
-            for taught_by in sources:
-                if taught_by is not None:
-                    teachers[taught_by].check_schedule(start, length, max_iters)
-        except ConfigError as error:
-            sentences[name] = str(error)
+        named = ' times '.join(part.schedules)
+        schedules = part.schedules.values()
+        counting = [step for step in steps if all(schedule(step, max_iters, length) > 0 for schedule in schedules)]
+        if not counting:
+            sentences[name] = f'{named} is 0 in every iteration, so nothing is taught; let both be above 0 together'
+            continue
+        end = min(counting[-1] + max_iters // SAMPLES + 1, max_iters)
+        for source in resolve_sources(part.source, part.others, part.key, teachers):
+            if source is None or name in sentences:
+                continue
+            try:
+                teachers[source].check_schedule(start, length, max_iters)
+            except ConfigError as error:
+                sentences[name] = str(error)
+            else:
+                if start < end and not _begins(teachers[source], start, length, end):
+                    sentences[name] = (
+                        f'{named} is 0 from iteration {end} on, and {teachers[source].key} is not ready before, so it '
+                        'teaches nothing; nearest: a later end of the weight, or an earlier teacher'
+                    )
     return sentences
+
+
+def _begins(teacher: BaseTeacher, start: int, length: int, end: int) -> bool:
+    """Return whether a teacher is ready in a run that ends with iteration ``end``."""
+    try:
+        teacher.check_schedule(start, length, end)
+    except ConfigError:
+        return False
+    return True
+
+
+def _sampled(schedules: Iterable[WeightSchedule], length: int, max_iters: int) -> list[int]:
+    """Return iterations, spread over the run and around each bound of the schedules, at which they are read."""
+    steps = set(range(0, max_iters, max(1, max_iters // SAMPLES)))
+    for schedule in schedules:
+        scale = length if schedule.by_epoch else 1
+        for bound in (schedule.begin, schedule.end, *getattr(schedule, 'milestones', ())):
+            first = max_iters if bound is None else math.ceil(bound * scale)
+            steps.update((first - 1, first, first + 1))
+    return sorted(step for step in steps if 0 <= step < max_iters)
 
 
 def _planned_iterations(runner: Any, length: int) -> int | None:

@@ -17,8 +17,10 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.loop_epochs import epoch_length
 from kd_plugins.hooks.run_checks import check_begins, student_of
 from kd_plugins.hooks.task_weights import TaskWeights
+from kd_plugins.hooks.unlabelled import Unlabelled
 from kd_plugins.teachers import BaseTeacher, EMATeacher
 from tests.hooks.tiny_runs import Points, TinyGap, TinyStudent
+from tests.hooks.unlabelled_runs import images
 
 BY_EPOCH = {'type': 'kd_plugins.Constant', 'value': 1.0, 'begin': 3, 'by_epoch': True}
 
@@ -37,6 +39,7 @@ def check(
     teacher: BaseTeacher | None = None,
     config: Config | None = None,
     task_weights: TaskWeights | None = None,
+    unlabelled: Unlabelled | None = None,
     **others: BaseTeacher,
 ) -> None:
     """Check distillers of which the first is called ``gap``."""
@@ -47,7 +50,7 @@ def check(
     )
     members = dict(zip(('gap', 'other'), distillers))
     teachers = {} if teacher is None else {'teacher': teacher}
-    check_begins(runner, members, {**teachers, **others}, epoch_length(runner), task_weights=task_weights)
+    check_begins(runner, members, {**teachers, **others}, epoch_length(runner), unlabelled, task_weights)
 
 
 @pytest.mark.parametrize('name', ['MMFullyShardedDataParallel', 'MMDeepSpeedEngineWrapper', 'Sharded'])
@@ -99,6 +102,26 @@ def test_a_run_in_which_nothing_is_taught(caplog: pytest.LogCaptureFixture) -> N
         check(TinyGap(), TinyGap(), teacher=EMATeacher(begin=8))
     check(TinyGap(weight=0.0))
     assert not caplog.text
+
+
+STOP = {'type': 'kd_plugins.Stop', 'value': 1.0, 'end': 3}
+
+
+def test_weights_that_are_never_above_zero_together(caplog: pytest.LogCaptureFixture) -> None:
+    late = {'type': 'kd_plugins.Constant', 'value': 1.0, 'begin': 3}
+    gap = TinyGap(weight=STOP)
+    gap.on = 'unlabelled'
+    with pytest.raises(ConfigError, match=r'distillers.gap.weight times unlabelled.weight is 0 in every iteration'):
+        check(gap, unlabelled=Unlabelled(images(weight=late)))
+    check(gap, unlabelled=Unlabelled(images(weight={**late, 'begin': 2})))
+    with pytest.raises(ConfigError, match='gap.weight is 0 from iteration 3 on, and teacher is not ready before'):
+        check(TinyGap(weight=STOP), teacher=EMATeacher(begin=3))
+    check(TinyGap(weight=STOP), teacher=EMATeacher(begin=2))
+    assert not caplog.text
+
+
+def test_a_weight_of_a_few_iterations_is_seen() -> None:
+    check(TinyGap(weight={**STOP, 'begin': 15, 'end': 17}), max_iters=10_000)
 
 
 def test_a_second_teacher_that_never_begins() -> None:
