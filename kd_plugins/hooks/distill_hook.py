@@ -24,7 +24,7 @@ from .dry_pass import dry_pass
 from .freeze import Freeze
 from .gradient_shares import WEIGHTS, check_shares
 from .inheritance import Inheritance
-from .loop_epochs import epoch_length, finished_epoch, is_iteration_loop, optimizer_stepped
+from .loop_epochs import OptimizerSteps, epoch_length, finished_epoch, is_iteration_loop
 from .non_finite import NonFiniteGuard
 from .observer import Observer, StepReport, is_dry_run
 from .optimizer import DistillOptimizer, check_settings, loss_scaler, wrappers_of
@@ -158,6 +158,7 @@ class DistillHook(Hook):
         if self._state.resumed and 'log' in self._state.resumed:
             self._log.load_state_dict(self._state.resumed['log'])
         self._epoch_length = length = epoch_length(runner)
+        self._steps = OptimizerSteps(runner)
         if self.checks['data'] and not self.inspected:
             check_run_files(runner)
         with forked_rng():
@@ -298,13 +299,14 @@ class DistillHook(Hook):
                 "with mode='loss', or it returned no dict of losses, so nothing would be distilled; nearest: "
                 "mmengine.model.BaseModel.train_step, which calls self(..., mode='loss')"
             )
-        if self.optimizer is not None:
-            self.optimizer.after_iteration()
+        stepped = self._steps.stepped(runner)
+        if self.optimizer is not None and stepped:
+            self.optimizer.after_update()
         scalers = [loss_scaler(wrapper) for wrapper in wrappers_of(runner.optim_wrapper)]
         warning = self._guard.check(runner.iter, next((scaler for scaler in scalers if scaler is not None), None))
         if warning:
             runner.logger.warning(warning)
-        self._update_teachers(runner, self.session.student)
+        self._update_teachers(runner, self.session.student, stepped)
         if self.every_n_inner_iters(batch_idx, self._interval(runner)):
             means = self._log.take()
             if means:
@@ -330,10 +332,10 @@ class DistillHook(Hook):
             for teacher in self.teachers.values():
                 teacher.after_epoch(self.session.student, runner.epoch)
 
-    def _update_teachers(self, runner: Any, student: nn.Module) -> None:
+    def _update_teachers(self, runner: Any, student: nn.Module, stepped: bool) -> None:
         epoch = finished_epoch(runner, self._epoch_length)
         for teacher in self.teachers.values():
-            if optimizer_stepped(runner):
+            if stepped:
                 teacher.after_step(student, runner.iter)
             if epoch is not None:
                 teacher.after_epoch(student, epoch)
@@ -373,10 +375,7 @@ class DistillHook(Hook):
             self.after_train(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the state of teacher and distillers to a checkpoint that can be resumed.
-
-        The rest of the checkpoint stays that of a plain run.
-        """
+        """Add the state of teacher and distillers to a checkpoint that can be resumed; the rest is a plain run's."""
         if self.session is None or 'optimizer' not in checkpoint:
             return
         # Adapters that are made in the first batch of a resumed run have no state yet; its checkpoint's state counts.

@@ -65,9 +65,33 @@ def finished_epoch(runner: Any, length: int | None) -> int | None:
     return int(runner.iter) // length
 
 
-def optimizer_stepped(runner: Any) -> bool:
-    """Return whether the optimizer has stepped in this iteration, which gradient accumulation postpones."""
+class OptimizerSteps:
+    """Optimizer steps of a run, which gradient accumulation postpones.
+
+    Args:
+        runner: The runner, before its first iteration.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self._counts = [member._inner_count for member in _wrappers(runner)]
+
+    def stepped(self, runner: Any) -> bool:
+        """Return whether an optimizer has stepped in this iteration; called once at its end.
+
+        With several optimizers, those count that had a backward pass in the iteration: another one may rest after a
+        step. Where none had one of its wrapper, all count.
+
+        Args:
+            runner: The runner.
+        """
+        members = _wrappers(runner)
+        counts = [member._inner_count for member in members]
+        used = [member for member, now, before in zip(members, counts, self._counts) if now != before]
+        self._counts = counts
+        return not members or any(member.should_update() for member in used or members)
+
+
+def _wrappers(runner: Any) -> list[OptimWrapper]:
     wrapper = runner.optim_wrapper
     members = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    known = [member for member in members if isinstance(member, OptimWrapper)]
-    return not known or any(member.should_update() for member in known)
+    return [member for member in members if isinstance(member, OptimWrapper)]

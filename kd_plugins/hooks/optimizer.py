@@ -209,10 +209,9 @@ class DistillOptimizer:
             self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def after_iteration(self) -> None:
-        """Drop the gradients of an update that the student's loss scaler has skipped."""
-        if any(wrapper.should_update() for wrapper in self._wrappers):
-            self.optimizer.zero_grad()
+    def after_update(self) -> None:
+        """Drop the gradients of an update of the student, which its loss scaler may have skipped."""
+        self.optimizer.zero_grad()
 
     def remove(self) -> None:
         """Stop following the student's optimizer."""

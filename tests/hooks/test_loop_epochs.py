@@ -7,11 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import nn
 
 from kd_plugins.hooks import loop_epochs
-from kd_plugins.hooks.loop_epochs import current_epoch, epoch_length, finished_epoch, optimizer_stepped
+from kd_plugins.hooks.loop_epochs import OptimizerSteps, current_epoch, epoch_length, finished_epoch
 from tests.hooks.tiny_runs import ITERATIONS, Points, make_runner
 
 
@@ -19,9 +22,12 @@ class Watch(Hook):
     def __init__(self) -> None:
         self.seen: list[tuple[int, int | None, bool]] = []
 
+    def before_train(self, runner: Any) -> None:
+        self.steps = OptimizerSteps(runner)
+
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         length = epoch_length(runner)
-        self.seen.append((current_epoch(runner, length), finished_epoch(runner, length), optimizer_stepped(runner)))
+        self.seen.append((current_epoch(runner, length), finished_epoch(runner, length), self.steps.stepped(runner)))
 
 
 def watched(tmp_path: Path, **settings: Any) -> list[tuple[int, int | None, bool]]:
@@ -65,4 +71,20 @@ def test_a_stream_has_no_length() -> None:
 
 
 def test_a_foreign_optimizer_wrapper_steps_always() -> None:
-    assert optimizer_stepped(SimpleNamespace(optim_wrapper=object()))
+    runner = SimpleNamespace(optim_wrapper=object())
+    assert OptimizerSteps(runner).stepped(runner)
+
+
+def test_an_optimizer_that_rests_after_its_step_does_not_step_again() -> None:
+    """Two optimizers take turns, and each accumulates the gradients of two iterations."""
+    layers = {name: nn.Linear(1, 1) for name in ('first', 'second')}
+    wrappers = {
+        name: OptimWrapper(torch.optim.SGD(layer.parameters(), lr=0.1), accumulative_counts=2)
+        for name, layer in layers.items()
+    }
+    runner = SimpleNamespace(optim_wrapper=OptimWrapperDict(**wrappers))
+    steps, seen = OptimizerSteps(runner), []
+    for name in ('first', 'second') * 4:
+        wrappers[name].update_params(layers[name](torch.ones(1)).sum())
+        seen.append(steps.stepped(runner))
+    assert seen == [False, False, True, True] * 2
