@@ -31,7 +31,7 @@ class WeightSchedule:
         key: Config key of the schedule, for error sentences.
 
     Raises:
-        ConfigError: If ``value`` is negative or not finite, or ``end`` does not come after ``begin``.
+        ConfigError: If ``value`` is negative or not finite, ``begin`` is negative, or ``end`` does not come after it.
     """
 
     def __init__(
@@ -45,7 +45,9 @@ class WeightSchedule:
         name = type(self).__name__
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
             raise ConfigError(f"{key}: '{name}.value' is {value!r}; it must be a finite number >= 0, for example 1.0")
-        if begin < 0 or (end is not None and end <= begin):
+        if begin < 0:
+            raise ConfigError(f"{key}: '{name}.begin' is {begin}; it must be a number >= 0, for example 0")
+        if end is not None and end <= begin:
             raise ConfigError(
                 f"{key}: '{name}' runs from begin={begin} to end={end}; end must come after begin, "
                 f'for example end={begin + 1}'

@@ -72,6 +72,7 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ),
         (float('nan'), 'must be a finite number'),
         ({'type': 'kd_plugins.LinearDecay', 'value': 1, 'begin': 5, 'end': 5}, 'end must come after begin'),
+        ({'type': 'kd_plugins.Stop', 'value': 1, 'begin': -1}, "'Stop.begin' is -1; it must be a number >= 0"),
         ({'type': 'kd_plugins.Step', 'value': 1, 'milestones': [5, 2]}, r"'Step.milestones' is \[5, 2\]; use \[2, 5\]"),
         (
             {'type': 'kd_plugins.Constant', 'value': 1, 'stop': 5},
