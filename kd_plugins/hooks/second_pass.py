@@ -45,15 +45,31 @@ def statistics_of(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
 
 
 @contextmanager
-def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
-    """Run a pass without gradient that leaves the student and the pseudo labels as they are."""
-    state, separate = copy.deepcopy(unlabelled.state_dict()), unlabelled.separate
-    unlabelled.separate = SeparateStatistics()
+def labels_kept(unlabelled: Unlabelled, kept: bool) -> Iterator[None]:
+    """Run a pass that leaves the state of the pseudo labels as it is.
+
+    A distiller's teacher may be ready before that of the pseudo labels, whose scores do not count then.
+
+    Args:
+        unlabelled: The unlabelled images.
+        kept: Whether it does.
+    """
+    state = copy.deepcopy(unlabelled.state_dict()) if kept else {}
     try:
-        with scratch_state(student), torch.no_grad():
-            yield
+        yield
     finally:
         unlabelled.load_state_dict(state)
+
+
+@contextmanager
+def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
+    """Run a pass without gradient that leaves the student and the pseudo labels as they are."""
+    separate = unlabelled.separate
+    unlabelled.separate = SeparateStatistics()
+    try:
+        with labels_kept(unlabelled, True), scratch_state(student), torch.no_grad():
+            yield
+    finally:
         unlabelled.separate = separate
 
 

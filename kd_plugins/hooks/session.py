@@ -25,7 +25,7 @@ from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
 from .queries import Queries
 from .recomputation import check_recomputation
-from .second_pass import predictions, pseudo_terms, second_pass, without_trace
+from .second_pass import labels_kept, predictions, pseudo_terms, second_pass, without_trace
 from .shuffled_teachers import ShuffledTeachers
 from .student_view import StudentView
 from .task_losses import UNTAUGHT, scale_task, task_loss
@@ -79,8 +79,7 @@ class DistillSession:
         self.module: nn.Module = self.distillers
         self.initialized = False
         self.observers = list(observers)
-        self.iteration = 0
-        self.epoch = 0
+        self.iteration = self.epoch = 0
         self.seed = 0
         self.iterations = 0
         """Number of iterations of the run, 0 where it is unknown."""
@@ -251,7 +250,8 @@ class DistillSession:
             return None, None
         # The only purpose of a pass before the weight rises is to show the shapes.
         shapes_only = self._dry or (self.unlabelled.weight == 0 and not self.runs_all)
-        with without_trace(self.student, self.unlabelled) if shapes_only else nullcontext():
+        counts = not shapes_only and (self._labels or self.runs_all)
+        with without_trace(self.student, self.unlabelled) if shapes_only else labels_kept(self.unlabelled, not counts):
             batch, losses = second_pass(
                 self.student,
                 self._call_student,
@@ -265,7 +265,7 @@ class DistillSession:
             student_outputs, teacher_outputs = self._read('unlabelled')
             outputs[0].update(student_outputs)
             outputs[1].update(self._targets(teacher_outputs, batch))
-        return batch, None if shapes_only else losses
+        return batch, losses if counts else None
 
     def _targets(self, outputs: dict[str, Taps], batch: Batch) -> dict[str, Taps]:
         """Return what the student's outputs on unlabelled images are compared with, which a view may mix."""

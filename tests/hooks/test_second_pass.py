@@ -23,6 +23,16 @@ from tests.hooks.unlabelled_runs import NoiseView, NormedStudent, RoundedLabels,
 LABELLED = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
 
 
+class LaterLayer(TinyGap):
+    """A layer that learns from a later one of the same network."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__('first', **common)
+
+    def teacher_taps(self) -> dict[str, str]:
+        return {'tap': 'norm'}
+
+
 class Inputs:
     """Inputs of a network's calls."""
 
@@ -118,6 +128,20 @@ def test_pseudo_labels_reach_the_loss() -> None:
     outputs = session.student(session.unlabelled.batch['inputs'])
     torch.testing.assert_close(losses['distill.pseudo.loss_task'], (outputs - labels).square().mean())
     assert len(teacher.seen) == 2, 'once here, and once for the labels'
+
+
+def test_labels_of_a_teacher_that_is_not_ready_leave_no_trace() -> None:
+    """The student teaches itself on the unlabelled images already."""
+    distillers: dict[str, BaseDistiller] = {'other': LaterLayer(source='student')}
+    distillers['other'].on = 'unlabelled'
+    session, *_ = attached(distillers=distillers, pseudo=RoundedLabels())
+    assert session.unlabelled is not None
+    session.student(LABELLED, None, mode='loss')
+    assert session.unlabelled.state_dict() == {'calls': 1}
+    session.teachers['teacher'].begin.reached = False
+    losses = session.student(LABELLED, None, mode='loss')
+    assert losses['distill.other.loss_gap'] > 0 and losses['distill.pseudo.loss_task'] == 0
+    assert session.unlabelled.state_dict() == {'calls': 1}
 
 
 def test_a_tap_must_fire_equally_often_in_both_passes() -> None:
