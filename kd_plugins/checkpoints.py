@@ -7,6 +7,7 @@ import pickle
 import re
 import tempfile
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ from .utils.urls import download, is_url
 ATOMIC_BACKEND = 'kd_plugins_atomic'
 MARKER = 'last_checkpoint'
 """File in the work_dir with the path of the checkpoint that MMEngine's CheckpointHook has saved last."""
+WRAPPED = 'module.'
+"""Prefix of the names in a state dict of DistributedDataParallel."""
+VERSIONS = '_metadata'
+"""Attribute of PyTorch's state dicts with the version of every module."""
 
 
 @dataclass
@@ -107,9 +112,39 @@ def read_checkpoint(file: Path, subject: str, remedy: str) -> dict[str, Any]:
 
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, without the prefix that DistributedDataParallel adds."""
+    """Return the tensors of a checkpoint by name, without the prefix that DistributedDataParallel adds.
+
+    The versions of its modules stay beside them, see :func:`with_versions`.
+    """
     state = checkpoint.get('state_dict', checkpoint)
-    return {name.removeprefix('module.'): value for name, value in state.items() if isinstance(value, Tensor)}
+    weights = {name.removeprefix(WRAPPED): value for name, value in state.items() if isinstance(value, Tensor)}
+    return with_versions(weights, state, WRAPPED)
+
+
+def with_versions(weights: Mapping[str, Tensor], state: Mapping[str, Any], prefix: str = '') -> dict[str, Tensor]:
+    """Return weights with the versions of the modules in a state dict, which PyTorch keeps in an attribute of it.
+
+    Some modules take weights without a version for those of an older release: ``load_state_dict`` of MMPose's
+    ``DEKRHead`` then moves the channels of its heatmaps.
+
+    Args:
+        weights: Name to tensor.
+        state: The state dict that they come from; another mapping has no versions.
+        prefix: Beginning of names that ``weights`` lack.
+
+    >>> from torch import nn
+    >>> state = nn.Sequential(nn.ReLU()).state_dict()
+    >>> with_versions({}, state)._metadata == state._metadata == {'': {'version': 1}, '0': {'version': 1}}
+    True
+    """
+    versions = getattr(state, VERSIONS, None)
+    if versions is None:
+        return dict(weights)
+    versioned = OrderedDict(weights)
+    # A module is named without the dot at the end of the names of its parts.
+    shorter = {f'{path}.'.removeprefix(prefix).removesuffix('.'): version for path, version in versions.items()}
+    setattr(versioned, VERSIONS, shorter)
+    return versioned
 
 
 def compare_weights(saved: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> LoadReport:
@@ -172,7 +207,7 @@ def load_weights(
             f"does not know (first: '{name}'); {nearest(name, saved if report.missing else current)}; "
             'strict=False allows it'
         )
-    model.load_state_dict({name: saved[name] for name in report.loaded}, strict=False)
+    model.load_state_dict(with_versions({name: saved[name] for name in report.loaded}, saved), strict=False)
     return report
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.fileio import get_file_backend
+from torch import nn
 
 from kd_plugins.checkpoints import (
     ATOMIC_BACKEND,
@@ -16,9 +17,11 @@ from kd_plugins.checkpoints import (
     is_readable,
     latest_checkpoint,
     load_checkpoint,
+    load_weights,
 )
 from kd_plugins.errors import CheckpointError
 from tests.file_server import serve
+from tests.versioned import Versioned
 
 
 def test_latest_skips_damaged_checkpoints(tmp_path: Path) -> None:
@@ -141,3 +144,24 @@ def test_compare_weights_names_every_tensor() -> None:
     report = compare_weights(saved, {'a': torch.ones(2), 'b': torch.ones(3, 2), 'c': torch.ones(1)})
     assert report.loaded == ['a'] and report.missing == ['c'] and report.unexpected == ['x']
     assert report.mismatched == {'b': ((2, 3), (3, 2))}
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_versions_of_modules_are_read(tmp_path: Path, prefix: str) -> None:
+    saved, model = (nn.Sequential(nn.ReLU(), Versioned()) for _ in range(2))
+    wrapped = saved if not prefix else nn.ModuleDict({'module': saved})
+    torch.save({'state_dict': wrapped.state_dict()}, tmp_path / 'a.pth')
+    load_weights(model, load_checkpoint(tmp_path / 'a.pth'), 'a.pth')
+    assert torch.equal(model[1].weight, saved[1].weight)
+
+
+def test_a_pose_head_keeps_the_order_of_its_heatmaps(tmp_path: Path) -> None:
+    heads = pytest.importorskip('mmpose.models.heads')
+    losses = dict(heatmap_loss=dict(type='KeypointMSELoss'), displacement_loss=dict(type='SoftWeightSmoothL1Loss'))
+    first, second = (
+        heads.DEKRHead(4, num_keypoints=3, num_heatmap_filters=4, num_displacement_filters_per_keypoint=4, **losses)
+        for _ in range(2)
+    )
+    torch.save({'state_dict': first.state_dict()}, tmp_path / 'a.pth')
+    load_weights(second, load_checkpoint(tmp_path / 'a.pth'), 'a.pth')
+    assert all(torch.equal(value, first.state_dict()[name]) for name, value in second.state_dict().items())

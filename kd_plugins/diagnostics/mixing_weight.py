@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -93,7 +94,7 @@ def measure_mixing(runner: Runner, distilled: str, ignore_index: int = 255) -> M
     for number in range(2):
         if number:
             load_weights(model, load_checkpoint(distilled), distilled, True, key='the distilled checkpoint')
-        networks.append({name: value.clone() for name, value in model.state_dict().items()})
+        networks.append(copy.deepcopy(model.state_dict()))
     model.eval()
     with torch.no_grad():
         for batch in runner.test_dataloader:

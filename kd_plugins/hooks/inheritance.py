@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..taps import module_at
 from ..teachers.base import BaseTeacher
 from ..teachers.frozen import FrozenTeacher
+from ..teachers.tensor_slots import tensor_slots
 from ..utils.checks import check_module_paths
 from .restart import KEY as RESTART_KEY
 
@@ -76,6 +77,7 @@ def inherit(student: nn.Module, teacher: FrozenTeacher, parts: Sequence[str]) ->
         ConfigError: If a path names no module of the student or of the teacher, or if nothing of a module fits.
     """
     given, current = teacher.model.state_dict(), student.state_dict()
+    slots = tensor_slots(student, unique=False)
     total = LoadReport()
     for part in parts:
         for role, model in (('student', student), ('teacher', teacher.model)):
@@ -86,7 +88,9 @@ def inherit(student: nn.Module, teacher: FrozenTeacher, parts: Sequence[str]) ->
         if not report.loaded:
             text = f'their shapes differ ({shapes_text(report)})' if report.mismatched else 'they hold no common tensor'
             raise ConfigError(f"{KEY}: nothing of '{part}' fits: {text}; leave '{part}' out")
-        student.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
+        # load_state_dict would take weights without the version of their module for those of an older release.
+        for name in report.loaded:
+            slots[name].tensor.detach().copy_(given[name])
         total.loaded += report.loaded
         total.missing += report.missing
         total.unexpected += report.unexpected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,16 +50,18 @@ def restore_training_state(runner: Any, checkpoint: Mapping[str, Any], subject: 
     """
     if 'optimizer' not in checkpoint:
         raise CheckpointError(f'{subject} holds no optimizer; only a file that this run has saved can be taken back')
-    weights, average = dict(checkpoint['state_dict']), dict(checkpoint.get('ema_state_dict') or {})
+    # A shallow copy of a state dict keeps the versions of its modules.
+    weights, average = (copy.copy(checkpoint.get(name) or {}) for name in ('state_dict', 'ema_state_dict'))
     # MMEngine saves the average as `state_dict`, and the trained weights in the place of the average.
     trained = {name.removeprefix(AVERAGED): value for name, value in average.items() if name.startswith(AVERAGED)}
-    averaged = {f'{AVERAGED}{name}': weights[name] for name in trained}
+    average.update({f'{AVERAGED}{name}': weights[name] for name in trained})
+    weights.update(trained)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
-        model.load_state_dict({**weights, **trained})
+        model.load_state_dict(weights)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook) and average:
-                hook.ema_model.load_state_dict({**average, **averaged})
+                hook.ema_model.load_state_dict(average)
     except RuntimeError as error:
         raise CheckpointError(
             f'{subject} holds the weights of another model: {" ".join(str(error).split())}'

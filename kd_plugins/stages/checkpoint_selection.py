@@ -14,7 +14,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..checkpoints import is_readable, load_checkpoint, numbered_checkpoints, weights_of
+from ..checkpoints import (
+    VERSIONS,
+    is_readable,
+    load_checkpoint,
+    numbered_checkpoints,
+    weights_of,
+    with_versions,
+)
 from ..config.data_checks import validates
 from ..config.hook_entries import hooks_of
 from ..config.loading import class_name
@@ -125,7 +132,8 @@ def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tu
             raise CheckpointError(f'{key}.ema is True, but the checkpoint was saved without an EMAHook; valid: None')
         return weights, 'raw'
     if ema is False:
-        return {name: other.get(f'module.{name}', value) for name, value in weights.items()}, 'raw'
+        raw = {name: other.get(f'module.{name}', value) for name, value in weights.items()}
+        return with_versions(raw, weights), 'raw'
     return weights, 'averaged'
 
 
@@ -163,7 +171,10 @@ def packed(weights: Mapping[str, Tensor], meta: Mapping[str, Any], fisher: Mappi
             may need; None for none.
     """
     buffer = io.BytesIO()
-    content = {'meta': plain(meta), 'state_dict': {plain(name): value for name, value in weights.items()}}
+    state = with_versions({plain(name): value for name, value in weights.items()}, weights)
+    if hasattr(state, VERSIONS):
+        setattr(state, VERSIONS, plain(getattr(state, VERSIONS)))
+    content = {'meta': plain(meta), 'state_dict': state}
     torch.save(content if fisher is None else {**content, FISHER: plain(fisher)}, buffer)
     return buffer.getvalue()
 

@@ -102,8 +102,13 @@ class FinishedTeacher(BaseTeacher):
                 f"default_hooks.distill.restart.parts: the resumed checkpoint holds '{foreign}', which does not "
                 'restart in this run; resume with the parts of that run, or start a new run with load_from'
             )
-        # All keys: before torch 2.2, BatchNorm sets a counter that is not in the dict to 0, also in shared modules.
-        self.model.load_state_dict({**self.model.state_dict(), **state['model']})
+        # load_state_dict would also change the modules that are shared: a BatchNorm's counter before torch 2.2, the
+        # scale of MMCV's ConvAWS2d, and weights that it takes for those of an older release.
+        for name, tensor in self._copied.items():
+            saved = state['model'][name]
+            if saved.shape != tensor.shape:
+                raise ValueError(f"'{name}' has shape {tuple(saved.shape)} there and {tuple(tensor.shape)} here")
+            tensor.copy_(saved)
         if self.folding is not None:
             self.folding.load_state(state['folded'])
 

@@ -17,6 +17,7 @@ from kd_plugins.teachers import FrozenTeacher
 
 from ..integration.runs import Recorder, Squares, assert_same, make_runner, model_config, weights
 from ..ranks import on_two_ranks
+from ..versioned import Versioned
 
 PARTS = ['neck', 'bbox_head']
 WIDER = {'type': 'kd_plugins.FrozenTeacher', 'config': {'model': model_config(channels=16)}, 'checkpoint': None}
@@ -212,3 +213,11 @@ def test_parts_of_parts() -> None:
 def test_teachers_that_cannot_give(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         DistillHook(distillers={}, init_from_teacher=PARTS, **settings)
+
+
+def test_weights_are_copied_as_they_are() -> None:
+    student, teacher = (nn.ModuleDict({'body': Versioned(), 'head': Versioned()}) for _ in range(2))
+    body = student['body'].scale.clone()
+    inherit(student, giver(teacher), ['head'])
+    assert torch.equal(student['head'].weight, teacher['head'].weight)
+    assert torch.equal(student['body'].scale, body), 'the other parts stay as they are'

@@ -13,6 +13,7 @@ from torch import nn
 
 from kd_plugins.errors import CheckpointError
 from kd_plugins.hooks.training_state import restore_training_state
+from tests.versioned import Versioned
 
 
 def trained() -> tuple[Any, nn.Module]:
@@ -51,6 +52,15 @@ def test_several_optimizers_get_their_moments_and_keep_their_settings() -> None:
     step(runner)  # with the old settings again, the same step gives the same weights
     for name, value in model.state_dict().items():
         assert torch.equal(value, after[name]), name
+
+
+def test_versions_of_modules_are_read() -> None:
+    model = nn.Sequential(Versioned())
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    runner = SimpleNamespace(model=model, hooks=[], optim_wrapper=wrapper)
+    saved = copy.deepcopy({'state_dict': model.state_dict(), 'optimizer': wrapper.state_dict()})
+    restore_training_state(runner, saved, 'file')
+    assert torch.equal(model[0].weight, saved['state_dict']['0.weight'])
 
 
 def test_files_that_do_not_fit_are_refused_in_a_sentence() -> None:

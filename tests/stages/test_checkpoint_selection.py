@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from kd_plugins.checkpoints import load_checkpoint
 from kd_plugins.errors import CheckpointError
@@ -15,6 +16,7 @@ from kd_plugins.stages.checkpoint_selection import (
     pick_checkpoint,
     plain,
 )
+from tests.versioned import Versioned
 
 
 def settings(save_best=None, rule=None, **loop):
@@ -92,6 +94,18 @@ def test_a_file_survives_being_read_and_written(tmp_path):
     assert packed(again['state_dict'], again['meta']) == (tmp_path / 'a.pth').read_bytes()
     (tmp_path / 'b.pth').write_bytes(packed({}, {}, fisher_record({'x': torch.arange(3.0)}, 4)))
     assert torch.equal(information_of(load_checkpoint(tmp_path / 'b.pth'), 'b')['x'], torch.arange(3.0))
+
+
+@pytest.mark.parametrize('ema', [None, False])
+def test_versions_of_modules_survive(tmp_path, ema):
+    model, other = nn.Sequential(Versioned()), nn.Sequential(Versioned())
+    average = nn.ModuleDict({'module': model}).state_dict()
+    weights, _ = chosen_weights({'state_dict': model.state_dict(), 'ema_state_dict': average}, ema, 's')
+    (tmp_path / 'a.pth').write_bytes(packed(weights, {}))
+    again = load_checkpoint(tmp_path / 'a.pth')['state_dict']
+    assert packed(again, {}) == (tmp_path / 'a.pth').read_bytes()
+    other.load_state_dict(again)
+    assert torch.equal(other[0].weight, model[0].weight)
 
 
 def test_meta_becomes_plain():

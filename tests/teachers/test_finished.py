@@ -13,6 +13,7 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.restart import frozen_modules
 from kd_plugins.taps import TapSet
 from kd_plugins.teachers import FinishedTeacher
+from tests.versioned import Versioned
 
 
 class Student(nn.Module):
@@ -109,6 +110,20 @@ def test_a_resume_with_fewer_parts_leaves_the_student_alone(student: Student) ->
     with pytest.raises(ConfigError, match=r"'neck\.weight', which does not restart in this run"):
         resumed.load_state_dict(state)
     assert torch.equal(student.neck.weight, trained)
+
+
+def test_a_resume_copies_weights_as_they_are(student: Student) -> None:
+    student.backbone.append(Versioned(3, 3))
+    student.head = Versioned(3, 2)
+    state = copy.deepcopy(prepared(student).state_dict())
+    weights = copy.deepcopy(student.state_dict())
+    resumed = prepared(student)
+    resumed.load_state_dict(state)
+    for model in (student, resumed.model):
+        assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    state['model']['head.bias'] = torch.zeros(1)
+    with pytest.raises(ValueError, match=r"'head.bias' has shape \(1,\) there and \(2,\) here"):
+        resumed.load_state_dict(state)
 
 
 def test_without_a_restart_there_is_nothing_to_teach(student: Student) -> None:
