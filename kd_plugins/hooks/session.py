@@ -16,7 +16,7 @@ from ..distillers.collection import DistillerCollection, RawLosses, Term
 from ..teachers.base import BaseTeacher
 from ..utils.calls import ForwardCall
 from ..utils.loss_dicts import loss_sum
-from ..utils.rng import forked_rng
+from ..utils.rng import forked_rng, position_seed, seeded_rng
 from .assignment import Assignment
 from .compiled import forget_compiled, uncompiled
 from .gradient_shares import GradientShares, check_copies
@@ -369,7 +369,9 @@ class DistillSession:
             for name, distiller in self.distillers.items():
                 # Without outputs are those on unlabelled images in a run that uses none, as their weight is 0.
                 if name in student_outputs:
-                    distiller.initialize(student_outputs[name], teacher_outputs[name])
+                    # The other distillers of a run do not change the start of this one.
+                    with seeded_rng(position_seed(self.seed, 'adapters', name)):
+                        distiller.initialize(student_outputs[name], teacher_outputs[name])
             self.distillers.to(_device_of(self.student))
             has_params = any(param.requires_grad for param in self.distillers.parameters())
             if has_params and is_distributed():

@@ -96,6 +96,19 @@ def test_an_observer_can_make_every_distiller_run() -> None:
     assert observer.report.batch.progress is None, 'an inspection is in no part of a run'
 
 
+def test_the_start_of_adapters_depends_on_the_seed_and_the_name_alone() -> None:
+    def start(names: str, seed: int = 1, draws: int = 0) -> Tensor:
+        session = attached(distillers={name: TinyGap(adapter=True) for name in names})
+        session.seed = seed
+        torch.rand(draws)
+        losses_of(session)
+        return session.distillers.members['b'].adapter.weight.detach()
+
+    expected = start('b')
+    assert torch.equal(start('ab'), expected) and torch.equal(start('b', draws=3), expected)
+    assert not torch.equal(start('b', seed=2), expected)
+
+
 def test_observers_see_every_step() -> None:
     reports: list[StepReport] = []
     session = attached(observers=[reports.append])
