@@ -78,8 +78,9 @@ def _rebuilt(
     if shared:
         _share(model, student, shared)
     kept = {id(tensor) for module in shared.values() for _, tensor in _named_tensors(module)}
+    # A network may add buffers that are not persistent, or change their shape, when it runs: these stay its own.
+    model.to(next((tensor.device for _, tensor in _named_tensors(student)), None))
     for name, tensor in _named_tensors(model):
-        # A network may add buffers that are not persistent when it runs.
         source = theirs.get(name)
         if id(tensor) not in kept and source is not None and source.shape == tensor.shape:
             # A clone has device, dtype and memory format of the student's tensor.

@@ -61,6 +61,21 @@ def test_a_buffer_that_appears_while_running_does_not_matter() -> None:
     assert 'cache' not in dict(second_network(student, TinyNet, 'teacher').named_buffers())
 
 
+def test_buffers_that_differ_are_on_the_device_of_the_student() -> None:
+    class Grid(TinyNet):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer('grid', torch.zeros(3), persistent=False)
+            self.register_buffer('other', torch.zeros(3), persistent=False)
+
+    student = Grid().to('meta')
+    student.grid = torch.zeros(5, device='meta')  # as for images of another size
+    del student.other
+    made = second_network(student, Grid, 'teacher')
+    assert {tensor.device.type for tensor in (*made.parameters(), *made.buffers())} == {'meta'}
+    assert made.grid.shape == (3,)
+
+
 @pytest.mark.parametrize('build', [None, lambda: TinyNet(width=4), lambda: nn.Linear(2, 3), lambda: 1 / 0])
 def test_otherwise_the_object_is_copied(build: Any) -> None:
     student = trained()
