@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..taps import TapSet
 from ..utils.checks import check_choice, check_flag
 from ..utils.memory_format import contiguous
+from ..utils.nested import map_tensors
 from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
@@ -248,14 +249,4 @@ def copy_inputs(inputs: Any) -> Any:
     >>> copy_inputs({'voxels': {'coors': voxels}})['voxels']['coors'].add_(1), voxels
     (tensor([1., 1.]), tensor([0., 0.]))
     """
-    if isinstance(inputs, Mapping):
-        return {key: _cloned(value) for key, value in inputs.items()}
-    return inputs
-
-
-def _cloned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _cloned(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_cloned(entry) for entry in value]
-    return value.clone() if isinstance(value, Tensor) else value
+    return map_tensors(inputs, Tensor.clone) if isinstance(inputs, Mapping) else inputs

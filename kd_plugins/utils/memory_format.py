@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from .nested import map_tensors
+
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 OPERATORS = 'mmcv.ops'
 """Package of MMCV's operators, whose kernels read a map as if its channels came first."""
@@ -48,17 +50,17 @@ def is_operator(module: nn.Module) -> bool:
 
 
 def contiguous(value: Any) -> Any:
-    """Return maps in the usual order, within lists, tuples and dicts; other values are returned unchanged.
+    """Return maps in the usual order, within lists, tuples and mappings; other values are returned unchanged.
 
     >>> maps = torch.zeros(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     >>> contiguous({'maps': [maps]})['maps'][0].is_contiguous()
     True
     """
-    if isinstance(value, Tensor):
-        return value.contiguous() if value.dim() in _CHANNELS_LAST and value.layout == torch.strided else value
-    if isinstance(value, dict):
-        return {key: contiguous(one) for key, one in value.items()}
-    return type(value)(contiguous(one) for one in value) if type(value) in (list, tuple) else value
+    return map_tensors(value, _contiguous_map)
+
+
+def _contiguous_map(value: Tensor) -> Tensor:
+    return value.contiguous() if value.dim() in _CHANNELS_LAST and value.layout == torch.strided else value
 
 
 def _give_contiguous(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
