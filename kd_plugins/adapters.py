@@ -55,10 +55,12 @@ class PointwiseAdapter(nn.Module):
 
 
 class RandomAdapter(nn.Module):
-    """Base of adapters that draw random numbers; the distiller sets :attr:`seed` before every pass."""
+    """Base of adapters that draw random numbers; the distiller sets the attributes before every pass."""
 
     seed = 0
     """Seed of the next pass, a function of the seed of the run, iteration, rank, distiller and level."""
+    on_images: Tensor | None = None
+    """Which cells of the next maps lie on an image and not on its padding, (N, 1, H, W); None for all."""
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Return a generator that starts from :attr:`seed`, so that the generators of the run draw nothing."""
@@ -74,7 +76,8 @@ class MaskedGenerator(RandomAdapter):
 
     A is a 1x1 convolution where the channels differ and else nothing. M is 0 with probability ``mask_ratio`` and else
     1, one value for each position of an image, or for each channel. The mask follows from the seed of the run,
-    iteration and rank, so a resumed run draws the masks of the uninterrupted one.
+    iteration and rank, so a resumed run draws the masks of the uninterrupted one. The convolutions see 0 on padding, as
+    beyond the border of a map.
 
     Args:
         in_channels: Number of channels of the student.
@@ -127,7 +130,12 @@ class MaskedGenerator(RandomAdapter):
         if x.ndim != 4:
             raise ValueError("it needs (N, C, H, W); nearest: dict(type='kd_plugins.PointwiseAdapter')")
         aligned = self.align(x)
-        return self.generation(aligned * self.draw(aligned))
+        masked = aligned * self.draw(aligned)
+        if self.on_images is None:
+            return self.generation(masked)
+        first, activation, second = self.generation
+        on_images = self.on_images.to(masked.dtype)
+        return second(activation(first(masked * on_images)) * on_images)
 
 
 def infer_adapter(

@@ -15,6 +15,7 @@ from ..utils.argument_types import shown
 from ..utils.build import build, first_line
 from ..utils.checks import channel_count
 from .base import Batch
+from .locations import positions_on_images
 
 Setting = str | dict[str, Any] | None
 """``'auto'``, None, or the config of an adapter, as :func:`kd_plugins.utils.checks.check_adapter` returns it."""
@@ -61,7 +62,7 @@ def make_adapters(
 
 
 def adapt(adapters: Iterable[nn.Module], levels: Sequence[Tensor], batch: Batch, key: str) -> list[Tensor]:
-    """Return the adapted features of every level; adapters that draw random numbers get a seed of their own.
+    """Return the adapted features of every level; a ``RandomAdapter`` gets a seed of its own and the place of padding.
 
     Args:
         adapters: The adapters of :func:`make_adapters`.
@@ -73,6 +74,8 @@ def adapt(adapters: Iterable[nn.Module], levels: Sequence[Tensor], batch: Batch,
     for level, (adapter, feature) in enumerate(zip(adapters, levels)):
         if isinstance(adapter, RandomAdapter):
             adapter.seed = batch.draw_seed(key, level)
+            (valid,) = positions_on_images([feature], batch) if feature.ndim == 4 else (None,)
+            adapter.on_images = None if valid is None else valid.view(len(feature), 1, *feature.shape[2:])
         adapted.append(adapter(feature))
     return adapted
 

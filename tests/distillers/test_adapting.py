@@ -98,3 +98,13 @@ def test_sentences() -> None:
         make_adapters('x', {'type': 'kd_plugins.PointwiseAdapter', 'in_channels': 5}, student, teacher)
     with sentence('x.channel_dim is 4 and a feature has shape .*; valid: 1 to 3'):
         make_adapters('x', 'auto', student, teacher, channel_dim=4)
+
+
+def test_a_generator_sees_nothing_of_padding() -> None:
+    features, batch = torch.randn(2, 3, 4, 8), make_batch([None, None])
+    adapters, _ = make_adapters('x', {**GENERATOR, 'mask_ratio': 0.0}, [features], [torch.zeros(2, 5, 4, 8)])
+    batch.samples[1].metainfo['img_shape'] = (32, 32)
+    (padded,) = adapt(adapters, [features], batch, 'x')
+    whole, cut = (adapt(adapters, [x], make_batch([None]), 'x')[0] for x in (features[:1], features[1:, :, :2, :4]))
+    torch.testing.assert_close(padded[:1], whole)
+    torch.testing.assert_close(padded[1:, :, :2, :4], cut)
