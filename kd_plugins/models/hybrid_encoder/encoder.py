@@ -29,12 +29,18 @@ GELU: dict[str, Any] = dict(type='GELU')
 class IntraScaleAttention(DetrTransformerEncoder):
     """Transformer encoder on the cells of one map (``AIFI``)."""
 
-    def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
-        """Return features of the same shape, (N, C, H, W)."""
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Return features of the same shape, (N, C, H, W).
+
+        Args:
+            features: (N, C, H, W).
+            mask: Padded cells, which no cell sees, (N, H, W); None if no image is padded.
+        """
         channels, height, width = (int(size) for size in features.shape[1:])
         positions = cell_positions(height, width, channels, features.device, features.dtype)
         cells = contiguous_gradient(features).flatten(2).transpose(1, 2)
-        cells = super().forward(cells, query_pos=positions[None], key_padding_mask=None)
+        hidden = None if mask is None else mask.flatten(1)
+        cells = super().forward(cells, query_pos=positions[None], key_padding_mask=hidden)
         return cells.transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
 
@@ -122,11 +128,12 @@ class HybridEncoder(BaseModule):
             self.out_channels = check_integer(f'{KEY}.out_channels', out_channels, 1, 'valid: None, 256')
             self.out_convs = nn.ModuleList(Conv(width, out_channels, 1, norm_cfg=norm_cfg) for _ in range(levels))
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
         """Return the fused maps.
 
         Args:
             maps: One tensor of shape (N, C, H, W) for each level, fine to coarse.
+            masks: Padded cells of each level, (N, H, W), which the attention leaves out; None if no image is padded.
 
         Raises:
             ConfigError: If their number is not that of ``in_channels``.
@@ -138,7 +145,7 @@ class HybridEncoder(BaseModule):
             )
         features = list(maps)
         for attention, level in zip(self.aifi, self.attention_levels):
-            features[level] = attention(features[level])
+            features[level] = attention(features[level], None if masks is None else masks[level])
         outputs = self._bottom_up(self._top_down(features))
         if self.out_convs is not None:
             outputs = [conv(output) for conv, output in zip(self.out_convs, outputs)]

@@ -146,3 +146,13 @@ def test_number_of_maps_must_fit() -> None:
     assert check_levels_of_attention((-1, 0), 3) == [2, 0]
     with pytest.raises(ConfigError, match='expected different indices'):
         check_levels_of_attention((-1, 2), 3)
+
+
+def test_attention_leaves_padding_out() -> None:
+    attention = randomized(IntraScaleAttention(1, layer_config(32, 4, 64, dict(type='GELU'))))
+    (features,) = maps(32, (3, 4))
+    mask = torch.zeros(2, 3, 4, dtype=torch.bool)
+    mask[1, 2:], mask[1, :, 3:] = True, True
+    attended = attention(features, mask)
+    torch.testing.assert_close(attended[0], attention(features)[0])
+    torch.testing.assert_close(attended[1, :, :2, :3], attention(features[1:, :, :2, :3])[0])

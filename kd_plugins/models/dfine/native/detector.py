@@ -14,6 +14,7 @@ from ....errors import ConfigError
 from ....ops.memory import contiguous_gradient
 from ....registry import MODELS
 from ....utils.build import build
+from ...hybrid_encoder import HybridEncoder
 from ..detectors import FDRDINO
 from .decoder import DFINEDecoder
 from .denoising import DFINEQueryGenerator
@@ -130,7 +131,9 @@ class HybridDETR(FDRDINO):
         Raises:
             ConfigError: If the decoder has another number of levels.
         """
-        maps = self.encoder(mlvl_feats)
+        # An encoder of another kind takes the maps alone.
+        masked = isinstance(self.encoder, HybridEncoder)
+        maps = self.encoder(mlvl_feats, *([self.padding(mlvl_feats, batch_data_samples)] if masked else []))
         if len(maps) != self.num_feature_levels:
             raise ConfigError(
                 f'model.encoder has {len(maps)} levels, but model.decoder.layer_cfg.cross_attn_cfg.num_points has '
@@ -138,25 +141,24 @@ class HybridDETR(FDRDINO):
             )
         shapes = [(features.shape[2], features.shape[3]) for features in maps]
         memory = torch.cat([contiguous_gradient(features).flatten(2).transpose(1, 2) for features in maps], dim=1)
-        mask, ratios = self.padding(maps, shapes, batch_data_samples)
-        common = dict(memory_mask=mask, shapes=shapes, valid_ratios=ratios)
+        common: dict[str, Any] = dict(memory_mask=None, shapes=shapes, valid_ratios=None)
+        masks = self.padding(maps, batch_data_samples)
+        if masks is not None:
+            common['memory_mask'] = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+            common['valid_ratios'] = torch.stack([self.get_valid_ratio(mask) for mask in masks], dim=1)
         return dict(memory=memory, **common), common
 
-    def padding(
-        self, maps: Sequence[Tensor], shapes: Sequence[tuple[int, int]], batch_data_samples: OptSampleList
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the padded positions (N, P) and the valid ratios (N, levels, 2), None if no image is padded."""
+    def padding(self, maps: Sequence[Tensor], batch_data_samples: OptSampleList) -> list[Tensor] | None:
+        """Return the padded cells of each map, (N, height, width), None if no image is padded."""
         samples = batch_data_samples or []
         whole = tuple(samples[0].batch_input_shape) if samples else ()
         if all(tuple(sample.img_shape[:2]) == whole for sample in samples):
-            return None, None
+            return None
         outside = maps[0].new_ones(len(samples), 1, *whole)
         for image, sample in zip(outside, samples):
             height, width = sample.img_shape[:2]
             image[:, :height, :width] = 0
-        masks = [nn.functional.interpolate(outside, size=shape)[:, 0].bool() for shape in shapes]
-        ratios = torch.stack([self.get_valid_ratio(mask) for mask in masks], dim=1)
-        return torch.cat([mask.flatten(1) for mask in masks], dim=1), ratios
+        return [nn.functional.interpolate(outside, size=features.shape[2:])[:, 0].bool() for features in maps]
 
     def forward_encoder(self, **encoder_inputs: Any) -> dict[str, Any]:
         """Return the arguments unchanged: the encoder has run before its maps were flattened."""

@@ -153,6 +153,19 @@ def test_images_of_any_size_also_in_one_batch(shapes: list[tuple[int, int]]) -> 
         assert (boxes <= boxes.new_tensor([width, height] * 2)).all() and (boxes >= 0).all()
 
 
+def test_the_encoder_sees_nothing_of_the_padding() -> None:
+    """The finest map has attention here, and no cell of it, of stride 16, lies across the border of an image."""
+    model, shapes = small(**{'encoder.attention_levels': (0,)}).eval(), [(64, 96), (96, 64)]
+    data, seen = batch(model, [1, 1], shapes), []
+    model.encoder.aifi[0].register_forward_hook(lambda module, args, output: seen.append((args[0], output)))
+    with torch.no_grad():
+        model(**data, mode='predict')
+        ((features, attended),) = seen
+        for index, (height, width) in enumerate(shapes):
+            part = slice(index, index + 1), slice(None), slice(height // 16), slice(width // 16)
+            torch.testing.assert_close(attended[part], model.encoder.aifi[0](features[part]))
+
+
 def test_predicts_the_best_pairs_of_query_and_class() -> None:
     model = small().eval()
     generator = torch.Generator().manual_seed(0)
