@@ -8,7 +8,7 @@ import re
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -171,6 +171,15 @@ def compare_weights(saved: Mapping[str, Tensor], current: Mapping[str, Tensor]) 
     )
 
 
+def prefixes(names: Iterable[str]) -> list[str]:
+    """Return the different beginnings of dotted names, each up to and with its first dot.
+
+    >>> prefixes(['student.head.bias', 'student.neck.bias', 'teacher.head.bias', 'steps'])
+    ['student.', 'teacher.']
+    """
+    return list(dict.fromkeys(f'{name.partition(".")[0]}.' for name in names if '.' in name))
+
+
 def load_weights(
     model: nn.Module, checkpoint: dict[str, Any], path: str, strict: bool = True, key: str = 'checkpoint'
 ) -> LoadReport:
@@ -188,11 +197,19 @@ def load_weights(
     """
     saved, current = weights_of(checkpoint), model.state_dict()
     report = compare_weights(saved, current)
+    if not saved:
+        entries = ', '.join(repr(name) for name in list(checkpoint)[:6]) or 'none'
+        raise CheckpointError(
+            f"{key}: '{path}' holds no tensors under 'state_dict' or at its top; its entries: {entries}; save the "
+            'weights as dict(state_dict=...)'
+        )
     if not report.loaded:
-        sample = next(iter(saved), 'none')
+        sample = next(iter(saved))
+        head = next((start for start in prefixes(saved) if all(f'{start}{name}' in saved for name in current)), None)
+        advice = nearest(sample, current) if head is None else f"save them again without '{head}' in front of each name"
         raise CheckpointError(
             f"{key}: '{path}' belongs to another model: none of its {len(saved)} keys (for example '{sample}') "
-            f'fits; {nearest(sample, current)}'
+            f'fits; {advice}'
         )
     if strict and report.mismatched:
         name, (saved_shape, model_shape) = next(iter(report.mismatched.items()))

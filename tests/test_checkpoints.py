@@ -165,3 +165,19 @@ def test_a_pose_head_keeps_the_order_of_its_heatmaps(tmp_path: Path) -> None:
     torch.save({'state_dict': first.state_dict()}, tmp_path / 'a.pth')
     load_weights(second, load_checkpoint(tmp_path / 'a.pth'), 'a.pth')
     assert all(torch.equal(value, first.state_dict()[name]) for name, value in second.state_dict().items())
+
+
+def test_what_hides_the_weights_is_named(tmp_path: Path) -> None:
+    model = nn.Linear(2, 1)
+    state = model.state_dict()
+    wrapped = {f'{role}.{name}': value for role in ('student', 'teacher') for name, value in state.items()}
+    cases: list[tuple[dict[str, object], str]] = [
+        ({'model': state, 'epoch': 3}, r"x: 'a.pth' holds no tensors .*; its entries: 'model', 'epoch'; save"),
+        (
+            {'state_dict': wrapped},
+            r"none of its 4 keys .* fits; save them again without 'student\.' in front of each name",
+        ),
+    ]
+    for checkpoint, sentence in cases:
+        with pytest.raises(CheckpointError, match=sentence):
+            load_weights(model, checkpoint, 'a.pth', key='x')

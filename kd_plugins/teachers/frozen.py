@@ -13,9 +13,11 @@ from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
 from ..checkpoints import load_checkpoint, load_weights
-from ..errors import ConfigError
+from ..errors import ConfigError, KDPluginsError
 from ..ops.normalisation import inner_preprocessor
 from ..registry import TASK_UTILS
+from ..utils.build import first_line
+from ..utils.cli import sentence_of
 from ..utils.node_ranks import first_on_node_first
 from .begin import Begin
 from .classes import class_names
@@ -120,13 +122,7 @@ class FrozenTeacher(FixedTeacher):
         config = self._load_config()
         # The hook calls this with forked generators, so the seed does not change the numbers of the run.
         torch.manual_seed(self.seed)
-        scope = DefaultScope.get_current_instance()
-        if config.get('default_scope') and (scope is None or scope.scope_name != config.default_scope):
-            with DefaultScope.overwrite_default_scope(config.default_scope):
-                init_default_scope(config.default_scope)
-                model = MMENGINE_MODELS.build(config.model)
-        else:
-            model = MMENGINE_MODELS.build(config.model)
+        model = self._build(config)
         if self.checkpoint is None:
             model.init_weights()
         else:
@@ -140,6 +136,27 @@ class FrozenTeacher(FixedTeacher):
             self.classes = next(iter(class_names(meta.get('dataset_meta'))), None)
         self._check_preprocessing(student, model)
         self._take(model, student)
+
+    def _build(self, config: Config) -> Any:
+        """Return the network of the teacher's config, built in the scope of that config.
+
+        Raises:
+            ConfigError: If it cannot be built.
+            MissingDependencyError: If a package is missing.
+        """
+        name = config.get('default_scope')
+        current = DefaultScope.get_current_instance()
+        foreign = bool(name) and (current is None or current.scope_name != name)
+        try:
+            with DefaultScope.overwrite_default_scope(name) if foreign else nullcontext():
+                if foreign:
+                    init_default_scope(name)
+                return MMENGINE_MODELS.build(config.model)
+        # A constructor may fail in any way, and MMEngine's sentence does not tell whose model it is.
+        except Exception as error:
+            text = sentence_of(error) or f'{type(error).__name__}: {first_line(error)}'
+            kind = type(error) if isinstance(error, KDPluginsError) else ConfigError
+            raise kind(f'{self.key}.config: its model cannot be built: {text}') from error
 
     def _check_preprocessing(self, student: nn.Module, teacher: nn.Module) -> None:
         # The teacher gets the preprocessed batch of the student, so another normalisation would silently corrupt its

@@ -72,6 +72,31 @@ def test_checkpoint_sentences(tmp_path: Path) -> None:
     assert lenient.report is not None and lenient.report.unexpected == ['old.bias']
 
 
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        (
+            {'model': {'type': 'kd_plugins.TinyNett'}},
+            r"teacher.config: its model cannot be built: type='kd_plugins.TinyNett' is not in the registry 'model' .*; "
+            r"nearest: 'kd_plugins.TinyNet'",
+        ),
+        (
+            {'model': {'type': 'kd_plugins.TinyNet', 'wdth': 4}},
+            r"cannot be built: TinyNet: got an unexpected keyword argument 'wdth'; nearest: 'width'",
+        ),
+        ({'model': 3}, r'teacher.config: its model cannot be built: TypeError: cfg should be a dict'),
+        (
+            {'model': {'type': 'kd_plugins.HGNetV2', 'arch': 'B9'}},
+            r"^teacher.config: its model cannot be built: backbone.arch is 'B9'; nearest: 'B6'",
+        ),
+    ],
+    ids=['type', 'argument', 'dict', 'part'],
+)
+def test_a_model_that_cannot_be_built(config: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        FrozenTeacher(config, None).prepare(TinyNet())
+
+
 def fetched(url: str, home: str) -> int:
     """Return the number of weights that a rank loads from a URL."""
     os.environ['TORCH_HOME'] = home
