@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .errors import CheckpointError, nearest
 from .utils.checkpoint_content import check_content, damaged_member
 from .utils.safe_load import load_safely
-from .utils.urls import download, is_url
+from .utils.urls import address_note, download, is_url
 
 ATOMIC_BACKEND = 'kd_plugins_atomic'
 MARKER = 'last_checkpoint'
@@ -66,7 +66,8 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
             return read_checkpoint(file, f"{key}: '{name}'", remedy)
         except CheckpointError:
             if is_new:  # MMEngine and the next call must not take it for the file of this URL
-                file.unlink(missing_ok=True)
+                for one in (file, address_note(file)):
+                    one.unlink(missing_ok=True)
             raise
     file = Path(name)
     if not os.path.isfile(name):  # of a name that no file can have, a Path raises an error

@@ -33,8 +33,16 @@ def reason_of(error: Exception) -> str:
     return (getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__).strip()
 
 
+def address_note(file: Path) -> Path:
+    """Return the file with the address that another file was downloaded from."""
+    return file.with_name(f'{file.name}.url')
+
+
 def download(url: str, key: str) -> tuple[Path, bool]:
     """Download a file to the folder where PyTorch and MMEngine look for it, unless it is there.
+
+    They look for the last part of the address alone, so two files called ``best.pth`` cannot both be there. The address
+    of a download is kept beside it, without its query, to tell them apart.
 
     Args:
         url: Address.
@@ -44,17 +52,27 @@ def download(url: str, key: str) -> tuple[Path, bool]:
         The file, and whether this call has downloaded it.
 
     Raises:
-        CheckpointError: If the file cannot be downloaded or written.
+        CheckpointError: If the file cannot be downloaded or written, or the file that is there is that of another
+            address.
     """
     name = Path(urlparse(url).path).name
     if not name:
         raise CheckpointError(f"{key}: '{url}' names no file; nearest: '{url.rstrip('/')}/NAME.pth'")
     file = Path(hub.get_dir()) / 'checkpoints' / name
+    note, address = address_note(file), url.partition('?')[0]
     if file.is_file():
+        other = note.read_text(encoding='utf-8', errors='replace') if note.is_file() else address
+        if other != address:
+            raise CheckpointError(
+                f"{key}: '{url}' has the name of '{other}', whose download is '{file}', where PyTorch and MMEngine "
+                f'look for both; download one by other means and give its path, or delete that file'
+            )
         return file, False
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        note.unlink(missing_ok=True)
         hub.download_url_to_file(url, str(file))
+        note.write_text(address, encoding='utf-8')
     except (HTTPException, OSError, ValueError) as error:
         raise CheckpointError(
             f"{key}: '{url}' cannot be downloaded ({reason_of(error)}); copy the file here by other means"

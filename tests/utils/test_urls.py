@@ -23,6 +23,22 @@ def test_the_file_lies_where_pytorch_looks_for_it(tmp_path: Path, monkeypatch: p
     assert loaded['x'].item() == 1.0
 
 
+def test_two_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with serve({'first/best.pth': b'1', 'second/best.pth': b'2'}) as address:
+        file, _ = download(f'{address}/first/best.pth?token=1', 'load_from')
+        assert download(f'{address}/first/best.pth', 'load_from') == (file, False)
+        with pytest.raises(
+            CheckpointError, match=r"x: '\S+/second/best.pth' has the name of '\S+/first/best.pth', whose"
+        ):
+            download(f'{address}/second/best.pth', 'x')
+        file.unlink()
+        assert download(f'{address}/second/best.pth', 'x')[1] and file.read_bytes() == b'2'
+        # What PyTorch or MMEngine has downloaded has no note.
+        (file.parent / 'best.pth.url').unlink()
+        assert download(f'{address}/first/best.pth', 'x') == (file, False)
+
+
 @pytest.mark.parametrize(
     ('url', 'sentence'),
     [
