@@ -111,6 +111,12 @@ class VolumetricSegmentor(BaseModel):
         self.inferer = build_part('inferer', inferer, 'model.inferer')
         self.in_channels: int | None = network.get('in_channels')
         self.num_classes: int | None = network.get('out_channels', network.get('num_classes'))
+        if self.num_classes == 1:
+            name = 'out_channels' if 'out_channels' in network else 'num_classes'
+            raise ConfigError(
+                f'model.network.{name} is 1, and a prediction is the channel with the highest logit, so every voxel '
+                f'would be background; nearest: {name}=2, for the background and one structure'
+            )
         self._key = f'model.network ({network["type"]})'
 
     def forward(

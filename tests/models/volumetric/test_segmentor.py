@@ -198,6 +198,10 @@ def test_taps_read_the_networks_levels() -> None:
         ({'network': {'type': 'DynUNet'}}, 'model.network: DynUNet missing .*spatial_dims'),
         ({'network': {**DYNUNET, 'strides': (1, 2)}}, 'model.network: DynUNet cannot be built: length of kernel_size'),
         ({'network': 'DynUNet'}, "model.network is 'DynUNet'; give a dict with 'type'"),
+        (
+            {'network': {**DYNUNET, 'out_channels': 1}},
+            r'model.network.out_channels is 1, .* so every voxel would be background; nearest: out_channels=2',
+        ),
         ({'loss': ''}, "model.loss is ''; give a dict with 'type'"),
         ({'inferer': {}}, "model.inferer is {}; give a dict with 'type'"),
         ({'loss': {'type': 'DiceCELos'}}, "model.loss.type: monai.losses has no 'DiceCELos'; nearest: 'DiceCELoss'"),
