@@ -69,8 +69,8 @@ def norm_pairs(module: nn.Module) -> list[tuple[str, str]]:
     """Return the names of the children of a module that are a convolution and the BatchNorm layer after it.
 
     They are told by their names, as in MMCV's ``ConvModule`` (``conv``, ``bn``), HGNetV2 and ResNet (``conv1``,
-    ``bn1``), or by their order in a ``Sequential``. Convolutions that change their weights and norms with an activation
-    are left out, and so is a ``ConvModule`` whose norm comes first.
+    ``bn1``), or by their order in a ``Sequential``. Convolutions that change their weights, and norms with an
+    activation or without running statistics, are left out, and so is a ``ConvModule`` whose norm comes first.
 
     >>> norm_pairs(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.ReLU()))
     [('0', '1')]
@@ -86,7 +86,9 @@ def norm_pairs(module: nn.Module) -> list[tuple[str, str]]:
     return [
         (conv, norm)
         for conv, norm in candidates
-        if type(children[conv]).__name__ == 'Conv2d' and type(children.get(norm)) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+        if type(children[conv]).__name__ == 'Conv2d'
+        and type(children.get(norm)) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+        and getattr(children[norm], 'running_mean', None) is not None
     ]
 
 

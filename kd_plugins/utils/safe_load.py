@@ -35,8 +35,9 @@ def load_safely(path: str | os.PathLike[str]) -> Any:
         path: The file.
 
     Raises:
-        pickle.UnpicklingError: If the file holds a type that is not allowed.
+        pickle.UnpicklingError: If the file holds a type that is not allowed, or a TorchScript program.
     """
+    refuse_program(path)
     if ACCEPTS_NAMES:
         allow_resume()
         return torch.load(path, map_location='cpu', weights_only=True)
@@ -49,11 +50,20 @@ def load_restricted(path: str | os.PathLike[str]) -> Any:
     Raises:
         pickle.UnpicklingError: If the file holds a type that is not allowed, or a TorchScript program.
     """
+    refuse_program(path)
+    return torch.load(path, map_location='cpu', pickle_module=_restricted_pickle(), weights_only=False)
+
+
+def refuse_program(path: str | os.PathLike[str]) -> None:
+    """Refuse a TorchScript program, which PyTorch's loaders would run or report as something else.
+
+    Raises:
+        pickle.UnpicklingError: If the file is one.
+    """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith('/constants.pkl') for name in archive.namelist()):
                 raise refusal('torch.jit.ScriptModule')
-    return torch.load(path, map_location='cpu', pickle_module=_restricted_pickle(), weights_only=False)
 
 
 @lru_cache(maxsize=1)

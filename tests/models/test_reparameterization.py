@@ -67,6 +67,7 @@ def test_pairs_are_convolutions_with_their_norms() -> None:
     block = Named(conv1=conv, bn1=norm, conv2=conv, bn2=nn.GroupNorm(1, 2), conv3=Scaled(2, 2, 1), bn3=norm, bn4=norm)
     assert norm_pairs(block) == [('conv1', 'bn1')]
     assert norm_pairs(nn.Sequential(conv, norm, nn.ReLU(), norm, conv)) == [('0', '1')]
+    assert not norm_pairs(nn.Sequential(conv, nn.BatchNorm2d(2, track_running_stats=False)))
     first = Named(conv=conv, bn=norm)
     assert norm_pairs(first) == [('conv', 'bn')]
     first.order = ('norm', 'conv', 'act')

@@ -74,10 +74,11 @@ def test_everything_else_is_refused(tmp_path: Path, load: Load, zipped: bool, va
         load(tmp_path / 'x.pth')
 
 
-def test_a_program_is_refused(tmp_path: Path) -> None:
+@LOADERS
+def test_a_program_is_refused(tmp_path: Path, load: Load) -> None:
     torch.jit.script(nn.Linear(1, 1)).save(str(tmp_path / 'x.pth'))
     with pytest.raises(pickle.UnpicklingError, match=r'GLOBAL torch\.jit\.ScriptModule'):
-        load_restricted(tmp_path / 'x.pth')
+        load(tmp_path / 'x.pth')
 
 
 MARK, CLASS = b'(', b'cmmengine.logging.history_buffer\nHistoryBuffer\n'
