@@ -19,6 +19,10 @@ DIVISOR = 32
 """The coarsest stride of the detectors; other runtimes expect sides that it divides."""
 
 
+SIZES = {'Resize': 'scale', 'TopdownAffine': 'input_size', 'BottomupResize': 'input_size'}
+"""Steps of a pipeline that resize images, to their argument with width and height."""
+
+
 def smooth_images(height: int, width: int, seed: int = 0, count: int = 2) -> Tensor:
     """Return smooth random images with values about 0..1, (count, 3, height, width)."""
     noise = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
@@ -37,11 +41,8 @@ def rounded(side: int) -> int:
 def resize_scale(config: Config) -> tuple[int, int] | None:
     """Return height and width to which the test pipeline of a config resizes images, None if it names none."""
     loader: Any = config.get('test_dataloader') or {}
-    scales = [
-        node['scale']
-        for _, node in walk(loader.get('dataset'))
-        if class_name(node) == 'Resize' and isinstance(node.get('scale'), (tuple, list))
-    ]
+    steps = ((node, SIZES.get(class_name(node))) for _, node in walk(loader.get('dataset')))
+    scales = [node[name] for node, name in steps if name and isinstance(node.get(name), (tuple, list))]
     if not scales or len(scales[-1]) != 2:
         return None
     width, height = scales[-1]

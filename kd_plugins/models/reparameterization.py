@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ def fuse_conv_norm(conv: Any, norm: Any) -> nn.Conv2d:
 
     Args:
         conv: A ``Conv2d``, with or without a bias; unchanged.
-        norm: A BatchNorm layer with statistics; unchanged. Anything else is taken for an identity.
+        norm: A BatchNorm layer with statistics; unchanged. Anything else is taken for an identity, see
+            :func:`can_fuse`.
 
     Returns:
         A convolution without gradients, in the mode, dtype and device of ``conv``.
@@ -49,6 +50,17 @@ def fuse_conv_norm(conv: Any, norm: Any) -> nn.Conv2d:
     else:
         fused.bias.copy_(bias)
     return fused.requires_grad_(False)
+
+
+def can_fuse(norm: Any) -> bool:
+    """Return whether :func:`fuse_conv_norm` computes what a norm does: BatchNorm with statistics, or no norm.
+
+    >>> can_fuse(nn.BatchNorm2d(2)), can_fuse(None), can_fuse(nn.GroupNorm(1, 2))
+    (True, True, False)
+    """
+    if isinstance(norm, _BatchNorm):
+        return norm.running_mean is not None
+    return norm is None or isinstance(norm, nn.Identity)
 
 
 def pad_kernel(weight: Tensor, kernel_size: Sequence[int]) -> Tensor:
@@ -88,7 +100,7 @@ def norm_pairs(module: nn.Module) -> list[tuple[str, str]]:
         for conv, norm in candidates
         if type(children[conv]).__name__ == 'Conv2d'
         and type(children.get(norm)) in (nn.BatchNorm2d, nn.SyncBatchNorm)
-        and getattr(children[norm], 'running_mean', None) is not None
+        and can_fuse(children[norm])
     ]
 
 
@@ -107,10 +119,10 @@ def switch_to_deploy(model: nn.Module) -> int:
     """
     count = 0
     for module in list(model.modules()):
-        deploy = getattr(module, 'switch_to_deploy', None)
-        if deploy is not None and not module.deployed:
-            deploy()
-            count += 1
+        # MMPose has methods of this name that take arguments, without the attribute.
+        if hasattr(module, 'switch_to_deploy') and not getattr(module, 'deployed', True):
+            cast(Any, module).switch_to_deploy()
+            count += bool(module.deployed)
     for module in list(model.modules()):
         for conv, norm in norm_pairs(module):
             setattr(module, conv, fuse_conv_norm(getattr(module, conv), getattr(module, norm)))
@@ -121,4 +133,4 @@ def switch_to_deploy(model: nn.Module) -> int:
     return count
 
 
-__all__ = ['fuse_conv_norm', 'norm_pairs', 'pad_kernel', 'switch_to_deploy']
+__all__ = ['can_fuse', 'fuse_conv_norm', 'norm_pairs', 'pad_kernel', 'switch_to_deploy']

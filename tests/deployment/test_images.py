@@ -20,6 +20,7 @@ def test_size_comes_from_the_test_pipeline(capsys: pytest.CaptureFixture[str]) -
     assert image_size(pipeline(dict(type='Resize', scale_factor=2.0)), None) == (640, 640)
     assert image_size(Config({}), None) == (640, 640) and not capsys.readouterr().err
     assert image_size(pipeline(resize), [64, 96]) == (64, 96)
+    assert image_size(pipeline(dict(type='TopdownAffine', input_size=(192, 256))), None) == (256, 192)
 
 
 @pytest.mark.parametrize(('size', 'near'), [([250, 320], '256 320'), ([0, 640], '32 640'), ([-32, 33], '32 32')])

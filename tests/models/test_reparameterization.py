@@ -87,3 +87,19 @@ def test_residual_network() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert not any(value.requires_grad for value in model.parameters())
     torch.testing.assert_close(model(images)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pose_estimator() -> None:
+    """MMPose's estimators and blocks have a method of the same name, which does something else."""
+    pytest.importorskip('mmpose.models')
+    from mmengine.registry import MODELS
+
+    backbone = dict(type='mmpose.ResNet', depth=18, base_channels=8, out_indices=(3,))
+    loss = dict(type='mmpose.KeypointMSELoss')
+    head = dict(type='mmpose.HeatmapHead', in_channels=64, out_channels=2, deconv_out_channels=None, loss=loss)
+    model = randomize(MODELS.build(dict(type='mmpose.TopdownPoseEstimator', backbone=backbone, head=head)))
+    images = torch.randn(1, 3, 64, 64)
+    expected = model(images, None, mode='tensor')
+    assert switch_to_deploy(model) > 0
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(model(images, None, mode='tensor'), expected, rtol=1e-4, atol=1e-4)

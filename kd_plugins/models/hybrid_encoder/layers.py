@@ -13,7 +13,7 @@ import torch
 from mmcv.cnn import ConvModule, build_activation_layer
 from torch import Tensor, nn
 
-from ..reparameterization import fuse_conv_norm, pad_kernel
+from ..reparameterization import can_fuse, fuse_conv_norm, pad_kernel
 
 NORM: dict[str, Any] = dict(type='BN')
 SILU: dict[str, Any] = dict(type='SiLU')
@@ -77,8 +77,11 @@ class RepVGGBlock(nn.Module):
         return hasattr(self, 'conv')
 
     def switch_to_deploy(self) -> None:
-        """Replace both branches by one 3x3 convolution with a bias; a second call changes nothing."""
-        if self.deployed:
+        """Replace both branches by one 3x3 convolution with a bias; a second call changes nothing.
+
+        Branches with another norm than BatchNorm, such as GroupNorm, stay as they are.
+        """
+        if self.deployed or not (can_fuse(self.conv1.norm) and can_fuse(self.conv2.norm)):
             return
         large, small = (fuse_conv_norm(branch.conv, branch.norm) for branch in (self.conv1, self.conv2))
         assert large.bias is not None and small.bias is not None

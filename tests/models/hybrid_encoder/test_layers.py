@@ -16,6 +16,7 @@ from kd_plugins.models.hybrid_encoder.layers import (
     down_layers,
     elan_channels,
 )
+from kd_plugins.models.reparameterization import switch_to_deploy
 
 
 def with_statistics(module: nn.Module) -> nn.Module:
@@ -40,6 +41,14 @@ def test_repvgg_block_becomes_one_convolution() -> None:
     assert block.deployed and names == list(block.state_dict()) == ['conv.weight', 'conv.bias']
     torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
     assert not any(parameter.requires_grad for parameter in block.parameters())
+
+
+def test_branches_with_another_norm_stay() -> None:
+    module = nn.Sequential(RepVGGBlock(6, norm_cfg=dict(type='GN', num_groups=2))).eval()
+    x = torch.randn(2, 6, 5, 7)
+    expected = module(x)
+    assert switch_to_deploy(module) == 0 and not module[0].deployed
+    assert torch.equal(module(x), expected)
 
 
 def test_widths() -> None:
