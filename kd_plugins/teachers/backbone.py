@@ -12,7 +12,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..checkpoints import LoadReport, load_checkpoint, load_weights, weights_of
+from ..checkpoints import LoadReport, load_checkpoint, load_weights, weights_of, with_versions
 from ..config.loading import walk
 from ..errors import CheckpointError, ConfigError, nearest
 from ..ops.foreign_images import fit_images, renormalise
@@ -236,6 +236,7 @@ class BackboneTeacher(FixedTeacher):
             checkpoint = load_checkpoint(self.checkpoint, key=key)
         weights = weights_of(checkpoint)
         own = {name.removeprefix(self.prefix): one for name, one in weights.items() if name.startswith(self.prefix)}
+        own = with_versions(own, weights, self.prefix)
         if not own:
             heads = sorted({f'{name.partition(".")[0]}.' for name in weights})
             raise CheckpointError(

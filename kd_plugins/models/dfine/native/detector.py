@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmdet.models.detectors import DeformableDETR
 from mmdet.structures import OptSampleList, SampleList
+from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 
 from ....errors import ConfigError
@@ -19,6 +20,13 @@ from ..detectors import FDRDINO
 from .decoder import DFINEDecoder
 from .denoising import DFINEQueryGenerator
 from .query_selection import anchors, best_positions, take
+
+
+def reads_file(module: Any) -> bool:
+    """Return whether MMEngine's initialisation of a module reads its weights from a file."""
+    configs = getattr(module, 'init_cfg', None) or []
+    listed = configs if isinstance(configs, (list, tuple)) else [configs]
+    return any(config.get('type') in ('Pretrained', PretrainedInit) for config in listed)
 
 
 class HybridDETR(FDRDINO):
@@ -74,9 +82,15 @@ class HybridDETR(FDRDINO):
         self.memory_trans_norm = nn.LayerNorm(self.embed_dims)
 
     def init_weights(self) -> None:
-        """Initialize as the release does: PyTorch's defaults where a part has no rule of its own."""
+        """Initialize as the release does: PyTorch's defaults where a part has no rule of its own.
+
+        Weights of a file, from ``init_cfg=dict(type='Pretrained', ...)``, stay, and a second call changes nothing.
+        """
+        was_initialised = self.is_init
         super(DeformableDETR, self).init_weights()
-        for module in self.neck.modules() if self.with_neck else ():
+        if was_initialised or reads_file(self):
+            return
+        for module in self.neck.modules() if self.with_neck and not reads_file(self.neck) else ():
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)

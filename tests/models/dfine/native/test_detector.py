@@ -113,6 +113,19 @@ def test_starts_as_the_release() -> None:
     assert not attention.sampling_offsets.weight.any() and attention.sampling_offsets.bias.any()
 
 
+@pytest.mark.parametrize('part', ['', 'neck.'])
+def test_weights_of_a_file_stay(tmp_path: Path, part: str) -> None:
+    saved = small(seed=1).state_dict()
+    torch.save({'state_dict': saved}, tmp_path / 'a.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'), **({'prefix': part} if part else {}))
+    model = small(**{f'{part}init_cfg': [pretrained]})
+    names = [name for name in saved if name.startswith(part)]
+    assert names and all(torch.equal(model.state_dict()[name], saved[name]) for name in names)
+    before = copy.deepcopy(model.state_dict())
+    model.init_weights()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_some_steps_lower_the_loss_and_wake_the_distillation() -> None:
     model = small()
     start = losses(model, [3, 2])
