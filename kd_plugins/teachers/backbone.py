@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import LoadReport, load_checkpoint, load_weights, weights_of, with_versions
 from ..config.loading import walk
+from ..config.pretrained import pretrained_entries
 from ..errors import CheckpointError, ConfigError, nearest
 from ..ops.foreign_images import fit_images, renormalise
 from ..ops.normalisation import WHITE, Normalisation, read_normalisation
@@ -186,8 +187,7 @@ class BackboneTeacher(FixedTeacher):
     def _check_sources(self) -> None:
         """Refuse weights that would be replaced, or read by a loader that executes what a file holds."""
         for path, node in walk(self.model_config, f'{self.key}.model'):
-            init = node.get('init_cfg')
-            loads = isinstance(init, Mapping) and init.get('type') == 'Pretrained'
+            loads = pretrained_entries(node.get('init_cfg'))
             name = 'init_cfg' if loads else next((one for one in ('pretrained', 'weights') if node.get(one)), None)
             if name is None or (name == 'weights' and self.checkpoint is None):
                 continue

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
 from ..checkpoints import load_checkpoint, load_weights
+from ..config.pretrained import strip_pretrained
 from ..errors import ConfigError, KDPluginsError
 from ..ops.normalisation import inner_preprocessor
 from ..registry import TASK_UTILS
@@ -43,7 +46,7 @@ class FrozenTeacher(FixedTeacher):
         config: A config file, ``package::path``, or the config itself; only its ``model`` is built.
         checkpoint: Path or URL of its weights, read with ``weights_only=True``; one rank of each machine downloads.
             ``None`` keeps initial weights drawn from ``seed``, the same on every rank and after a resume: the
-            random-teacher control of an ablation.
+            random-teacher control of an ablation. Files of pretrained weights that ``config`` names are not read.
         cfg_options: Changes to ``config``, as in ``--cfg-options``.
         strict: Whether all keys must match. ``False`` allows missing and unexpected keys and logs the first of them
             as a warning.
@@ -120,6 +123,8 @@ class FrozenTeacher(FixedTeacher):
         """Build the network, load its weights and compare its preprocessing with the student's."""
         self.begin.prepare(iteration, epoch)
         config = self._load_config()
+        if self.checkpoint is None:
+            self._leave_out_files(config)
         # The hook calls this with forked generators, so the seed does not change the numbers of the run.
         torch.manual_seed(self.seed)
         model = self._build(config)
@@ -136,6 +141,15 @@ class FrozenTeacher(FixedTeacher):
             self.classes = next(iter(class_names(meta.get('dataset_meta'))), None)
         self._check_preprocessing(student, model)
         self._take(model, student)
+
+    def _leave_out_files(self, config: Config) -> None:
+        """Remove the files of pretrained weights from the config of a random teacher."""
+        files = list(strip_pretrained(config.model, 'model'))
+        left = (
+            f'; {", ".join(files)} of {self.key}.config {"is" if len(files) == 1 else "are"} not read' if files else ''
+        )
+        message = f'{self.key}.checkpoint is None: the weights of the teacher are random, which is a control{left}'
+        print_log(message, logger='current', level=logging.WARNING)
 
     def _build(self, config: Config) -> Any:
         """Return the network of the teacher's config, built in the scope of that config.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from ..config.loading import class_name, walk
+from ..config.pretrained import strip_pretrained
 from ..config.second_stage import second_stages
 from ..errors import ConfigError
 from . import detection, lidar, pose, segmentation, volumes
@@ -68,28 +69,6 @@ def unlabelled_dataset(config: Config) -> dict[str, Any]:
     if config.get('default_scope') == 'mmseg':
         dataset['labelled'] = False
     return dataset
-
-
-def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
-    """Remove every entry that loads pretrained weights, and yield the config key and file of each.
-
-    They are ``init_cfg``, ``pretrained`` and the ``weights`` of a ``TimmBackbone`` or an ``HGNetV2``.
-
-    Args:
-        model: The ``model`` of a config; changed in place.
-        path: Its config key.
-    """
-    for key, node in list(walk(model, path)):
-        init = node.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
-            node['init_cfg'] = None
-            yield f'{key}.init_cfg ({init.get("checkpoint")})'
-        if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
-            checkpoint, node['pretrained'] = node['pretrained'], None
-            yield f'{key}.pretrained ({checkpoint})'
-        if class_name(node) in ('TimmBackbone', 'HGNetV2') and node.get('weights'):
-            checkpoint, node['weights'] = node['weights'], None
-            yield f'{key}.weights ({checkpoint})'
 
 
 __all__ = ['GENERATORS', 'strip_pretrained', 'unlabelled_dataset', 'use_generated_data']

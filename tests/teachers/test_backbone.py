@@ -202,6 +202,10 @@ def test_lenient_weights_are_logged(tmp_path: Path) -> None:
         ({'prefix': 'backbone.'}, r'teacher\.prefix reads names in checkpoint, which is None'),
         ({'strict': False}, r'teacher\.strict reads names in checkpoint, which is None'),
         (
+            {'model': {'type': 'mmdet.ResNet', 'init_cfg': [{'type': 'Pretrained', 'checkpoint': 'a.pth'}]}},
+            r'teacher\.model\.init_cfg is .*, and weights have one place',
+        ),
+        (
             {'model': {'type': 'mmdet.ResNet', 'init_cfg': {'type': 'Pretrained', 'checkpoint': 'a.pth'}}},
             r'teacher\.model\.init_cfg is .*, and weights have one place; give the file as teacher\.checkpoint alone',
         ),

@@ -45,6 +45,18 @@ def test_random_teacher_is_the_same_on_every_rank() -> None:
     assert same(first.model, second.model)
 
 
+@pytest.mark.parametrize('as_init', [True, False])
+def test_a_random_teacher_reads_no_pretrained_weights(tmp_path: Path, as_init: bool) -> None:
+    model: dict[str, Any] = {'type': 'kd_plugins.HGNetV2', 'arch': 'B0', 'out_indices': (0,)}
+    pretrained = MODELS.build(model)
+    torch.save({'state_dict': pretrained.state_dict()}, tmp_path / 'a.pth')
+    file = str(tmp_path / 'a.pth')
+    source = {'init_cfg': [{'type': 'Pretrained', 'checkpoint': file}]} if as_init else {'weights': file}
+    teacher = FrozenTeacher({'model': {**model, **source}}, None)
+    teacher.prepare(TinyNet())
+    assert not torch.equal(teacher.model.stem.stem1.conv.weight, pretrained.stem.stem1.conv.weight)
+
+
 def test_checkpoint_sentences(tmp_path: Path) -> None:
     good = tmp_path / 'epoch_1.pth'
     torch.save({'state_dict': TinyNet().state_dict()}, good)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from mmdet.models.detectors import DeformableDETR
 from mmdet.structures import OptSampleList, SampleList
-from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 
+from ....config.pretrained import pretrained_entries
 from ....errors import ConfigError
 from ....ops.memory import contiguous_gradient
 from ....registry import MODELS
@@ -20,13 +20,6 @@ from ..detectors import FDRDINO
 from .decoder import DFINEDecoder
 from .denoising import DFINEQueryGenerator
 from .query_selection import anchors, best_positions, take
-
-
-def reads_file(module: Any) -> bool:
-    """Return whether MMEngine's initialisation of a module reads its weights from a file."""
-    configs = getattr(module, 'init_cfg', None) or []
-    listed = configs if isinstance(configs, (list, tuple)) else [configs]
-    return any(config.get('type') in ('Pretrained', PretrainedInit) for config in listed)
 
 
 class HybridDETR(FDRDINO):
@@ -88,11 +81,13 @@ class HybridDETR(FDRDINO):
         """
         was_initialised = self.is_init
         super(DeformableDETR, self).init_weights()
-        if was_initialised or reads_file(self):
+        if was_initialised or pretrained_entries(self.init_cfg):
             return
-        for module in self.neck.modules() if self.with_neck and not reads_file(self.neck) else ():
-            if isinstance(module, nn.Conv2d):
-                module.reset_parameters()
+        neck = self.neck if self.with_neck else None
+        if not pretrained_entries(getattr(neck, 'init_cfg', None)):
+            for module in () if neck is None else neck.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     @property
