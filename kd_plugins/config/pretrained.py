@@ -39,7 +39,7 @@ def strip_pretrained(model: Any, path: str = 'model') -> Iterator[str]:
         init = node.get('init_cfg')
         files = pretrained_entries(init)
         if files:
-            others = [] if isinstance(init, dict) else [one for one in init if one not in files]
+            others = [] if isinstance(init, dict) else [one for one in init or () if one not in files]
             node['init_cfg'] = others or None
         yield from (f'{key}.init_cfg ({one.get("checkpoint")})' for one in files)
         if isinstance(node.get('pretrained'), str):  # the older form, which configs of MMSegmentation still use
