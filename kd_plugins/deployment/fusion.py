@@ -18,6 +18,9 @@ from .images import smooth_images
 TOLERANCE = 1e-5
 """Largest difference of the outputs in float64, relative to the largest output if that is above 1."""
 
+RGB = 3
+"""Channels of the images of most models."""
+
 
 class Cost(NamedTuple):
     """Size of a model and cost of one image."""
@@ -93,6 +96,29 @@ def difference(actual: list[Tensor], expected: list[Tensor]) -> float:
     return torch.stack(pairs).max().item() if pairs else 0.0
 
 
+def _first_run(model: nn.Module, height: int, width: int) -> tuple[Tensor, Cost, list[Tensor]]:
+    """Return an image that a model takes, and the result of :func:`measure` for it.
+
+    The image has three channels or, where the model refuses it, as many as the first convolution.
+
+    Raises:
+        ConfigError: If the model needs more than images.
+    """
+    convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    errors: list[Exception] = []
+    for channels in dict.fromkeys((RGB, RGB if convolution is None else convolution.in_channels)):
+        images = smooth_images(height, width, count=1, channels=channels).double()
+        try:
+            return images, *measure(model, images)
+        except Exception as error:  # a model that needs points, prompts or labels fails in any way
+            errors.append(error)
+    reason = ': '.join(filter(None, (type(errors[0]).__name__, ' '.join(str(errors[0]).split())[:120])))
+    raise ConfigError(
+        f"model.type '{type(model).__name__}' cannot be run on images alone ({reason}); valid: detectors, "
+        'segmentors and pose estimators of images'
+    ) from errors[0]
+
+
 def fuse(model: nn.Module, height: int, width: int) -> Fusion:
     """Return a fused copy of a model, after comparing the outputs of both on generated images.
 
@@ -111,15 +137,7 @@ def fuse(model: nn.Module, height: int, width: int) -> Fusion:
     name = type(model).__name__
     exact = copy.deepcopy(model).double()
     exact.eval()
-    images = smooth_images(height, width, count=1).double()
-    try:
-        before, expected = measure(exact, images)
-    except Exception as error:  # a model that needs points, prompts or labels fails in any way
-        reason = ': '.join(filter(None, (type(error).__name__, ' '.join(str(error).split())[:120])))
-        raise ConfigError(
-            f"model.type '{name}' cannot be run on images alone ({reason}); valid: detectors, "
-            'segmentors and pose estimators of images'
-        ) from error
+    images, before, expected = _first_run(exact, height, width)
     changed = switch_to_deploy(exact)
     if not changed and any(isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)) for module in exact.modules()):
         raise ConfigError(

@@ -23,9 +23,9 @@ SIZES = {'Resize': 'scale', 'TopdownAffine': 'input_size', 'BottomupResize': 'in
 """Steps of a pipeline that resize images, to their argument with width and height."""
 
 
-def smooth_images(height: int, width: int, seed: int = 0, count: int = 2) -> Tensor:
-    """Return smooth random images with values about 0..1, (count, 3, height, width)."""
-    noise = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+def smooth_images(height: int, width: int, seed: int = 0, count: int = 2, channels: int = 3) -> Tensor:
+    """Return smooth random images with values about 0..1, (count, channels, height, width)."""
+    noise = torch.rand(count, channels, 16, 16, generator=torch.Generator().manual_seed(seed))
     return nn.functional.interpolate(noise, (height, width), mode='bicubic')
 
 

@@ -37,9 +37,9 @@ def test_dfine_is_cheaper_and_the_same() -> None:
 class Net(BaseModel):
     """A convolution and a norm whose names say that the norm follows; ``order`` says what is true."""
 
-    def __init__(self, order: str) -> None:
+    def __init__(self, order: str, channels: int = 3) -> None:
         super().__init__()
-        self.conv1, self.bn1, self.order_of_calls = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), order
+        self.conv1, self.bn1, self.order_of_calls = nn.Conv2d(channels, 3, 1), nn.BatchNorm2d(3), order
         nn.init.uniform_(self.bn1.weight, 0.5, 2.0)
         self.bn1.running_mean.add_(0.3)
 
@@ -60,6 +60,7 @@ def test_other_models_of_images() -> None:
     result = fuse(Net('norm last'), 32, 32)
     assert result.changed == 1 and result.before.flops == result.after.flops == 2 * 9 * 32 * 32
     assert (result.before.parameters, result.after.parameters) == (18, 12)
+    assert fuse(Net('norm last', channels=1), 32, 32).changed == 1, 'grey images'
 
 
 @pytest.mark.parametrize(
