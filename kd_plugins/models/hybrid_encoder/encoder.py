@@ -136,12 +136,18 @@ class HybridEncoder(BaseModule):
             masks: Padded cells of each level, (N, H, W), which the attention leaves out; None if no image is padded.
 
         Raises:
-            ConfigError: If their number is not that of ``in_channels``.
+            ConfigError: If their number or their widths are not those of ``in_channels``.
         """
         if len(maps) != self.num_levels:
             raise ConfigError(
                 f'{KEY}.in_channels has {self.num_levels} entries, but the neck gives {len(maps)} maps; '
                 'give one for each map'
+            )
+        widths = [int(features.shape[1]) for features in maps]
+        if widths != [self.embed_dims] * self.num_levels:
+            raise ConfigError(
+                f'{KEY}.in_channels has maps of {self.embed_dims} channels, but the neck gives {widths}; '
+                'make both equal'
             )
         features = list(maps)
         for attention, level in zip(self.aifi, self.attention_levels):

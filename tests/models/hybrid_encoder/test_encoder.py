@@ -142,6 +142,8 @@ def test_bad_arguments(settings: dict[str, Any], sentence: str) -> None:
 def test_number_of_maps_must_fit() -> None:
     with pytest.raises(ConfigError, match='in_channels has 2 entries, but the neck gives 3 maps'):
         HybridEncoder([16, 16], 16)([torch.zeros(1, 16, 4, 4)] * 3)
+    with pytest.raises(ConfigError, match=r'has maps of 16 channels, but the neck gives \[16, 8\]; make both equal'):
+        HybridEncoder([16, 16], 16)([torch.zeros(1, width, 4, 4) for width in (16, 8)])
     assert check_widths((8, 8)) == (8, 2)
     assert check_levels_of_attention((-1, 0), 3) == [2, 0]
     with pytest.raises(ConfigError, match='expected different indices'):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ....errors import ConfigError
 from ....registry import MODELS
 from ....utils.build import build
+from ....utils.checks import check_integer
 from ..decoders import on_levels
 from .deformable_attention import LevelValues, PointsDeformableAttention, Shapes, level_values
 
@@ -173,6 +174,7 @@ class DFINEDecoder(DetrTransformerDecoder):
         act_cfg: dict[str, Any] = RELU,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
+        check_integer(f'{KEY}.num_layers', num_layers, 1, 'valid: a positive integer, such as 3')
         if not -num_layers <= eval_idx < num_layers:
             last = num_layers - 1
             raise ConfigError(f'{KEY}.eval_idx is {eval_idx!r} with num_layers={num_layers}; nearest: {last}')

@@ -15,6 +15,7 @@ from ....errors import ConfigError
 from ....ops.memory import contiguous_gradient
 from ....registry import MODELS
 from ....utils.build import build
+from ....utils.checks import check_integer
 from ...hybrid_encoder import HybridEncoder
 from ..detectors import FDRDINO
 from .decoder import DFINEDecoder
@@ -54,6 +55,7 @@ class HybridDETR(FDRDINO):
         num_queries: int = 300,
         **kwargs: Any,
     ) -> None:
+        check_integer('model.num_queries', num_queries, 1, 'valid: a positive integer, such as 300')
         dn_cfg = dict(group_cfg=dict(dynamic=True, num_dn_queries=100)) if dn_cfg is None else dict(dn_cfg)
         kwargs |= dict(with_box_refine=True, as_two_stage=True)
         super().__init__(*args, decoder=decoder, dn_cfg=dn_cfg, num_queries=num_queries, **kwargs)
@@ -69,6 +71,12 @@ class HybridDETR(FDRDINO):
             raise ConfigError(
                 f'model.bbox_head.embed_dims is {self.bbox_head.embed_dims}, but the decoder has '
                 f'{self.embed_dims} channels; set model.bbox_head.embed_dims={self.embed_dims}'
+            )
+        width = getattr(self.encoder, 'out_channels', self.embed_dims)
+        if width != self.embed_dims:
+            raise ConfigError(
+                f'model.encoder gives {width} channels, but the decoder has {self.embed_dims}; set '
+                f'model.encoder.out_channels={self.embed_dims}'
             )
         self.num_feature_levels = len(self.decoder.layers[0].cross_attn.num_points)
         self.memory_trans_fc = nn.Linear(self.embed_dims, self.embed_dims)

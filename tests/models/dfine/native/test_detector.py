@@ -243,8 +243,11 @@ def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
         ({'bbox_head.embed_dims': 256}, r'model\.bbox_head\.embed_dims is 256, but the decoder has 128 channels'),
         ({'bbox_head.type': 'DINOHead'}, r"model\.bbox_head\.type is 'DINOHead', which is not a head with FDR"),
         ({'encoder.type': 'kd_plugins.HybridEncodr'}, r"model\.encoder\.type is 'kd_plugins\.HybridEncodr'"),
+        ({'encoder.out_channels': 64}, r'model\.encoder gives 64 channels, but the decoder has 128; set'),
+        ({'num_queries': 0}, r'model\.num_queries is 0; valid: a positive integer, such as 300'),
+        ({'decoder.num_layers': 0}, r'model\.decoder\.num_layers is 0; valid: a positive integer, such as 3'),
     ],
-    ids=['width', 'head', 'encoder'],
+    ids=['width', 'head', 'encoder', 'encoder width', 'queries', 'layers'],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
