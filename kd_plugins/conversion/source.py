@@ -38,6 +38,8 @@ BACKBONE_STARTS = {
 TITLES = {DFINE: 'D-FINE', RTDETR: 'RT-DETR'}
 WRAPPERS = (('ema', 'module'), ('model',), ('state_dict',))
 """Keys under which training programs save weights; averaged weights are preferred, as in the release."""
+PREFIXES = re.compile(r'^(module\.|_orig_mod\.)+')
+"""Prefixes of DistributedDataParallel and of ``torch.compile``."""
 SILU_FAMILIES = ('deim', 'rtv4', 'rtdetrv4')
 """Parts of the file names of DEIM and RT-DETRv4, whose activation is SiLU."""
 FROZEN_NORMS = ('l', 'x')
@@ -96,12 +98,14 @@ def read_source(path: str | Path) -> Source:
     subject = f"{KEY}: '{file}'"
     for family, starts in BACKBONE_STARTS.items():
         if all(name.startswith(starts) for name in state):
+            check_finite(state, subject)
             return Source(file, 'backbone', state, family=family)
     layout = 'transformers' if any(name.startswith('model.') for name in state) else 'release'
     state = unify_transformers(state) if layout == 'transformers' else unify_release(state)
     own, unknown = to_own(state, layout)
     if unknown:
         raise CheckpointError(unknown_sentence(subject, state, unknown))
+    check_finite(own, subject)
     family = family_of(state)
     if family == RTDETR and DEIM_POSITIONS in own:
         raise CheckpointError(
@@ -117,8 +121,21 @@ def read_source(path: str | Path) -> Source:
     return Source(file, layout, own, *known, family, sampling_points(state), sampling)
 
 
+def check_finite(state: Mapping[str, Tensor], subject: str) -> None:
+    """Refuse weights of a training that has diverged.
+
+    Raises:
+        CheckpointError: If a tensor holds NaN or an infinite value.
+    """
+    broken = next((name for name, value in state.items() if not value.isfinite().all()), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"{subject} holds NaN or infinite values in '{broken}'; take an earlier file of that training"
+        )
+
+
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, averaged weights where it has them, without the prefix ``module.``.
+    """Return the tensors of a file by name, averaged weights where it has them, without the prefixes of wrappers.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or holds no tensors.
@@ -127,7 +144,10 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if not file.is_file():
             beside = [str(other) for other in file.parent.glob(f'*{SAFETENSORS}')] if file.parent.is_dir() else []
             raise CheckpointError(f"{KEY}: '{file}' does not exist; {nearest(str(file), beside)}")
-        return read_safetensors(file, KEY)
+        state = read_safetensors(file, KEY)
+        if not state:
+            raise CheckpointError(f"{KEY}: '{file}' holds no tensors; copy or download it again")
+        return state
     content: Any = load_checkpoint(file, KEY)
     for keys in WRAPPERS:
         inner = content
@@ -136,7 +156,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if isinstance(inner, Mapping):
             content = inner
             break
-    state = {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
+    state = {PREFIXES.sub('', name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{KEY}: '{file}' holds no tensors; expected weights under ema.module, model or no key")
     return state
@@ -209,6 +229,7 @@ def class_names(config: Mapping[str, Any]) -> list[str] | None:
 
 __all__ = [
     'Source',
+    'check_finite',
     'class_names',
     'hub_config',
     'read_source',

@@ -39,6 +39,25 @@ def test_layouts_of_the_release(layout: str, tmp_path: Path) -> None:
     assert source.constants == {'up': [0.5, 0.5], 'reg_scale': [4.0, 4.0]}
 
 
+def test_prefixes_of_wrappers_are_left_out(tmp_path: Path) -> None:
+    state = {f'module._orig_mod.{name}': value for name, value in release_weights().items()}
+    assert equal(read_source(save_release(tmp_path / 'last.pth', 'bare', state)).state)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    """The constant ``anchors`` of the release holds infinite values."""
+    state = {**release_weights(), 'decoder.anchors': torch.full((1, 1, 4), torch.inf)}
+    assert equal(read_source(save_release(tmp_path / 'last.pth', 'bare', state)).state)
+    state['decoder.dec_score_head.0.bias'] = torch.full((80,), torch.nan)
+    with pytest.raises(
+        CheckpointError, match=r"holds NaN or infinite values in 'bbox_head\.cls_branches\.0\.bias'; take"
+    ):
+        read_source(save_release(tmp_path / 'last.pth', 'bare', state))
+    safetensors.save_file({}, tmp_path / 'empty.safetensors')
+    with pytest.raises(CheckpointError, match='holds no tensors'):
+        read_source(tmp_path / 'empty.safetensors')
+
+
 def test_files_of_transformers(tmp_path: Path) -> None:
     model = twin()
     newer = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
