@@ -71,8 +71,10 @@ def load_checkpoint(path: str | os.PathLike[str], key: str = 'checkpoint') -> di
             raise
     file = Path(name)
     if not os.path.isfile(name):  # of a name that no file can have, a Path raises an error
-        siblings = [str(other) for other in file.parent.glob('*.pth')] if os.path.isdir(file.parent) else []
-        raise CheckpointError(f"{key}: '{name}' does not exist; {nearest(name, siblings)}")
+        is_folder = bool(name) and os.path.isdir(name)
+        place, fault = (file, 'is a folder') if is_folder else (file.parent, 'does not exist')
+        files = [str(other) for other in place.glob('*.pth')] if os.path.isdir(place) else []
+        raise CheckpointError(f"{key}: '{name}' {fault}; {nearest(name, files)}")
     return read_checkpoint(file, f"{key}: '{name}'", 'copy or download it again')
 
 

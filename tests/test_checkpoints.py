@@ -127,6 +127,13 @@ def test_a_name_that_no_file_can_have(name: str) -> None:
         load_checkpoint(name, key='teacher.checkpoint')
 
 
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / 'run').mkdir()
+    torch.save({}, tmp_path / 'run' / 'epoch_3.pth')
+    with pytest.raises(CheckpointError, match=r"x: '\S+/run' is a folder; nearest: '\S+/run/epoch_3.pth'"):
+        load_checkpoint(tmp_path / 'run', 'x')
+
+
 def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'epoch_1.pth'
     torch.save({'state_dict': {'weight': torch.ones(4)}}, path)
