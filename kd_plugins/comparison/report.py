@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, MissingDependencyError, nearest
+from ..errors import ConfigError, nearest
 from ..runner.run_log import RunLog, Series
 from ..utils.checks import check_choice
+from ..utils.figures import new_figure
 from ..utils.tables import markdown_table
 from .formatting import excludes_zero, interval, is_number, label, lower_is_better, number, spread, visible
 from .statistics import paired_difference, summarize
@@ -273,13 +274,7 @@ def plot_curves(logs: Logs, metrics: Sequence[str], path: str | Path) -> None:
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("curves need 'matplotlib' (extra 'demo'), which is not installed") from error
-    figure = Figure(figsize=(5.2 * len(metrics), 3.8), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * len(metrics), 3.8)
     for index, metric in enumerate(metrics):
         axes = figure.add_subplot(1, len(metrics), index + 1)
         for arm, runs in logs.items():

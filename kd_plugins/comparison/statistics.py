@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, MissingDependencyError
+from ..errors import ConfigError, MissingDependencyError, import_fault
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,13 @@ def scipy_stats() -> Any:
     """Return the module ``scipy.stats``.
 
     Raises:
-        MissingDependencyError: If SciPy is not installed.
+        MissingDependencyError: If SciPy is not installed, or cannot be imported.
     """
     try:
         from scipy import stats
     except ImportError as error:
-        raise MissingDependencyError(
-            "confidence intervals need 'scipy' (extra 'det'), which is not installed"
-        ) from error
+        fault = import_fault(error, 'scipy')
+        raise MissingDependencyError(f"confidence intervals need 'scipy' (extra 'det'), and {fault}") from error
     return stats
 
 

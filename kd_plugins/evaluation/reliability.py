@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..errors import MissingDependencyError, import_fault
+from ..utils.figures import new_figure
 
 
 def draw_reliability(tables: Mapping[str, Tensor], path: str | Path) -> None:
@@ -22,14 +22,7 @@ def draw_reliability(tables: Mapping[str, Tensor], path: str | Path) -> None:
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        fault = import_fault(error, 'matplotlib')
-        raise MissingDependencyError(f"pictures need 'matplotlib' (extra 'demo'), and {fault}") from error
-    figure = Figure(figsize=(4.6, 5.6), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color='grey', linestyle='--', linewidth=1)
     for name, table in tables.items():
@@ -41,7 +34,8 @@ def draw_reliability(tables: Mapping[str, Tensor], path: str | Path) -> None:
     upper.set_ylim(0, 1)
     upper.set_xlim(0, 1)
     upper.legend()
-    lower.set_yscale('log')
+    if any(table[:, 0].any() for table in tables.values()):  # matplotlib refuses a scale without a value
+        lower.set_yscale('log')
     lower.set_ylabel('share of all')
     lower.set_xlabel('confidence')
     for axes in (upper, lower):

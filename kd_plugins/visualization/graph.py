@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..distillers.local_graph.graphs import LocalGraph
-from .pictures import new_figure
+from ..utils.figures import new_figure
 
 Array = NDArray[Any]
 

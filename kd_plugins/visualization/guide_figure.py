@@ -16,9 +16,10 @@ from ..checkpoints import load_checkpoint
 from ..config.distillers import build_distiller
 from ..distillers import Batch
 from ..errors import ConfigError
+from ..utils.figures import new_figure
 from .level_predictions import load_heads
 from .loading import build_trained, check_keys, read_sample
-from .pictures import Array, new_figure
+from .pictures import Array
 
 PANEL = 3.2
 """Width of a panel in inches."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.figures import new_figure
 from .keypoints import KeypointComparison
-from .pictures import Array, new_figure
+from .pictures import Array
 
 COLORS = {'teacher': 'tab:blue', 'student': 'tab:orange'}
 WIDTHS = {'teacher': 2.4, 'student': 1.3}  # so that the teacher stays visible below an equal student

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..distillers.dual_self import DualSelfDistiller, upsampled
 from ..errors import CheckpointError
 from ..taps import flatten
-from .pictures import Array, new_figure
+from ..utils.figures import new_figure
+from .pictures import Array
 from .tapping import tapped
 
 PANEL = 1.9

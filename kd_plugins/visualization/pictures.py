@@ -1,4 +1,4 @@
-"""Helpers of all pictures: reading images, empty figures, writing files."""
+"""Helpers of all pictures: reading images, writing files, probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
+from ..errors import ConfigError, nearest
 
 Array = NDArray[Any]
 
@@ -46,27 +46,6 @@ def read_image(path: str, key: str = 'image') -> Array:
     if image is None:
         raise ConfigError(f"{key}: '{path}' is not an image that OpenCV can read")
     return image
-
-
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty ``matplotlib.figure.Figure`` that needs no display.
-
-    Args:
-        width: Width in inches.
-        height: Height in inches.
-
-    Raises:
-        MissingDependencyError: If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        fault = import_fault(error, 'matplotlib')
-        raise MissingDependencyError(f"pictures need 'matplotlib' (extra 'demo'), and {fault}") from error
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def save_picture(figure: Any, path: str) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from .pictures import Array, new_figure, softmax
+from ..utils.figures import new_figure
+from .pictures import Array, softmax
 
 if TYPE_CHECKING:
     from ..models.dfine import Refinement

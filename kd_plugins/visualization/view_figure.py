@@ -19,10 +19,11 @@ from ..errors import ConfigError
 from ..hooks.student_view import build_views
 from ..ops.normalisation import read_normalisation
 from ..ops.rectangles import picture_sizes
+from ..utils.figures import new_figure
 from ..utils.rng import position_seed
 from .confidence import teacher_confidence
 from .loading import build_trained, check_keys
-from .pictures import Array, new_figure
+from .pictures import Array
 
 HOOK = 'default_hooks.distill'
 PANEL = 3.0

@@ -12,7 +12,7 @@ from mmengine.config import Config
 pytest.importorskip('matplotlib')
 from kd_plugins.commands.drawing import add_picture_options, draw
 from kd_plugins.errors import ConfigError
-from kd_plugins.visualization.pictures import new_figure
+from kd_plugins.utils.figures import new_figure
 
 
 def parser() -> ArgumentParser:

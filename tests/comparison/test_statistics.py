@@ -1,10 +1,12 @@
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from kd_plugins.comparison.statistics import paired_difference, summarize
-from kd_plugins.errors import ConfigError
+from kd_plugins.comparison.statistics import paired_difference, scipy_stats, summarize
+from kd_plugins.errors import ConfigError, MissingDependencyError
 
 stats = pytest.importorskip('scipy.stats')
 
@@ -40,3 +42,14 @@ def test_spread_is_the_sample_standard_deviation():
 def test_unequal_counts_are_refused():
     with pytest.raises(ConfigError, match='equal counts'):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_a_scipy_that_does_not_work_is_not_called_missing(monkeypatch):
+    broken = ModuleType('scipy')
+    monkeypatch.setitem(sys.modules, 'scipy', broken)
+    monkeypatch.delitem(sys.modules, 'scipy.stats', raising=False)
+    with pytest.raises(MissingDependencyError, match="need 'scipy' .extra 'det'., and scipy cannot be imported"):
+        scipy_stats()
+    monkeypatch.setitem(sys.modules, 'scipy', None)
+    with pytest.raises(MissingDependencyError, match="need 'scipy' .extra 'det'., and 'scipy' is not installed"):
+        scipy_stats()

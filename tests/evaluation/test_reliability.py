@@ -28,3 +28,10 @@ def test_lines_go_through_the_means_of_the_bins(tmp_path: Path) -> None:
         figure_module.Figure.savefig = plot
     assert seen == [([0, 1], [0, 1]), ([0.25, 0.5, 0.75], [0.0, 1.0, 1.0]), ([], [])]
     assert (tmp_path / 'r.png').is_file()
+
+
+def test_a_detector_that_finds_nothing_has_an_empty_diagram(tmp_path: Path) -> None:
+    """An untrained detector gives no box; the test would end in an error of matplotlib's logarithmic scale."""
+    pytest.importorskip('matplotlib')
+    draw_reliability({'test': torch.zeros(4, 3)}, tmp_path / 'r.png')
+    assert (tmp_path / 'r.png').read_bytes().startswith(b'\x89PNG')

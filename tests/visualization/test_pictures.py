@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from kd_plugins.errors import ConfigError, MissingDependencyError
-from kd_plugins.visualization.pictures import check_picture_name, new_figure, read_image, save_picture, softmax
+from kd_plugins.errors import ConfigError
+from kd_plugins.utils.figures import new_figure
+from kd_plugins.visualization.pictures import check_picture_name, read_image, save_picture, softmax
 
 
 @pytest.mark.parametrize('name', ['a.png', 'folder/a.PDF', 'a.b.svg', 'a.jpg'])
@@ -31,19 +30,6 @@ def test_a_picture_is_saved_with_its_folders(tmp_path: Path) -> None:
     figure.subplots().plot([0, 1])
     save_picture(figure, str(path))
     assert path.read_bytes().startswith(b'\x89PNG')
-
-
-def test_missing_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    with pytest.raises(MissingDependencyError, match="pictures need 'matplotlib' .extra 'demo'."):
-        new_figure(1, 1)
-
-
-def test_a_matplotlib_that_does_not_work_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip('matplotlib')
-    monkeypatch.setitem(sys.modules, 'matplotlib.figure', ModuleType('matplotlib.figure'))
-    with pytest.raises(MissingDependencyError, match="and matplotlib cannot be imported .cannot import name 'Figure'"):
-        new_figure(1, 1)
 
 
 def test_photographs_are_rgb(tmp_path: Path) -> None:
