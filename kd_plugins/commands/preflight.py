@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ..config.data_checks import check_classes, check_data, needs_generated, training_loaders
 from ..config.hook_entries import distill_entry
-from ..config.loading import load_config
+from ..config.loading import class_name, load_config
 from ..config.second_stage import check_second_stage
 from ..data_checks import check_data_files
 from ..diagnostics.preflight import inspect
@@ -87,12 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = inspect(runner, generated)
         show(result)
         if not distill_entry(config):
-            kind = str(config.model.get('type'))
-            ours = (
-                f', but for what {kind} brings itself'
-                if kind.startswith(('kd_plugins.FDR', 'kd_plugins.DFINE'))
-                else ''
-            )
+            kind = class_name(config.model)
+            ours = f', but for what {kind} brings itself' if kind.startswith(('FDR', 'DFINE')) else ''
             result.remarks.append(f"default_hooks has no 'distill': this config trains without distillation{ours}")
         for remark in [*file_remarks, *remarks, *result.remarks]:
             print(f'note: {remark}')

@@ -10,15 +10,18 @@ from __future__ import annotations
 import textwrap
 import warnings
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from mmengine.config import Config
+
+from ..checkpoints import load_checkpoint
 from ..config.loading import load_config
+from ..config.reading import is_new_style
 from ..suggestions.features import FOUNDATION
 from ..suggestions.own import OWN, average
 from ..suggestions.recipe import Pair, Settings, Suggestion
 from ..suggestions.taught import TAUGHT
-from ..suggestions.text import assignment
+from ..suggestions.text import assignment, update
 from ..suggestions.trial import HOOK, network_of, suggestions
 from ..utils.cli import add_cfg_options, one_sentence, parse
 
@@ -41,8 +44,13 @@ def parser() -> ArgumentParser:
     return built
 
 
-def entry_text(settings: Settings) -> str:
+def entry_text(settings: Settings, updates: bool = False) -> str:
     """Return an entry as lines of a config.
+
+    Args:
+        settings: Settings of the hook.
+        updates: Whether to change ``default_hooks`` and not to assign it, see
+            :func:`~kd_plugins.config.reading.is_new_style`.
 
     >>> print(entry_text({'teacher': None, 'distillers': {'dsd': {'type': 'kd_plugins.DualSelfDistiller'}}}))
     default_hooks = dict(
@@ -53,7 +61,7 @@ def entry_text(settings: Settings) -> str:
     )
     """
     given = {key: value for key, value in settings.items() if value is not None}
-    return assignment('default_hooks', {'distill': {'type': HOOK, **given}})
+    return (update if updates else assignment)('default_hooks', {'distill': {'type': HOOK, **given}})
 
 
 def comment(text: str) -> str:
@@ -65,7 +73,7 @@ def comment(text: str) -> str:
     return textwrap.fill(' '.join(text.split()), 118, initial_indent='# ', subsequent_indent='#   ')
 
 
-def show(found: Sequence[Suggestion]) -> None:
+def show(found: Sequence[Suggestion], updates: bool) -> None:
     """Print the suggestions."""
     fitting = [entry for entry in found if not entry.reason]
     for number, entry in enumerate(fitting, start=1):
@@ -74,26 +82,24 @@ def show(found: Sequence[Suggestion]) -> None:
         print(f'\n{comment(f"{number}. {recipe.title}")}')
         print(comment(f'Evidence: {recipe.evidence}.'))
         print(comment(f'Cost: {recipe.cost}{adapters}.'))
-        print(entry_text(entry.settings))
+        print(entry_text(entry.settings, updates))
     print('\n# Does not fit this model:' if len(fitting) < len(found) else '')
     for entry in found:
         if entry.reason:
             print(comment(f'* {entry.recipe.title}: {entry.reason}.'))
 
 
-def suggested(path: str, teacher: str | None, checkpoint: str | None, options: Mapping[str, Any]) -> list[Suggestion]:
+def suggested(config: Config, teacher: str | None, checkpoint: str | None = None) -> list[Suggestion]:
     """Return the suggestions for a config.
 
     Args:
-        path: The config.
+        config: The config.
         teacher: Config of the network that teaches; None for the methods that need no other network.
         checkpoint: Checkpoint of the teacher; its weights are random where it is not given.
-        options: Dotted key to value, changes of the config.
 
     Raises:
-        KDPluginsError: If a config cannot be read, or no data can be generated for it.
+        KDPluginsError: If the teacher's config cannot be read, or no data can be generated for one of them.
     """
-    config = load_config(path, options)
     student = network_of(config)
     if teacher is None:
         return suggestions(config, OWN, Pair(student, student), average(student))
@@ -103,15 +109,25 @@ def suggested(path: str, teacher: str | None, checkpoint: str | None, options: M
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the suggestions; return the exit status, 1 where no method fits."""
-    args = parse(parser(), arguments)
+    built = parser()
+    args = parse(built, arguments)
+    if args.checkpoint and not args.teacher:
+        built.error('--checkpoint is that of --teacher; give both')
     warnings.simplefilter('ignore')
     with one_sentence():
-        found = suggested(args.config, args.teacher, args.checkpoint, args.cfg_options)
+        config = load_config(args.config, args.cfg_options)
+        if args.checkpoint:
+            load_checkpoint(args.checkpoint, '--checkpoint')  # else each entry would be refused for it
+        found = suggested(config, args.teacher, args.checkpoint)
         for entry in found:
             teacher = entry.settings.get('teacher') or {}
             if 'checkpoint' in teacher:
                 teacher['checkpoint'] = args.checkpoint or PLACEHOLDERS[teacher['type']]
-        print('# Add to a config that inherits yours:')
-        print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
-        show(found)
+        new_style = is_new_style(config)
+        if new_style:  # MMEngine reads no custom_imports there, and finds the names by their scope
+            print('# Add to a config that reads yours in `with read_base():`')
+        else:
+            print('# Add to a config that inherits yours:')
+            print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
+        show(found, new_style and 'default_hooks' in config)
     return int(all(entry.reason for entry in found))

@@ -16,12 +16,16 @@ from ..config.loading import class_name
 from ..data_checks import check_data_files
 from ..data_checks.evaluator import COCO_METRICS
 from ..errors import ConfigError
+from ..evaluation.calibration import PREFIX
 from ..hooks.data_files import is_checked
 from ..runner.launch import build_runner, without_strategy
 from ..runner.weights import check_weights, fit_structure
 from ..utils.build import find_class
 from ..utils.cli import note, one_sentence, parse
 from .run_config import add_run_options, read_run_config
+
+CALIBRATIONS = {'mmdet': 'DetectionCalibration', 'mmseg': 'PixelCalibration'}
+"""``default_scope`` to the class of the metric of calibration."""
 
 
 def parser() -> ArgumentParser:
@@ -124,24 +128,33 @@ def evaluators_of(config: Config) -> list[Any]:
 def measure_calibration(config: Config) -> None:
     """Add the metric of calibration that fits the config to the test evaluators; its files go to the ``work_dir``.
 
+    A metric of this kind that is there already keeps its settings.
+
     Raises:
         ConfigError: If the scope of the config has none, the evaluator takes no further metric, or its metrics read
             several files.
     """
     check_evaluator(config, '--calibration')
     scope = config.get('default_scope')
-    metric: dict[str, Any] = {'out_dir': config.work_dir}
-    if scope == 'mmdet':
-        metric.update(type='kd_plugins.DetectionCalibration', ann_file=file_of_objects(config))
-    elif scope == 'mmseg':
-        ignored = (one.get('ignore_index') for one in evaluators_of(config) if one.get('ignore_index') is not None)
-        metric.update(type='kd_plugins.PixelCalibration', ignore_index=next(ignored, 255))
-    else:
+    kind = CALIBRATIONS.get(scope)
+    if kind is None:
         raise ConfigError(
             f"--calibration: default_scope is '{scope}', whose predictions have no probability of being right; valid: "
-            "'mmdet', 'mmseg'"
+            f'{", ".join(map(repr, CALIBRATIONS))}'
         )
-    add_evaluator(config, metric, '--calibration')
+    metrics = evaluators_of(config)
+    given = [one for one in metrics if class_name(one) == kind and one.get('prefix') in (None, PREFIX)]
+    for metric in given:
+        metric['out_dir'] = config.work_dir
+    if given:
+        return  # MMEngine refuses two metrics of one name
+    added: dict[str, Any] = {'type': f'kd_plugins.{kind}', 'out_dir': config.work_dir}
+    if scope == 'mmdet':
+        added['ann_file'] = file_of_objects(config)
+    else:
+        ignored = (one.get('ignore_index') for one in metrics if one.get('ignore_index') is not None)
+        added['ignore_index'] = next(ignored, 255)
+    add_evaluator(config, added, '--calibration')
 
 
 def file_of_objects(config: Config) -> str | None:

@@ -200,7 +200,7 @@ def dataset_classes(config: Config, loader: str = 'train_dataloader') -> tuple[s
 
 def _predicted_classes(config: Config) -> Iterator[tuple[str, int]]:
     """Yield the config key and the number of classes of every part of the model that predicts classes."""
-    if config.model.get('type') == 'kd_plugins.VolumetricSegmentor':
+    if class_name(config.model) == 'VolumetricSegmentor':
         channels = (config.model.get('network') or {}).get('out_channels')
         if channels is not None:
             yield 'model.network.out_channels', channels

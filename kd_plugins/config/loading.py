@@ -70,7 +70,22 @@ def class_name(entry: Mapping[str, Any]) -> str:
     ('DistillHook', 'Config')
     """
     named = entry.get('type')
-    return named.__name__ if isinstance(named, type) else str(named).rpartition('.')[2]
+    return str(getattr(named, '__name__', None) or str(named).rpartition('.')[2])
+
+
+def set_scope(config: Config) -> None:
+    """Set ``default_scope`` to the package of the model's class where it is None, in place.
+
+    Configs of MMEngine's new style (``with read_base():``) name classes in place of text, and need no scope.
+
+    Args:
+        config: The resolved config.
+    """
+    model = config.get('model')
+    named = model.get('type') if isinstance(model, Mapping) else None
+    package = str(getattr(named, '__module__', '')).partition('.')[0]
+    if config.get('default_scope') is None and package in EXTRAS:
+        config.default_scope = package
 
 
 def unknown_options(config: Config, options: Mapping[str, Any]) -> list[str]:
@@ -166,5 +181,6 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     check_keys(config._cfg_dict)
     order_keypoints(config)
     drop_hooks_switched_off(config)
+    set_scope(config)
     register_scope(config.get('default_scope') or 'mmengine')
     return config

@@ -37,6 +37,7 @@ def read_config(path: str, key: str = 'config') -> Config:
             config: Any = get_config(path)
         else:
             config = Config.fromfile(path)
+        drop_scope(config._cfg_dict)  # a config of MMEngine's new style imports a class when its value is read
     except ModuleNotFoundError as error:
         missing = missing_package(error) or (package if colons else None)
         if missing is None:
@@ -48,8 +49,19 @@ def read_config(path: str, key: str = 'config') -> Config:
         raise ConfigError(f"{key}: '{path}' cannot be read: a file of its _base_ inherits from itself") from error
     except Exception as error:  # a config file is a program
         raise ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}") from error
-    drop_scope(config._cfg_dict)
     return config
+
+
+def is_new_style(config: Config) -> bool:
+    """Return whether a config is written in MMEngine's new style: ``with read_base():``, and classes for ``type``.
+
+    An assignment in a config that inherits it replaces the value of the base, and does not merge with it.
+
+    Args:
+        config: A config of :func:`read_config`.
+    """
+    path = str(config.filename or '')
+    return Path(path).is_file() and bool(Config._is_lazy_import(path))
 
 
 def merge_options(config: Config, options: Mapping[str, Any], key: str) -> None:

@@ -17,7 +17,8 @@ from ..utils.files import write_atomically
 
 FILE = 'calibration.json'
 """File with the bins, below the folder of a test."""
-ERROR = 'calibration/error'
+PREFIX = 'calibration'
+ERROR = f'{PREFIX}/error'
 """Name of the expected calibration error among the metrics of a run."""
 
 
@@ -81,7 +82,7 @@ class CalibrationMetric(BaseMetric):
         ConfigError: If ``bins`` is less than 1.
     """
 
-    default_prefix = 'calibration'
+    default_prefix = PREFIX
 
     def __init__(
         self, bins: int = 15, out_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None

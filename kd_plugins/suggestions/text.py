@@ -35,6 +35,8 @@ def value_text(value: Any, indent: int = 0, room: int = WIDTH) -> str:
             parts, brackets = [(f'{key!r}: ', item) for key, item in value.items()], ('{', '}')
     elif isinstance(value, Sequence) and not isinstance(value, str):
         parts, brackets = [('', item) for item in value], ('(', ')') if isinstance(value, tuple) else ('[', ']')
+    elif callable(value):  # a class, in a config of MMEngine's new style
+        return repr(f'{value.__module__}.{value.__qualname__}')
     else:
         return repr(value)
     end = ',' if isinstance(value, tuple) and len(value) == 1 else ''
@@ -53,3 +55,12 @@ def assignment(name: str, value: Any) -> str:
     "default_hooks = dict(distill=dict(type='A'))"
     """
     return f'{name} = {value_text(value, room=WIDTH - len(name) - 3)}'
+
+
+def update(name: str, value: Mapping[str, Any]) -> str:
+    """Return the line or lines that change keys of a dict, where an assignment would replace all of it.
+
+    >>> update('default_hooks', {'distill': {'type': 'A'}})
+    "default_hooks.update(distill=dict(type='A'))"
+    """
+    return f'{name}.update({value_text(value, room=WIDTH - len(name) - 4).removeprefix("dict(")}'

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..registry import DATASETS
 from .items import RepeatedItems, class_names, head_class_count
 
@@ -55,7 +55,7 @@ def _loads(config: Config, name: str) -> bool:
     pipelines = config.train_dataloader.get('dataset', {})
     # Defaults of ``with_mask`` and ``with_seg`` of each loading step.
     defaults = {'LoadAnnotations': False, 'LoadPanopticAnnotations': True}
-    steps = ((node, defaults.get(str(node.get('type')))) for _, node in walk(pipelines))
+    steps = ((node, defaults.get(class_name(node))) for _, node in walk(pipelines))
     return any(node.get(name, default) for node, default in steps if default is not None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from ..config.loading import walk
+from ..config.loading import class_name, walk
 from ..config.pose_checks import pose_metainfo
 from ..errors import ConfigError
 from ..registry import DATASETS
@@ -92,7 +92,7 @@ def target_steps(config: Config) -> list[dict[str, Any]]:
     for _, node in walk(config.train_dataloader.dataset):
         steps = list(node.get('pipeline') or [])
         for position, step in enumerate(steps):
-            if str(step.get('type')).endswith('GenerateTarget'):
+            if class_name(step).endswith('GenerateTarget'):
                 return steps[position:]
     raise ConfigError(
         "--generated: train_dataloader.dataset has no pipeline with a 'GenerateTarget', whose codec would make the "

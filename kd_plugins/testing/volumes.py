@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 
+from ..config.loading import class_name
 from ..errors import ConfigError
 from ..registry import DATASETS
 from ..structures import VolumeDataSample
@@ -77,7 +78,7 @@ def generated_dataset(config: Config) -> dict[str, Any]:
     Raises:
         ConfigError: If the model is not a ``VolumetricSegmentor``.
     """
-    if config.model.get('type') != 'kd_plugins.VolumetricSegmentor':
+    if class_name(config.model) != 'VolumetricSegmentor':
         raise ConfigError(
             f"--generated: model.type is '{config.model.get('type')}', for which no data is generated; nearest: "
             "'kd_plugins.VolumetricSegmentor', or a model of MMDetection with its default_scope"

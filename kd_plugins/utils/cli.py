@@ -160,6 +160,13 @@ def sentence_of(error: BaseException) -> str | None:
         return f"'{error.filename}': {error.strerror}"
     if isinstance(error, UnpicklingError):
         return f'a checkpoint cannot be read safely: {text.partition("WeightsUnpickler error: ")[2] or text}'
+    lone = re.match(r'Expected more than 1 value per channel when training, got input size (.+)', text)
+    if isinstance(error, ValueError) and lone:
+        return (
+            f'a normalisation layer got one value per channel (input of size {lone.group(1)}), which has no variance; '
+            'give larger images, a larger train_dataloader.batch_size, or train_dataloader.drop_last=True where the '
+            'last batch holds one image'
+        )
     constructor = re.search(r'(?:([\w.]+)\.)?__init__\(\) (got an unexpected|missing|got multiple).*', text)
     if isinstance(error, TypeError) and constructor:
         owner = (_BUILDING.findall(text) or [constructor.group(1) or 'a type of the config'])[-1]

@@ -57,3 +57,12 @@ def test_methods_that_do_not_fit_come_last_with_a_reason(run, tmp_path):
 def test_a_wrong_path_is_one_sentence(run):
     status, _, err = run(suggest, 'no/such.py')
     assert status == 2 and len(err.strip().splitlines()) == 1
+
+
+def test_a_checkpoint_belongs_to_a_teacher(run, tmp_path):
+    """It took the place of the foundation model's weights, or every entry was refused for it."""
+    student = write(tmp_path, 'student', 'gfl/gfl_r18_bccd.py')
+    status, out, err = run(suggest, student, '--checkpoint', 'x.pth')
+    assert status == 2 and not out and '--checkpoint is that of --teacher' in err
+    status, out, err = run(suggest, student, '--teacher', student, '--checkpoint', tmp_path / 'x.pth')
+    assert status == 2 and not out and err.startswith(f"error: --checkpoint: '{tmp_path / 'x.pth'}' does not exist")

@@ -177,6 +177,18 @@ def test_calibration_leaves_files_of_other_formats() -> None:
     assert config.test_evaluator[1].ann_file is None  # objects of the data samples
 
 
+def test_calibration_of_the_config_is_measured_once() -> None:
+    """MMEngine refuses two metrics of one name at the end of the test."""
+    own = dict(type='kd_plugins.PixelCalibration', bins=5)
+    config = Config(dict(default_scope='mmseg', work_dir='work', test_evaluator=[dict(type='IoUMetric'), own]))
+    command.measure_calibration(config)
+    assert config.test_evaluator == [dict(type='IoUMetric'), dict(own, out_dir='work')]
+    other = dict(own, prefix='mine')
+    config = Config(dict(default_scope='mmseg', work_dir='work', test_evaluator=other))
+    command.measure_calibration(config)
+    assert [one.get('bins') for one in config.test_evaluator] == [5, None]
+
+
 def test_calibration_with_several_files_is_refused() -> None:
     pytest.importorskip('mmdet')
     metrics = [dict(type='CocoMetric', ann_file=name) for name in ('a.json', 'b.json')]

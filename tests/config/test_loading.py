@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from kd_plugins.config.loading import load_config, register_scope, unknown_options
+from kd_plugins.config.loading import class_name, load_config, register_scope, unknown_options
 from kd_plugins.errors import ConfigError, MissingDependencyError
 
 
@@ -85,3 +85,21 @@ def test_a_default_scope_whose_import_fails_is_one_sentence(tmp_path, monkeypatc
         MissingDependencyError, match=r"^default_scope is 'mmbroken', and mmbroken.utils cannot .*guide\)"
     ):
         register_scope('mmbroken')
+
+
+def test_the_class_of_the_model_tells_the_scope_of_a_config_without_one(tmp_path):
+    """Configs of MMEngine's new style have ``default_scope = None``."""
+    pytest.importorskip('mmdet')
+    path = tmp_path / 'mine.py'
+    path.write_text('from mmdet.models import GFL\ndefault_scope = None\nmodel = dict(type=GFL)\n')
+    assert load_config(str(path)).default_scope == 'mmdet'
+    path.write_text('from torch.nn import Identity\nmodel = dict(type=Identity)\n')
+    assert load_config(str(path)).get('default_scope') is None
+
+
+def test_classes_and_functions_have_the_names_of_their_texts():
+    assert [class_name({'type': kind}) for kind in (Config, load_config, 'mmdet.GFL')] == [
+        'Config',
+        'load_config',
+        'GFL',
+    ]

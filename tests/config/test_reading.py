@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.config.reading import read_config
+from kd_plugins.config.reading import is_new_style, read_config
 from kd_plugins.errors import ConfigError, KDPluginsError, MissingDependencyError
 
 
@@ -112,3 +112,41 @@ def test_the_package_of_a_base_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_is_no_package(path: str) -> None:
     with pytest.raises(KDPluginsError, match=f"^teacher.config: '{path}' needs the package"):
         read_config(path, key='teacher.config')
+
+
+def new_style(folder: Path, text: str) -> str:
+    """Write a config of MMEngine's new style and one that reads it; return the path of the second."""
+    (folder / 'parts.py').write_text(text)
+    path = folder / 'mine.py'
+    path.write_text('from mmengine.config import read_base\nwith read_base():\n    from .parts import *\n')
+    return str(path)
+
+
+def test_the_new_style_of_mmengine_is_told_from_the_old(tmp_path: Path) -> None:
+    path = new_style(tmp_path, 'from torch.nn import ReLU\nmodel = dict(type=ReLU)\n')
+    assert is_new_style(read_config(path))
+    (tmp_path / 'old.py').write_text("model = dict(type='ReLU')\n")
+    assert not is_new_style(read_config(str(tmp_path / 'old.py')))
+
+
+@pytest.mark.parametrize(
+    ('text', 'error', 'sentence'),
+    [
+        (
+            'from torch.nn import RELU\nmodel = dict(type=RELU)\n',
+            ConfigError,
+            'cannot be read: ImportError: Failed to import RELU from torch.nn in .*parts.py, line 1$',
+        ),
+        (
+            'from no_such_package import Net\nmodel = dict(type=Net)\n',
+            MissingDependencyError,
+            "mine.py' needs the package 'no_such_package', which is not installed",
+        ),
+    ],
+)
+def test_a_name_that_the_new_style_cannot_import(
+    tmp_path: Path, text: str, error: type[Exception], sentence: str
+) -> None:
+    """MMEngine imports it when its value is read, after the file itself was read."""
+    with pytest.raises(error, match=sentence):
+        read_config(new_style(tmp_path, text))

@@ -2,8 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.registry import Registry
 
-from kd_plugins.suggestions.text import WIDTH, assignment, value_text
+from kd_plugins.suggestions.text import WIDTH, assignment, update, value_text
 
 names = st.text('abcdefgh_.', max_size=12)  # among them keywords, and names that are none
 values = st.recursive(
@@ -27,6 +28,21 @@ def test_steps_of_a_pipeline_keep_their_tuples():
         copied = {}
         exec(assignment('step', entry), copied)
         assert copied['step'] == entry
+
+
+def test_classes_are_named_by_where_they_are_defined():
+    """Steps of a config of MMEngine's new style are classes, which MMEngine finds by such a name."""
+    assert value_text({'type': Registry}) == "dict(type='mmengine.registry.registry.Registry')"
+    assert value_text({'type': value_text}) == "dict(type='kd_plugins.suggestions.text.value_text')"
+    assert Registry('steps').get('mmengine.registry.registry.Registry') is Registry
+
+
+def test_an_update_changes_a_dict():
+    hooks = {'logger': {'interval': 50}}
+    lines = update('hooks', {'distill': {f'name_{number}': {'weight': number} for number in range(9)}})
+    exec(lines, {'hooks': hooks})
+    assert hooks['logger'] == {'interval': 50} and hooks['distill']['name_8'] == {'weight': 8}
+    assert max(map(len, lines.splitlines())) <= WIDTH
 
 
 def test_lines_fit_and_nesting_is_indented():

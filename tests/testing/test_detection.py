@@ -10,6 +10,9 @@ from mmengine.config import Config
 
 pytest.importorskip('mmdet')
 
+from mmdet.datasets.transforms import LoadAnnotations
+from mmengine.model import PretrainedInit
+
 from kd_plugins.registry import DATASETS
 from kd_plugins.testing import strip_pretrained, use_generated_data
 from kd_plugins.testing.detection import GeneratedDetection, generated_dataset, image_size
@@ -45,6 +48,8 @@ def test_one_class_alone() -> None:
         ([dict(type='LoadAnnotations', with_mask=True)], True, False),
         ([dict(type='LoadPanopticAnnotations')], True, True),
         ([dict(type='LoadPanopticAnnotations', with_seg=False)], True, False),
+        ([dict(type='mmdet.LoadAnnotations', with_mask=True)], True, False),
+        ([dict(type=LoadAnnotations, with_mask=True)], True, False),
     ],
 )
 def test_annotations_that_the_pipeline_loads(pipeline: list[dict[str, Any]], masks: bool, semantic: bool) -> None:
@@ -64,6 +69,12 @@ def test_weights_of_a_backbone_of_timm_are_stripped() -> None:
     model = {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': 'package:a'}, 'neck': {'weights': 'mine'}}
     assert list(strip_pretrained(model)) == ['model.backbone.weights (package:a)']
     assert model == {'backbone': {'type': 'kd_plugins.TimmBackbone', 'weights': None}, 'neck': {'weights': 'mine'}}
+
+
+def test_weights_that_a_config_of_the_new_style_names_are_stripped() -> None:
+    model = {'backbone': {'init_cfg': {'type': PretrainedInit, 'checkpoint': 'torchvision://resnet50'}}}
+    assert list(strip_pretrained(model)) == ['model.backbone.init_cfg (torchvision://resnet50)']
+    assert model == {'backbone': {'init_cfg': None}}
 
 
 def test_a_second_pipeline_has_nothing_to_replace() -> None:

@@ -2,6 +2,7 @@ import argparse
 from urllib.error import URLError
 
 import pytest
+import torch
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of
@@ -103,4 +104,12 @@ def test_a_failed_download_of_pretrained_weights():
     error = URLError(ConnectionRefusedError(111, 'Connection refused'))
     assert (sentence_of(error) or '').startswith(
         'a download failed (Connection refused), most likely of pretrained weights; name a file in init_cfg.checkpoint'
+    )
+
+
+def test_a_normalisation_of_one_value_says_what_to_change():
+    with pytest.raises(ValueError, match='more than 1 value') as caught:
+        torch.nn.GroupNorm(2, 2)(torch.zeros(1, 2, 1, 1))
+    assert (sentence_of(caught.value) or '').startswith(
+        'a normalisation layer got one value per channel (input of size [1, 2, 1, 1]), which has no variance; give '
     )

@@ -84,12 +84,13 @@ def check(path: str, teacher: str | None, answer: Any) -> None:
         answer: A connection, to which the names of the entries that pass and a list of failures are sent.
     """
     from kd_plugins.commands.suggest import entry_text, suggested
+    from kd_plugins.config.loading import load_config
 
     warnings.simplefilter('ignore')
     passed, failures = list[str](), list[str]()
     try:
         with redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
-            for entry in suggested(path, teacher, checkpoint=None, options={}):
+            for entry in suggested(load_config(path), teacher):
                 if entry.reason:
                     continue
                 file = Path(folder) / f'{entry.recipe.name}.py'
