@@ -174,6 +174,8 @@ def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: Ru
     if not is_validated(config, step):
         return True
     row = metrics_at(log, step)
+    if not row:
+        return step in log.empty
     known = best_metrics(config)
     rules = checkpoint_settings(config).get('rule')
     for index, name in enumerate(known):
@@ -186,4 +188,4 @@ def is_settled(checkpoint: Mapping[str, Any], step: int, config: Config, log: Ru
         best = runtime_info(checkpoint).get(best_key('best_score', config, name))
         if best is None or hook.is_better_than[metric](row[metric], best):
             return False
-    return bool(row)
+    return True

@@ -20,6 +20,9 @@ Series = dict[int, float]
 # Keys of a logged line that are not results.
 TIMING = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
 
+VALIDATED = {'time', 'data_time', 'step'}
+"""Keys of a logged line from a validation without metrics."""
+
 
 @dataclass
 class RunLog:
@@ -28,10 +31,12 @@ class RunLog:
     Attributes:
         metrics: Metric to its value by step, from the lines of validation.
         losses: Loss to its value by iteration, including the distillation terms.
+        empty: Steps whose validation ended without a metric, as MMDetection's does where nothing is detected.
     """
 
     metrics: dict[str, Series] = field(default_factory=dict)
     losses: dict[str, Series] = field(default_factory=dict)
+    empty: set[int] = field(default_factory=set)
 
     @property
     def last_step(self) -> int | None:
@@ -75,6 +80,8 @@ def read_run(work_dir: str | Path) -> RunLog:
     # The folders are named by time, so sorting the names gives the order of the starts.
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for row in read_rows(path):
+            if set(row) <= VALIDATED:
+                log.empty.add(int(row['step']))
             target = log.metrics if is_validation(row) else log.losses
             for name, value in row.items():
                 is_result = name not in TIMING and (target is log.metrics or 'loss' in name)

@@ -82,7 +82,11 @@ def read_stages(config: Config, path: str) -> list[Stage]:
         raise ConfigError(f"config: '{path}' has stages = {shown(entries)}; valid: a dict of name to stage")
     if not entries:
         folder = Path(config.filename or path).parent
-        others = [str(file) for file in sorted(folder.glob('*.py')) if re.search(r'(?m)^stages\b', file.read_text())]
+        others = [
+            str(file)
+            for file in sorted(folder.glob('*.py'))
+            if re.search(r'(?m)^stages\b', file.read_text(encoding='utf-8', errors='replace'))
+        ]
         raise ConfigError(
             f"config: '{path}' has no 'stages', a dict of stages; kd_plugins train trains a single config; "
             f'{nearest(path, others)}'

@@ -16,7 +16,7 @@ from kd_plugins.runner.resume import (
     lacks_validation,
     newest_checkpoint,
 )
-from kd_plugins.runner.run_log import RunLog
+from kd_plugins.runner.run_log import RunLog, read_run
 
 
 def settings(save_best=None, rule=None, **loop):
@@ -56,6 +56,19 @@ def test_without_a_best_checkpoint_the_log_decides():
     log = RunLog(metrics={'AP': {1: 0.5}})
     assert [is_settled({}, epoch, settings(), log) for epoch in (1, 2)] == [True, False]
     assert is_settled({}, 2, Config({'train_cfg': {'max_epochs': 4}}), RunLog()), 'a run without validation'
+
+
+@pytest.mark.parametrize('save_best', [None, 'auto', 'coco/AP'])
+def test_a_validation_without_a_metric_was_not_cut_off(tmp_path, save_best):
+    """MMDetection's metric returns none where nothing was detected, and a resumed run validated again for it."""
+    path = tmp_path / '1' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        '{"lr": 0.1, "loss": 1.0, "data_time": 0.1, "time": 0.2, "epoch": 2, "iter": 12, "memory": 1, "step": 12}\n'
+        '{"data_time": 0.1, "time": 0.2, "step": 2}\n'
+    )
+    log = read_run(tmp_path)
+    assert [is_settled({}, epoch, settings(save_best), log) for epoch in (1, 2)] == [False, True]
 
 
 def test_only_checkpoints_of_the_run_itself_lack_one(tmp_path):

@@ -101,6 +101,12 @@ def test_what_no_stage_can_be_is_one_sentence(folder, text):
         read(folder, text)
 
 
+def test_a_file_beside_it_that_is_not_utf8_hides_nothing(folder):
+    (folder / 'old.py').write_bytes('# größer\nx = 1\n'.encode('latin-1'))
+    with pytest.raises(ConfigError, match="has no 'stages'"):
+        read(folder, 'x = 1')
+
+
 UNFIT = {
     "config='./base.py', pick='bset'": r"stages\.b\.pick is 'bset'; nearest: 'best'",
     "config='./base.py', pick='best'": r"pick is 'best', but default_hooks\.checkpoint\.save_best is off; .*'last'",
