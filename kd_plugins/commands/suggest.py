@@ -73,9 +73,16 @@ def comment(text: str) -> str:
     return textwrap.fill(' '.join(text.split()), 118, initial_indent='# ', subsequent_indent='#   ')
 
 
-def show(found: Sequence[Suggestion], updates: bool) -> None:
-    """Print the suggestions."""
+def show(found: Sequence[Suggestion], config: Config) -> None:
+    """Print the suggestions for a config."""
     fitting = [entry for entry in found if not entry.reason]
+    new_style = is_new_style(config)
+    updates = new_style and 'default_hooks' in config
+    if fitting and new_style:  # MMEngine reads no custom_imports there, and finds the names by their scope
+        print('# Add to a config that reads yours in `with read_base():`')
+    elif fitting:
+        print('# Add to a config that inherits yours:')
+        print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
     for number, entry in enumerate(fitting, start=1):
         recipe = entry.recipe
         adapters = f'; {entry.parameters / 1e6:.2g} M parameters, in training only' if entry.parameters else ''
@@ -123,11 +130,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             teacher = entry.settings.get('teacher') or {}
             if 'checkpoint' in teacher:
                 teacher['checkpoint'] = args.checkpoint or PLACEHOLDERS[teacher['type']]
-        new_style = is_new_style(config)
-        if new_style:  # MMEngine reads no custom_imports there, and finds the names by their scope
-            print('# Add to a config that reads yours in `with read_base():`')
-        else:
-            print('# Add to a config that inherits yours:')
-            print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
-        show(found, new_style and 'default_hooks' in config)
+        show(found, config)
     return int(all(entry.reason for entry in found))

@@ -24,6 +24,12 @@ from ..utils.build import find_class
 from ..utils.cli import note, one_sentence, parse
 from .run_config import add_run_options, read_run_config
 
+SEGMENTOR_VISUALIZER = {
+    'type': 'SegLocalVisualizer',
+    'vis_backends': [{'type': 'LocalVisBackend'}],
+    'name': 'visualizer',
+}
+"""Visualizer of MMSegmentation's runtime, for a config without one."""
 CALIBRATIONS = {'mmdet': 'DetectionCalibration', 'mmseg': 'PixelCalibration'}
 """``default_scope`` to the class of the metric of calibration."""
 
@@ -35,7 +41,7 @@ def parser() -> ArgumentParser:
     built.add_argument('checkpoint', help='checkpoint file, or a URL')
     built.add_argument('--out', help='write the predictions to this pickle file')
     built.add_argument('--show', action='store_true', help='show the predictions')
-    built.add_argument('--show-dir', help='save painted images in this folder inside work_dir/TIMESTAMP')
+    built.add_argument('--show-dir', help='save painted images in this folder below work_dir')
     built.add_argument('--wait-time', type=float, default=2.0, help='seconds between shown images')
     built.add_argument('--calibration', action='store_true', help='measure the calibration as well, and draw it')
     add_run_options(built, 'the metrics')
@@ -56,12 +62,15 @@ def show_predictions(config: Config, args: Namespace) -> None:
         )
     scope = config.get('default_scope')
     hook['enable' if scope == 'mmpose' else 'draw'] = True
+    if scope == 'mmseg':
+        hook['interval'] = 1  # by default its hook paints the images of every 50th batch
     if args.show:
         hook['show'] = True
         hook['wait_time'] = args.wait_time
     if args.show_dir:
         if scope == 'mmseg':
-            config.visualizer.save_dir = args.show_dir
+            config.visualizer = {**(config.get('visualizer') or SEGMENTOR_VISUALIZER)}
+            config.visualizer.save_dir = str(Path(config.work_dir) / args.show_dir)
         else:
             hook['out_dir' if scope == 'mmpose' else 'test_out_dir'] = args.show_dir
 

@@ -22,10 +22,20 @@ KEPT_STEPS = (
     'PackSegInputs',
 )
 """Steps of a labelled pipeline that work on an image without labels, and so does ``RandomChoice`` among them."""
+OF_LABELS = ('cat_max_ratio',)
+"""Arguments of these steps that read labels; MMSegmentation's ``RandomCrop`` avoids crops of one class by this one."""
 
 
 def _without_labels(pipeline: Sequence[Settings]) -> list[Settings]:
-    return [dict(step) for step in pipeline if _needs_no_labels(step)]
+    return [_on_image(step) for step in pipeline if _needs_no_labels(step)]
+
+
+def _on_image(step: Settings) -> Settings:
+    """Return a step without arguments that read labels."""
+    kept = {name: value for name, value in step.items() if name not in OF_LABELS}
+    if class_name(step) == 'RandomChoice':
+        kept['transforms'] = [[_on_image(each) for each in _branch(branch)] for branch in step.get('transforms') or ()]
+    return kept
 
 
 def _needs_no_labels(step: Settings) -> bool:

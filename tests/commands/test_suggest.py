@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.commands import preflight, suggest
+from kd_plugins.config.reading import read_config
 from kd_plugins.suggestions import features
+from kd_plugins.suggestions.recipe import Recipe, Suggestion
 
 pytest.importorskip('mmdet')
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -66,3 +68,24 @@ def test_a_checkpoint_belongs_to_a_teacher(run, tmp_path):
     assert status == 2 and not out and '--checkpoint is that of --teacher' in err
     status, out, err = run(suggest, student, '--teacher', student, '--checkpoint', tmp_path / 'x.pth')
     assert status == 2 and not out and err.startswith(f"error: --checkpoint: '{tmp_path / 'x.pth'}' does not exist")
+
+
+def test_what_is_printed_for_a_config_of_the_new_style_keeps_its_hooks(tmp_path, capsys):
+    """There, an assignment of ``default_hooks`` would replace those of the base."""
+    base = tmp_path / 'student.py'
+    base.write_text('from torch.nn import Identity\nmodel = dict(type=Identity)\ndefault_hooks = dict(logger=None)\n')
+    settings = {'teacher': None, 'distillers': {'dsd': {'type': 'kd_plugins.DualSelfDistiller'}}}
+    recipe = Recipe('dsd', 'title', 'evidence', 'cost', lambda pair: settings)
+    suggest.show([Suggestion(recipe, settings)], read_config(str(base)))
+    child = tmp_path / 'child.py'
+    read = 'from mmengine.config import read_base\nwith read_base():\n    from .student import *\n'
+    child.write_text(read + capsys.readouterr().out)
+    hooks = read_config(str(child)).default_hooks
+    assert list(hooks) == ['logger', 'distill'] and list(hooks.distill.distillers) == ['dsd']
+
+
+def test_nothing_is_to_be_added_where_nothing_fits(tmp_path, capsys):
+    (tmp_path / 'student.py').write_text('')
+    recipe = Recipe('dsd', 'title', 'evidence', 'cost', dict)
+    suggest.show([Suggestion(recipe, reason='a reason')], read_config(str(tmp_path / 'student.py')))
+    assert capsys.readouterr().out.strip().splitlines() == ['# Does not fit this model:', '# * title: a reason.']

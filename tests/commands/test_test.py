@@ -128,16 +128,17 @@ def test_a_config_without_tests(run: Any, config: Path, tmp_path: Path) -> None:
     [
         ('mmdet', {'draw': True, 'show': True, 'wait_time': 0.5, 'test_out_dir': 'painted'}),
         ('mmpose', {'enable': True, 'show': True, 'wait_time': 0.5, 'out_dir': 'painted'}),
-        ('mmseg', {'draw': True, 'show': True, 'wait_time': 0.5}),
+        ('mmseg', {'draw': True, 'show': True, 'wait_time': 0.5, 'interval': 1}),
     ],
 )
 def test_each_package_has_its_own_words_for_shown_predictions(scope: str, expected: dict[str, Any]) -> None:
     hook = dict(type='Hook')
-    config = Config(dict(default_scope=scope, default_hooks=dict(visualization=hook), visualizer=dict(type='V')))
+    config = Config(dict(default_scope=scope, default_hooks=dict(visualization=hook), work_dir='work'))
+    config.visualizer = dict(type='V')
     args = ['x.py', 'x.pth', '--show', '--show-dir', 'painted', '--wait-time', '0.5']
     command.show_predictions(config, command.parser().parse_args(args))
     assert config.default_hooks.visualization == {**hook, **expected}
-    assert config.visualizer.get('save_dir') == ('painted' if scope == 'mmseg' else None)
+    assert config.visualizer == (dict(type='V', save_dir='work/painted') if scope == 'mmseg' else dict(type='V'))
 
 
 def test_showing_needs_a_hook() -> None:

@@ -1,5 +1,8 @@
 """Entries for images without labels."""
 
+import numpy as np
+import pytest
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from kd_plugins.suggestions import unlabelled
@@ -11,6 +14,29 @@ def test_the_pipeline_loses_its_labels_and_the_steps_that_need_them():
     entry = unlabelled.unlabelled_scores(pair(bbox_head=GFL, pipeline=STEPS))
     pipeline = entry['unlabelled']['dataloader']['dataset']['pipeline']
     assert [step['type'] for step in pipeline] == ['LoadImageFromFile', 'mmdet.Resize', 'PackDetInputs']
+
+
+def test_the_pipeline_of_segmentors_runs_on_an_image_without_labels(tmp_path):
+    """``cat_max_ratio``, which nearly all configs of MMSegmentation have, reads the labels of the crop."""
+    pytest.importorskip('mmseg.datasets')
+    from mmcv.transforms import Compose
+    from mmseg.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    cv2 = pytest.importorskip('cv2')
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((32, 40, 3), np.uint8))
+    crop = dict(type='RandomCrop', crop_size=(16, 16), cat_max_ratio=0.75)
+    resize = dict(type='RandomResize', scale=(80, 64), ratio_range=(0.5, 2.0), keep_ratio=True)
+    names = 'LoadImageFromFile', 'LoadAnnotations', resize, crop, 'PhotoMetricDistortion', 'RandomFlip', 'PackSegInputs'
+    steps = [dict(type=name) if isinstance(name, str) else name for name in names]
+    steps[5]['prob'] = 0.5
+    steps.insert(4, dict(type='RandomChoice', transforms=[[crop], [crop]]))
+    entry = unlabelled.unlabelled_pixels(pair(decode_head=part('FCNHead', 'BaseDecodeHead'), pipeline=steps))
+    kept = entry['unlabelled']['dataloader']['dataset']['pipeline']
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        packed = Compose(kept)(dict(img_path=str(tmp_path / 'a.png')))
+    assert packed['inputs'].shape == (3, 16, 16)
+    assert [step['type'] for step in kept] == [*names[:1], 'RandomResize', 'RandomCrop', 'RandomChoice', *names[5:]]
 
 
 def test_all_distillers_look_at_the_unlabelled_images_alone():
