@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, MissingDependencyError, missing_package, nearest
+from ..errors import ConfigError, KDPluginsError, MissingDependencyError, import_fault, missing_package, nearest
 from ..utils.argument_types import shown
 
 
@@ -43,6 +43,8 @@ def read_config(path: str, key: str = 'config') -> Config:
         if missing is None:
             raise ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}") from error
         raise _missing_package(key, path, missing) from error
+    except ImportError as error:
+        raise _failed_import(key, path, error) from error
     except FileNotFoundError as error:
         raise _missing_file(key, path, error) from error
     except RecursionError as error:
@@ -148,6 +150,26 @@ def drop_scope(node: Any) -> None:
 def _missing_package(key: str, path: str, package: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"{key}: '{path}' needs the package '{package}', which is not installed; kd_plugins doctor prints the command"
+    )
+
+
+def _failed_import(key: str, path: str, error: ImportError) -> KDPluginsError:
+    """Return the error about an import, of ``custom_imports`` or of a config in MMEngine's new style.
+
+    MMEngine's text about ``custom_imports`` ends with the advice, after all folders of ``sys.path``.
+    """
+    named = re.fullmatch(r'Failed to import ([\w.]+)', str(error.__cause__))
+    if named is None:
+        return ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}")
+    module, missing = named[1], missing_package(error)
+    if missing is None:
+        fault = import_fault(error.__cause__.__context__ or error, module)
+        return ConfigError(f"{key}: '{path}' has '{module}' in custom_imports, and {fault}")
+    if not f'{module}.'.startswith(f'{missing}.'):
+        return _missing_package(key, path, missing)
+    return MissingDependencyError(
+        f"{key}: '{path}' has '{module}' in custom_imports, and '{missing}' is not found; install the package, or set "
+        'the environment variable PYTHONPATH to the folder that holds it, for example PYTHONPATH=.'
     )
 
 

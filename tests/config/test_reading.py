@@ -140,7 +140,7 @@ def test_the_new_style_of_mmengine_is_told_from_the_old(tmp_path: Path) -> None:
         (
             'from no_such_package import Net\nmodel = dict(type=Net)\n',
             MissingDependencyError,
-            "mine.py' needs the package 'no_such_package', which is not installed",
+            "needs the package 'no_such_package', which is not installed",
         ),
     ],
 )
@@ -150,3 +150,38 @@ def test_a_name_that_the_new_style_cannot_import(
     """MMEngine imports it when its value is read, after the file itself was read."""
     with pytest.raises(error, match=sentence):
         read_config(new_style(tmp_path, text))
+
+
+CUSTOM = "custom_imports = dict(imports=['{}'], allow_failed_imports=False)\n"
+
+
+@pytest.mark.parametrize(
+    ('content', 'named', 'sentence'),
+    [
+        (
+            None,
+            'my_project.parts',
+            r"mine.py' has 'my_project.parts' in custom_imports, and 'my_project' is not found; .* PYTHONPATH=\.$",
+        ),
+        (
+            'import no_such_package\n',
+            'own_part',
+            "needs the package 'no_such_package', which is not installed",
+        ),
+        (
+            'from torch import no_such_name\n',
+            'own_part',
+            "has 'own_part' in custom_imports, and own_part cannot be imported .cannot import name 'no_such_name'",
+        ),
+    ],
+)
+def test_a_module_of_ones_own_that_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, named: str, sentence: str
+) -> None:
+    """MMEngine's text lists ``sys.path``, and the advice after it was cut off."""
+    monkeypatch.syspath_prepend(tmp_path)
+    if content is not None:
+        (tmp_path / f'{named}.py').write_text(content)
+    (tmp_path / 'mine.py').write_text(CUSTOM.format(named))
+    with pytest.raises(KDPluginsError, match=sentence):
+        read_config(str(tmp_path / 'mine.py'))
