@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config.distillers import KEY as DISTILLERS
 from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..hooks.averages import slow_averages
@@ -99,8 +100,11 @@ def inheritance_rows(hook: DistillHook, result: Preflight) -> None:
 
 
 def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
-    if not hook.teachers:
-        result.teacher.append(('teacher', 'none: deeper layers of the student teach'))
+    if not hook.distillers and hook.unlabelled is None:
+        result.teacher.append(('teacher', 'none: no distiller is switched on'))
+        result.remarks.append(f'{DISTILLERS} switches no distiller on, so that the labels alone teach')
+    elif not hook.teachers:
+        result.teacher.append(('teacher', 'none: labels, or deeper layers of the student, teach'))
     for teacher in hook.teachers.values():
         result.teacher.append((teacher.key, type(teacher).__name__))
         report = getattr(teacher, 'report', None)

@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 import warnings
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Action, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pickle import UnpicklingError
@@ -75,8 +75,18 @@ def add_launcher(parser: ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help='set by torch.distributed.launch')
 
 
+class DefaultsFormatter(HelpFormatter):
+    """Formatter of ``--help`` that names the default of each option whose text does not."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        text = action.help or ''
+        switch = isinstance(action.default, bool) or action.default in (None, [], {}, '==SUPPRESS==')
+        return text if switch or not action.option_strings or 'default' in text else f'{text} (default: %(default)s)'
+
+
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
-    """Parse arguments and set ``LOCAL_RANK`` where a launcher passed it as an option."""
+    """Parse arguments and set ``LOCAL_RANK`` where a launcher passed it as an option; ``--help`` names defaults."""
+    parser.formatter_class = DefaultsFormatter
     args = parser.parse_args(arguments)
     if hasattr(args, 'local_rank'):
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -15,6 +15,7 @@ from kd_plugins.diagnostics.preflight import batch_with_objects, inheritance_row
 from kd_plugins.diagnostics.preflight import inspect as inspect_run
 from kd_plugins.diagnostics.preflight_terms import Preflight
 from kd_plugins.errors import ConfigError
+from kd_plugins.hooks import DistillHook
 from tests.hooks.tiny_runs import make_runner
 
 
@@ -52,6 +53,14 @@ def test_an_average_that_stays_at_the_start_is_a_remark(tmp_path: Path, generate
     runner = make_runner(tmp_path / 'run', [EMAHook(momentum=1e-4)], epochs=3)
     remarks = inspect_run(runner, generated).remarks
     assert sum('EMAHook.momentum is 0.0001 and the run has 12 updates' in remark for remark in remarks) == warned
+
+
+def test_a_hook_whose_distillers_are_all_off_teaches_nothing(tmp_path: Path) -> None:
+    """The table named deeper layers of the student as the teacher."""
+    hook = DistillHook(distillers={'off': None}, teacher=dict(type='kd_plugins.EMATeacher'))
+    result = inspect_run(make_runner(tmp_path / 'run', [hook]))
+    assert result.teacher == [('teacher', 'none: no distiller is switched on')] and not result.problems
+    assert 'default_hooks.distill.distillers switches no distiller on, so that the labels alone teach' in result.remarks
 
 
 def test_untrained_teachers_are_moved_away_from_their_start() -> None:

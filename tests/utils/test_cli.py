@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kd_plugins.errors import ConfigError
+from kd_plugins.utils import cli
 from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of
 
 
@@ -23,6 +24,20 @@ def test_an_option_without_a_value_is_one_sentence(capsys):
         parse('a')
     assert stopped.value.code == 2
     assert "'a' has no '='" in capsys.readouterr().err
+
+
+def test_help_names_the_defaults(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--steps', type=int, default=20, help='measured steps')
+    parser.add_argument('--seeds', nargs='+', default=[0, 1], help='seeds')
+    parser.add_argument('--size', default=None, help='the size; default: that of the file')
+    parser.add_argument('--quick', action='store_true', help='less of it')
+    add_cfg_options(parser)
+    with pytest.raises(SystemExit):
+        cli.parse(parser, ['--help'])
+    out = ' '.join(capsys.readouterr().out.split())
+    assert 'measured steps (default: 20)' in out and 'seeds (default: [0, 1])' in out
+    assert out.count('default:') == 3 and 'less of it' in out
 
 
 def test_a_known_mistake_is_one_line_and_status_2(capsys, monkeypatch):
