@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..hooks.averages import AverageCheck
 from ..hooks.checkpoint_files import AtomicCheckpointHook
 from ..hooks.data_files import is_checked
+from ..hooks.empty_loader import EmptyLoaderCheck
 from ..hooks.missing_metrics import MissingMetrics
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
 from ..runner.resume import CutOffValidation, lacks_validation
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hook.checks['data'] = False  # done above, or not wanted
         if cut_off is not None:
             runner.register_hook(cut_off)
+        runner.register_hook(EmptyLoaderCheck())
         runner.register_hook(AverageCheck())
         runner.register_hook(MissingMetrics())
         write_run_record(runner, path)

@@ -16,6 +16,7 @@ from ..hooks.inheritance import sentences
 from ..hooks.loop_epochs import is_iteration_loop
 from ..hooks.observer import StepObserver
 from ..runner.steps import distill_hook, drive
+from ..utils.data_errors import NO_BATCH
 from ..utils.sample_batch import has_objects
 from .preflight_terms import Preflight, dominant_terms, gradient_norm, inspect_terms, not_finite
 
@@ -155,7 +156,7 @@ def batch_with_objects(runner: Any) -> tuple[Any, str | None]:
             return batch, f'batch {index + 1} is the first one with an object and is looked at here' if index else None
         first = batch if first is None else first
     if first is None:
-        raise ConfigError('train_dataloader gives no batch; check indices, filter_cfg, batch_size and drop_last')
+        raise ConfigError(NO_BATCH)
     return first, f'the first {index + 1} batches of train_dataloader hold no object, so that losses of objects are 0'
 
 

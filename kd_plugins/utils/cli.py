@@ -19,7 +19,7 @@ from mmengine.registry import Registry
 
 from ..errors import KDPluginsError, missing_package, nearest
 from .build import inherited_arguments
-from .data_errors import data_sentence, log_traceback
+from .data_errors import NO_BATCH, data_sentence, log_traceback
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -170,6 +170,8 @@ def sentence_of(error: BaseException) -> str | None:
         return f"'{error.filename}': {error.strerror}"
     if isinstance(error, UnpicklingError):
         return f'a checkpoint cannot be read safely: {text.partition("WeightsUnpickler error: ")[2] or text}'
+    if isinstance(error, AssertionError) and text.startswith('`epoch_length` must be a positive integer, but got 0'):
+        return NO_BATCH  # of a scheduler that counts iterations of epochs
     lone = re.match(r'Expected more than 1 value per channel when training, got input size (.+)', text)
     if isinstance(error, ValueError) and lone:
         return (

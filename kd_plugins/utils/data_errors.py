@@ -16,6 +16,8 @@ ROLES = {
     ('Dataset', 'torch.'): 'data set',
 }
 """Name and package of a base class to the role of what inherits from it."""
+NO_BATCH = 'train_dataloader gives no batch; check indices, filter_cfg, batch_size and drop_last'
+"""Sentence about a training loader of length 0."""
 _WORKER = re.compile(r'DataLoader worker process (\d+)')
 _WORKER_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)')
 _LIBRARIES = ('torch', 'mmcv', 'mmengine', 'numpy', 'cv2', 'PIL')

@@ -3,6 +3,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from mmengine.optim import LinearLR
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.utils import cli
@@ -128,3 +129,11 @@ def test_a_normalisation_of_one_value_says_what_to_change():
     assert (sentence_of(caught.value) or '').startswith(
         'a normalisation layer got one value per channel (input of size [1, 2, 1, 1]), which has no variance; give '
     )
+
+
+def test_schedules_over_epochs_without_a_batch():
+    with pytest.raises(AssertionError) as caught:
+        LinearLR.build_iter_from_epoch(
+            torch.optim.SGD([torch.zeros(1)], lr=0.1), start_factor=0.1, begin=0, end=1, epoch_length=0
+        )
+    assert (sentence_of(caught.value) or '').startswith('train_dataloader gives no batch; check indices')
