@@ -69,7 +69,7 @@ def resolve(args: Namespace) -> Config:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     args = parse(parser(), arguments)
-    with one_sentence('kd_plugins train CONFIG --resume goes on from the newest checkpoint'):
+    with one_sentence('the same command with --resume goes on from the newest checkpoint'):
         config = resolve(args)
         check_trainable(config, args.config)
         check_second_stage(config)

@@ -53,9 +53,14 @@ def _unlabelled(pair: Pair, distillers: Settings, **unlabelled: Any) -> Settings
     if student.part('voxel_encoder') or student.part('network') or student.part('head'):
         raise Unsuitable('the entry needs boxes of persons, volumes or scenes; copy one of configs/unlabelled')
     late = dict(type='kd_plugins.LinearWarmup', value=1.0, **student.schedule(begin=1 / 3, end=2 / 3))
-    folder = dict(
-        type='kd_plugins.ImageFolder', data_root='data/unlabelled/', pipeline=_without_labels(student.pipeline)
-    )
+    pipeline = _without_labels(student.pipeline)
+    ends = [class_name(step) for step in (*pipeline[:1], *pipeline[-1:])]
+    if student.pipeline and not (ends[:1] == ['LoadImageFromFile'] and ends[1].startswith('Pack')):
+        raise Unsuitable(
+            'the training pipeline neither begins with LoadImageFromFile nor ends with PackDetInputs or PackSegInputs; '
+            'copy one of configs/unlabelled'
+        )
+    folder = dict(type='kd_plugins.ImageFolder', data_root='data/unlabelled/', pipeline=pipeline)
     return dict(
         student_view=dict(type='kd_plugins.PhotometricView', on=('unlabelled',)),
         unlabelled=dict(

@@ -6,6 +6,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from kd_plugins.suggestions import unlabelled
+from kd_plugins.suggestions.recipe import Unsuitable
 
 from .networks import GFL, RTMDET, STEPS, pair, part
 
@@ -37,6 +38,19 @@ def test_the_pipeline_of_segmentors_runs_on_an_image_without_labels(tmp_path):
         packed = Compose(kept)(dict(img_path=str(tmp_path / 'a.png')))
     assert packed['inputs'].shape == (3, 16, 16)
     assert [step['type'] for step in kept] == [*names[:1], 'RandomResize', 'RandomCrop', 'RandomChoice', *names[5:]]
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['LoadMultipleRSImageFromFile', 'LoadAnnotations', 'PackSegInputs'],  # two images of one place
+        ['UniformRefFrameSample', 'PackTrackInputs'],
+        ['LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'MultiBranch'],
+    ],
+)
+def test_a_pipeline_of_other_items_than_images_is_no_pipeline_of_images(names):
+    with pytest.raises(Unsuitable, match='neither begins with LoadImageFromFile nor ends with PackDetInputs'):
+        unlabelled.unlabelled_scores(pair(bbox_head=GFL, pipeline=[dict(type=name) for name in names]))
 
 
 def test_all_distillers_look_at_the_unlabelled_images_alone():
