@@ -94,5 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f'note: {remark}')
         for problem in result.problems:
             print(f'PROBLEM: {problem}')
-        print('preflight failed' if result.problems else 'preflight passed')
+        outcome = 'preflight failed' if result.problems else 'preflight passed'
+        print(f'{outcome}, on generated data: no file of the data sets was looked at' if generated else outcome)
     return int(bool(result.problems))

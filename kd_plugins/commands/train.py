@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
+from ..checkpoints import numbered_checkpoints
 from ..config.data_checks import check_classes, check_data, check_trainable, training_loaders
 from ..config.loading import class_name
 from ..config.second_stage import check_second_stage
@@ -18,7 +19,7 @@ from ..hooks.data_files import is_checked
 from ..hooks.empty_loader import EmptyLoaderCheck
 from ..hooks.missing_metrics import MissingMetrics
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
-from ..runner.resume import CutOffValidation, lacks_validation
+from ..runner.resume import CutOffValidation, checkpoint_folder, lacks_validation
 from ..runner.steps import distill_hook
 from ..utils.cli import note, one_sentence, parse
 from ..utils.device import has_accelerator
@@ -66,6 +67,22 @@ def resolve(args: Namespace) -> Config:
     return config
 
 
+def replaced_files(config: Config) -> list[str]:
+    """Return a sentence about the checkpoints of an earlier run that a new run writes over.
+
+    Args:
+        config: The resolved config, with its ``work_dir``.
+    """
+    folder = checkpoint_folder(config)
+    earlier = numbered_checkpoints(folder) if folder is not None else []
+    if not earlier:
+        return []
+    return [
+        f"'{folder}' holds checkpoints of an earlier run, up to {earlier[0][1].name}, which this run replaces; "
+        '--resume goes on from them, and --work-dir names another folder'
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     args = parse(parser(), arguments)
@@ -82,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = set_resume(config, args.resume)
         if args.resume and path is None:
             note(f"--resume: '{config.work_dir}' holds no readable checkpoint, so the run starts from the beginning")
+        if path is None and args.resume is None:
+            for sentence in replaced_files(config):
+                note(sentence)
         cut_off = CutOffValidation(path) if path is not None and lacks_validation(config, path) else None
         runner = build_runner(config)
         if path is not None:

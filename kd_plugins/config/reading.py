@@ -163,7 +163,8 @@ def _failed_import(key: str, path: str, error: ImportError) -> KDPluginsError:
         return ConfigError(f"{key}: '{path}' cannot be read: {_reason(error)}")
     module, missing = named[1], missing_package(error)
     if missing is None:
-        fault = import_fault(error.__cause__.__context__ or error, module)
+        first = getattr(error.__cause__, '__context__', None)
+        fault = import_fault(first if isinstance(first, ImportError) else error, module)
         return ConfigError(f"{key}: '{path}' has '{module}' in custom_imports, and {fault}")
     if not f'{module}.'.startswith(f'{missing}.'):
         return _missing_package(key, path, missing)

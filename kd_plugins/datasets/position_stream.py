@@ -332,8 +332,9 @@ def _build_dataset(config: Any, key: str) -> SizedItems:
         dataset = MMENGINE_DATASETS.build(dict(config)) if isinstance(config, Mapping) else config
         if hasattr(dataset, 'full_init'):  # once here, not once in each worker
             dataset.full_init()
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        text = str(error)
+        raise (ConfigError(f'{key}.{text}') if text.startswith('dataset.') else error) from error
     except (AssertionError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f'{key}.dataset cannot be built: {first_line(error)}') from error
     if not isinstance(dataset, Sized) or not hasattr(dataset, '__getitem__'):

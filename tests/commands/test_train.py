@@ -108,6 +108,15 @@ def test_showing_predictions_switches_the_hook_on():
     assert config.default_hooks.visualization.test_out_dir == 'painted'
 
 
+def test_checkpoints_that_a_new_run_replaces_are_named(tmp_path):
+    config = train.resolve(train.parser().parse_args([CONFIG, '--work-dir', str(tmp_path)]))
+    assert train.replaced_files(config) == []
+    for number in (2, 10):
+        (tmp_path / f'epoch_{number}.pth').touch()
+    (sentence,) = train.replaced_files(config)
+    assert sentence.startswith(f"'{tmp_path}' holds checkpoints of an earlier run, up to epoch_10.pth, which this run")
+
+
 TINY = """
 default_scope = 'mmengine'
 model = dict(type='ToyModel')
