@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..checkpoints import load_checkpoint
+from ..config.hook_entries import NAME
 from ..config.loading import load_config
 from ..config.reading import is_new_style
 from ..suggestions.features import FOUNDATION
@@ -44,13 +45,14 @@ def parser() -> ArgumentParser:
     return built
 
 
-def entry_text(settings: Settings, updates: bool = False) -> str:
+def entry_text(settings: Settings, updates: bool = False, replaces: bool = False) -> str:
     """Return an entry as lines of a config.
 
     Args:
         settings: Settings of the hook.
         updates: Whether to change ``default_hooks`` and not to assign it, see
             :func:`~kd_plugins.config.reading.is_new_style`.
+        replaces: Whether the config that is inherited has an entry, with which MMEngine would merge this one.
 
     >>> print(entry_text({'teacher': None, 'distillers': {'dsd': {'type': 'kd_plugins.DualSelfDistiller'}}}))
     default_hooks = dict(
@@ -61,7 +63,8 @@ def entry_text(settings: Settings, updates: bool = False) -> str:
     )
     """
     given = {key: value for key, value in settings.items() if value is not None}
-    return (update if updates else assignment)('default_hooks', {'distill': {'type': HOOK, **given}})
+    entry = {**({'_delete_': True} if replaces else {}), 'type': HOOK, **given}
+    return (update if updates else assignment)('default_hooks', {NAME: entry})
 
 
 def comment(text: str) -> str:
@@ -78,6 +81,7 @@ def show(found: Sequence[Suggestion], config: Config) -> None:
     fitting = [entry for entry in found if not entry.reason]
     new_style = is_new_style(config)
     updates = new_style and 'default_hooks' in config
+    replaces = not new_style and bool((config.get('default_hooks') or {}).get(NAME))
     if fitting and new_style:  # MMEngine reads no custom_imports there, and finds the names by their scope
         print('# Add to a config that reads yours in `with read_base():`')
     elif fitting:
@@ -89,7 +93,7 @@ def show(found: Sequence[Suggestion], config: Config) -> None:
         print(f'\n{comment(f"{number}. {recipe.title}")}')
         print(comment(f'Evidence: {recipe.evidence}.'))
         print(comment(f'Cost: {recipe.cost}{adapters}.'))
-        print(entry_text(entry.settings, updates))
+        print(entry_text(entry.settings, updates, replaces))
     print('\n# Does not fit this model:' if len(fitting) < len(found) else '')
     for entry in found:
         if entry.reason:

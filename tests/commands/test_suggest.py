@@ -84,6 +84,23 @@ def test_what_is_printed_for_a_config_of_the_new_style_keeps_its_hooks(tmp_path,
     assert list(hooks) == ['logger', 'distill'] and list(hooks.distill.distillers) == ['dsd']
 
 
+def test_an_entry_replaces_the_one_of_the_config(tmp_path, capsys):
+    """MMEngine merged both, so that the average of the student got the checkpoint of a frozen teacher."""
+    old = (
+        "teacher=dict(type='kd_plugins.FrozenTeacher', config='a.py', checkpoint='a.pth'), distillers=dict(old=dict())"
+    )
+    base = tmp_path / 'student.py'
+    base.write_text(f"default_hooks = dict(logger=None, distill=dict(type='kd_plugins.DistillHook', {old}))\n")
+    settings = {'teacher': {'type': 'kd_plugins.EMATeacher'}, 'distillers': {'new': {}}}
+    recipe = Recipe('new', 'title', 'evidence', 'cost', lambda pair: settings)
+    suggest.show([Suggestion(recipe, settings)], read_config(str(base)))
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = './student.py'\n" + capsys.readouterr().out)
+    hooks = read_config(str(child)).default_hooks
+    assert list(hooks) == ['logger', 'distill']
+    assert hooks.distill == dict(type='kd_plugins.DistillHook', **settings)
+
+
 def test_nothing_is_to_be_added_where_nothing_fits(tmp_path, capsys):
     (tmp_path / 'student.py').write_text('')
     recipe = Recipe('dsd', 'title', 'evidence', 'cost', dict)
