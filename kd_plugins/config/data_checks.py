@@ -24,6 +24,8 @@ HEADS = {
 """Scope to the config keys of the heads whose ``num_classes`` must equal that of the data."""
 OTHER_COUNTS = ('GroundingDINOHead', 'STDCHead', 'SideAdapterCLIPHead', 'PointRCNNBboxHead')
 """Heads whose ``num_classes`` counts something else: text tokens, boundaries, foreground classes, one foreground."""
+OLD_KEYS = ('optimizer', 'runner', 'optimizer_config', 'lr_config')
+"""Keys of a training in MMDetection 2 and the other packages of that time."""
 DATA_COMMANDS = {
     'BCCD_ROOT': 'kd_plugins data bccd fetches it',
     'DIGITS_ROOT': 'kd_plugins data digits makes it',
@@ -67,6 +69,12 @@ def check_trainable(config: Config, path: str) -> None:
     if config.get('stages') and not config.get('model'):
         raise ConfigError(f"config: '{path}' lists stages, each a training; kd_plugins train-stages trains them")
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        old = next((name for name in OLD_KEYS if config.get(name)), None)
+        if not config.get(key) and key != 'model' and old is not None:
+            raise ConfigError(
+                f"config: '{path}' has no '{key}' but '{old}', a key of OpenMMLab's packages before MMEngine; give it "
+                'train_dataloader, train_cfg and optim_wrapper, or inherit a config of the installed version'
+            )
         if not config.get(key):
             raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")
     reason = needs_gpu(config)

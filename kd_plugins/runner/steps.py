@@ -13,9 +13,11 @@ from mmengine.config import Config, ConfigDict
 from ..config.data_checks import check_trainable
 from ..config.hook_entries import distill_entry
 from ..config.reading import read_config
+from ..errors import ConfigError
 from ..hooks import DistillHook
 from ..teachers.collection import teacher_configs
 from ..testing import strip_pretrained, unlabelled_dataset, use_generated_data
+from ..utils.data_errors import NO_BATCH
 from .launch import build_runner, without_strategy
 
 
@@ -130,12 +132,18 @@ def distill_hook(runner: Any) -> DistillHook | None:
 
 
 def batches(runner: Any, count: int) -> list[Any]:
-    """Return up to ``count`` batches of the first epoch."""
+    """Return up to ``count`` batches of the first epoch.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     collected: list[Any] = []
     for batch in runner.train_dataloader:
         collected.append(batch)
         if len(collected) == count:
             break
+    if not collected:
+        raise ConfigError(NO_BATCH)
     return collected
 
 

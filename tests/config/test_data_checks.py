@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from kd_plugins.commands.dispatch import DATA
-from kd_plugins.config.data_checks import DATA_COMMANDS, check_classes, check_data, dataset_classes
+from kd_plugins.config.data_checks import DATA_COMMANDS, check_classes, check_data, check_trainable, dataset_classes
 from kd_plugins.datasets.sources import SOURCES
 from kd_plugins.errors import ConfigError
 
@@ -192,3 +192,11 @@ def test_the_classes_of_every_loader_that_is_used_are_compared(root):
     check_classes(config)
     with pytest.raises(ConfigError, match=r'is 2, but test_dataloader\.dataset has 80 classes'):
         check_classes(config, ('test_dataloader',))
+
+
+def test_a_config_of_mmdetection_2_is_told_from_an_incomplete_one():
+    old = dict(model=dict(type='GFL'), data=dict(train=dict()), optimizer=dict(type='SGD'), runner=dict(max_epochs=12))
+    with pytest.raises(ConfigError, match="has no 'train_dataloader' but 'optimizer', a key of OpenMMLab's packages"):
+        check_trainable(Config(old), 'old.py')
+    with pytest.raises(ConfigError, match="'new.py' has no 'train_dataloader', so it cannot be trained"):
+        check_trainable(Config(dict(model=dict(type='GFL'))), 'new.py')

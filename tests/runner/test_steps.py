@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from mmengine.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from kd_plugins.errors import ConfigError
 from kd_plugins.runner.steps import batches, distill_hook, drive, prepare_config, temporary_runner, train_step
 
 
@@ -88,6 +90,13 @@ def test_steps_run_between_set_up_and_clean_up() -> None:
         assert not torch.equal(runner.model.layer.weight, before)
     assert calls.names == ['before_train', 'iteration 0', 'iteration 1', 'after_train']
     assert not Path(runner.work_dir).exists()
+
+
+def test_a_loader_without_a_batch_is_a_sentence() -> None:
+    """``kd_plugins overhead`` divided by the number of batches, 0."""
+    with pytest.raises(ConfigError, match='train_dataloader gives no batch'):
+        batches(SimpleNamespace(train_dataloader=[]), 4)
+    assert batches(SimpleNamespace(train_dataloader=[1, 2, 3]), 2) == [1, 2]
 
 
 def test_clean_up_follows_an_error() -> None:
