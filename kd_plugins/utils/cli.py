@@ -176,8 +176,13 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and lone:
         return (
             f'a normalisation layer got one value per channel (input of size {lone.group(1)}), which has no variance; '
-            'give larger images, a larger train_dataloader.batch_size, or train_dataloader.drop_last=True where the '
-            'last batch holds one image'
+            'give larger images, a larger train_dataloader.batch_size or, where the last batch holds one image, '
+            'drop_last=True of train_dataloader or of its batch_sampler'
+        )
+    if isinstance(error, ValueError) and text.startswith('batch_sampler option is mutually exclusive'):
+        return (
+            'a data loader with a batch_sampler takes no drop_last or shuffle; give drop_last to batch_sampler, or set '
+            'batch_sampler=None'
         )
     constructor = re.search(r'(?:([\w.]+)\.)?__init__\(\) (got an unexpected|missing|got multiple).*', text)
     if isinstance(error, TypeError) and constructor:

@@ -4,6 +4,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from mmengine.optim import LinearLR
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.utils import cli
@@ -137,3 +138,11 @@ def test_schedules_over_epochs_without_a_batch():
             torch.optim.SGD([torch.zeros(1)], lr=0.1), start_factor=0.1, begin=0, end=1, epoch_length=0
         )
     assert (sentence_of(caught.value) or '').startswith('train_dataloader gives no batch; check indices')
+
+
+def test_settings_that_a_batch_sampler_excludes():
+    """MMDetection's loaders have an AspectRatioBatchSampler, whose own ``drop_last`` counts."""
+    items = [0, 1]
+    with pytest.raises(ValueError) as caught:
+        DataLoader(items, batch_sampler=BatchSampler(SequentialSampler(items), 1, False), drop_last=True)
+    assert (sentence_of(caught.value) or '').startswith('a data loader with a batch_sampler takes no drop_last')
