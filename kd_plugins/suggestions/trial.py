@@ -15,6 +15,7 @@ from ..config.data_checks import check_trainable
 from ..config.hook_entries import NAME, is_distill_hook
 from ..diagnostics.preflight import inspect
 from ..errors import KDPluginsError
+from ..hooks.run_checks import student_of
 from ..runner.steps import distill_hook, drive, temporary_runner
 from ..stages.checkpoint_selection import averages
 from .recipe import DEEP, Network, Pair, Recipe, Settings, Suggestion, Unsuitable
@@ -30,7 +31,7 @@ def network_of(config: Config) -> Network:
         config: The config; it is not changed.
 
     Raises:
-        KDPluginsError: If no data can be generated for it.
+        KDPluginsError: If no data can be generated for it, or nothing can be distilled into it.
     """
     check_trainable(config, str(config.filename))
     plain = without_distillation(config)
@@ -44,6 +45,7 @@ def network_of(config: Config) -> Network:
     with temporary_runner(plain, generated=True) as (runner, _):
 
         def body() -> None:
+            student_of(runner)  # refuses semi-supervised detectors, whose batches have branches
             batch = next(iter(runner.train_dataloader))
             trace = CallTrace(runner.model)
             inputs = runner.model.data_preprocessor(batch, True)

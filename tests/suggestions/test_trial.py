@@ -2,8 +2,12 @@
 
 import pytest
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import nn
 
 from kd_plugins.config.loading import load_config
+from kd_plugins.errors import ConfigError
+from kd_plugins.registry import MODELS
 from kd_plugins.suggestions.features import channel_wise, feature_mse
 from kd_plugins.suggestions.recipe import Pair, Recipe
 from kd_plugins.suggestions.trial import network_of, pipeline_of, suggestions, without_distillation
@@ -28,6 +32,25 @@ def test_facts_of_the_training(small):
     assert network.features == 'neck.fpn_convs.*'
     assert (network.batch_size, network.length, network.by_epoch) == (8, 16, True)
     assert any(step['type'] == 'PackDetInputs' for step in network.pipeline)
+
+
+@MODELS.register_module(name='SemiForSuggestions', force=True)
+class SemiBaseDetector(BaseModel):
+    """Stands for MMDetection's class of this name, which takes a batch of several branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        raise AssertionError('no batch is given to it')
+
+
+def test_a_semi_supervised_detector_is_refused():
+    config = load_config('kd_plugins::gfl/gfl_r18_bccd.py')
+    config.model = dict(type='kd_plugins.SemiForSuggestions')
+    with pytest.raises(ConfigError, match="^model.type is 'SemiBaseDetector', a semi-supervised detector"):
+        network_of(config)
 
 
 def test_what_is_refused_leaves_the_others(small):
