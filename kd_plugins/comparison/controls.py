@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor
 
-from ..checkpoints import compare_weights, load_checkpoint, weights_of
+from ..checkpoints import compare_weights, load_checkpoint, weights_of, with_versions
 from ..config.hook_entries import distill_entry
 from ..config.loading import class_name, walk
 from ..errors import ConfigError
@@ -116,7 +116,7 @@ def inherit(baseline: Config, distilled: Config, folder: Path) -> Made:
     inherited = {name: known[name] for name in fitting if 'backbone' not in name.split('.')}
     if not inherited:
         raise ConfigError(f"no parameter of '{teacher['checkpoint']}' outside the backbone fits the baseline")
-    config.load_from = str(_write_weights({**start, **inherited}, folder))
+    config.load_from = str(_write_weights(with_versions({**start, **inherited}, known), folder))
     config.resume = False
     count = f'{len(inherited)} of its {len(current)} tensors'
     return Made(config, f'the baseline, started with {count} from the teacher, none of the backbone')
@@ -133,7 +133,7 @@ def _write_weights(weights: Mapping[str, Tensor], folder: Path) -> Path:
     path = folder / f'inherit_{digest.hexdigest()[:12]}.pth'
     if not path.is_file():
         buffer = io.BytesIO()
-        torch.save({'state_dict': dict(weights), 'meta': {}}, buffer)
+        torch.save({'state_dict': weights, 'meta': {}}, buffer)
         write_atomically(path, buffer.getvalue())
     return path.resolve()
 

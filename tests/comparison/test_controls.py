@@ -145,6 +145,7 @@ def test_a_student_inherits_what_fits_outside_the_backbone(
     assert 'neck.fpn_convs.0.conv.weight' in held
     assert 'neck.lateral_convs.0.conv.weight' not in held  # its input is as wide as the backbone
     assert all(torch.equal(value, weights[name]) for name, value in held.items())
+    assert held._metadata['bbox_head']['version'] == weights._metadata['bbox_head']['version']  # type: ignore[attr-defined]
     assert 'distill' not in made.config.default_hooks and not baseline.get('load_from')
     assert f'started with {len(held)} of its' in made.text
     again = inherit(baseline, distilled, tmp_path / 'configs')
