@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
 from ..config.data_checks import dataset_classes
+from ..config.loading import class_name, walk
 from ..registry import DATASETS
 from .items import RepeatedItems, head_class_count, numbered_classes
 
@@ -27,6 +29,7 @@ class GeneratedSegmentation(RepeatedItems):
         num_items: Number of different images.
         length: Number of items of the data set.
         labelled: Whether the items have labels.
+        edges: Config of the step that makes maps of edges from the labels, which some heads learn; None for none.
     """
 
     def __init__(
@@ -37,8 +40,11 @@ class GeneratedSegmentation(RepeatedItems):
         num_items: int = 8,
         length: int = 2000,
         labelled: bool = True,
+        edges: dict[str, Any] | None = None,
     ) -> None:
         items = [self._image(index, classes, tuple(size), channels) for index in range(num_items)]
+        if edges is not None and labelled:
+            _add_edges(items, edges)
         if not labelled:
             for item in items:
                 del item['data_samples'].gt_sem_seg
@@ -60,6 +66,18 @@ class GeneratedSegmentation(RepeatedItems):
         return {'inputs': image.to(torch.uint8), 'data_samples': sample}
 
 
+def _add_edges(items: Sequence[dict[str, Any]], step: dict[str, Any]) -> None:
+    """Add to each item the map of edges that a step of MMSegmentation makes, as its packing does."""
+    from mmengine.structures import PixelData
+    from mmseg.registry import TRANSFORMS
+
+    made = TRANSFORMS.build(dict(step))
+    for item in items:
+        labels = item['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
+        edges = made({'gt_seg_map': labels, 'img_shape': labels.shape})['gt_edge_map']
+        item['data_samples'].gt_edge_map = PixelData(data=torch.from_numpy(edges[None].astype(np.int64)))
+
+
 def generated_dataset(config: Config) -> dict[str, Any]:
     """Return the config of a data set that suits a segmentor.
 
@@ -71,6 +89,7 @@ def generated_dataset(config: Config) -> dict[str, Any]:
     preprocessor = config.model.get('data_preprocessor') or {}
     if preprocessor.get('size') is not None:
         preprocessor['size'] = size
+    steps = config.train_dataloader.get('dataset', {})
     count = head_class_count(config, 'decode_head', default=2)
     classes = dataset_classes(config)
     if classes is None or len(classes) != count:
@@ -80,4 +99,5 @@ def generated_dataset(config: Config) -> dict[str, Any]:
         classes=classes,
         size=size,
         channels=len(preprocessor.get('mean') or (0, 0, 0)),
+        edges=next((step for _, step in walk(steps) if class_name(step) == 'GenerateEdge'), None),
     )

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 pytest.importorskip('mmseg')
 
+from kd_plugins.registry import DATASETS
 from kd_plugins.testing import strip_pretrained, unlabelled_dataset, use_generated_data
 from kd_plugins.testing.segmentation import IGNORED, GeneratedSegmentation
 
@@ -46,6 +47,18 @@ def test_unlabelled_items_have_no_labels() -> None:
     labelled, unlabelled = (GeneratedSegmentation(('a', 'b'), num_items=1, labelled=flag)[0] for flag in (True, False))
     assert unlabelled['inputs'].equal(labelled['inputs'])
     assert 'gt_sem_seg' in labelled['data_samples'] and 'gt_sem_seg' not in unlabelled['data_samples']
+
+
+def test_edges_are_made_as_the_pipeline_makes_them() -> None:
+    """The head of PIDNet learns them, and the batch had none."""
+    config = make_config()
+    steps = [dict(type='LoadAnnotations'), dict(type='mmseg.GenerateEdge', edge_width=4), dict(type='PackSegInputs')]
+    config.train_dataloader.dataset.pipeline = steps
+    use_generated_data(config)
+    item = DATASETS.build(config.train_dataloader.dataset)[0]['data_samples']
+    edges, labels = item.gt_edge_map.data, item.gt_sem_seg.data
+    assert edges.shape == labels.shape and edges.dtype == torch.int64 and set(edges.unique().tolist()) == {0, 1}
+    assert 0 < edges.float().mean() < 0.5
 
 
 def test_images_follow_the_config() -> None:
