@@ -126,8 +126,15 @@ def generated_dataset(config: Config) -> dict[str, Any]:
         config: The pose estimator's whole config.
 
     Raises:
-        ConfigError: If the config has no keypoint metadata, no ``GenerateTarget`` or no ``input_size``.
+        ConfigError: If the model takes whole images, or the config has no keypoint metadata, ``GenerateTarget`` or
+            ``input_size``.
     """
+    kind = class_name(config.model)
+    if kind == 'BottomupPoseEstimator':
+        raise ConfigError(
+            f"--generated: model.type is '{kind}', for which no data is generated, so a data set is needed; nearest: "
+            "'TopdownPoseEstimator'"
+        )
     steps = target_steps(config)
     _, metainfo = pose_metainfo(config) or ('', None)
     if metainfo is None:

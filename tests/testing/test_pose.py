@@ -98,6 +98,15 @@ def test_a_pipeline_without_targets_is_refused():
         use_generated_data(config)
 
 
+def test_a_pose_estimator_of_whole_images_is_refused():
+    """Its steps met a generated person, and one of them raised an assertion."""
+    steps = [dict(type='GenerateTarget', encoder=dict(input_size=(64, 64))), dict(type='PackPoseInputs')]
+    config = Config(dict(default_scope='mmpose', model=dict(type='BottomupPoseEstimator')))
+    config.train_dataloader = dict(dataset=dict(type='CocoDataset', pipeline=steps))
+    with pytest.raises(ConfigError, match="model.type is 'BottomupPoseEstimator', for which no data is generated"):
+        use_generated_data(config)
+
+
 def test_a_scope_without_a_generator_is_refused():
     with pytest.raises(ConfigError, match="default_scope is 'mmpretrain'; data is generated for 'mmdet'"):
         use_generated_data(Config(dict(default_scope='mmpretrain')))
