@@ -53,6 +53,17 @@ def test_a_semi_supervised_detector_is_refused():
         network_of(config)
 
 
+def test_a_model_without_generated_data_is_a_sentence_without_an_option_of_another_command():
+    part = dict(type='Part')
+    config = Config(dict(default_scope='mmpretrain', model=part, train_dataloader=part, train_cfg=part))
+    config.optim_wrapper = part
+    with pytest.raises(
+        ConfigError, match="^entries are tried on generated data, and default_scope is 'mmpretrain'"
+    ) as e:
+        network_of(config)
+    assert 'data set' not in str(caught.value)
+
+
 def test_what_is_refused_leaves_the_others(small):
     config, network = small
     before = config.pretty_text
