@@ -59,7 +59,7 @@ def test_a_model_without_generated_data_is_a_sentence_without_an_option_of_anoth
     config.optim_wrapper = part
     with pytest.raises(
         ConfigError, match="^entries are tried on generated data, and default_scope is 'mmpretrain'"
-    ) as e:
+    ) as caught:
         network_of(config)
     assert 'data set' not in str(caught.value)
 
