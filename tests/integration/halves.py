@@ -37,7 +37,13 @@ def train_share(work_dir: Path, batch_size: int, distillers: dict[str, Any], **d
         wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
         settings |= dict(launcher='pytorch', cfg=dict(model_wrapper_cfg=wrapper))
     runner = make_runner(work_dir, distillers, RANDOM_TEACHER, batch_size=batch_size, **settings)
-    runner.train()
+    threads = torch.get_num_threads()
+    # As the ranks do: sums in another order may move an activation across the corner of a ReLU.
+    torch.set_num_threads(1)
+    try:
+        runner.train()
+    finally:
+        torch.set_num_threads(threads)
     model = runner.model.module if dist.is_initialized() else runner.model
     return {'losses': recorder.losses, 'weights': weights(model)}
 
