@@ -60,7 +60,7 @@ class RandomAdapter(nn.Module):
     seed = 0
     """Seed of the next pass, a function of the seed of the run, iteration, rank, distiller and level."""
     on_images: Tensor | None = None
-    """Which cells of the next maps lie on an image and not on its padding, (N, 1, H, W); None for all."""
+    """Mask of the cells of the next maps that lie on an image and not on its padding, (N, 1, H, W); None for all."""
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Return a generator that starts from :attr:`seed`, so that the generators of the run draw nothing."""

@@ -198,7 +198,7 @@ class Regions:
 
     @property
     def needs_labels(self) -> str | None:
-        """What :attr:`~kd_plugins.distillers.BaseDistiller.needs_labels` says about the trust."""
+        """Part of :attr:`~kd_plugins.distillers.BaseDistiller.needs_labels` that is about the trust, or None."""
         return f"trust='{TRUTH}' compares with labels; use trust={self._nearest!r}" if self.trust == TRUTH else None
 
     @property

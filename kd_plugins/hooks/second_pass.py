@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
 from typing import Any
 
@@ -45,16 +45,9 @@ def statistics_of(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
 
 
 @contextmanager
-def labels_kept(unlabelled: Unlabelled, kept: bool) -> Iterator[None]:
-    """Run a pass that leaves the state of the pseudo labels as it is.
-
-    A distiller's teacher may be ready before that of the pseudo labels, whose scores do not count then.
-
-    Args:
-        unlabelled: The unlabelled images.
-        kept: Whether it does.
-    """
-    state = copy.deepcopy(unlabelled.state_dict()) if kept else {}
+def labels_kept(unlabelled: Unlabelled) -> Iterator[None]:
+    """Run a pass that leaves the state of the pseudo labels as it is."""
+    state = copy.deepcopy(unlabelled.state_dict())
     try:
         yield
     finally:
@@ -67,10 +60,27 @@ def without_trace(student: nn.Module, unlabelled: Unlabelled) -> Iterator[None]:
     separate = unlabelled.separate
     unlabelled.separate = SeparateStatistics()
     try:
-        with labels_kept(unlabelled, True), scratch_state(student), torch.no_grad():
+        with labels_kept(unlabelled), scratch_state(student), torch.no_grad():
             yield
     finally:
         unlabelled.separate = separate
+
+
+def pass_context(
+    student: nn.Module, unlabelled: Unlabelled, shapes_only: bool, counts: bool
+) -> AbstractContextManager[None]:
+    """Return the context in which the second pass runs, with what the pass must leave as it is.
+
+    Args:
+        student: The student.
+        unlabelled: The unlabelled images.
+        shapes_only: Whether the pass only shows the shapes of the outputs.
+        counts: Whether the losses on pseudo labels count. A distiller's teacher may be ready before that of the pseudo
+            labels, whose scores do not count then.
+    """
+    if shapes_only:
+        return without_trace(student, unlabelled)
+    return nullcontext() if counts else labels_kept(unlabelled)
 
 
 def preprocessed(student: Any, batch: Any) -> ForwardCall:

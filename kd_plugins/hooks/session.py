@@ -25,7 +25,7 @@ from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
 from .queries import Queries
 from .recomputation import check_recomputation
-from .second_pass import labels_kept, predictions, pseudo_terms, second_pass, without_trace
+from .second_pass import pass_context, predictions, pseudo_terms, second_pass
 from .shuffled_teachers import ShuffledTeachers
 from .student_view import StudentView
 from .task_losses import UNTAUGHT, scale_task, task_loss
@@ -251,7 +251,7 @@ class DistillSession:
         # The only purpose of a pass before the weight rises is to show the shapes.
         shapes_only = self._dry or (self.unlabelled.weight == 0 and not self.runs_all)
         counts = not shapes_only and (self._labels or self.runs_all)
-        with without_trace(self.student, self.unlabelled) if shapes_only else labels_kept(self.unlabelled, not counts):
+        with pass_context(self.student, self.unlabelled, shapes_only, counts):
             batch, losses = second_pass(
                 self.student,
                 self._call_student,
@@ -373,8 +373,7 @@ class DistillSession:
                     with seeded_rng(position_seed(self.seed, 'adapters', name)):
                         distiller.initialize(student_outputs[name], teacher_outputs[name])
             self.distillers.to(_device_of(self.student))
-            has_params = any(param.requires_grad for param in self.distillers.parameters())
-            if has_params and is_distributed():
+            if is_distributed() and any(param.requires_grad for param in self.distillers.parameters()):
                 self.module = DistributedDataParallel(self.distillers, broadcast_buffers=False)
         self.liveness.check_counts('student', student_outputs)
         self.liveness.check_counts('teacher', teacher_outputs)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..checkpoints import (
     VERSIONS,
+    WRAPPED,
     is_readable,
     load_checkpoint,
     numbered_checkpoints,
@@ -132,7 +133,7 @@ def chosen_weights(checkpoint: dict[str, Any], ema: bool | None, key: str) -> tu
             raise CheckpointError(f'{key}.ema is True, but the checkpoint was saved without an EMAHook; valid: None')
         return weights, 'raw'
     if ema is False:
-        raw = {name: other.get(f'module.{name}', value) for name, value in weights.items()}
+        raw = {name: other.get(f'{WRAPPED}{name}', value) for name, value in weights.items()}
         return with_versions(raw, weights), 'raw'
     return weights, 'averaged'
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..checkpoints import LoadReport, load_checkpoint, load_weights, weights_of, with_versions
+from ..checkpoints import LoadReport, load_checkpoint, load_weights, prefixes, weights_of, with_versions
 from ..config.loading import walk
 from ..config.pretrained import pretrained_entries
 from ..errors import CheckpointError, ConfigError, nearest
@@ -238,10 +238,9 @@ class BackboneTeacher(FixedTeacher):
         own = {name.removeprefix(self.prefix): one for name, one in weights.items() if name.startswith(self.prefix)}
         own = with_versions(own, weights, self.prefix)
         if not own:
-            heads = sorted({f'{name.partition(".")[0]}.' for name in weights})
             raise CheckpointError(
                 f"{self.key}.prefix is '{self.prefix}', with which no name in '{self.checkpoint}' begins; "
-                f'{nearest(self.prefix, heads)}'
+                f'{nearest(self.prefix, prefixes(weights))}'
             )
         self.report = load_weights(backbone, {'state_dict': own}, self.checkpoint, self.strict, key=key)
         self._warn()
