@@ -228,8 +228,8 @@ detectors = {
     'KD-DETR': dict(
         docs='distillers/query.md',
         measured=[
-            dict(result='kddetr_bccd', on='DAB-DETR, ResNet-18, BCCD, finished teacher', against='plain, 24 epochs'),
-            dict(result='kddetr_bccd', pair=('average', 'plain'), on='DAB-DETR, ResNet-18, BCCD, own average'),
+            dict(result='kddetr_bccd', on='DINO, ResNet-18, BCCD, finished self', against='plain, equal cost'),
+            dict(result='kddetr_bccd', pair=('average', 'plain'), on='DINO, ResNet-18, BCCD, own average'),
         ],
     ),
     'stage localization': dict(docs='distillers/stagelocalization.md'),
