@@ -9,11 +9,12 @@ from inspect import signature
 from typing import Any
 
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from ..distillers.base import Batch
 from ..distillers.collection import Term
+from ..errors import ConfigError
 from ..taps import TapSet
 from ..utils.calls import ForwardCall
 from ..utils.loss_dicts import ADDED, tensors_of
@@ -153,6 +154,9 @@ def second_pass(
 
     Returns:
         The batch that the student saw, and its losses on pseudo labels.
+
+    Raises:
+        ConfigError: If the student's loss reads labels that are not made here, such as a semantic map.
     """
     iteration = step[0]
     with seeded_rng(unlabelled.seed(iteration)):
@@ -168,6 +172,14 @@ def second_pass(
             taps.start()
             try:
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
+            except AttributeError as error:
+                if not isinstance(error.obj, BaseDataElement):
+                    raise
+                label = (error.name or '').lstrip('_')
+                raise ConfigError(
+                    f"{KEY}.{PSEUDO}: the loss of '{type(student).__name__}' reads '{label}', which the data samples of "
+                    'unlabelled images do not have; nearest: pseudo=None with dense distillers'
+                ) from error
             finally:
                 taps.stop()
     return Batch(inputs, samples, *step), output if predict is not None else {}

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_plugins.distillers import BaseDistiller
+from kd_plugins.errors import ConfigError
 from kd_plugins.hooks.second_pass import predictions, preprocessed, pseudo_terms
 from kd_plugins.hooks.session import DistillSession
 from kd_plugins.hooks.student_view import StudentView
@@ -42,14 +43,19 @@ class Inputs:
 
 
 def attached(
-    *, view: NoiseView | None = None, after_student: bool = False, distillers: Any = None, **settings: Any
+    *,
+    view: NoiseView | None = None,
+    after_student: bool = False,
+    distillers: Any = None,
+    student: type[NormedStudent] = NormedStudent,
+    **settings: Any,
 ) -> tuple[DistillSession, Inputs, Inputs]:
     """Attach a distiller on labelled and one on unlabelled images, with a batch; return what the networks see."""
     torch.manual_seed(0)
-    student, teacher = NormedStudent(), EMATeacher()
-    student.dropout.p = 0.0
+    network, teacher = student(), EMATeacher()
+    network.dropout.p = 0.0
     teacher.after_student = after_student
-    teacher.prepare(student)
+    teacher.prepare(network)
     if distillers is None:
         distillers = {'gap': TinyGap(), 'other': TinyGap()}
         distillers['other'].on = 'unlabelled'
@@ -57,9 +63,9 @@ def attached(
     unlabelled.open(0)
     unlabelled.weight = 1.0
     unlabelled.fetch(0)
-    seen = Inputs(student), Inputs(teacher.model)
-    bound = None if view is None else StudentView(dict.fromkeys(view.on, view), student.data_preprocessor, 0)
-    session = DistillSession(student, distillers, {'teacher': teacher}, lambda: None, (), unlabelled, bound)
+    seen = Inputs(network), Inputs(teacher.model)
+    bound = None if view is None else StudentView(dict.fromkeys(view.on, view), network.data_preprocessor, 0)
+    session = DistillSession(network, distillers, {'teacher': teacher}, lambda: None, (), unlabelled, bound)
     session.weights = dict.fromkeys(distillers, 1.0)
     return session, *seen
 
@@ -128,6 +134,27 @@ def test_pseudo_labels_reach_the_loss() -> None:
     outputs = session.student(session.unlabelled.batch['inputs'])
     torch.testing.assert_close(losses['distill.pseudo.loss_task'], (outputs - labels).square().mean())
     assert len(teacher.seen) == 2, 'once here, and once for the labels'
+
+
+class MaskStudent(NormedStudent):
+    """A student whose loss reads masks of unlabelled images."""
+
+    broken = False
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        if mode == 'loss' and data_samples is not None:
+            data_samples = (self if self.broken else InstanceData()).masks
+        return super().forward(inputs, data_samples, mode)
+
+
+@pytest.mark.parametrize('broken', [False, True])
+def test_a_loss_that_reads_other_labels_is_refused(broken: bool) -> None:
+    session, *_ = attached(distillers={}, pseudo=RoundedLabels(), student=MaskStudent)
+    session.student.broken = broken
+    # A fault of the model itself stays what it is.
+    expected = (AttributeError, 'MaskStudent') if broken else (ConfigError, "pseudo: the loss of 'MaskStudent' reads 'masks'")
+    with pytest.raises(expected[0], match=expected[1]):
+        session.student(LABELLED, None, mode='loss')
 
 
 def test_labels_of_a_teacher_that_is_not_ready_leave_no_trace() -> None:
