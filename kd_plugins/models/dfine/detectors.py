@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmdet.models.detectors import DABDETR, DINO, DeformableDETR
+from mmdet.structures import SampleList
 from torch import Tensor
 
 from ...errors import ConfigError
@@ -13,6 +14,7 @@ from ...utils.argument_types import shown
 from ...utils.build import check_arguments, find_class
 from .decoders import FDRDABDecoder, FDRDeformableDecoder, FDRDinoDecoder
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead
+from .recomputed_parts import checked_recomputation
 
 
 class FDRDetector:
@@ -55,6 +57,17 @@ class FDRDetector:
         decoder: dict[str, Any] = self.decoder
         super()._init_layers()  # type: ignore[misc]
         self.decoder = self.fdr_decoder(**decoder)
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor] | list[Tensor]:
+        """Return the losses of a batch.
+
+        Raises:
+            ConfigError: If ``activation_checkpointing`` of the config names modules that would not be trained.
+        """
+        with checked_recomputation(self):  # type: ignore[arg-type]
+            return super().loss(batch_inputs, batch_data_samples, *args, **kwargs)  # type: ignore[misc,no-any-return]
 
     def _decode(self, **kwargs: Any) -> dict[str, Any]:
         """Run the decoder and return the arguments of the head."""
