@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -39,9 +38,10 @@ class FisherHook(Hook):
     beside the weights of the last checkpoint, and ``checkpoint['state_dict']`` stays that of a plain run.
     :class:`~kd_plugins.distillers.ParameterAnchor` with ``method='ewc'`` reads it.
 
-    The images go through the pipeline of the training data, with random numbers that depend on seed and image alone, so
-    that any number of ranks gives the same. Normalisation layers use their running statistics, and dropout is off.
-    Nothing of the run changes. Parameters without gradient are left out.
+    The images go through the pipeline of the training data, with random numbers that depend on seed and image alone.
+    Steps on whole batches (``batch_augments``) are left out. Each rank measures all images, since the losses of
+    detectors average their normalisers over the ranks; so any number of ranks gives the same. Normalisation layers use
+    their running statistics, and dropout is off. Nothing of the run changes. Parameters without gradient are left out.
 
     Source: arXiv 1612.00796. The released code of rehearsal-free continual learning
     (GT-RIPL/DataFree-ContinualLearning) squares the mean gradient of a batch, which is too small by up to the size of
@@ -108,11 +108,8 @@ class FisherHook(Hook):
         count = min(self.images or length, length)
         indices = [at * length // count for at in range(count)]
         silent = next((hook.session.silent() for hook in runner.hooks if _distills(hook)), nullcontext())
-        with silent, _fixed_statistics(student), torch.enable_grad():
-            losses = _losses(runner, student, indices[get_rank() :: get_world_size()])
-            sums = squared_gradients(losses, list(parameters.values()))
-        for total in sums:
-            all_reduce(total)
+        with silent, _fixed_statistics(student), _without_batch_augments(student), torch.enable_grad():
+            sums = squared_gradients(_losses(runner, student, indices), list(parameters.values()))
         information = {name: (total / count).cpu() for name, total in zip(parameters, sums)}
         wrong = next((name for name, one in information.items() if not bool(one.isfinite().all())), None)
         if wrong is not None:
@@ -155,3 +152,18 @@ def _fixed_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def _without_batch_augments(student: Any) -> Iterator[None]:
+    """Switch off the steps of the preprocessor on whole batches, which draw sizes for the ranks or the next batches."""
+    preprocessor = student.data_preprocessor
+    steps = getattr(preprocessor, 'batch_augments', None)
+    if steps is None:
+        yield
+        return
+    preprocessor.batch_augments = None
+    try:
+        yield
+    finally:
+        preprocessor.batch_augments = steps

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.dataset import default_collate
-from torch import Tensor
+from mmdet.structures import DetDataSample
+from mmdet.utils import reduce_mean
+from mmengine.dataset import default_collate, pseudo_collate
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillHook, EpochSeedHook, FisherHook
@@ -32,11 +38,13 @@ def by_hand(student: TinyStudent, images: int) -> dict[str, Tensor]:
     return squares
 
 
-def measured(images: int | None) -> dict[str, Tensor]:
+def measured(
+    images: int | None, model: type = TinyStudent, dataset: Any = None, collate: Any = default_collate
+) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    loader = SimpleNamespace(dataset=Points(), collate_fn=default_collate)
+    loader = SimpleNamespace(dataset=dataset or Points(), collate_fn=collate)
     runner = SimpleNamespace(
-        model=TinyStudent(),
+        model=model(),
         train_dataloader=loader,
         seed=1,
         hooks=[],
@@ -47,7 +55,7 @@ def measured(images: int | None) -> dict[str, Tensor]:
     hook = FisherHook(PATH, images)
     hook.before_train(runner)
     hook.after_train_iter(runner, 3)
-    assert hook.record is not None and hook.record['samples'] == (images or 8)
+    assert hook.record is not None and hook.record['samples'] == (images or len(loader.dataset))
     return hook.record['information']
 
 
@@ -61,6 +69,42 @@ def test_value_by_hand(images: int | None) -> None:
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     for information in on_two_ranks(tmp_path, measured, 5):
         torch.testing.assert_close(information, measured(5))
+
+
+class Boxes(Dataset[dict[str, Any]]):
+    """Images of different shapes, of which image ``i`` has ``i`` boxes."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        shape = (64, 32 * (index + 1))
+        truth = InstanceData(bboxes=torch.tensor([[2.0, 2.0, 20.0, 20.0]]).repeat(index, 1))
+        sample = DetDataSample(metainfo=dict(img_shape=shape, pad_shape=shape), gt_instances=truth)
+        return {'inputs': torch.arange(256 * 4).remainder(251)[: shape[1]].expand(3, *shape), 'data_samples': sample}
+
+
+class MultiScaleDetector(BaseModel):
+    """A loss divided by the number of boxes, as a mean over ranks, of images whose size the ranks draw together."""
+
+    def __init__(self) -> None:
+        resize = dict(type='BatchSyncRandomResize', random_size_range=(32, 96), interval=1)
+        preprocessor = dict(type='mmdet.DetDataPreprocessor', std=[255] * 3, mean=[0] * 3, batch_augments=[resize])
+        MessageHub.get_current_instance().update_info('iter', 9)
+        super().__init__(preprocessor)
+        self.second = nn.Conv2d(3, 2, 1)
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        width = inputs.shape[3] / 32
+        assert width == len(data_samples[0].gt_instances) + 1, 'an image was resized'
+        count = reduce_mean(inputs.new_tensor(width))
+        return {'loss_task': self.second(inputs).square().sum() / count}
+
+
+def test_ranks_with_different_numbers_of_images_and_a_shared_normaliser(tmp_path: Path) -> None:
+    arguments = (None, MultiScaleDetector, Boxes(), pseudo_collate)
+    for information in on_two_ranks(tmp_path, measured, *arguments):
+        torch.testing.assert_close(information, measured(*arguments))
 
 
 def test_the_last_checkpoint_holds_it_and_nothing_else_changes(tmp_path: Path) -> None:
