@@ -67,6 +67,7 @@ BOXES_ALONE = (
     'DINO',
     'DeformableDETR',
     'FCOS',
+    'FDRDABDETR',
     'FDRDINO',
     'FDRDeformableDETR',
     'FOVEA',

@@ -46,8 +46,25 @@ def within(items: Sequence[Item], seconds: float, first: int = FIRST) -> Iterato
         yield item
 
 
+def missing_files(paths: Iterable[str]) -> list[str]:
+    """Return the files that do not exist; each folder is listed once, which is much faster than asking for each file.
+
+    Args:
+        paths: Paths of files.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = names_in(folder)
+        if name not in folders[folder]:
+            missing.append(path)
+    return missing
+
+
 def check_exist(paths: Iterable[str], key: str) -> None:
-    """Refuse files that do not exist; each folder is listed once.
+    """Refuse files that do not exist.
 
     Args:
         paths: Paths of files.
@@ -56,25 +73,17 @@ def check_exist(paths: Iterable[str], key: str) -> None:
     Raises:
         ConfigError: Naming the first file and the nearest name in its folder.
     """
-    folders: dict[str, set[str]] = {}
-    missing = []
-    total = 0
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = names_in(folder)
-        total += 1
-        if name not in folders[folder]:
-            missing.append(path)
+    paths = list(paths)
+    missing = missing_files(paths)
     if not missing:
         return
     folder, name = os.path.split(missing[0])
     if not Path(folder).is_dir():
         raise ConfigError(f"{key}: '{missing[0]}' does not exist, nor does its folder; check data_root and data_prefix")
-    names = sorted(folders[folder])
+    names = sorted(names_in(folder))
     same = [other for other in names if other.lower() == name.lower()]
     raise ConfigError(
-        f"{key}: '{missing[0]}' does not exist ({len(missing)} of {total} files are missing); "
+        f"{key}: '{missing[0]}' does not exist ({len(missing)} of {len(paths)} files are missing); "
         f'{(f"nearest: {same[0]!r}" if same else nearest(name, names[:2000], 1))}'
     )
 

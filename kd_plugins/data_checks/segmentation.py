@@ -15,7 +15,7 @@ from ..errors import ConfigError, nearest
 from ..utils.build import first_line
 from .context import Context
 from .image_header import read_header
-from .images import SECONDS, check_exist, check_images, within
+from .images import SECONDS, check_exist, check_images, missing_files, within
 from .mask_labels import Labels, check_labels, heads_of, label_notes, labels_of, one_class
 from .mask_values import Mask, loaded_values, read_mask
 from .metainfo import class_names
@@ -147,9 +147,10 @@ def _check_images_exist(source: Source, images: Sequence[str]) -> None:
     suffix = _suffix(source, 'img_suffix', '.jpg')
     if not source.node.get('ann_file') or not os.path.isfile(source.ann_file):
         return
-    missing = next((path for path in images if not os.path.isfile(path)), None)
-    if missing is None:
+    lacking = missing_files(images)
+    if not lacking:
         return
+    missing = lacking[0]
     name = os.path.relpath(missing, source.folder('img_path')).removesuffix(suffix)
     key = f"{source.key}.ann_file: '{source.ann_file}'"
     if not name:
@@ -163,9 +164,8 @@ def _check_images_exist(source: Source, images: Sequence[str]) -> None:
         )
     folder, file = os.path.split(missing)
     stems = sorted(other.removesuffix(suffix) for other in names_in(folder) if other.endswith(suffix))
-    count = sum(not os.path.isfile(path) for path in images)
     raise ConfigError(
-        f"{key} names '{name}', and '{missing}' does not exist ({count} of {len(images)} images are missing); "
+        f"{key} names '{name}', and '{missing}' does not exist ({len(lacking)} of {len(images)} images are missing); "
         f'{nearest(file.removesuffix(suffix), stems[:2000], 1)}'
     )
 
