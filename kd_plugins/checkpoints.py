@@ -114,7 +114,7 @@ def read_checkpoint(file: Path, subject: str, remedy: str) -> dict[str, Any]:
     return checkpoint
 
 
-def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by name, without the prefix that DistributedDataParallel adds.
 
     The versions of its modules stay beside them, see :func:`with_versions`.

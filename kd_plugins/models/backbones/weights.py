@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...checkpoints import load_checkpoint
+from ...checkpoints import load_checkpoint, weights_of
 from ...errors import CheckpointError, ConfigError, MissingDependencyError, import_fault, nearest
 
 PACKAGE = 'package:'
@@ -86,7 +86,7 @@ def read_weights(path: Path, key: str = 'backbone.weights') -> dict[str, Tensor]
         return read_safetensors(path, key)
     content: Any = load_checkpoint(path, key)
     content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), content)
-    state = {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
+    state = weights_of(content)
     if not state:
         raise CheckpointError(f"{key}: '{path}' holds no tensors; expected weights under the names of timm")
     return state

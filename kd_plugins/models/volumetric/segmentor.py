@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ...checkpoints import weights_of
 from ...errors import ConfigError
 from ...registry import MODELS
 from ...structures import VolumeDataSample
@@ -31,9 +32,8 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     >>> list(network_weights({'state_dict': {'network.output_block.conv.conv.bias': torch.zeros(3)}}))
     ['output_block.conv.conv.bias']
     """
-    state = checkpoint.get('state_dict', checkpoint)
-    named = {name.removeprefix('module.'): value for name, value in state.items()}
-    return {name.removeprefix(PREFIX): value for name, value in named.items() if name.startswith(PREFIX)}
+    weights = weights_of(checkpoint)
+    return {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
 
 
 def unstack(output: Any, dims: int, key: str = 'model.network') -> list[Tensor]:
