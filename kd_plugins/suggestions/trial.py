@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmengine.config import Config
 from ..config.data_checks import check_trainable
 from ..config.hook_entries import NAME, is_distill_hook
 from ..diagnostics.preflight import inspect
-from ..errors import ConfigError, KDPluginsError
+from ..errors import KDPluginsError
 from ..hooks.run_checks import student_of
 from ..runner.steps import distill_hook, drive, temporary_runner
 from ..stages.checkpoint_selection import averages
@@ -43,7 +42,7 @@ def network_of(config: Config) -> Network:
         averaged=averages(config),
         **_length(config),
     )
-    with _without_option(), temporary_runner(plain, generated=True) as (runner, _):
+    with temporary_runner(plain, generated=True) as (runner, _):
 
         def body() -> None:
             student_of(runner)  # refuses semi-supervised detectors, whose batches have branches
@@ -58,18 +57,6 @@ def network_of(config: Config) -> Network:
 
         drive(runner, body)
         return Network(runner.model, **facts)
-
-
-@contextmanager
-def _without_option() -> Iterator[None]:
-    """Let an error about generated data name neither ``--generated``, which is another command's, nor a way out."""
-    try:
-        yield
-    except ConfigError as error:
-        text = str(error).replace(', so a data set is needed', '')
-        if not text.startswith('--generated: '):
-            raise
-        raise ConfigError(f'entries are tried on generated data, and {text.removeprefix("--generated: ")}') from error
 
 
 def pipeline_of(dataset: Mapping[str, Any]) -> list[Settings]:

@@ -39,9 +39,7 @@ def use_generated_data(config: Config, batch_size: int = 2) -> None:
     scope = config.get('default_scope')
     if scope not in GENERATORS:
         names = ' and '.join(f"'{name}'" for name in GENERATORS)
-        raise ConfigError(
-            f"--generated: default_scope is '{scope}'; data is generated for {names} only, so a data set is needed"
-        )
+        raise ConfigError(f"generated data: default_scope is '{scope}'; data is generated for {names} only")
     dataset = {**GENERATORS[scope](config), 'num_items': 4 * batch_size, 'length': 1000 * batch_size}
     for _, node in walk(config.get('model')):
         if class_name(node) == 'BatchListResize':

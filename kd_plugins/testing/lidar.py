@@ -104,12 +104,12 @@ def generated_dataset(config: Config) -> dict[str, Any]:
     """
     reason = needs_gpu(config)
     if reason:
-        raise ConfigError(f'--generated: {reason}')
+        raise ConfigError(f'generated data: {reason}')
     limits = _first_value(config, 'point_cloud_range', 'model', 'train_dataloader')
     if limits is None:
         raise ConfigError(
-            '--generated: neither model nor train_dataloader has a point_cloud_range; point clouds are generated for '
-            'LiDAR detectors only'
+            'generated data: neither model nor train_dataloader has a point_cloud_range; point clouds are generated '
+            'for LiDAR detectors only'
         )
     point_dim = _first_value(config, 'use_dim', 'train_dataloader') or 4
     return dict(

@@ -95,8 +95,8 @@ def target_steps(config: Config) -> list[dict[str, Any]]:
             if class_name(step).endswith('GenerateTarget'):
                 return steps[position:]
     raise ConfigError(
-        "--generated: train_dataloader.dataset has no pipeline with a 'GenerateTarget', whose codec would make the "
-        'targets, so a data set is needed'
+        "generated data: train_dataloader.dataset has no pipeline with a 'GenerateTarget', whose codec would "
+        'make the targets'
     )
 
 
@@ -116,7 +116,7 @@ def input_size(steps: Sequence[dict[str, Any]]) -> tuple[int, int]:
         if 'input_size' in node:
             width, height = node['input_size']
             return int(width), int(height)
-    raise ConfigError('--generated: the codec of the training pipeline has no input_size, so a data set is needed')
+    raise ConfigError('generated data: the codec of the training pipeline has no input_size')
 
 
 def generated_dataset(config: Config) -> dict[str, Any]:
@@ -132,15 +132,14 @@ def generated_dataset(config: Config) -> dict[str, Any]:
     kind = class_name(config.model)
     if kind == 'BottomupPoseEstimator':
         raise ConfigError(
-            f"--generated: model.type is '{kind}', for which no data is generated, so a data set is needed; nearest: "
-            "'TopdownPoseEstimator'"
+            f"generated data: model.type is '{kind}', for which no data is generated; nearest: 'TopdownPoseEstimator'"
         )
     steps = target_steps(config)
     _, metainfo = pose_metainfo(config) or ('', None)
     if metainfo is None:
         dataset_type = config.train_dataloader.dataset.type
         raise ConfigError(
-            f"--generated: train_dataloader.dataset.metainfo is missing, and '{dataset_type}' has no METAINFO"
+            f"generated data: train_dataloader.dataset.metainfo is missing, and '{dataset_type}' has no METAINFO"
         )
     return dict(
         type='kd_plugins.GeneratedPose',

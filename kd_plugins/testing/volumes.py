@@ -80,7 +80,7 @@ def generated_dataset(config: Config) -> dict[str, Any]:
     """
     if class_name(config.model) != 'VolumetricSegmentor':
         raise ConfigError(
-            f"--generated: model.type is '{config.model.get('type')}', for which no data is generated; nearest: "
+            f"generated data: model.type is '{config.model.get('type')}', for which no data is generated; nearest: "
             "'kd_plugins.VolumetricSegmentor', or a model of MMDetection with its default_scope"
         )
     network = config.model.network

@@ -58,7 +58,7 @@ def test_a_model_without_generated_data_is_a_sentence_without_an_option_of_anoth
     config = Config(dict(default_scope='mmpretrain', model=part, train_dataloader=part, train_cfg=part))
     config.optim_wrapper = part
     with pytest.raises(
-        ConfigError, match="^entries are tried on generated data, and default_scope is 'mmpretrain'"
+        ConfigError, match="^generated data: default_scope is 'mmpretrain'; data is generated for"
     ) as caught:
         network_of(config)
     assert 'data set' not in str(caught.value)

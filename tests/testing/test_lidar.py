@@ -69,7 +69,7 @@ def test_models_that_need_a_gpu_are_refused() -> None:
     sparse = lidar_config(type='VoxelNet', middle_encoder=dict(type='mmdet3d.SparseEncoder'))
     sentence = 'model.middle_encoder is SparseEncoder, whose sparse convolution needs a GPU, and there is none'
     assert needs_gpu(sparse) == sentence
-    with pytest.raises(ConfigError, match=f'--generated: {sentence}'):
+    with pytest.raises(ConfigError, match=f'^generated data: {sentence}'):
         use_generated_data(sparse)
     assert needs_gpu(lidar_config(type='PointRCNN', backbone=dict(type='PointNet2SAMSG'))).startswith('model.backbone')
     assert needs_gpu(lidar_config(type='VoxelNet')) == ''
