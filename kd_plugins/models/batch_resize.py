@@ -118,5 +118,7 @@ def _resize_sample(sample: Any, size: tuple[int, int], scale: tuple[float, float
             instances.masks = masks.resize((round(masks.height * scale[0]), round(masks.width * scale[1])))
     labels = sample.get('gt_sem_seg')
     if labels is not None:
-        resized = F.interpolate(labels.sem_seg[None].float(), size=size, mode='nearest')[0]
+        # Without padding (``pad_seg``) it has the size of its image.
+        own = [round(side * factor) for side, factor in zip(labels.sem_seg.shape[-2:], scale)]
+        resized = F.interpolate(labels.sem_seg[None].float(), size=own, mode='nearest')[0]
         sample.gt_sem_seg = type(labels)(sem_seg=resized.to(labels.sem_seg.dtype))

@@ -84,6 +84,19 @@ def test_boxes_masks_and_shapes_follow_the_images() -> None:
     assert bare.img_shape == (60, 128)
 
 
+def test_an_unpadded_segmentation_map_keeps_its_place() -> None:
+    pytest.importorskip('mmdet')
+    from mmdet.structures import DetDataSample
+
+    sample = DetDataSample(metainfo={'img_shape': (32, 64), 'pad_shape': (64, 64)})
+    labels = torch.zeros(1, 32, 64)
+    labels[:, :16] = 1
+    sample.gt_sem_seg = PixelData(sem_seg=labels)
+    BatchListResize([128])(torch.zeros(1, 3, 64, 64), [sample])
+    assert sample.img_shape == (64, 128)
+    assert sample.gt_sem_seg.sem_seg.shape == (1, 64, 128) and sample.gt_sem_seg.sem_seg[0, :, 0].sum() == 32
+
+
 def test_shapes_are_not_rounded_down() -> None:
     pytest.importorskip('mmdet')
     from mmdet.structures import DetDataSample

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from mmdet.models.detectors import DABDETR, DINO, DeformableDETR
 from mmdet.structures import SampleList
 from torch import Tensor
@@ -66,7 +68,8 @@ class FDRDetector:
         Raises:
             ConfigError: If ``activation_checkpointing`` of the config names modules that would not be trained.
         """
-        with checked_recomputation(self):  # type: ignore[arg-type]
+        checked = nullcontext() if torch.compiler.is_compiling() else checked_recomputation(self)  # type: ignore[arg-type]
+        with checked:
             return super().loss(batch_inputs, batch_data_samples, *args, **kwargs)  # type: ignore[misc,no-any-return]
 
     def _decode(self, **kwargs: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def checked_recomputation(model: nn.Module) -> Iterator[None]:
             inside other objects, or without a tensor that has a gradient.
     """
     with ExitStack() as hooks:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled():
             for name, module in model.named_modules():
                 if is_recomputed(module) and any(one.requires_grad for one in module.parameters()):
                     check = partial(_check_call, name)
