@@ -88,6 +88,8 @@ def find_class(registry: Registry, name: Any, base: type[Part], key: str) -> typ
     # Names of MMEngine's own registries need no scope.
     scope = '' if registry.scope == 'mmengine' else f'{registry.scope}.'
     valid = [f'{scope}{known}' for known in subclasses_in(registry, base)]
+    if registry.parent is not None:
+        valid += subclasses_in(registry.root, base)
     article = 'an' if base.__name__[0] in 'AEIO' else 'a'
     kind = f'{article} {base.__name__}' if isinstance(name, (str, type)) else 'a name'
     raise ConfigError(f'{key} is {shown(name)}, which is not {kind}; {nearest(str(name), valid, 6)}')

@@ -12,11 +12,20 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ...registry import MODELS
-from ...utils.argument_types import shown
-from ...utils.build import check_arguments, find_class
+from ...utils.argument_types import check_types, shown
+from ...utils.build import check_arguments, check_settings, find_class, missing_arguments
 from .decoders import FDRDABDecoder, FDRDeformableDecoder, FDRDinoDecoder
 from .heads import FDRDABDETRHead, FDRDeformableDETRHead, FDRDINOHead
 from .recomputed_parts import checked_recomputation
+
+
+def _check_decoder(decoder: type, settings: Any) -> None:
+    key, example = 'model.decoder', 'dict(num_layers=6, layer_cfg=dict(self_attn_cfg=..., cross_attn_cfg=...))'
+    check_settings(decoder, settings, key, example)
+    lacking = missing_arguments(decoder, settings)
+    if lacking:
+        raise ConfigError(f"{key} has no '{lacking[0]}'; give {example}")
+    check_types(decoder, settings, key)
 
 
 class FDRDetector:
@@ -35,8 +44,10 @@ class FDRDetector:
         """Return the head's config with the number of decoder layers, after checking that decoder and head fit.
 
         Raises:
-            ConfigError: If the head has no FDR, or the decoder does not return all layers.
+            ConfigError: If an argument is not one of the decoder or of the head, if the head has no FDR, or if the
+                decoder does not return all layers.
         """
+        _check_decoder(self.fdr_decoder, decoder)
         key, near = 'model.bbox_head', f'kd_plugins.{self.fdr_head.__name__}'
         if not isinstance(bbox_head, dict):
             raise ConfigError(f"{key} is {shown(bbox_head)}; give a dict with type='{near}'")

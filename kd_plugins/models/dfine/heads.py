@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,17 @@ def build_class_loss(name: str, config: dict[str, Any] | None) -> Any:
             "set use_sigmoid=True or use type='kd_plugins.VFLLoss'"
         )
     return loss
+
+
+def check_sizes(settings: Mapping[str, Any]) -> None:
+    """Refuse numbers of classes and channels that are no positive integers.
+
+    Args:
+        settings: Arguments of MMDetection's head.
+    """
+    for name in ('num_classes', 'embed_dims'):
+        if name in settings:
+            check_integer(f'{KEY}.{name}', settings[name], 1, 'valid: a positive integer, such as 80')
 
 
 def match_costs(head: Any) -> Any:
@@ -131,6 +142,7 @@ class FDRHead(DeployableHead):
         settings |= dict(up=up, keep_every_object=keep_every_object, clamp_references=clamp_references, act_cfg=act_cfg)
         check_types(FDRHead, settings, KEY)
         check_arguments(type(self), kwargs, KEY, inherited=True)
+        check_sizes(kwargs)
         if kwargs.get('loss_cls') is None:
             raise ConfigError(f"{KEY}.loss_cls is not given; nearest: loss_cls=dict(type='kd_plugins.VFLLoss')")
         build_class_loss('loss_cls', kwargs['loss_cls'])  # a check: MMDetection's head builds it again

@@ -6,7 +6,7 @@ Source: lyuwenyu/RT-DETR, ``src/zoo/rtdetr/rtdetr_decoder.py`` and ``rtdetrv2_de
 from __future__ import annotations
 
 from mmcv.cnn import build_norm_layer
-from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
+from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import ModuleList
 from torch import Tensor
 
@@ -20,11 +20,11 @@ class RTDETRDecoderLayer(DFINEDecoderLayer):
     Args as in MMDetection's layer; ``cross_attn_cfg`` holds those of :class:`ProjectedDeformableAttention`.
     """
 
+    attention = ProjectedDeformableAttention
+
     def _init_layers(self) -> None:
         """Create attentions, feed-forward network, and a norm after each."""
-        self.self_attn = MultiheadAttention(**self.self_attn_cfg)
-        self.cross_attn = ProjectedDeformableAttention(**self.cross_attn_cfg)
-        self.embed_dims: int = self.self_attn.embed_dims
+        self._init_attentions()
         self.ffn = FFN(**self.ffn_cfg)
         self.norms = ModuleList(build_norm_layer(self.norm_cfg, self.embed_dims)[1] for _ in range(3))
 

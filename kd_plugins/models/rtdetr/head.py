@@ -18,7 +18,7 @@ from ...utils.checks import check_choice
 from ..dfine.criterion import Criterion, Predictions, Proposals
 from ..dfine.deployable_head import DeployableHead
 from ..dfine.head_losses import losses_of_queries
-from ..dfine.heads import KEY, MATCHING, RELU, build_class_loss, match_costs, set_activation
+from ..dfine.heads import KEY, MATCHING, RELU, build_class_loss, check_sizes, match_costs, set_activation
 from .refinement import LookForwardTwice
 
 
@@ -55,6 +55,7 @@ class RTDETRHead(DeployableHead, DINOHead):
         settings = dict(loss_proposal_cls=loss_proposal_cls, matching=matching, act_cfg=act_cfg)
         check_types(RTDETRHead, dict(settings, keep_every_object=keep_every_object), KEY)
         check_arguments(type(self), kwargs, KEY, inherited=True)
+        check_sizes(kwargs)
         build_class_loss('loss_cls', kwargs.get('loss_cls'))  # a check: MMDetection's head builds it again
         self.matching = check_choice(f'{KEY}.matching', matching, MATCHING)
         self.keep_every_object = keep_every_object

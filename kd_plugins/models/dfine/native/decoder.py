@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ....errors import ConfigError
 from ....registry import MODELS
-from ....utils.build import build
+from ....utils.argument_types import check_types
+from ....utils.build import build, check_arguments, check_settings, construct
 from ....utils.checks import check_integer
 from ..decoders import on_levels
 from .deformable_attention import LevelValues, PointsDeformableAttention, Shapes, level_values
@@ -24,6 +25,8 @@ from .deformable_attention import LevelValues, PointsDeformableAttention, Shapes
 KEY = 'model.decoder'
 HALF_LIMIT = 65504.0
 """The largest number of half precision."""
+DEFAULT_WIDTH = 256
+"""Channels of attentions and feed-forward networks without ``embed_dims``."""
 POSITION_LIMIT = 10.0
 """Bound of the query positions."""
 RELU: dict[str, Any] = dict(type='ReLU')
@@ -69,13 +72,32 @@ class DFINEDecoderLayer(DetrTransformerDecoderLayer):
     """Self attention, deformable attention around the query's box, gate, and feed-forward network.
 
     Args as in MMDetection's layer; ``cross_attn_cfg`` holds those of :class:`PointsDeformableAttention`.
+
+    Raises:
+        ConfigError: If attentions and feed-forward network have different widths, or an argument is not valid.
     """
+
+    attention: type[PointsDeformableAttention] = PointsDeformableAttention
+
+    def _init_attentions(self) -> None:
+        """Create both attentions."""
+        key = f'{KEY}.layer_cfg'
+        self.self_attn = construct(MultiheadAttention, self.self_attn_cfg, f'{key}.self_attn_cfg')
+        self.embed_dims: int = self.self_attn.embed_dims
+        for name, settings in (('cross_attn_cfg', self.cross_attn_cfg), ('ffn_cfg', self.ffn_cfg)):
+            width = settings.get('embed_dims', DEFAULT_WIDTH)
+            if width != self.embed_dims:
+                raise ConfigError(
+                    f'{key}.{name}.embed_dims is {width!r}, but {key}.self_attn_cfg has {self.embed_dims} channels; '
+                    'make all three equal'
+                )
+        check_arguments(self.attention, self.cross_attn_cfg, f'{key}.cross_attn_cfg', inherited=True)
+        check_types(self.attention, self.cross_attn_cfg, f'{key}.cross_attn_cfg')
+        self.cross_attn = self.attention(**self.cross_attn_cfg)
 
     def _init_layers(self) -> None:
         """Create attentions, gate, feed-forward network and the norms before and after the cross attention."""
-        self.self_attn = MultiheadAttention(**self.self_attn_cfg)
-        self.cross_attn = PointsDeformableAttention(**self.cross_attn_cfg)
-        self.embed_dims: int = self.self_attn.embed_dims
+        self._init_attentions()
         self.gateway = Gateway(self.embed_dims, self.norm_cfg)
         self.ffn = FFN(**self.ffn_cfg)
         self.norms = ModuleList(build_norm_layer(self.norm_cfg, self.embed_dims)[1] for _ in range(2))
@@ -160,7 +182,7 @@ class DFINEDecoder(DetrTransformerDecoder):
         init_cfg: See MMEngine.
 
     Raises:
-        ConfigError: If ``eval_idx`` names no layer.
+        ConfigError: If ``eval_idx`` names no layer, or an argument is not valid.
     """
 
     layer_class: type[nn.Module] = DFINEDecoderLayer
@@ -175,6 +197,7 @@ class DFINEDecoder(DetrTransformerDecoder):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         check_integer(f'{KEY}.num_layers', num_layers, 1, 'valid: a positive integer, such as 3')
+        check_settings(self.layer_class, layer_cfg, f'{KEY}.layer_cfg', 'dict(self_attn_cfg=..., cross_attn_cfg=...)')
         if not -num_layers <= eval_idx < num_layers:
             last = num_layers - 1
             raise ConfigError(f'{KEY}.eval_idx is {eval_idx!r} with num_layers={num_layers}; nearest: {last}')

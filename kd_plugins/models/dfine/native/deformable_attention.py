@@ -17,6 +17,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ....errors import ConfigError
+from ....utils.checks import check_integer
 
 Shapes = Sequence[tuple[int, int]]
 """Height and width of each level."""
@@ -132,6 +133,7 @@ class PointsDeformableAttention(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         key = 'model.decoder.layer_cfg.cross_attn_cfg'
+        check_integer(f'{key}.num_heads', num_heads, 1, 'valid: a divisor of the channels, such as 8')
         if embed_dims % num_heads:
             raise ConfigError(
                 f'{key}.num_heads is {num_heads!r}, which does not divide embed_dims={embed_dims}; nearest: '

@@ -14,8 +14,39 @@ from mmdet.models.layers import CdnQueryGenerator
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from ....errors import ConfigError, nearest
 from ....ops.boxes import to_centers, to_corners
+from ....utils.argument_types import check_types
+from ....utils.build import check_arguments
+from ....utils.checks import check_integer
 from ..refinement import inverse_sigmoid
+
+KEY = 'model.dn_cfg'
+GIVEN = ('num_classes', 'embed_dims', 'num_matching_queries')
+"""Arguments that the detector gives."""
+GROUPS = ('dynamic', 'num_dn_queries', 'num_groups')
+
+
+def check_denoising(settings: Any) -> None:
+    """Refuse ``model.dn_cfg`` that MMDetection's generator would not take, or would not read.
+
+    Args:
+        settings: The value in the config.
+
+    Raises:
+        ConfigError: Naming the first argument that is unknown or of another type.
+    """
+    if not isinstance(settings, dict):
+        raise ConfigError(f'{KEY} is {settings!r}; give a dict, for example dict(label_noise_scale=0.5)')
+    check_arguments(CdnQueryGenerator, settings, KEY, GIVEN)
+    check_types(CdnQueryGenerator, settings, KEY)
+    groups = settings.get('group_cfg') or {}
+    unknown = next((name for name in groups if name not in GROUPS), None)
+    if unknown is not None:
+        raise ConfigError(f'{KEY}.group_cfg has no argument {unknown!r}; {nearest(unknown, GROUPS)}')
+    wanted = 'num_dn_queries' if groups.get('dynamic', True) else 'num_groups'
+    if wanted in groups or wanted == 'num_groups':
+        check_integer(f'{KEY}.group_cfg.{wanted}', groups.get(wanted), 1, 'valid: a positive integer, such as 100')
 
 
 class DFINEQueryGenerator(CdnQueryGenerator):

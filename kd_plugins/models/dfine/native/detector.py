@@ -19,7 +19,7 @@ from ....utils.checks import check_integer
 from ...hybrid_encoder import HybridEncoder
 from ..detectors import FDRDINO
 from .decoder import DFINEDecoder
-from .denoising import DFINEQueryGenerator
+from .denoising import DFINEQueryGenerator, check_denoising
 from .query_selection import anchors, best_positions, take
 
 
@@ -56,7 +56,9 @@ class HybridDETR(FDRDINO):
         **kwargs: Any,
     ) -> None:
         check_integer('model.num_queries', num_queries, 1, 'valid: a positive integer, such as 300')
-        dn_cfg = dict(group_cfg=dict(dynamic=True, num_dn_queries=100)) if dn_cfg is None else dict(dn_cfg)
+        dn_cfg = dict(group_cfg=dict(dynamic=True, num_dn_queries=100)) if dn_cfg is None else dn_cfg
+        check_denoising(dn_cfg)
+        dn_cfg = dict(dn_cfg)
         kwargs |= dict(with_box_refine=True, as_two_stage=True)
         super().__init__(*args, decoder=decoder, dn_cfg=dn_cfg, num_queries=num_queries, **kwargs)
         # DINO has added the numbers of classes, queries and channels.

@@ -246,8 +246,22 @@ def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
         ({'encoder.out_channels': 64}, r'model\.encoder gives 64 channels, but the decoder has 128; set'),
         ({'num_queries': 0}, r'model\.num_queries is 0; valid: a positive integer, such as 300'),
         ({'decoder.num_layers': 0}, r'model\.decoder\.num_layers is 0; valid: a positive integer, such as 3'),
+        ({'decoder.num_layer': 3}, r"model\.decoder: DFINEDecoder has no argument 'num_layer'; nearest: 'num_layers'"),
+        (
+            {'decoder.layer_cfg.cross_attn_cfg.points': 3},
+            r"cross_attn_cfg: .* no argument 'points'; .*'num_points'",
+        ),
+        ({'decoder.layer_cfg.cross_attn_cfg.num_heads': 0}, r'cross_attn_cfg\.num_heads is 0; valid: a divisor'),
+        (
+            {'decoder.layer_cfg.ffn_cfg.embed_dims': 64},
+            r'ffn_cfg\.embed_dims is 64, but .* has 128 channels',
+        ),
+        ({'decoder.act_cfg.type': 'Relu'}, r"model\.decoder\.act_cfg\.type is 'Relu', .*nearest: 'ReLU'"),
+        ({'dn_cfg.label_noise': 1.0}, r"model\.dn_cfg: .* has no argument 'label_noise'; nearest: 'label_noise_scale'"),
+        ({'dn_cfg.group_cfg.num_dn_query': 5}, r"model\.dn_cfg\.group_cfg has no argument 'num_dn_query'; nearest"),
+        ({'bbox_head.num_classes': '3'}, r"model\.bbox_head\.num_classes is '3'; valid: a positive integer"),
     ],
-    ids=['width', 'head', 'encoder', 'encoder width', 'queries', 'layers'],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
