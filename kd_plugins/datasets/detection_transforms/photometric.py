@@ -137,8 +137,11 @@ class RandomPhotometricDistort(BaseTransform):
                 f'{KEY}: the image holds {image.dtype} and not bytes; put this step before those that convert to float '
                 'numbers, and load with to_float32=False'
             )
+        # Loaders give images of one channel, with color_type='grayscale', as (H, W).
+        image = np.atleast_3d(image)
         steps, permutation = self.draw(image.shape[2])
         for name, value in steps:
             image = OPERATIONS[name](image, value)
-        results['img'] = image if permutation is None else np.ascontiguousarray(image[..., permutation])
+        image = image if permutation is None else np.ascontiguousarray(image[..., permutation])
+        results['img'] = image.reshape(results['img'].shape)
         return results

@@ -68,6 +68,7 @@ def test_images_stay_bytes_and_permutations_move_whole_channels() -> None:
     assert sorted(changed.sum((0, 1))) == pytest.approx(sorted(image().astype(int).sum((0, 1))), abs=4)
     assert (RandomPhotometricDistort(prob=0.0)({'img': image()})['img'] == image()).all()
     assert distort({'img': image(4)})['img'].shape == (16, 20, 4)
+    assert distort({'img': image(1)[..., 0]})['img'].shape == (16, 20), 'as loaded with color_type=grayscale'
 
 
 @pytest.mark.parametrize(('settings', 'named'), [({'hue': (-1, 1)}, 'hue'), ({'prob': None}, 'prob is None')])
