@@ -49,7 +49,7 @@ def read_header(path: str) -> ImageHeader | None:
         start = file.read(32)
         try:
             if start.startswith(b'\xff\xd8'):
-                return _jpeg(file)
+                return _jpeg(file) or _with_pillow(path)  # readers skip bytes between segments, and so does Pillow
             if start.startswith(b'\x89PNG\r\n\x1a\n'):
                 width, height, bits, kind = struct.unpack('>IIBB', start[16:26])
                 orientation = _png_orientation(file) or 1

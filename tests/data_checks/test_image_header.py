@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kd_plugins.data_checks.image_header import ImageHeader, read_header
+from kd_plugins.data_checks.images import decode
 
 from .made import image
 
@@ -25,6 +26,16 @@ def test_orientation_of_a_jpeg(tmp_path, orientation):
     image(tmp_path / 'a.jpg', 30, 20, exif=exif, progressive=True)
     header = read_header(str(tmp_path / 'a.jpg'))
     assert header is not None and (header.orientation, header.width, header.complete) == (orientation, 30, True)
+
+
+def test_bytes_between_the_segments_of_a_jpeg_are_skipped_as_by_its_readers(tmp_path):
+    path = tmp_path / 'a.jpg'
+    image(path, 30, 20)
+    content = path.read_bytes()
+    first = 4 + int.from_bytes(content[4:6], 'big')
+    path.write_bytes(content[:first] + bytes(3) + content[first:])
+    assert decode(str(path)).shape == (20, 30, 3)
+    assert read_header(str(path)) == ImageHeader(30, 20, 3, 8)
 
 
 def test_bits_of_a_png(tmp_path):
