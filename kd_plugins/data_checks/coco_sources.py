@@ -12,7 +12,7 @@ from .coco_file import CocoFile, file_notes
 from .context import Context
 from .detection import check_coco_metric, check_detection
 from .evaluator import check_loaded_truth, check_metric_names, check_same_images, coco_metrics, has_several
-from .images import check_images
+from .images import LOADING_STEPS, check_exist, check_images, reads_with_opencv
 from .metainfo import class_names
 from .pose import check_metainfo, check_pose, check_pose_metric
 from .sources import Source, sources_of
@@ -80,7 +80,11 @@ def _images(context: Context, source: Source, file: CocoFile) -> Iterator[str]:
     folder = source.folder('img')
     paths = [os.path.join(folder, image['file_name']) for image in file.images]
     context.images.setdefault(source.loader, set()).update(paths)
-    if context.is_new((folder, file.path)):
+    if not context.is_new((folder, file.path)):
+        return
+    if reads_with_opencv(source):
         sizes = [(int(image['width']), int(image['height'])) for image in file.images]
-        loader = source.step('LoadImageFromFile', 'LoadImage') or {}
+        loader = source.step(*LOADING_STEPS) or {}
         yield from check_images(paths, sizes, source.key, file.path, str(loader.get('color_type', 'color')))
+    else:
+        check_exist(paths, source.key)

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigError, nearest
 from .image_header import ImageHeader, read_header
-from .sources import names_in
+from .sources import Source, names_in
 
 Item = TypeVar('Item')
 SECONDS = 4.0
 """Time for the sizes of the files of one data set, and for the headers; the rest of a large set is not looked at."""
 DECODED = 24
 """Images that are decoded fully: half of them the smallest files, half of them evenly over the data set."""
+LOADING_STEPS = ('LoadImageFromFile', 'LoadImage')
+"""Steps of MMCV and MMPose that read an image file."""
 FIRST = 256
 """Files that are read in any case, however slow they are."""
 
@@ -88,17 +90,24 @@ def check_exist(paths: Iterable[str], key: str) -> None:
     )
 
 
+def reads_with_opencv(source: Source) -> bool:
+    """Return whether OpenCV decodes the images of a data set: no other loading step and no other backend does."""
+    step = source.step(*LOADING_STEPS)
+    return not source.steps if step is None else step.get('imdecode_backend') in (None, 'cv2')
+
+
 def check_images(
     paths: Sequence[str], sizes: Sequence[tuple[int, int] | None], key: str, file: str, color_type: str = 'color'
 ) -> list[str]:
-    """Check image files that OpenCV decodes in colour, as OpenMMLab's loaders do.
+    """Check image files that OpenCV decodes, as OpenMMLab's loaders let it do.
 
     Args:
         paths: Paths of the images.
         sizes: Annotated width and height of each, None where the annotation has none.
         key: Config key of the data set.
         file: The annotation file, for error sentences.
-        color_type: Argument of ``LoadImageFromFile``, which decides whether loaders obey the EXIF orientation.
+        color_type: Argument of ``LoadImageFromFile``, which decides whether loaders obey the EXIF orientation; with
+            ``'unchanged'`` they keep all bits.
 
     Returns:
         Remarks.
@@ -125,10 +134,10 @@ def check_images(
         if size_of[path] is not None:
             _check_size(path, header, size_of[path], file, color_type)  # type: ignore[arg-type]
     notes = _orientation_note(headers) if color_type == 'color' else []
-    notes += _depth_notes(headers, key)
+    notes += [] if color_type == 'unchanged' else _depth_notes(headers, key)
     small = sorted(headers, key=os.path.getsize)[: DECODED // 2]
     for path in dict.fromkeys([*small, *within(unique, 1.0, 0)][:DECODED]):
-        if decode(path) is None:
+        if decode(path, color_type) is None:
             raise ConfigError(f"'{path}' is not a readable image; copy it again, or remove it from '{file}'")
     if len(headers) < len(unique):
         notes.append(f'{key}: {len(headers)} of {len(unique)} images were opened, evenly over the data set')

@@ -15,7 +15,7 @@ from ..errors import ConfigError, nearest
 from ..utils.build import first_line
 from .context import Context
 from .image_header import read_header
-from .images import SECONDS, check_exist, check_images, missing_files, within
+from .images import SECONDS, check_exist, check_images, missing_files, reads_with_opencv, within
 from .mask_labels import Labels, check_labels, heads_of, label_notes, labels_of, one_class
 from .mask_values import Mask, loaded_values, read_mask
 from .metainfo import class_names
@@ -40,8 +40,10 @@ def segmentation(context: Context, source: Source) -> Iterator[str]:
     where = source.ann_file or source.folder('img_path')
     if context.is_new(tuple(images)):
         yield from _unread_note(source, images)
-        if source.step('LoadImageFromFile'):
-            yield from check_images(images, [None] * len(images), source.key, where)
+        loader = source.step('LoadImageFromFile')
+        if loader and reads_with_opencv(source):
+            color_type = str(loader.get('color_type', 'color'))
+            yield from check_images(images, [None] * len(images), source.key, where, color_type)
         else:
             check_exist(images, source.key)
     needed = source.trains or bool(_metrics(context, source))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
@@ -37,3 +38,27 @@ def test_the_folder_of_the_images_must_be_called_img(tmp_path, prefix):
     wanted = "^train_dataloader.dataset.data_prefix has no 'img', .* nearest: data_prefix=dict"
     with pytest.raises(ConfigError, match=wanted):
         check_data_files(config)
+
+
+@pytest.mark.parametrize(
+    ('loader', 'sentence'),
+    [
+        (dict(type='LoadImageFromFile'), 'values up to 4095 only'),
+        (dict(type='LoadImageFromFile', color_type='unchanged'), None),
+        (dict(type='LoadImageFromFile', imdecode_backend='tifffile'), None),
+        (dict(type='LoadOfMyOwn'), None),
+    ],
+    ids=['opencv', 'unchanged', 'other backend', 'other step'],
+)
+def test_images_of_many_bits_are_judged_by_the_step_that_loads_them(tmp_path, loader, sentence):
+    cv2 = pytest.importorskip('cv2')
+    config = coco_config(tmp_path, pipeline=[loader])
+    pixels = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    for path in (tmp_path / 'images').iterdir():
+        path.write_bytes(cv2.imencode('.tiff', pixels)[1].tobytes())
+    source = next(iter(sources_of(config)))
+    if sentence is None:
+        assert list(coco_detection(Context(config), source)) == []
+        return
+    with pytest.raises(ConfigError, match=sentence):
+        list(coco_detection(Context(config), source))
