@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -34,6 +33,7 @@ class FDRDetector:
     fdr_decoder: type
     fdr_head: type
     kind_of_head = 'a head with FDR'
+    recomputation_is_checked = False
     decoder: Any
     bbox_head: Any
 
@@ -79,9 +79,13 @@ class FDRDetector:
         Raises:
             ConfigError: If ``activation_checkpointing`` of the config names modules that would not be trained.
         """
-        checked = nullcontext() if torch.compiler.is_compiling() else checked_recomputation(self)  # type: ignore[arg-type]
-        with checked:
-            return super().loss(batch_inputs, batch_data_samples, *args, **kwargs)  # type: ignore[misc,no-any-return]
+        arguments = (batch_inputs, batch_data_samples, *args)
+        if self.recomputation_is_checked or torch.compiler.is_compiling():
+            return super().loss(*arguments, **kwargs)  # type: ignore[misc,no-any-return]
+        with checked_recomputation(self):  # type: ignore[arg-type]
+            losses = super().loss(*arguments, **kwargs)  # type: ignore[misc]
+        self.recomputation_is_checked = torch.is_grad_enabled()
+        return losses  # type: ignore[no-any-return]
 
     def _decode(self, **kwargs: Any) -> dict[str, Any]:
         """Run the decoder and return the arguments of the head."""
