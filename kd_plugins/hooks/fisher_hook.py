@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ..errors import ConfigError
 from ..ops.fisher import KEY, fisher_record, squared_gradients
+from ..ops.normalisation import inner_preprocessor
 from ..registry import HOOKS
 from ..tap_paths import PARAMETERS, TapPath, check_parameter_taps
 from ..taps import match_parameters
@@ -157,7 +158,7 @@ def _fixed_statistics(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _without_batch_augments(student: Any) -> Iterator[None]:
     """Switch off the steps of the preprocessor on whole batches, which draw sizes for the ranks or the next batches."""
-    preprocessor = student.data_preprocessor
+    preprocessor = inner_preprocessor(getattr(student, 'data_preprocessor', None))
     steps = getattr(preprocessor, 'batch_augments', None)
     if steps is None:
         yield
