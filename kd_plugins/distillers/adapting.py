@@ -15,7 +15,6 @@ from ..utils.argument_types import shown
 from ..utils.build import build, first_line
 from ..utils.checks import channel_count
 from .base import Batch
-from .locations import positions_on_images
 
 Setting = str | dict[str, Any] | None
 """``'auto'``, None, or the config of an adapter, as :func:`kd_plugins.utils.checks.check_adapter` returns it."""
@@ -61,21 +60,24 @@ def make_adapters(
     return adapters, adapted
 
 
-def adapt(adapters: Iterable[nn.Module], levels: Sequence[Tensor], batch: Batch, key: str) -> list[Tensor]:
+def adapt(
+    adapters: Iterable[nn.Module], levels: Sequence[Tensor], insides: Sequence[Tensor | None], batch: Batch, key: str
+) -> list[Tensor]:
     """Return the adapted features of every level; a ``RandomAdapter`` gets a seed of its own and the place of padding.
 
     Args:
         adapters: The adapters of :func:`make_adapters`.
         levels: The student's feature of each level.
+        insides: For each level, booleans over its positions, False on padding, or None, see
+            :func:`~kd_plugins.distillers.locations.positions_on_images`.
         batch: The batch, whose seed and iteration the random numbers depend on.
         key: Config key of the distiller, so that every distiller draws other numbers.
     """
     adapted = []
-    for level, (adapter, feature) in enumerate(zip(adapters, levels)):
+    for level, (adapter, feature, inside) in enumerate(zip(adapters, levels, insides)):
         if isinstance(adapter, RandomAdapter):
             adapter.seed = batch.draw_seed(key, level)
-            (valid,) = positions_on_images([feature], batch) if feature.ndim == 4 else (None,)
-            adapter.on_images = None if valid is None else valid.view(len(feature), 1, *feature.shape[2:])
+            adapter.on_images = None if inside is None else inside.view(len(feature), 1, *feature.shape[2:])
         adapted.append(adapter(feature))
     return adapted
 

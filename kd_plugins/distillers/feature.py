@@ -14,6 +14,7 @@ from ..losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..losses.pearson import STATISTICS, pearson_distance
 from ..ops.channel_statistics import normalize_channels
+from ..ops.resizing import without_padding
 from ..registry import MODELS
 from ..utils.checks import (
     check_adapter,
@@ -37,7 +38,8 @@ NORMALIZATIONS = ('batch',)
 class FeatureDistiller(PairedDistiller):
     """Distance between feature maps, level by level.
 
-    Positions on the padding of an image do not count, where the features are maps (N, C, H, W) of images.
+    Positions on the padding of an image do not count, where the features are maps (N, C, H, W) of images, and no
+    resized map reads them.
 
     Args:
         student_tap: Tap of the student's features, tensors (N, C, *spatial), or (N, L, C) with ``channel_dim=-1``.
@@ -182,12 +184,37 @@ class FeatureDistiller(PairedDistiller):
         del sizes[self.channel_dim % feature.ndim - 1]
         return sizes
 
+    def _resized(
+        self,
+        student: Sequence[Tensor],
+        teacher: Sequence[Tensor],
+        insides: Sequence[Tensor | None],
+        valid: Sequence[Tensor | None],
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Return the student's maps at the sizes of the teacher's, and which positions are compared.
+
+        Args:
+            student: Adapted map of each level.
+            teacher: Map of each level.
+            insides: Which positions of the student's own maps lie on images.
+            valid: The same of the teacher's maps.
+        """
+        resized, compared = [], []
+        for s, t, inside, counted in zip(student, teacher, insides, valid):
+            if self._spatial(s) != self._spatial(t):
+                s, reached = without_padding(s, inside, partial(resize_map, size=t.shape[2:], mode=self.resize))
+                counted = counted if counted is None or reached is None else counted & reached
+            resized.append(s)
+            compared.append(counted)
+        return resized, compared
+
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
-        adapted = adapt(self.adapters, student_levels, batch, self.key)
-        resized = [resize_map(s, t.shape[2:], self.resize) for s, t in zip(adapted, teacher_levels)]
-        valid = positions_on_images(teacher_levels, batch, self.channel_dim)
+        every = positions_on_images([*student_levels, *teacher_levels], batch, self.channel_dim)
+        insides, valid = every[: len(student_levels)], every[len(student_levels) :]
+        adapted = adapt(self.adapters, student_levels, insides, batch, self.key)
+        resized, valid = self._resized(adapted, teacher_levels, insides, valid)
         if self.kind == 'pearson':
             return {'loss_feat': pearson_distance(resized, teacher_levels, valid, self.stats, self.channel_dim)}
         if self.normalize is not None:

@@ -185,16 +185,18 @@ def positions_on_images(levels: Sequence[Tensor], batch: Batch, channel_dim: int
         channel_dim: Dimension of the channels.
 
     Returns:
-        Booleans for each level, shape (N, H * W). None, for all positions, where no image has padding or the features
-        are no maps of the images.
+        Booleans for each level, shape (N, H * W), the same tensor for levels of one size. None, for all positions,
+        where no image has padding or the features are no maps of the images.
     """
     if channel_dim not in (1, -3) or not _has_padding(batch):
         return [None] * len(levels)
-    found: list[Tensor | None] = []
-    for level in levels:
-        corners = cells([level], batch) if len(level) == batch.num_images else None
-        found.append(None if corners is None else inside_images(batch, corners, len(level)))
-    return found
+    found: dict[tuple[int, ...], Tensor | None] = {}
+    sizes = [(len(level), *level.shape[2:]) for level in levels]
+    for size, level in zip(sizes, levels):
+        if size not in found:
+            corners = cells([level], batch) if len(level) == batch.num_images else None
+            found[size] = None if corners is None else inside_images(batch, corners, len(level))
+    return [found[size] for size in sizes]
 
 
 def pixel_labels(batch: Batch, corners: Tensor, num_images: int) -> Tensor:

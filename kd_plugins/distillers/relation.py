@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..losses import affinity_loss, context_loss
 from ..losses.affinity import PAIRS
+from ..ops.resizing import without_padding
 from ..registry import MODELS
 from ..utils.argument_types import shown
 from ..utils.checks import check_choice, check_integer, check_levels, check_number
 from .base import Batch, Taps
-from .locations import counted_locations
+from .locations import positions_on_images
 from .paired import PairedDistiller, TapPair
 from .token_relations import TokenRelations
 
@@ -135,10 +137,13 @@ class RelationDistiller(PairedDistiller):
         return {'loss_relation': torch.stack([self._loss(s, t, batch) for s, t in zip(*levels)]).mean()}
 
     def _loss(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        height, width = (min(s, t, self.size) for s, t in zip(student.shape[2:], teacher.shape[2:]))
-        s, t = (F.adaptive_avg_pool2d(x.float(), (height, width)) for x in (student, teacher))
-        places = s.flatten(2).transpose(1, 2)
-        _, valid = counted_locations([s], 1, batch, places, None)
+        size = [min(s, t, self.size) for s, t in zip(student.shape[2:], teacher.shape[2:])]
+        maps, insides = (student, teacher), positions_on_images([student, teacher], batch)
+        (s, here), (t, there) = (
+            without_padding(x.float(), inside, partial(F.adaptive_avg_pool2d, output_size=size))
+            for x, inside in zip(maps, insides)
+        )
+        valid = None if here is None or there is None else here & there
         if self.kind == 'context':
             return context_loss(s, t, valid)
         return affinity_loss(s, t, valid, self.temperature, self.relates)

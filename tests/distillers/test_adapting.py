@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from kd_plugins.adapters import MaskedGenerator, PointwiseAdapter
 from kd_plugins.distillers import Batch, base
 from kd_plugins.distillers.adapting import adapt, make_adapters
+from kd_plugins.distillers.locations import positions_on_images
 from tests.distillers.common import make_batch, sentence
 
 BATCH = replace(make_batch([None, None]), seed=5, iteration=7)
@@ -23,7 +24,7 @@ def test_one_adapter_for_each_level() -> None:
     adapters, adapted = make_adapters('x', 'auto', student, teacher)
     assert [type(adapter) for adapter in adapters] == [PointwiseAdapter, nn.Identity]
     assert [x.shape for x in adapted] == [x.shape for x in teacher] and all(one.training for one in adapters)
-    for first, second in zip(adapted, adapt(adapters, student, BATCH, 'x')):
+    for first, second in zip(adapted, adapt(adapters, student, [None, None], BATCH, 'x')):
         torch.testing.assert_close(first, second)
         assert not first.requires_grad
 
@@ -41,7 +42,7 @@ def test_masks_follow_seed_iteration_rank_distiller_and_level(monkeypatch: pytes
     def draw(batch: Batch, key: str = 'distillers.a', rank: int = 0) -> list[Tensor]:
         monkeypatch.setattr(base, 'get_rank', lambda: rank)
         state = torch.get_rng_state()
-        adapt(adapters, levels, batch, key)
+        adapt(adapters, levels, [None, None], batch, key)
         masks = [one.draw(x) for one, x in zip(adapters, levels) if isinstance(one, MaskedGenerator)]
         assert torch.equal(torch.get_rng_state(), state), 'the numbers of the run stay'
         return masks
@@ -104,7 +105,7 @@ def test_a_generator_sees_nothing_of_padding() -> None:
     features, batch = torch.randn(2, 3, 4, 8), make_batch([None, None])
     adapters, _ = make_adapters('x', {**GENERATOR, 'mask_ratio': 0.0}, [features], [torch.zeros(2, 5, 4, 8)])
     batch.samples[1].metainfo['img_shape'] = (32, 32)
-    (padded,) = adapt(adapters, [features], batch, 'x')
-    whole, cut = (adapt(adapters, [x], make_batch([None]), 'x')[0] for x in (features[:1], features[1:, :, :2, :4]))
+    (padded,) = adapt(adapters, [features], positions_on_images([features], batch), batch, 'x')
+    whole, cut = (adapt(adapters, [x], [None], BATCH, 'x')[0] for x in (features[:1], features[1:, :, :2, :4]))
     torch.testing.assert_close(padded[:1], whole)
     torch.testing.assert_close(padded[1:, :, :2, :4], cut)

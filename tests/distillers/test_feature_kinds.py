@@ -61,6 +61,23 @@ def test_padding_does_not_count(kind: str, normalize: str | None) -> None:
     torch.testing.assert_close(values[0], values[1])
 
 
+@pytest.mark.parametrize('resize', ['bilinear', 'nearest', 'area'])
+@pytest.mark.parametrize('kind', ['mse', 'pearson'])
+@pytest.mark.parametrize('size', [(16, 16), (5, 3)], ids=str)
+def test_resized_maps_read_no_padding(size: tuple[int, int], kind: str, resize: str) -> None:
+    """Of images that end within a cell, on maps that are finer and coarser than those of the student."""
+    student, teacher = taps([(2, 4, 8, 8)], [(2, 4, *size)])
+    batch = make_batch([None, None], img_shape=(41, 33))
+    distiller = FeatureDistiller(kind=kind, resize=resize)
+    distiller.initialize(student, teacher)
+    first = check_step(distiller, student, teacher, batch)['loss_feat']
+    gradient = student['student_tap'][0].grad
+    assert gradient[:, :, 6:].abs().sum() == gradient[..., 5:].abs().sum() == 0 < gradient.abs().sum()
+    with torch.no_grad():
+        student['student_tap'][0][:, :, 6:] = student['student_tap'][0][..., 5:] = 1e3
+    torch.testing.assert_close(distiller(student, teacher, batch)['loss_feat'].detach(), first, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize('options', [{'kind': 'pearson'}, {'kind': 'channel_wise', 'normalize': 'batch'}], ids=str)
 def test_adapters_have_no_bias(options: dict) -> None:
     distiller = FeatureDistiller(**options)

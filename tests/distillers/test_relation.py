@@ -75,6 +75,19 @@ def test_context_of_pooled_maps_and_padding() -> None:
     assert check_step(distiller, student, teacher, make_batch([]))['loss_relation'] == 0
 
 
+@pytest.mark.parametrize('kind', ['affinity', 'context'])
+def test_means_of_cells_leave_padding_out(kind: str) -> None:
+    """Images of 41 x 33 end within the cells of both maps, and within those that they are averaged to."""
+    student, teacher = taps((2, 3, 16, 16), (2, 5, 8, 8))
+    batch, distiller = make_batch([None] * 2, img_shape=(41, 33)), RelationDistiller('neck', kind=kind, size=4)
+    first = check_step(distiller, student, teacher, batch)['loss_relation']
+    gradient = student['student_tap'][0].grad
+    assert gradient[:, :, 11:].abs().sum() == gradient[..., 9:].abs().sum() == 0 and gradient[:, :, 10, 8].all()
+    with torch.no_grad():
+        teacher['teacher_tap'][0][:, :, 6:] = teacher['teacher_tap'][0][..., 5:] = 50.0
+    torch.testing.assert_close(check_step(distiller, student, teacher, batch)['loss_relation'], first, rtol=0, atol=0)
+
+
 def test_levels_are_averaged() -> None:
     student, teacher = taps((2, 3, 4, 4), (2, 3, 4, 4))
     one = check_step(RelationDistiller('neck'), student, teacher, make_batch([None] * 2))['loss_relation']

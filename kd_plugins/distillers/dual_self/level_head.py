@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ...adapters import PointwiseAdapter
+from ...ops.resizing import without_padding
 from .level_maps import Doubling, shrunk, upsampled
 
 
@@ -152,16 +154,8 @@ class LevelHints(nn.Module):
         for adapter, x, inside in zip(self.members, levels[:-1], masks):
             size = [min(axes) for axes in zip(largest, x.shape[2:], levels[-1].shape[2:])]
             # The map is linear, so the features can be averaged first, which is cheaper.
-            (mine, here), (taught, there) = _means(x, size, inside), _means(levels[-1], size, masks[-1])
+            (mine, here), (taught, there) = (
+                without_padding(*pair, partial(shrunk, size=size)) for pair in ((x, inside), (levels[-1], masks[-1]))
+            )
             pairs.append((adapter(mine), taught, None if here is None or there is None else here & there))
         return pairs
-
-
-def _means(x: Tensor, size: Sequence[int], inside: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return a map averaged to a smaller size without its padding, and which of its positions lie on an image."""
-    if inside is None:
-        return shrunk(x, size), None
-    counted = inside.view(len(x), 1, *x.shape[2:]).to(x.dtype)
-    shares = shrunk(counted, size)
-    on_image = shares > 0
-    return shrunk(x * counted, size) / torch.where(on_image, shares, 1.0), on_image.flatten(1)

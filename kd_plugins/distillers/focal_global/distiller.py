@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...registry import MODELS
 from ...utils.checks import check_adapter, check_choice, check_flag, check_levels, check_number, check_same_size
-from ..adapting import make_adapters
+from ..adapting import adapt, make_adapters
 from ..base import Batch, Taps
 from ..paired import PairedDistiller, TapPair
 from .context import LEAST_CHANNELS, GlobalContext
@@ -169,9 +169,10 @@ class FocalGlobalDistiller(PairedDistiller):
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         insides = [None] * len(teacher_levels) if self.reference else maps_on_images(teacher_levels, batch)
         scales = self.scales(teacher_levels, insides, batch)
+        adapted = adapt(self.adapters, student_levels, insides, batch, self.key)
         levels: list[FocalGlobalTerms] = []
-        for index, (adapter, s, t) in enumerate(zip(self.adapters, student_levels, teacher_levels)):
-            student, teacher = adapter(s).flatten(2), t.flatten(2)
+        for index, (s, t) in enumerate(zip(adapted, teacher_levels)):
+            student, teacher = s.flatten(2), t.flatten(2)
             inside = insides[index]
             inside = None if inside is None else inside.flatten(1)
             context = self._context(index, student, teacher, inside)

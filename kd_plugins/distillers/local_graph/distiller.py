@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...ops.reduction import weighted_mean
+from ...ops.resizing import without_padding
 from ...registry import MODELS
 from ...utils.checks import check_choice, check_flag, check_integer, check_levels, check_number, check_same_size
 from ..base import Batch, Taps
+from ..locations import positions_on_images
 from ..paired import RESIZES, PairedDistiller, TapPair, resize_map
 from .edge_adapter import EDGES, EdgeAdapter
 from .graphs import LocalGraph, build_graph
@@ -269,6 +271,15 @@ class LocalGraphDistiller(PairedDistiller):
         scale, shift = (torch.cat([getattr(adapter, name) for adapter in adapters]) for name in ('scale', 'shift'))
         return normalize_edges(values, centers, graphs, scale, shift)
 
+    def _resized(self, x: Tensor, size: Sequence[int], batch: Batch) -> Tensor:
+        """Return a map of the student at the size of the teacher's, to which padding adds nothing."""
+        if self.resize is None or x.shape[2:] == tuple(size):
+            return x
+        resize = partial(resize_map, size=size, mode=self.resize)
+        resized, reached = without_padding(x, positions_on_images([x], batch)[0], resize)
+        # A point whose interpolation reads padding alone keeps it, as its graph is that of the teacher.
+        return resized if reached is None else torch.where(reached.view(len(x), 1, *size), resized, resize(x))
+
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_local_graph``."""
         reader = READERS[self.points](batch, self.key)
@@ -277,8 +288,7 @@ class LocalGraphDistiller(PairedDistiller):
         every_graph = self.graphs(teacher_outputs, batch)
         values, present, spreads = [], [], []
         for level, (s, t, graphs) in enumerate(zip(student_levels, teacher_levels, every_graph)):
-            resized = resize_map(s, t.shape[2:], self.resize)
-            edges = self._edges(level, reader.rows(resized), reader.rows(t), graphs)
+            edges = self._edges(level, reader.rows(self._resized(s, t.shape[2:], batch)), reader.rows(t), graphs)
             values.append(local_graph_loss(*edges, graphs, self.pool))
             present.append(torch.cat([graph.weights.detach().sum(dim=1).sign() for graph in graphs]))
             spreads.append(edge_spread(*edges, graphs))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -231,3 +232,15 @@ def test_a_layer_does_not_teach_itself() -> None:
     model = nn.Identity()
     with sentence('would teach itself'):
         FocalGlobalDistiller().check_models(model, model)
+
+
+def test_random_adapters_draw_other_numbers_in_every_step() -> None:
+    student, teacher = taps([(2, 4, 8, 8)])
+    distiller = made(student, teacher, adapter={'type': 'kd_plugins.MaskedGenerator'}, alpha=0, beta=0, gamma=0)
+    batch = make_batch([None, None], img_shape=(64, 40))
+    losses = [
+        check_step(distiller, student, teacher, replace(batch, iteration=iteration))['loss_rel'].item()
+        for iteration in (0, 1, 0)
+    ]
+    assert losses[0] == losses[2] != losses[1]
+    assert student['student_tap'][0].grad[..., 5:].abs().sum() == 0

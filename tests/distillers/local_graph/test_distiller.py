@@ -86,6 +86,16 @@ def test_padding_has_no_points() -> None:
     assert grad[0, :, :, 4:].abs().sum() == 0 and grad[1, :, 5:].abs().sum() == 0 and grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize('size', [16, 4])
+def test_resized_maps_read_no_padding(size: int) -> None:
+    batch = make_batch([None, None], img_shape=(41, 33))
+    student, teacher = taps([(2, 4, 8, 8)], [(2, 4, size, size)])
+    distiller = built(student, teacher, num_points=256, resize='bilinear')
+    check_step(distiller, student, teacher, batch)
+    gradient = student['student_tap'][0].grad
+    assert gradient[:, :, 6:].abs().sum() == gradient[..., 5:].abs().sum() == 0 and gradient.abs().sum() > 0
+
+
 def test_coordinates_belong_to_the_features() -> None:
     teacher = {'teacher_tap': [torch.arange(24.0).view(1, 1, 4, 6)]}
     distiller = built({'student_tap': teacher['teacher_tap']}, teacher)

@@ -1,0 +1,43 @@
+"""Maps at another size without their padding."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_plugins.distillers.paired import RESIZES, resize_map
+from kd_plugins.ops.resizing import without_padding
+
+
+def inside_of(sizes: list[tuple[int, int]], grid: tuple[int, int]) -> Tensor:
+    rows, columns = (torch.arange(cells) for cells in grid)
+    return torch.stack([((rows < h)[:, None] & (columns < w)).flatten() for h, w in sizes])
+
+
+@pytest.mark.parametrize('size', [(10, 12), (3, 2)], ids=str)
+@pytest.mark.parametrize('mode', RESIZES)
+def test_padding_is_not_read(mode: str, size: tuple[int, int]) -> None:
+    x, inside, resize = torch.randn(2, 3, 5, 6), inside_of([(3, 6), (4, 2)], (5, 6)), partial(resize_map, mode=mode)
+    x.requires_grad_()
+    actual, reached = without_padding(x, inside, partial(resize, size=size))
+    assert reached is not None and reached.shape == (2, size[0] * size[1]) and actual.isfinite().all()
+    (gradient,) = torch.autograd.grad(actual.sum(), x)
+    assert gradient.flatten(2)[~inside[:, None].expand(-1, 3, -1)].abs().sum() == 0
+    ones = torch.ones_like(x)
+    assert torch.equal(without_padding(ones, inside, partial(resize, size=size))[0][:, 0].flatten(1) > 0, reached)
+    whole, every = without_padding(x, None, partial(resize, size=size))
+    assert every is None and torch.equal(whole, resize(x, size))
+
+
+@pytest.mark.parametrize('mode', RESIZES)
+def test_an_image_alone_gives_the_same(mode: str) -> None:
+    """Where the scale is the same, the map of an image within padding is that of the image without it."""
+    x, inside = torch.randn(1, 3, 4, 6), inside_of([(2, 4)], (4, 6))
+    actual, _ = without_padding(x, inside, partial(resize_map, size=(8, 12), mode=mode))
+    torch.testing.assert_close(actual[:, :, :4, :8], resize_map(x[:, :, :2, :4], (4, 8), mode))
+    mean, _ = without_padding(x, inside, lambda y: F.adaptive_avg_pool2d(y, 1))
+    torch.testing.assert_close(mean.flatten(1), x[:, :, :2, :4].mean(dim=(2, 3)))
