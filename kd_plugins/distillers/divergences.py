@@ -91,6 +91,41 @@ def ignored_label(model: nn.Module, path: str, key: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def anchors_of(model: nn.Module, path: str, key: str) -> tuple[str, list[int]]:
+    """Return the class of the head around a tapped layer, and its number of anchors in a cell.
+
+    The number is one, unless levels have different ones, as those of an SSD. A head without anchors has 1.
+
+    Args:
+        model: The network.
+        path: Path of the tap.
+        key: Config key of the path, for error sentences.
+    """
+    # The names in MMDetection and in MMDetection3D.
+    names = ('num_base_priors', 'num_anchors')
+    head = module_above(model, path, key, 'student', lambda module: any(hasattr(module, name) for name in names))
+    numbers: Any = next((getattr(head, name) for name in names if hasattr(head, name)), 1)
+    return type(head).__name__, sorted(set(numbers) if isinstance(numbers, (list, tuple)) else {int(numbers)})
+
+
+def check_shared(key: str, channels: int, anchors: int) -> None:
+    """Refuse channels that the anchors of a cell cannot share.
+
+    Args:
+        key: Config key of the path, for the error sentence.
+        channels: Number of channels.
+        anchors: Number of anchors in a cell.
+
+    Raises:
+        ConfigError: If they do not divide.
+    """
+    if channels % anchors:
+        raise ConfigError(
+            f'{key}: an output has {channels} channels, which {anchors} anchors cannot share; tap the layer of the '
+            'class logits'
+        )
+
+
 def check_kinds(key: str, name: str, factors: Any, symmetric: bool, softmax: bool, idle: Sequence[str]) -> None:
     """Check the divergence of a distiller of class scores and refuse settings that it does not read.
 
@@ -159,11 +194,18 @@ class Divergence:
         Args:
             student: The student network.
             path: Path of its class logits.
+
+        Raises:
+            ConfigError: If its levels have different numbers of anchors.
         """
         key = f'{self.key}.logits'
         self.ignore_index = ignored_label(student, path, key)
-        head = module_above(student, path, key, 'student', lambda module: hasattr(module, 'num_base_priors'))
-        self.anchors = 1 if head is None else int(head.num_base_priors)  # type: ignore[arg-type]
+        head, (self.anchors, *others) = anchors_of(student, path, key)
+        if others:
+            raise ConfigError(
+                f"{key}: the levels of '{path}' have {self.anchors} to {others[-1]} anchors in a cell ({head}), and "
+                f"divergence='{self.name}' needs equally many; nearest: FeatureDistiller"
+            )
 
     def check_outputs(self, levels: Sequence[Tensor]) -> None:
         """Check the outputs of the head.
@@ -183,11 +225,7 @@ class Divergence:
                     f'class_dim={self.class_dim} has no label for each place; valid: (N, C), (N, C, H, W) with '
                     'class_dim=1'
                 )
-            if channels % self.anchors:
-                raise ConfigError(
-                    f'{self.key}.logits: an output has {channels} channels, which {self.anchors} anchors cannot '
-                    'share; tap the layer of the class logits'
-                )
+            check_shared(f'{self.key}.logits', channels, self.anchors)
             check_others(f'{self.key}.factors', self.factors, part, channels // self.anchors)
 
     def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:

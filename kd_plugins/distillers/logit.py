@@ -32,10 +32,10 @@ from ..utils.checks import (
 from .base import Batch, Taps
 from .box_heads import layers_of
 from .class_subsets import ClassSubset, check_teacher_classes
-from .divergences import LABELLED, Divergence, check_kinds, ignored_label
+from .divergences import LABELLED, Divergence, anchors_of, check_kinds, check_shared, ignored_label
 from .locations import counted_locations, location_rows, positions_on_images
 from .paired import PairedDistiller, TapPair, module_above
-from .regions import AGREEMENT, TAU, TRUSTS, Regions, check_agreement, label_is_predicted
+from .regions import AGREEMENT, TAU, TRUSTS, TRUTH, Regions, check_agreement, label_is_predicted
 from .sources import own_alias
 
 ACTIVATIONS = ('sigmoid', 'softmax')
@@ -167,6 +167,8 @@ class LogitDistiller(PairedDistiller):
         """Exponents of the product of class and objectness, known after :meth:`check_models`."""
         self.ignore_index: int | None = None
         """Label of pixels that do not count, known after :meth:`check_models`."""
+        self.anchors = 1
+        """Number of anchors in a cell, known after :meth:`check_models` where a setting reads it."""
         self.symmetric = check_flag(f'{key}.symmetric', symmetric)
         given = {'beta': beta != 2.0, 'target': self.hard, 'select': select, 'trust': trust}
         idle = [name for name, value in given.items() if value]
@@ -228,9 +230,22 @@ class LogitDistiller(PairedDistiller):
             self.ignore_index = ignored_label(student, pair.student_path, key)
         if self.divergence is not None:
             self.divergence.check_models(student, pair.student_path)
+        elif self.softmax or self.regions.trust == TRUTH:
+            self._check_anchors(student, pair.student_path, key)
         if self.regions.active or len(self.pairs) > 1:
             self._check_objectness('student', student, pair.student_path)
             self._check_objectness('teacher', teacher, pair.teacher_path)
+
+    def _check_anchors(self, student: nn.Module, path: str, key: str) -> None:
+        head, (self.anchors, *others) = anchors_of(student, path, key)
+        setting = "activation is 'softmax'" if self.softmax else f"trust is '{TRUTH}'"
+        if others or (self.softmax and self.anchors > 1):
+            count = f'{self.anchors} to {others[-1]}' if others else f'{self.anchors}'
+            nearest = 'FeatureDistiller' if others or self.hard else "divergence='dist', which divides them"
+            raise ConfigError(
+                f"{self.key}.{setting}, and {count} anchors share the channels of a cell of '{path}' ({head}), so that "
+                f'its channels are no classes; nearest: {nearest}'
+            )
 
     def _check_objectness(self, role: str, model: nn.Module, path: str) -> None:
         head = module_above(model, path, f'{self.key}.logits', role, lambda module: layers_of(module) is not None)
@@ -257,6 +272,7 @@ class LogitDistiller(PairedDistiller):
                     channel_count(f'{self.key}.class_dim', level, self.class_dim, f"'{pair.student_path}'")
                     for level in levels
                 )
+                check_shared(key, classes, self.anchors)
                 if self.softmax and self.divergence is None and classes < 2:
                     raise ConfigError(
                         f"{self.key}.activation is 'softmax', and '{pair.student_path}' gives one class, whose softmax "
@@ -349,8 +365,12 @@ class LogitDistiller(PairedDistiller):
         selected = self.regions.selected(scores.amax(dim=-1), valid)
         if self.regions.trust == AGREEMENT:
             trusted = agreement(teachers, self.softmax, self.tau)
-        elif self.softmax and self.regions.trust == 'truth':
+        elif self.softmax and self.regions.trust == TRUTH:
             trusted = label_is_predicted(scores, corners, batch, f'{self.key}.trust').to(scores.dtype)
+        elif self.regions.trust == TRUTH:
+            # The best anchor of a cell says which class the teacher sees there.
+            of_cells = scores.unflatten(-1, (self.anchors, scores.shape[-1] // self.anchors)).amax(dim=-2)
+            trusted = self.regions.trusted(of_cells, None, corners, batch)
         else:
             trusted = self.regions.trusted(scores, self._probabilities(student), corners, batch)
         if self.hard:
@@ -361,7 +381,7 @@ class LogitDistiller(PairedDistiller):
         kind = 'ignore' if self.regions.selection is None else self.regions.selection.others
         others = torch.zeros_like(trusted)
         if kind != 'ignore':
-            others = (trusted if self.regions.trust in ('truth', AGREEMENT) else 1.0) * (valid & ~selected)
+            others = (trusted if self.regions.trust in (TRUTH, AGREEMENT) else 1.0) * (valid & ~selected)
         return dense_focal_loss(student, teacher, trusted * selected, others, self.beta, float(kind == 'teacher'))
 
     def monitors(self) -> dict[str, Tensor]:

@@ -116,8 +116,9 @@ class Selection:
 def teacher_is_right(scores: Tensor, centers: Tensor, batch: Batch, key: str) -> Tensor:
     """Return where the teacher's predictions agree with the labels.
 
-    A location inside a ground-truth box agrees where the most probable class is that of the smallest such box. Any
-    other location agrees where no probability is above :data:`BACKGROUND`. Source: the confident instances of MDCS
+    A location inside a ground-truth box agrees where the most probable class is that of the smallest such box; where
+    there is one class, as in an RPN, it is that of every box. Any other location agrees where no probability is above
+    :data:`BACKGROUND`. Source: the confident instances of MDCS
     (arXiv 2308.09922), here for locations instead of images.
 
     Args:
@@ -131,6 +132,8 @@ def teacher_is_right(scores: Tensor, centers: Tensor, batch: Batch, key: str) ->
     """
     boxes = ground_truth_boxes(batch, scores)
     label = smallest_box_label(centers, boxes, ground_truth_labels(batch, key, boxes))
+    if scores.shape[-1] == 1:
+        label = label.clamp(max=0)
     confidence, predicted = scores.max(dim=-1)
     return torch.where(label >= 0, predicted == label, confidence <= BACKGROUND)
 

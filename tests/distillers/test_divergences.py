@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LogitDistiller
 from kd_plugins.losses import dist_loss, dkd_loss, nkd_loss, softmax_kl_loss, symmetric_kl
@@ -112,6 +113,26 @@ def test_anchors_are_locations() -> None:
     torch.testing.assert_close(actual, dist_loss(s, t, softmax=False))
     with sentence('an output has 4 channels, which 3 anchors cannot share'):
         distiller.initialize(*maps())
+
+
+def test_anchors_that_share_a_softmax() -> None:
+    """Those of RetinaNet are one number in a cell, those of an SSD are others in each level."""
+    options = dict(activation='softmax', key='distillers.x')
+    with sentence(
+        "activation is 'softmax', and 3 anchors share .* cell of 'bbox_head.retina_cls' .*: divergence='dist'"
+    ):
+        LogitDistiller('bbox_head.retina_cls', **options).check_models(detector('retina'), detector('retina', seed=1))
+    priors = dict(
+        type='SSDAnchorGenerator', strides=[8, 16], ratios=[[2], [2, 3]], min_sizes=[16, 32], max_sizes=[32, 60]
+    )
+    head = pytest.importorskip('mmdet.registry').MODELS.build(
+        dict(type='SSDHead', num_classes=3, in_channels=(4, 4), anchor_generator={**priors, 'input_size': 64})
+    )
+    ssd = nn.ModuleDict({'bbox_head': head})
+    with sentence("and 4 to 6 anchors share the channels of a cell of '.*' \\(SSDHead.*; nearest: FeatureDistiller"):
+        LogitDistiller('bbox_head.cls_convs.*', **options).check_models(ssd, deepcopy(ssd))
+    with sentence("have 4 to 6 anchors in a cell \\(SSDHead\\), and divergence='dist' needs equally many"):
+        LogitDistiller('bbox_head.cls_convs.*', divergence='dist', **options).check_models(ssd, deepcopy(ssd))
 
 
 @pytest.mark.parametrize('select', [None, dict(score=0.5)])

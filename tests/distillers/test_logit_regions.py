@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_plugins.distillers import Batch, LogitDistiller
 from kd_plugins.losses import quality_focal, quality_focal_kd_loss, softmax_kl
@@ -96,6 +96,31 @@ def test_truth() -> None:
         # Outside the box the teacher sees an object that is not there.
         assert (left > 0) == (label == 0) and right == 0
     assert losses[0] > 0 and losses[1] == 0
+
+
+@pytest.mark.parametrize('anchors', [9, 1])
+def test_truth_is_that_of_the_best_anchor(anchors: int) -> None:
+    """Class 2 of 3, or the one class of an RPN, whose labels are those of the whole detector."""
+    classes = 3 if anchors > 1 else 1
+    head = nn.Module()
+    head.num_base_priors, head.cls, detector = anchors, nn.Identity(), nn.Module()
+    detector.head = head
+    distiller = LogitDistiller('head.cls', trust='truth')
+    distiller.check_models(detector, nn.ModuleDict({'head': head}))
+    student, teacher = taps(1, anchors * classes)
+    for level in teacher['teacher_logits']:
+        level -= 20.0
+        level[:, (anchors - 1) * classes + classes - 1, :, : level.shape[3] // 2] = 4.0
+    batch = make_batch([[[-1.0, -1.0, 65.0, 65.0]]])
+    batch.samples[0].gt_instances.labels = torch.tensor([2])
+    distiller.initialize(student, teacher)
+    run(distiller, student, teacher, batch)
+    for level in student['logits']:
+        assert level.grad[..., : level.shape[3] // 2].all()
+    if anchors > 1:
+        batch.samples[0].gt_instances.labels = torch.tensor([1])
+        run(distiller, student, teacher, batch)
+        assert not any(level.grad[..., : level.shape[3] // 2].any() for level in student['logits'])
 
 
 def test_truth_with_zeros_spares_objects_that_the_teacher_misses() -> None:
