@@ -21,6 +21,7 @@ from .level_taps import (
     branch_taps,
     check_labels,
     head_attribute,
+    ignore_padding,
     label_count,
     paths_of,
     read_levels,
@@ -330,10 +331,11 @@ class DualSelfDistiller(BaseDistiller):
         }
 
     def _labels(self, batch: Batch, level: Tensor) -> Tensor | None:
-        """Return the labels (N, *spatial), None if there are none and no level needs them.
+        """Return the labels (N, *spatial), those of padding ignored; None if all positions count and none has a label.
 
-        Where padding must not count, ones that tell it from the images take their place.
+        Without labels, each position of an image has the same one, which no level learns from.
         """
+        (inside,) = positions_on_images([batch.inputs], batch)
         labels = semantic_labels(self.key, batch, level.ndim - 2)
         if labels is None:
             if any(branch.supervised for branch in self.branches.values()):
@@ -341,10 +343,12 @@ class DualSelfDistiller(BaseDistiller):
                     f'{self.key}: data_samples have no gt_sem_seg, and levels learn from it; load segmentation labels '
                     '(in MMDetection, LoadAnnotations with with_seg=True)'
                 )
-            (inside,) = positions_on_images([batch.inputs], batch)
             if inside is None or self.ignore_index is None:
                 return None
             return torch.where(inside, self.ignore_index - 1, self.ignore_index).view(-1, *batch.inputs.shape[2:])
+        if inside is not None and self.ignore_index is not None:
+            inside = inside.view(-1, *batch.inputs.shape[2:]).to(labels.device)
+            labels = ignore_padding(self.key, labels, inside, self.ignore_index)
         self._check_labels(labels)
         return labels.to(level.device)
 

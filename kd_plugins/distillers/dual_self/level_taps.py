@@ -74,6 +74,30 @@ def semantic_labels(key: str, batch: Batch, spatial: int) -> Tensor | None:
     return torch.stack([labels[0] for labels in maps]).long()
 
 
+def ignore_padding(key: str, labels: Tensor, inside: Tensor, ignore_index: int) -> Tensor:
+    """Return labels with those of padding ignored, whatever they were.
+
+    Args:
+        key: Config key for the error sentence.
+        labels: Integers, (N, H, W).
+        inside: Booleans, (N, H, W) of the images with their padding, False on padding.
+        ignore_index: Label that is ignored.
+
+    Raises:
+        ConfigError: If the labels are not padded, so that they would be stretched over the padding.
+
+    >>> ignore_padding('distillers.x', torch.tensor([[[1, 0]]]), torch.tensor([[[True, False]]]), 255).tolist()
+    [[[1, 255]]]
+    """
+    if labels.shape[1:] != inside.shape[1:]:
+        sizes = ['x'.join(map(str, x.shape[1:])) for x in (labels, inside)]
+        raise ConfigError(
+            f'{key}: gt_sem_seg is {sizes[0]}, and the images with their padding are {sizes[1]}; set pad_seg=True in '
+            'model.data_preprocessor, so that labels are padded with the images'
+        )
+    return torch.where(inside, labels, ignore_index)
+
+
 def check_labels(key: str, labels: Tensor, num_classes: int, ignore_index: int) -> None:
     """Refuse labels that are neither a class nor ignored.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from kd_plugins.distillers import Batch, DualSelfDistiller
 from kd_plugins.losses import DiceCELoss, feature_mse, level_kl
 from kd_plugins.profiling.memory import LiveBytes
-from tests.distillers.common import check_step
+from tests.distillers.common import check_step, sentence
 from tests.distillers.dual_self.levels import CLASSES, ENCODER, labels_of, made, make_batch, make_taps, sample
 from tests.losses.released_levels import RELEASED, released_map
 from tests.ranks import on_two_ranks
@@ -250,6 +250,25 @@ def test_padding_counts_for_nothing() -> None:
         top = {alias: [tensors[0][:, :, : tensors[0].shape[2] // 2]] for alias, tensors in taps.items()}
         alone = distiller(top, {}, Batch(torch.zeros(2, 3, 8, 16), [SimpleNamespace(**sizes)] * 2))
         torch.testing.assert_close(padded, alone)
+
+
+def test_padding_learns_no_label() -> None:
+    """The labels of padding may be any, and must be there: those of the image alone would be stretched over it."""
+    taps, batch = make_taps(2), make_batch(2)
+    for one, height in zip(batch.samples, (12, 16)):
+        one.metainfo['img_shape'] = (height, 16)
+    distiller = made(taps)
+    values = []
+    for label in (255, 0, CLASSES + 4):
+        batch.samples[0].gt_sem_seg.data[:, 12:] = label
+        values.append(distiller(taps, {}, batch))
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], atol=0, rtol=0)
+    for one in batch.samples:
+        one.metainfo['img_shape'] = (14, 16)
+        one.gt_sem_seg = BaseDataElement(data=torch.zeros(1, 14, 16))
+    with sentence('gt_sem_seg is 14x16, and the images with their padding are 16x16; set pad_seg=True'):
+        distiller(taps, {}, batch)
 
 
 def test_labels_of_mmdetection_and_of_other_integer_types() -> None:
