@@ -91,16 +91,11 @@ class CutMix(BaseView):
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
-        """Return the view of a batch, see :meth:`BaseView.__call__`."""
-        changed = inputs if self.view is None else self.view(inputs, samples, seed)
-        return self.mix(changed, inputs, samples, seed)
-
-    def mix(self, maps: Tensor, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
-        """Return maps mixed as the images of the batch are, see :meth:`BaseView.mix`.
+        """Return the view of a batch, see :meth:`BaseView.__call__`.
 
         Raises:
-            ConfigError: If there are no images of shape (B, C, H, W), they have labels of pixels, which would not
-                be mixed, or the maps have one cell, which cannot be divided.
+            ConfigError: If there are no images of shape (B, C, H, W), or they have labels of pixels, which would not
+                be mixed.
         """
         if inputs.ndim != 4:
             raise ConfigError(
@@ -112,12 +107,11 @@ class CutMix(BaseView):
                 f'{self.key}: CutMix does not mix labels, and the unlabelled images have gt_sem_seg; leave '
                 'LoadAnnotations out of unlabelled.dataloader.dataset.pipeline'
             )
-        if maps.shape[2] * maps.shape[3] == 1 < inputs.shape[2] * inputs.shape[3]:
-            raise ConfigError(
-                f'{self.key}: CutMix mixes images of {inputs.shape[2]} x {inputs.shape[3]} pixels, and the teacher '
-                f'predicts one cell, {tuple(maps.shape)}, which belongs to one image alone; tap a finer map, or remove '
-                'student_view'
-            )
+        changed = inputs if self.view is None else self.view(inputs, samples, seed)
+        return self.mix(changed, inputs, samples, seed)
+
+    def mix(self, maps: Tensor, inputs: Tensor, samples: Sequence[Any] | None, seed: int) -> Tensor:
+        """Return maps mixed as the images of the batch are, see :meth:`BaseView.mix`."""
         sizes = picture_sizes(inputs, samples)
         generator = torch.Generator().manual_seed(seed)
         # The other view starts its generator with the same seed.

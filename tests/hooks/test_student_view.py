@@ -109,7 +109,7 @@ def test_targets_of_a_view_that_mixes_nothing_stay() -> None:
         assert StudentView(views, None, 0).targets(outputs, batch, TinyGap()) is outputs
 
 
-@pytest.mark.parametrize('shape', [(2, 5), (3, 5, 4, 4), (2, 5, 4, 7), (2, 5, 4, 4, 4)])
+@pytest.mark.parametrize('shape', [(2, 5), (3, 5, 4, 4), (2, 5, 4, 7), (2, 5, 1, 1), (2, 5, 4, 4, 4)])
 def test_targets_that_are_no_maps(shape: tuple[int, ...]) -> None:
     bound = StudentView({'unlabelled': CutMix()}, None, 0)
     with pytest.raises(ConfigError, match=f"'second' of distillers.a gives {re.escape(str(shape))}; use type="):

@@ -136,8 +136,6 @@ def test_refusals(settings: dict[str, Any], message: str) -> None:
 def test_inputs_that_cannot_be_mixed() -> None:
     with pytest.raises(ConfigError, match=r'gives \(2, 3\), and CutMix needs images of shape \(N, C, H, W\)'):
         view_of()(torch.zeros(2, 3), None, 0)
-    with pytest.raises(ConfigError, match=r'32 x 32 pixels, and the teacher predicts one cell, \(2, 5, 1, 1\)'):
-        view_of().mix(torch.zeros(2, 5, 1, 1), torch.zeros(2, 3, 32, 32), None, 0)
     samples = [SimpleNamespace(gt_sem_seg=None), SimpleNamespace(gt_sem_seg=1)]
     with pytest.raises(ConfigError, match='the unlabelled images have gt_sem_seg; leave LoadAnnotations out of'):
         view_of()(pictures(2), samples, 0)
