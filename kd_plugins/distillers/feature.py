@@ -14,7 +14,6 @@ from ..losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature
 from ..losses.feature import MSE_REDUCTIONS, FeatureLoss
 from ..losses.pearson import STATISTICS, pearson_distance
 from ..ops.channel_statistics import normalize_channels
-from ..ops.resizing import without_padding
 from ..registry import MODELS
 from ..utils.checks import (
     check_adapter,
@@ -26,7 +25,7 @@ from ..utils.checks import (
 from .adapting import adapt, make_adapters
 from .base import Batch, Taps
 from .locations import positions_on_images
-from .paired import RESIZES, PairedDistiller, TapPair, resize_map
+from .paired import RESIZES, PairedDistiller, TapPair, resize_on_images
 
 KINDS = ('mse', 'cosine', 'cosine_l1', 'channel_wise', 'pearson')
 DIRECTIONS = ('cosine', 'cosine_l1')
@@ -184,37 +183,18 @@ class FeatureDistiller(PairedDistiller):
         del sizes[self.channel_dim % feature.ndim - 1]
         return sizes
 
-    def _resized(
-        self,
-        student: Sequence[Tensor],
-        teacher: Sequence[Tensor],
-        insides: Sequence[Tensor | None],
-        valid: Sequence[Tensor | None],
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Return the student's maps at the sizes of the teacher's, and which positions are compared.
-
-        Args:
-            student: Adapted map of each level.
-            teacher: Map of each level.
-            insides: Which positions of the student's own maps lie on images.
-            valid: The same of the teacher's maps.
-        """
-        resized, compared = [], []
-        for s, t, inside, counted in zip(student, teacher, insides, valid):
-            if self._spatial(s) != self._spatial(t):
-                s, reached = without_padding(s, inside, partial(resize_map, size=t.shape[2:], mode=self.resize))
-                counted = counted if counted is None or reached is None else counted & reached
-            resized.append(s)
-            compared.append(counted)
-        return resized, compared
-
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_feat``."""
         student_levels, teacher_levels = self.pairs[0].outputs(student_outputs, teacher_outputs)
         every = positions_on_images([*student_levels, *teacher_levels], batch, self.channel_dim)
         insides, valid = every[: len(student_levels)], every[len(student_levels) :]
         adapted = adapt(self.adapters, student_levels, insides, batch, self.key)
-        resized, valid = self._resized(adapted, teacher_levels, insides, valid)
+        pairs = [resize_on_images(s, t.shape[2:], self.resize, batch) for s, t in zip(adapted, teacher_levels)]
+        resized = [x for x, _ in pairs]
+        # Where a map is resized from padding alone there is nothing to compare.
+        valid = [
+            mask if mask is None or reached is None else mask & reached for mask, (_, reached) in zip(valid, pairs)
+        ]
         if self.kind == 'pearson':
             return {'loss_feat': pearson_distance(resized, teacher_levels, valid, self.stats, self.channel_dim)}
         if self.normalize is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..ops.resizing import without_padding
 from ..tap_paths import TapPath
 from ..taps import match_modules
 from ..utils.head_types import lineage
-from .base import BaseDistiller, Taps
+from .base import BaseDistiller, Batch, Taps
+from .locations import positions_on_images
 from .sources import of_all_teachers
 
 RESIZES = ('bilinear', 'nearest', 'area')
@@ -119,3 +122,22 @@ def resize_map(x: Tensor, size: Sequence[int], mode: str | None) -> Tensor:
         return F.interpolate(x, tuple(size), mode=mode)
     linear = {3: 'linear', 4: 'bilinear', 5: 'trilinear'}[x.ndim]
     return F.interpolate(x, tuple(size), mode=linear, align_corners=False)
+
+
+def resize_on_images(x: Tensor, size: Sequence[int], mode: str | None, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return :func:`resize_map` without padding, see :func:`kd_plugins.ops.resizing.without_padding`.
+
+    Args:
+        x: (N, C, *spatial).
+        size: Spatial size to reach.
+        mode: See :func:`resize_map`.
+        batch: The batch, which says where the images are.
+
+    Returns:
+        The map, and which of its positions were interpolated from others than padding; None, for all, where there is
+        no padding or nothing to resize.
+    """
+    if mode is None or x.shape[2:] == tuple(size):
+        return x, None
+    (inside,) = positions_on_images([x], batch)
+    return without_padding(x, inside, partial(resize_map, size=size, mode=mode))

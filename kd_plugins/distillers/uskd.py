@@ -15,7 +15,7 @@ from ..utils.checks import check_choice, check_levels
 from .base import BaseDistiller, Batch, Taps
 from .divergences import check_factors, check_others, ignored_label
 from .locations import counted_locations, location_labels, location_rows
-from .paired import resize_map
+from .paired import resize_on_images
 
 FACTORS = {'target': 1.0, 'others': 0.1, 'weak': 0.005}
 """Parts of the loss, with the factors of the release for ImageNet."""
@@ -98,7 +98,8 @@ class USKDDistiller(BaseDistiller):
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_uskd``."""
         levels = student_outputs['logits']
-        weak_levels = [resize_map(w, s.shape[2:], 'bilinear') for w, s in zip(student_outputs['weak'], levels)]
+        pairs = zip(student_outputs['weak'], levels)
+        weak_levels = [resize_on_images(w, s.shape[2:], 'bilinear', batch)[0] for w, s in pairs]
         student, weak = location_rows(levels), location_rows(weak_levels)
         corners, valid = counted_locations(levels, 1, batch, student, self.ignore_index)
         labels = location_labels(batch, corners, student, f'{self.key} learns from labels')

@@ -43,6 +43,9 @@ def test_weak_head_of_another_size() -> None:
     distiller.initialize(student, {})
     check_step(distiller, student, {}, labelled())
     assert (student['weak'][0].grad.abs().sum(1) > 0).all()
+    check_step(distiller, student, {}, labelled(img_shape=(44, 64)))
+    gradient = student['weak'][0].grad.abs().sum(1)
+    assert (gradient[:, :6] > 0).all() and gradient[:, 6:].sum() == 0
 
 
 def test_images() -> None:

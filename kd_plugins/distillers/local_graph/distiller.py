@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...ops.reduction import weighted_mean
-from ...ops.resizing import without_padding
 from ...registry import MODELS
 from ...utils.checks import check_choice, check_flag, check_integer, check_levels, check_number, check_same_size
 from ..base import Batch, Taps
-from ..locations import positions_on_images
-from ..paired import RESIZES, PairedDistiller, TapPair, resize_map
+from ..paired import RESIZES, PairedDistiller, TapPair, resize_map, resize_on_images
 from .edge_adapter import EDGES, EdgeAdapter
 from .graphs import LocalGraph, build_graph
 from .importance import IMPORTANCES, checked_importance, importance_function
@@ -273,12 +271,11 @@ class LocalGraphDistiller(PairedDistiller):
 
     def _resized(self, x: Tensor, size: Sequence[int], batch: Batch) -> Tensor:
         """Return a map of the student at the size of the teacher's, to which padding adds nothing."""
-        if self.resize is None or x.shape[2:] == tuple(size):
-            return x
-        resize = partial(resize_map, size=size, mode=self.resize)
-        resized, reached = without_padding(x, positions_on_images([x], batch)[0], resize)
+        resized, reached = resize_on_images(x, size, self.resize, batch)
+        if reached is None:
+            return resized
         # A point whose interpolation reads padding alone keeps it, as its graph is that of the teacher.
-        return resized if reached is None else torch.where(reached.view(len(x), 1, *size), resized, resize(x))
+        return torch.where(reached.view(len(x), 1, *size), resized, resize_map(x, size, self.resize))
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_local_graph``."""
