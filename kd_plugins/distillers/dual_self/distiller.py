@@ -330,12 +330,8 @@ class DualSelfDistiller(BaseDistiller):
             for name, branch in self.branches.items()
         }
 
-    def _labels(self, batch: Batch, level: Tensor) -> Tensor | None:
-        """Return the labels (N, *spatial), those of padding ignored; None if all positions count and none has a label.
-
-        Without labels, each position of an image has the same one, which no level learns from.
-        """
-        (inside,) = positions_on_images([batch.inputs], batch)
+    def _labels(self, batch: Batch, level: Tensor, inside: Tensor | None) -> Tensor | None:
+        """Return the labels (N, *spatial), those of padding ignored; None if there are none and no level needs them."""
         labels = semantic_labels(self.key, batch, level.ndim - 2)
         if labels is None:
             if any(branch.supervised for branch in self.branches.values()):
@@ -343,12 +339,9 @@ class DualSelfDistiller(BaseDistiller):
                     f'{self.key}: data_samples have no gt_sem_seg, and levels learn from it; load segmentation labels '
                     '(in MMDetection, LoadAnnotations with with_seg=True)'
                 )
-            if inside is None or self.ignore_index is None:
-                return None
-            return torch.where(inside, self.ignore_index - 1, self.ignore_index).view(-1, *batch.inputs.shape[2:])
+            return None
         if inside is not None and self.ignore_index is not None:
-            inside = inside.view(-1, *batch.inputs.shape[2:]).to(labels.device)
-            labels = ignore_padding(self.key, labels, inside, self.ignore_index)
+            labels = ignore_padding(self.key, labels, inside.to(labels.device), self.ignore_index)
         self._check_labels(labels)
         return labels.to(level.device)
 
@@ -363,11 +356,15 @@ class DualSelfDistiller(BaseDistiller):
         """Return every loss of the heads, with one value per level."""
         if self.heads is None or self.terms is None:
             return {}
-        labels = self._labels(batch, levels[0])
+        (inside,) = positions_on_images([batch.inputs], batch)
+        inside = None if inside is None else inside.view(-1, *batch.inputs.shape[2:])
+        labels = self._labels(batch, levels[0], inside)
         size = tuple(batch.inputs.shape[2:] if labels is None else labels.shape[1:])
         logits = self.heads.project(levels)
         if self.logits is not None:
             logits[OUTPUT] = student_outputs['logits'][0]
+        if labels is None and inside is not None:
+            return self.terms(self.heads, self.branches, logits, None, size, inside)
         return self.terms(self.heads, self.branches, logits, labels, size)
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:

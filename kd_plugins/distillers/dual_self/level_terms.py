@@ -105,7 +105,13 @@ class LevelTerms:
         return sum_over_rows(sums_of_rows, size[0], max(step, maps.granularity), maps.maps, maps.params)
 
     def __call__(
-        self, heads: LevelHeads, branches: Branches, logits: LevelLogits, labels: Tensor | None, size: tuple[int, ...]
+        self,
+        heads: LevelHeads,
+        branches: Branches,
+        logits: LevelLogits,
+        labels: Tensor | None,
+        size: tuple[int, ...],
+        inside: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms of ``loss_<branch>_seg`` and ``loss_<branch>_kl``, one value per level.
 
@@ -115,12 +121,14 @@ class LevelTerms:
             logits: Position to logits at the size of their level.
             labels: (N, *size), or None where no level is supervised.
             size: Spatial size at which the heads are supervised. The divergences are taken at a ``divisor``-th of it.
+            inside: Booleans (N, *size), the positions that count where there are no labels; None: all.
 
         Raises:
             ConfigError: If no number of doublings of a level reaches the size.
         """
         x = next(iter(logits.values()))
-        counted = x.new_ones(len(x), *size) if labels is None else (labels != self.ignore_index).to(x.dtype)
+        valid = inside if labels is None else labels != self.ignore_index
+        counted = x.new_ones(len(x), *size) if valid is None else valid.to(x.dtype)
         weight = shrunk(counted[:, None], [-(-axis // self.divisor) for axis in size])[:, 0]
         grid = tuple(weight.shape[1:])
         if grid == size:
