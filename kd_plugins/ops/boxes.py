@@ -153,7 +153,7 @@ def overlap_of_containing_boxes(
     >>> overlap_of_containing_boxes(torch.tensor([[1.0, 1.0], [3.0, 3.0]]), boxes, boxes)
     (tensor([[1., 1.]]), tensor([[True, True]]))
     """
-    rows = max(1, pairs // (boxes.shape[0] * boxes.shape[1]))
+    rows = max(1, pairs // max(boxes.shape[0] * boxes.shape[1], 1))
     overlaps, contained = [], []
     for some_centers, some_predicted in zip(centers.split(rows), predicted.split(rows, dim=1)):
         inside = centers_inside(some_centers, boxes)

@@ -101,6 +101,8 @@ def test_parts_give_the_values_of_the_whole(pairs: int, objects: int) -> None:
     overlap, contained = overlap_of_containing_boxes(centers, predicted, boxes, pairs)
     assert torch.equal(overlap, expected) and torch.equal(contained, inside.any(dim=-1))
     assert 0 < contained.sum() < contained.numel()
+    none = overlap_of_containing_boxes(centers, predicted[:0], boxes[:0], pairs)
+    assert [part.shape for part in none] == [(0, len(centers))] * 2
 
 
 @LIVE_BYTES
