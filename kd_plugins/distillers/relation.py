@@ -137,10 +137,10 @@ class RelationDistiller(PairedDistiller):
         return {'loss_relation': torch.stack([self._loss(s, t, batch) for s, t in zip(*levels)]).mean()}
 
     def _loss(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        size = [min(s, t, self.size) for s, t in zip(student.shape[2:], teacher.shape[2:])]
+        height, width = (min(s, t, self.size) for s, t in zip(student.shape[2:], teacher.shape[2:]))
         maps, insides = (student, teacher), positions_on_images([student, teacher], batch)
         (s, here), (t, there) = (
-            without_padding(x.float(), inside, partial(F.adaptive_avg_pool2d, output_size=size))
+            without_padding(x.float(), inside, partial(F.adaptive_avg_pool2d, output_size=(height, width)))
             for x, inside in zip(maps, insides)
         )
         valid = None if here is None or there is None else here & there
