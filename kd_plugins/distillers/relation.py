@@ -138,10 +138,10 @@ class RelationDistiller(PairedDistiller):
 
     def _loss(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         height, width = (min(s, t, self.size) for s, t in zip(student.shape[2:], teacher.shape[2:]))
-        maps, insides = (student, teacher), positions_on_images([student, teacher], batch)
+        insides = positions_on_images([student, teacher], batch)
         (s, here), (t, there) = (
             without_padding(x.float(), inside, partial(F.adaptive_avg_pool2d, output_size=(height, width)))
-            for x, inside in zip(maps, insides)
+            for x, inside in zip((student, teacher), insides)
         )
         valid = None if here is None or there is None else here & there
         if self.kind == 'context':

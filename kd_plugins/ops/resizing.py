@@ -37,3 +37,29 @@ def without_padding(
     shares = resize(counted)
     reached = shares > 0
     return resize(x * counted) / torch.where(reached, shares, 1.0), reached.flatten(1)
+
+
+def replicate_edges(x: Tensor, inside: Tensor | None) -> Tensor:
+    """Return maps whose padding repeats the last row and column of each image, as ``mode='replicate'`` does in PyTorch.
+
+    An interpolation of such a map gives on an image what it gives for the image alone, which it clamps at its edges.
+
+    Args:
+        x: (N, C, H, W).
+        inside: Booleans (N, H * W), False on padding, which lies below and to the right of the images; None where there
+            is none.
+
+    >>> x, inside = torch.tensor([[[[1.0, 3.0, 9.0, 9.0]]]]), torch.tensor([[True, True, False, False]])
+    >>> replicate_edges(x, inside)
+    tensor([[[[1., 3., 3., 3.]]]])
+    """
+    if inside is None:
+        return x
+    places = inside.view(len(x), 1, *x.shape[2:])
+    for dim in (2, 3):
+        counted = places.any(dim=5 - dim, keepdim=True)
+        last = counted & (counted.cumsum(dim) == counted.sum(dim, keepdim=True))
+        # A sum with one term: an indexed read has a gradient that is not deterministic on a GPU.
+        edge = torch.where(last, x, 0.0).sum(dim=dim, keepdim=True)
+        x = torch.where(counted, x, edge)
+    return x

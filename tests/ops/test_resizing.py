@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_plugins.distillers.paired import RESIZES, resize_map
-from kd_plugins.ops.resizing import without_padding
+from kd_plugins.ops.resizing import replicate_edges, without_padding
 
 
 def inside_of(sizes: list[tuple[int, int]], grid: tuple[int, int]) -> Tensor:
@@ -41,3 +41,17 @@ def test_an_image_alone_gives_the_same(mode: str) -> None:
     torch.testing.assert_close(actual[:, :, :4, :8], resize_map(x[:, :, :2, :4], (4, 8), mode))
     mean, _ = without_padding(x, inside, lambda y: F.adaptive_avg_pool2d(y, 1))
     torch.testing.assert_close(mean.flatten(1), x[:, :, :2, :4].mean(dim=(2, 3)))
+
+
+def test_edges_are_replicated() -> None:
+    sizes = [(3, 6), (4, 2), (5, 6)]
+    x = torch.randn(3, 2, 5, 6, requires_grad=True)
+    actual = replicate_edges(x, inside_of(sizes, (5, 6)))
+    for image, (h, w), found in zip(x, sizes, actual):
+        torch.testing.assert_close(found, F.pad(image[None, :, :h, :w], (0, 6 - w, 0, 5 - h), mode='replicate')[0])
+        whole = F.interpolate(found[None], (10, 12), mode='bilinear')[0, :, : 2 * h, : 2 * w]
+        torch.testing.assert_close(whole, F.interpolate(image[None, :, :h, :w], (2 * h, 2 * w), mode='bilinear')[0])
+    (gradient,) = torch.autograd.grad(actual.sum(), x)
+    torch.testing.assert_close(gradient.sum(), torch.tensor(180.0))
+    assert gradient[0, :, 3:].abs().sum() == gradient[1, :, 4:].abs().sum() == gradient[1, ..., 2:].abs().sum() == 0
+    assert replicate_edges(x, None) is x and replicate_edges(x[:0], torch.ones(0, 30) > 0).shape == (0, 2, 5, 6)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...losses import feature_mse, uncertainty_weighted
 from ...ops.reduction import mean_over_images
+from ...ops.resizing import replicate_edges
 from ...registry import MODELS
 from ...utils.checks import check_choice, check_integer, check_number, is_integer
 from ..base import BaseDistiller, Batch, Taps
@@ -363,6 +364,9 @@ class DualSelfDistiller(BaseDistiller):
         logits = self.heads.project(levels)
         if self.logits is not None:
             logits[OUTPUT] = student_outputs['logits'][0]
+        # Interpolation and means at the border of an image must not read padding.
+        insides = positions_on_images(list(logits.values()), batch)
+        logits = {at: replicate_edges(x, here) for (at, x), here in zip(logits.items(), insides)}
         if labels is None and inside is not None:
             return self.terms(self.heads, self.branches, logits, None, size, inside)
         return self.terms(self.heads, self.branches, logits, labels, size)

@@ -15,6 +15,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from kd_plugins.distillers import Batch, DualSelfDistiller
+from kd_plugins.distillers.locations import positions_on_images
 from kd_plugins.losses import DiceCELoss, feature_mse, level_kl
 from kd_plugins.profiling.memory import LiveBytes
 from tests.distillers.common import check_step, sentence
@@ -250,6 +251,23 @@ def test_padding_counts_for_nothing() -> None:
         top = {alias: [tensors[0][:, :, : tensors[0].shape[2] // 2]] for alias, tensors in taps.items()}
         alone = distiller(top, {}, Batch(torch.zeros(2, 3, 8, 16), [SimpleNamespace(**sizes)] * 2))
         torch.testing.assert_close(padded, alone)
+
+
+@pytest.mark.parametrize('options', [{}, {'upsample': 'interpolate'}, {'resolution': 4}], ids=str)
+def test_maps_of_levels_read_no_padding(options: dict) -> None:
+    """Images of 11 x 16 and 16 x 7 end within the cells of the levels and of the divergences."""
+    taps, batch = make_taps(2), make_batch(2, ignore=None)
+    for one, shape in zip(batch.samples, ((11, 16), (16, 7))):
+        one.metainfo['img_shape'] = shape
+    distiller = made(taps, feature_weight=0.3, **options)
+    first = distiller(taps, {}, batch)
+    leaves = [tensors[0] for tensors in taps.values()]
+    insides = positions_on_images(leaves, batch)
+    for leaf, gradient, inside in zip(leaves, gradients(first, leaves), insides):
+        assert gradient.flatten(2).movedim(1, 2)[~inside].abs().sum() == 0 < gradient.abs().sum()
+        with torch.no_grad():
+            leaf.masked_fill_(~inside.view(2, 1, *leaf.shape[2:]), 1e3)
+    torch.testing.assert_close(distiller(taps, {}, batch), first, atol=0, rtol=0)
 
 
 def test_padding_learns_no_label() -> None:
