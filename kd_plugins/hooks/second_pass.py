@@ -177,7 +177,7 @@ def second_pass(
                     raise
                 label = (error.name or '').lstrip('_')
                 raise ConfigError(
-                    f"{KEY}.{PSEUDO}: the loss of '{type(student).__name__}' reads '{label}', which the data samples of "
+                    f"{KEY}.{PSEUDO}: the loss of '{type(student).__name__}' reads '{label}', which data samples of "
                     'unlabelled images do not have; nearest: pseudo=None with dense distillers'
                 ) from error
             finally:
