@@ -62,7 +62,13 @@ class DirectTerms(LevelTerms):
         return self.temperature**2 * each.sum() / weight.sum().clamp(min=1)
 
     def __call__(
-        self, heads: LevelHeads, branches: Branches, logits: LevelLogits, labels: Tensor | None, size: tuple[int, ...]
+        self,
+        heads: LevelHeads,
+        branches: Branches,
+        logits: LevelLogits,
+        labels: Tensor | None,
+        size: tuple[int, ...],
+        inside: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See :class:`LevelTerms`; only for ``resolution='full'`` and labelled data."""
         assert labels is not None and self.divisor == 1

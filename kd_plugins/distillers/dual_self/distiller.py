@@ -367,9 +367,7 @@ class DualSelfDistiller(BaseDistiller):
         # Interpolation and means at the border of an image must not read padding.
         insides = positions_on_images(list(logits.values()), batch)
         logits = {at: replicate_edges(x, here) for (at, x), here in zip(logits.items(), insides)}
-        if labels is None and inside is not None:
-            return self.terms(self.heads, self.branches, logits, None, size, inside)
-        return self.terms(self.heads, self.branches, logits, labels, size)
+        return self.terms(self.heads, self.branches, logits, labels, size, inside)
 
     def forward(self, student_outputs: Taps, teacher_outputs: Taps, batch: Batch) -> dict[str, Tensor]:
         """Return the supervision and the divergences of both branches and, with a weight, ``loss_feature``."""
