@@ -188,6 +188,11 @@ detectors = {
         docs='distillers/crosshead.md',
         measured=[dict(result=menu, pair=('crosskd', 'longer'), against=longer, on=lite0)],
     ),
+    'CrossKD and PKD': dict(
+        docs='distillers/crosshead.md',
+        # Much other work ran beside; the step was measured anew, interleaved with plain ones.
+        measured=[dict(result=menu, pair=('crosskd_pkd', 'longer'), against=longer, on=lite0, step=2.01)],
+    ),
     "a head that starts with the teacher's weights": dict(
         docs='teachers/frozen.md', measured=[dict(result=menu, pair=('head', 'plain'), on=lite0)]
     ),
