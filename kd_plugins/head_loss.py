@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import TapError
+from .utils.sample_fields import kept_fields
 
 
 @contextmanager
@@ -72,6 +73,6 @@ def losses_on_maps(model: Any, maps: Sequence[Tensor], inputs: Any, samples: Any
     >>> losses_on_maps(Model(), [torch.ones(2)], torch.zeros(2), None)
     {'loss': tensor(1.)}
     """
-    with extracting(model, maps):
+    with extracting(model, maps), kept_fields(samples):
         losses: Mapping[str, Any] = model.loss(inputs, samples)
     return losses

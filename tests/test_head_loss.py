@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_plugins.errors import TapError
@@ -87,6 +88,18 @@ def test_the_model_is_the_same_afterwards() -> None:
     # A method that the user has put on the object comes back.
     model.extract_feat = own = lambda inputs: (inputs + 7,)
     assert losses_on_maps(model, [x + 5], x, None)['loss'] == 5 and model.extract_feat is own
+
+
+def test_labels_that_the_loss_replaces_come_back() -> None:
+    class Replacing(Plain):
+        def loss(self, inputs: Tensor, samples: Any) -> dict[str, Tensor]:
+            for sample in samples:
+                sample.masks = [mask + 1 for mask in sample.masks]
+            return super().loss(inputs, samples)
+
+    samples = [InstanceData(masks=[1, 2])]
+    losses_on_maps(Replacing(), [torch.zeros(2)], torch.zeros(2), samples)
+    assert samples[0].masks == [1, 2]
 
 
 def test_models_that_cannot_get_other_maps() -> None:

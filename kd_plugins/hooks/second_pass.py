@@ -19,6 +19,7 @@ from ..taps import TapSet
 from ..utils.calls import ForwardCall
 from ..utils.loss_dicts import ADDED, tensors_of
 from ..utils.rng import seeded_rng
+from ..utils.sample_fields import kept_fields
 from ..utils.scratch_state import scratch_state
 from .recomputation import recomputed_norms
 from .statistics import SeparateStatistics
@@ -168,7 +169,7 @@ def second_pass(
         if predict is not None and unlabelled.pseudo is not None:
             samples = unlabelled.pseudo(predict(call), samples)
         mode = 'tensor' if predict is None else 'loss'
-        with statistics_of(student, unlabelled):
+        with statistics_of(student, unlabelled), kept_fields(samples):
             taps.start()
             try:
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))

@@ -17,6 +17,7 @@ from ..teachers.base import BaseTeacher
 from ..utils.calls import ForwardCall
 from ..utils.loss_dicts import loss_sum
 from ..utils.rng import forked_rng, position_seed, seeded_rng
+from ..utils.sample_fields import Fields, fields_of, restore_fields
 from .assignment import Assignment
 from .compiled import forget_compiled, uncompiled
 from .gradient_shares import GradientShares, check_copies
@@ -79,8 +80,7 @@ class DistillSession:
         self.module: nn.Module = self.distillers
         self.initialized = False
         self.observers = list(observers)
-        self.iteration = self.epoch = 0
-        self.seed = 0
+        self.iteration = self.epoch = self.seed = 0
         self.iterations = 0
         """Number of iterations of the run, 0 where it is unknown."""
         self.weights: dict[str, float] = dict.fromkeys(distillers, 0.0)
@@ -91,7 +91,7 @@ class DistillSession:
         self._outputs: Outputs | None = None if distillers else ({}, {})
         self._running: list[str] = []
         self._calls: list[bool] = []
-        self._clean: tuple[Any, Any] = ((), {})
+        self._clean: tuple[Any, Any, Fields] = ((), {}, [])
         self._unchecked = {distiller.on for distiller in distillers.values()}
         self.passes = 0
         self.liveness = Liveness(student, distillers)
@@ -161,7 +161,7 @@ class DistillSession:
         if self.initialized:
             alone = self.shuffled.without_another_image(self.assignment.all, call)
             self._running = [name for name in self._running if name not in alone or name not in self._on('labelled')]
-        self._clean = (args, kwargs)
+        self._clean = (args, kwargs, fields_of(call.data_samples))
         for name in self.assignment.needed(self._on('labelled')):
             if self.teachers[name].after_student:
                 self.teachers[name].before_student()
@@ -177,10 +177,11 @@ class DistillSession:
         if not self._calls or not self._calls.pop():
             return None
         self.taps.student.stop()
-        clean, self._clean = self._clean, ((), {})
+        (seen, named, fields), self._clean = self._clean, ((), {}, [])
+        restore_fields(fields)
         if not isinstance(output, dict):
             return None
-        self._run_teachers('labelled', *clean, after_student=True)
+        self._run_teachers('labelled', seen, named, after_student=True)
         self._shapes = {}
         measured = self._measured()
         outputs = self._read('labelled')
@@ -209,9 +210,8 @@ class DistillSession:
         scaled = scale_task(output, self.task_weights)
         if measured:
             self.shares.measure(loss_sum(scaled), terms, measured)
-        student_shapes = self._shapes.pop(None, {})
-        teacher_shapes = {name: shapes for name, shapes in self._shapes.items() if name is not None}
-        report = StepReport(terms, task, batch, student_shapes, teacher_shapes, unlabelled, scaled.get(UNTAUGHT))
+        teachers = {name: shapes for name, shapes in self._shapes.items() if name is not None}
+        report = StepReport(terms, task, batch, self._shapes.get(None, {}), teachers, unlabelled, scaled.get(UNTAUGHT))
         for observer in self.observers:
             observer(report)
         return {**scaled, **{term.key: term.weighted for term in terms}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError
@@ -224,6 +225,30 @@ def test_other_names_of_arguments() -> None:
     student(labels='labels', imgs=IMAGES, mode='loss')
     assert [report.batch.data_samples for report in reports] == ['labels', 'labels']
     assert all(report.batch.inputs is IMAGES for report in reports)
+
+
+@pytest.mark.parametrize('after_student', [False, True])
+def test_labels_that_a_loss_replaces_come_back(after_student: bool) -> None:
+    """As RTMDet-Ins does, whose loss cannot read its own masks a second time."""
+
+    class Replacing(TinyStudent):
+        def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            for sample in data_samples:
+                seen.append((self is session.student, sample.masks))
+                sample.masks = [0] if mode == 'loss' else sample.masks
+            return super().forward(inputs, data_samples, mode)
+
+    seen: list[Any] = []
+    teacher = EMATeacher()
+    student = Replacing()
+    teacher.prepare(student)
+    teacher.after_student = after_student
+    reports: list[StepReport] = []
+    session = DistillSession(student, {'gap': TinyGap()}, {'teacher': teacher}, lambda: None, [reports.append])
+    session.weights = {'gap': 1.0}
+    student(IMAGES, [InstanceData(masks=[7])], mode='loss')
+    assert sorted(seen) == [(False, [7]), (True, [7])]
+    assert reports[0].batch.data_samples[0].masks == [7]
 
 
 def test_half_precision_alone_is_converted() -> None:
