@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, nearest
+from ..utils.files import missing_files, names_in
 from .image_header import ImageHeader, read_header
-from .sources import Source, names_in
+from .sources import Source
 
 Item = TypeVar('Item')
 SECONDS = 4.0
@@ -46,23 +47,6 @@ def within(items: Sequence[Item], seconds: float, first: int = FIRST) -> Iterato
         if index >= first and time.monotonic() > end:
             return
         yield item
-
-
-def missing_files(paths: Iterable[str]) -> list[str]:
-    """Return the files that do not exist; each folder is listed once, which is much faster than asking for each file.
-
-    Args:
-        paths: Paths of files.
-    """
-    folders: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = names_in(folder)
-        if name not in folders[folder]:
-            missing.append(path)
-    return missing
 
 
 def check_exist(paths: Iterable[str], key: str) -> None:

@@ -13,13 +13,14 @@ from mmengine.registry import TRANSFORMS
 from ..config.loading import class_name, walk
 from ..errors import ConfigError, nearest
 from ..utils.build import first_line
+from ..utils.files import missing_files, names_in
 from .context import Context
 from .image_header import read_header
-from .images import SECONDS, check_exist, check_images, missing_files, reads_with_opencv, within
+from .images import SECONDS, check_exist, check_images, reads_with_opencv, within
 from .mask_labels import Labels, check_labels, heads_of, label_notes, labels_of, one_class
 from .mask_values import Mask, loaded_values, read_mask
 from .metainfo import class_names
-from .sources import Source, build_without_pipeline, names_in
+from .sources import Source, build_without_pipeline
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff')
 FIRST = 16

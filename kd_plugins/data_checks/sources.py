@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -123,8 +122,3 @@ def build_without_pipeline(source: Source, scope: str) -> Any:
     node = {name: value for name, value in source.node.items() if name not in ('pipeline', 'cache')}
     with DATASETS.switch_scope_and_registry(scope) as registry:
         return registry.build(dict(node, pipeline=[], serialize_data=False))
-
-
-def names_in(folder: str) -> set[str]:
-    """Return the names of the files in a folder, empty where it does not exist."""
-    return {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()

@@ -16,6 +16,7 @@ from ..errors import ConfigError, nearest
 from ..registry import DATASETS
 from ..utils.argument_types import shown
 from ..utils.checks import check_number, is_integer
+from ..utils.files import missing_files
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 """Suffixes of image files, compared in lower case."""
@@ -152,7 +153,7 @@ def read_images(path: str, folder: str) -> list[Item]:
             raise ConfigError(f"{key}: image number {index} of '{path}' has no 'file_name'")
         item = _item(os.path.join(folder, image['file_name']), image.get('id', index))
         items.append(item | {name: image[name] for name in ('height', 'width') if name in image})
-    missing = [item['img_path'] for item in items if not os.path.isfile(item['img_path'])]
+    missing = missing_files(item['img_path'] for item in items)
     if missing:
         raise ConfigError(
             f"{key}: '{path}' lists {len(items)} images and {len(missing)} of them do not exist, the first is "

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from kd_plugins.data_checks.sources import names_in, sources_of
+from kd_plugins.data_checks.sources import sources_of
 
 pytest.importorskip('mmdet')
 
@@ -36,7 +36,3 @@ def test_remote_data_sets_are_not_local():
     node = dict(type='CocoDataset', ann_file='a', backend_args=dict(backend='petrel'))
     config = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=node)))
     assert not next(sources_of(config)).is_local
-
-
-def test_a_folder_that_does_not_exist_holds_no_names(tmp_path):
-    assert names_in(str(tmp_path / 'no')) == set()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.utils.files import is_complete, write_atomically
+from kd_plugins.utils.files import is_complete, missing_files, names_in, write_atomically
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
@@ -43,3 +43,11 @@ def test_a_split_is_complete_when_its_annotations_say_so(tmp_path: Path, text: s
     if text is not None:
         (tmp_path / 'train.json').write_text(text)
     assert is_complete(tmp_path / 'train.json', {'seed': 1}) is complete
+
+
+def test_files_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / '1.png').touch()
+    paths = [str(tmp_path / name) for name in ('a/1.png', 'a/2.png', 'b/1.png', 'a/../a/1.png')]
+    assert missing_files(paths) == paths[1:3]
+    assert names_in(str(tmp_path / 'a')) == {'1.png'} and names_in(str(tmp_path / 'b')) == set()

@@ -94,6 +94,7 @@ class DFINEDecoderLayer(DetrTransformerDecoderLayer):
         check_arguments(self.attention, self.cross_attn_cfg, f'{key}.cross_attn_cfg', inherited=True)
         check_types(self.attention, self.cross_attn_cfg, f'{key}.cross_attn_cfg')
         self.cross_attn = self.attention(**self.cross_attn_cfg)
+        check_arguments(FFN, self.ffn_cfg, f'{key}.ffn_cfg', inherited=True)  # MMCV's FFN ignores unknown ones
 
     def _init_layers(self) -> None:
         """Create attentions, gate, feed-forward network and the norms before and after the cross attention."""

@@ -252,6 +252,7 @@ def test_two_ranks_train_like_one_process(tmp_path: Path) -> None:
             r"cross_attn_cfg: .* no argument 'points'; .*'num_points'",
         ),
         ({'decoder.layer_cfg.cross_attn_cfg.num_heads': 0}, r'cross_attn_cfg\.num_heads is 0; valid: a divisor'),
+        ({'decoder.layer_cfg.ffn_cfg.channels': 8}, r"ffn_cfg: .* no argument 'channels'; .*'feedforward_channels'"),
         (
             {'decoder.layer_cfg.ffn_cfg.embed_dims': 64},
             r'ffn_cfg\.embed_dims is 64, but .* has 128 channels',
