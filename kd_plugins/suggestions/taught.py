@@ -144,8 +144,8 @@ TAUGHT = (
         'fgd',
         'feature maps in and outside of the boxes (FGD, arXiv 2111.11837)',
         'published, with neck and head of most students from the teacher: GFL-R50 from R101 on COCO 40.2 to 43.5 AP, '
-        'Faster R-CNN-R50 38.4 to 42.0, one run each; here one seed each, over plain training of '
-        'equal time: -5.9 AP where its weight did not fit the teacher, +0.5 with a 60th of it',
+        'Faster R-CNN-R50 38.4 to 42.0, one run each; here, over plain training of equal time: '
+        '-5.9 AP where its weight did not fit the teacher, +0.5 and -1.0 with a 60th of it',
         f'{FORWARD}; attention maps of all levels',
         focal_global,
     ),
