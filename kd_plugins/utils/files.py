@@ -37,7 +37,7 @@ def is_complete(ann_file: Path, info: dict[str, Any]) -> bool:
 
 def names_in(folder: str) -> set[str]:
     """Return the names of the files in a folder, empty where it does not exist."""
-    return {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
+    return {entry.name for entry in os.scandir(folder or os.curdir)} if Path(folder).is_dir() else set()
 
 
 def missing_files(paths: Iterable[str]) -> list[str]:
@@ -52,6 +52,7 @@ def missing_files(paths: Iterable[str]) -> list[str]:
         folder, name = os.path.split(path)
         if folder not in folders:
             folders[folder] = names_in(folder)
-        if name not in folders[folder]:
+        # Some file systems find a name that is written in another way, with capital letters for example.
+        if name not in folders[folder] and not os.path.isfile(path):
             missing.append(path)
     return missing

@@ -45,9 +45,12 @@ def test_a_split_is_complete_when_its_annotations_say_so(tmp_path: Path, text: s
     assert is_complete(tmp_path / 'train.json', {'seed': 1}) is complete
 
 
-def test_files_that_are_missing(tmp_path: Path) -> None:
+def test_files_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a' / '1.png').touch()
     paths = [str(tmp_path / name) for name in ('a/1.png', 'a/2.png', 'b/1.png', 'a/../a/1.png')]
     assert missing_files(paths) == paths[1:3]
     assert names_in(str(tmp_path / 'a')) == {'1.png'} and names_in(str(tmp_path / 'b')) == set()
+    # A relative name without a folder lies in the working folder.
+    monkeypatch.chdir(tmp_path / 'a')
+    assert missing_files(['1.png', '2.png']) == ['2.png']
