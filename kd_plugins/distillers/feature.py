@@ -191,7 +191,7 @@ class FeatureDistiller(PairedDistiller):
         adapted = adapt(self.adapters, student_levels, insides, batch, self.key)
         pairs = [resize_on_images(s, t.shape[2:], self.resize, batch) for s, t in zip(adapted, teacher_levels)]
         resized = [x for x, _ in pairs]
-        # Where a map is resized from padding alone there is nothing to compare.
+        # A position of a resized map that is interpolated from padding alone is not compared.
         valid = [
             mask if mask is None or reached is None else mask & reached for mask, (_, reached) in zip(valid, pairs)
         ]

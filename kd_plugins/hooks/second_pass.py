@@ -174,7 +174,7 @@ def second_pass(
             try:
                 output = forward(**call.arguments(inputs=inputs, data_samples=samples, mode=mode))
             except AttributeError as error:
-                if not isinstance(error.obj, BaseDataElement):
+                if predict is None or not isinstance(error.obj, BaseDataElement):
                     raise
                 label = (error.name or '').lstrip('_')
                 raise ConfigError(

@@ -157,6 +157,17 @@ def test_a_loss_that_reads_other_labels_is_refused(broken: bool) -> None:
         session.student(LABELLED, None, mode='loss')
 
 
+def test_a_fault_without_pseudo_labels_stays_what_it_is() -> None:
+    class Reading(NormedStudent):
+        def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            silent = mode == 'loss' or not self.training
+            return super().forward(inputs, None, mode) if silent else InstanceData().masks
+
+    session, *_ = attached(student=Reading)
+    with pytest.raises(AttributeError, match='masks'):
+        session.student(LABELLED, None, mode='loss')
+
+
 def test_labels_of_a_teacher_that_is_not_ready_leave_no_trace() -> None:
     """The student teaches itself on the unlabelled images already."""
     distillers: dict[str, BaseDistiller] = {'other': LaterLayer(source='student')}
