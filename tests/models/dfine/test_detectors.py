@@ -122,3 +122,12 @@ def test_wrong_parts_are_refused(part: str, changes: dict[str, Any], sentence: s
     model_config[part].update(changes)
     with pytest.raises(ConfigError, match=sentence):
         build(model_config)
+
+
+@pytest.mark.parametrize('family', ['dino', 'deformable', 'dab'])
+@pytest.mark.parametrize('argument', ['num_layers', 'layer_cfg'])
+def test_a_decoder_without_layers_is_refused(family: str, argument: str) -> None:
+    model_config = config(family)
+    del model_config['decoder'][argument]
+    with pytest.raises(ConfigError, match=rf"model\.decoder has no '{argument}'; give dict\(num_layers=6"):
+        build(model_config)
