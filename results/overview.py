@@ -16,6 +16,7 @@ menu = 'menu_lite0_bccd'
 longer = 'plain, 40 epochs'
 half_unet = 'half UNet, ISBI membranes'
 slices = 'menu_isbi'
+photographs = 'heatmaps, half ResNet-18, LSPE'
 rcnn = 'Faster R-CNN, quarter ResNet-18, BCCD'
 rcnn_taught = f'{rcnn}, pretrained teacher'
 stages = 'menu_rcnn_bccd'
@@ -219,7 +220,9 @@ detectors = {
         docs='distillers/feature.md',
         measured=[dict(result='incremental_bccd', pair=('featkd', 'fine_tune'), on=cells)],
     ),
-    'boxes of each location': dict(docs='distillers/box.md'),
+    'boxes of each location and class scores': dict(
+        docs='distillers/box.md', measured=[dict(result=menu, pair=('boxes', 'plain'), on=lite0)]
+    ),
     "the teacher at the student's proposals": dict(
         docs='distillers/roi.md',
         # One run was paused; the step is that of the second seed, beside a plain one.
@@ -300,7 +303,12 @@ segmenters = {
         # Its run was paused; the step is that of docs/results/cost.md.
         measured=[dict(result=slices, pair=('cirkd', 'plain'), on=half_unet, step=1.77)],
     ),
-    'soft labels without a teacher (USKD)': dict(docs='distillers/uskd.md'),
+    'soft labels without a teacher (USKD)': dict(
+        docs='distillers/uskd.md',
+        measured=[
+            dict(result=slices, pair=('uskd', 'auxiliary'), on=half_unet, against='plain, with an auxiliary head')
+        ],
+    ),
     'feature maps that know the labels (LGD)': dict(
         docs='distillers/labelguided.md', measured=[dict(result=slices, pair=('guided', 'plain'), on=half_unet)]
     ),
@@ -322,7 +330,7 @@ pose_estimators = {
                 result='dwpose_lspet',
                 pair=('dwpose_r18-r18w32_lspet_stage1', 'simplebaseline-r18w32_lspet'),
                 against='plain',
-                on='heatmaps, half ResNet-18, LSPE',
+                on=photographs,
             ),
         ],
     ),
@@ -339,7 +347,7 @@ pose_estimators = {
                 result='dwpose_lspet',
                 pair=('dwpose_r18w32-r18w32_lspet_stage2', 'dwpose_r18-r18w32_lspet_stage1'),
                 against='its start',
-                on='heatmaps, half ResNet-18, LSPE',
+                on=photographs,
             ),
         ],
     ),
@@ -347,10 +355,37 @@ pose_estimators = {
         docs='unlabelled.md',
         measured=[dict(result='unlabelled_lspet', on='SimCC, LSPE, a tenth of the labels')],
     ),
-    'heatmaps alone': dict(docs='distillers/heatmap.md'),
+    'heatmaps alone': dict(
+        docs='distillers/heatmap.md', measured=[dict(result='menu_lspet', pair=('heatmap', 'plain'), on=photographs)]
+    ),
+    'features alone (MSE)': dict(
+        docs='distillers/feature.md', measured=[dict(result='menu_lspet', pair=('feature', 'plain'), on=photographs)]
+    ),
+    'PKD': dict(
+        docs='distillers/feature.md', measured=[dict(result='menu_lspet', pair=('pkd', 'plain'), on=photographs)]
+    ),
+    'CWD': dict(
+        docs='distillers/feature.md', measured=[dict(result='menu_lspet', pair=('cwd', 'plain'), on=photographs)]
+    ),
     'SimCC distributions alone': dict(docs='distillers/simcc.md'),
     'joints with their uncertainty (RLE)': dict(docs='distillers/rle.md'),
-    'feature maps that know the labels (LGD)': dict(docs='distillers/labelguided.md'),
+    'feature maps that know the labels (LGD)': dict(
+        docs='distillers/labelguided.md', measured=[dict(result='menu_lspet', pair=('guided', 'plain'), on=photographs)]
+    ),
 }
-del quarter, bccd, bccd_half, lite0, lite0_balanced, longer, cells, scenes, menu, hippocampus, half_unet, slices
+del (
+    photographs,
+    quarter,
+    bccd,
+    bccd_half,
+    lite0,
+    lite0_balanced,
+    longer,
+    cells,
+    scenes,
+    menu,
+    hippocampus,
+    half_unet,
+    slices,
+)
 del rcnn, rcnn_taught, stages, longer_stages

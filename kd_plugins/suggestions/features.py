@@ -6,22 +6,30 @@ from importlib.util import find_spec
 
 from .recipe import Pair, Settings, Unsuitable
 
+HEATMAPS = 0.1
+"""Factor of the weights for a head with heatmaps, the gradient of whose loss is that much smaller than a detector's."""
+
+
+def _scale(pair: Pair) -> float:
+    return HEATMAPS if pair.student.has_type('head', 'HeatmapHead') else 1.0
+
 
 def feature_mse(pair: Pair) -> Settings:
     """Return the entry of plain feature imitation, with the weight of the comparison on blood cells."""
-    return dict(distillers=dict(mse=pair.on_features('FeatureDistiller', kind='mse', weight=pair.warm_up(0.01))))
+    weight = pair.warm_up(0.01 * _scale(pair))
+    return dict(distillers=dict(mse=pair.on_features('FeatureDistiller', kind='mse', weight=weight)))
 
 
 def channel_wise(pair: Pair) -> Settings:
     """Return the entry of channel-wise distillation of normalised feature maps, as for RTMDet."""
-    weight = pair.warm_up(float(pair.student.levels))
+    weight = pair.warm_up(pair.student.levels * _scale(pair))
     kind = dict(kind='channel_wise', normalize='batch')
     return dict(distillers=dict(cwd=pair.on_features('FeatureDistiller', **kind, weight=weight)))
 
 
 def pearson(pair: Pair) -> Settings:
-    """Return the entry of correlated channels (PKD); the weight is 6 for each level."""
-    weight = pair.warm_up(6.0 * pair.student.levels)
+    """Return the entry of correlated channels (PKD); the weight is 6 for each level of a detector."""
+    weight = pair.warm_up(round(6.0 * pair.student.levels * _scale(pair), 3))
     return dict(distillers=dict(pkd=pair.on_features('FeatureDistiller', kind='pearson', weight=weight)))
 
 
@@ -54,7 +62,7 @@ def focal_global(pair: Pair) -> Settings:
 
 def local_graphs(pair: Pair) -> Settings:
     """Return the entry of local graphs."""
-    graph = dict(num_points=256, num_neighbours=16, weight=pair.warm_up(1.0))
+    graph = dict(num_points=256, num_neighbours=16, weight=pair.warm_up(_scale(pair)))
     return dict(distillers=dict(graphs=pair.on_features('LocalGraphDistiller', **graph)))
 
 

@@ -41,16 +41,30 @@ arms = dict(
         },
         note='no teacher: maps that know the labels (LGD)',
     ),
+    # Added on 2026-11-28, after the first folds of the arms above and before their own first run.
+    auxiliary=dict(
+        config='configs/logit/unet-w8_isbi_auxiliary.py', options=data, note='plain, with an auxiliary head'
+    ),
+    uskd=dict(
+        config='configs/logit/uskd_unet-w8_isbi.py',
+        options=data,
+        note='no teacher: the same, with soft labels by its own confidence (USKD)',
+    ),
 )
 del data, taught
 seeds = (0, 1, 2)
 more_seeds = (3, 4)
 metrics = ('mIoU', 'mDice', 'calibration/error')
-contrasts = tuple((arm, 'plain') for arm in ('kd', 'dist', 'cirkd', 'cwd', 'mgd', 'softened', 'guided', 'teacher'))
+contrasts = (
+    *((arm, 'plain') for arm in ('kd', 'dist', 'cirkd', 'cwd', 'mgd', 'softened', 'guided', 'teacher')),
+    ('uskd', 'auxiliary'),
+    ('auxiliary', 'plain'),
+)
 # One measurement, after the last epoch, and nothing is chosen by it.
 calibration = True
 refuted_if = """
-A loss is refuted where the 95 % interval of its difference to plain in mIoU holds 0. Softened targets promise honest
+A loss is refuted where the 95 % interval of its difference to plain in mIoU holds 0, and USKD where that of its
+difference to the network with an auxiliary head does. Softened targets promise honest
 probabilities: that is refuted where the interval of their difference in the calibration error is not below 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two folds gets no third one.'

@@ -109,6 +109,19 @@ arms = dict(
         options=student,
         note='no teacher: class heads on the stages of the backbone, the deepest teaches the others',
     ),
+    # Added on 2026-11-28 before its own first run: what LD teaches, without the distributions over the edges.
+    boxes=dict(
+        config='configs/gfl/ld_gfl-r18_gfl-r18w32_bccd.py',
+        options={
+            **taught,
+            'default_hooks.distill.distillers.localization': 'None',
+            'default_hooks.distill.distillers.boxes.type': 'kd_plugins.BoxDistiller',
+            'default_hooks.distill.distillers.boxes.weight.type': 'kd_plugins.LinearWarmup',
+            'default_hooks.distill.distillers.boxes.weight.value': '1.0',
+            'default_hooks.distill.distillers.boxes.weight.end': '100',
+        },
+        note='decoded boxes and class scores',
+    ),
 )
 del features, taught, longer, student
 seeds = (0, 1, 2)
@@ -139,10 +152,12 @@ contrasts = (
             'fgd_4',
             'backbone',
             'stages',
+            'boxes',
         )
     ),
     *((arm, 'longer') for arm in ('crosskd', 'ld', 'pkd', 'cwd', 'crosskd_pkd')),
     ('crosskd_pkd', 'crosskd'),
+    ('boxes', 'ld'),
     *(
         (arm, 'head')
         for arm in ('mse', 'pkd', 'cwd', 'mgd', 'fgd', 'crosskd', 'ld', 'crosskd_pkd', 'mse_4', 'mgd_4', 'fgd_4')

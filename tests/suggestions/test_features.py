@@ -36,6 +36,15 @@ def test_weights_of_the_releases_count_the_levels():
     assert weight(features.generation, roi_head=nn.Identity()) == pytest.approx(2.5e-6)
 
 
+@pytest.mark.parametrize('name', ['mse', 'cwd', 'pkd', 'graphs'])
+def test_weights_for_heatmaps_are_a_tenth(name):
+    def weight(**parts):
+        (entry,) = RECIPES[name](pair(neck=NECK, **parts))['distillers'].values()
+        return entry['weight']['value']
+
+    assert weight(head=part('HeatmapHead')) == pytest.approx(weight(head=part('SimCCHead')) / 10)
+
+
 def test_two_stages_have_smaller_factors():
     (entry,) = features.focal_global(pair(neck=NECK, roi_head=nn.Identity()))['distillers'].values()
     assert entry['alpha'] == 5e-5
