@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -128,10 +130,62 @@ def _teacher_rows(hook: DistillHook, result: Preflight) -> None:
             )
 
 
+@contextmanager
+def watched_gradients(model: nn.Module) -> Iterator[list[str]]:
+    """Collect the names of the trainable parameters that get no gradient in the backward passes of the context.
+
+    Args:
+        model: The student.
+
+    Yields:
+        The names, complete after the context.
+    """
+    idle: list[str] = []
+    trained: set[str] = set()
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+    def note(name: str) -> Callable[[Tensor], None]:
+        return lambda parameter: trained.add(name)
+
+    handles = [value.register_post_accumulate_grad_hook(note(name)) for name, value in parameters.items()]
+    try:
+        yield idle
+    finally:
+        for handle in handles:
+            handle.remove()
+    idle += [name for name in parameters if name not in trained]
+
+
+def untrained(idle: Sequence[str], config: Mapping[str, Any], result: Preflight) -> None:
+    """Add what there is to say about parameters without a gradient.
+
+    Args:
+        idle: Their names.
+        config: The training config.
+        result: The report.
+    """
+    names = config.get('activation_checkpointing') or []
+    names = [names] if isinstance(names, str) else list(names)
+    inside = [one for one in idle if any(one.startswith(f'{name}.') for name in names)]
+    if inside:
+        result.problems.append(
+            f'activation_checkpointing is {names}, and {len(inside)} parameters in it get no gradient (first: '
+            f"'{inside[0]}'): PyTorch trains a module that is run again only where it is called with a tensor "
+            'with a gradient; nearest: with_cp=True in the model, or later modules'
+        )
+    elif idle and not config.get('find_unused_parameters'):
+        result.remarks.append(
+            f"{len(idle)} trainable parameters got no gradient in this step (first: '{idle[0]}'); training on several "
+            'processes stops at them unless the config has find_unused_parameters=True'
+        )
+
+
 def _step(runner: Any, losses: dict[str, Tensor], result: Preflight) -> None:
     parameters = [value for value in runner.model.parameters() if value.requires_grad]
     trained = [value for name, value in losses.items() if not name.startswith('task.')]
-    runner.optim_wrapper.update_params(torch.stack(trained).sum())
+    with watched_gradients(runner.model) as idle:
+        runner.optim_wrapper.update_params(torch.stack(trained).sum())
+    untrained(idle, runner.cfg, result)
     bad = [name for name, value in runner.model.named_parameters() if not torch.isfinite(value).all()]
     if bad:
         result.problems.append(

@@ -80,3 +80,28 @@ def test_untrained_teachers_are_moved_away_from_their_start() -> None:
     assert not torch.equal(untrained.weight, before['untrained']) and torch.equal(trained.weight, before['trained'])
     hook.teachers = {'untrained': teachers['untrained']}
     assert not separate_teacher(hook, student), 'it is no copy'
+
+
+def test_parameters_without_a_gradient_are_told(tmp_path: Path) -> None:
+    """A module that MMEngine runs again trains nothing where its input has no gradient, and the run went on."""
+    runner = make_runner(tmp_path / 'plain', [])
+    assert not any('got no gradient' in remark for remark in inspect_run(runner).remarks)
+    runner = make_runner(tmp_path / 'unused', [])
+    runner.model.register_module('unused', torch.nn.Linear(2, 2))
+    remarks = [remark for remark in inspect_run(runner).remarks if 'got no gradient' in remark]
+    assert len(remarks) == 1 and remarks[0].startswith(
+        "2 trainable parameters got no gradient in this step (first: 'unused.weight'); training on several processes"
+    )
+    runner = make_runner(tmp_path / 'found', [])
+    runner.model.register_module('unused', torch.nn.Linear(2, 2))
+    runner.cfg.find_unused_parameters = True
+    assert not any('got no gradient' in remark for remark in inspect_run(runner).remarks)
+
+
+def test_recomputed_modules_that_train_nothing_are_a_problem(tmp_path: Path) -> None:
+    runner = make_runner(tmp_path / 'run', [])
+    runner.cfg.activation_checkpointing = ['first']
+    (problem,) = inspect_run(runner).problems
+    assert problem.startswith(
+        "activation_checkpointing is ['first'], and 2 parameters in it get no gradient (first: 'first.weight')"
+    )
