@@ -157,7 +157,6 @@ contrasts = (
     ),
     *((arm, 'longer') for arm in ('crosskd', 'ld', 'pkd', 'cwd', 'crosskd_pkd')),
     ('crosskd_pkd', 'crosskd'),
-    ('boxes', 'ld'),
     *(
         (arm, 'head')
         for arm in ('mse', 'pkd', 'cwd', 'mgd', 'fgd', 'crosskd', 'ld', 'crosskd_pkd', 'mse_4', 'mgd_4', 'fgd_4')
