@@ -55,7 +55,8 @@ def state_of(task: Task, running: Sequence[Task]) -> str:
     """
     state = task.state()
     if state == 'recorded':
-        return 'finished, from the committed record'
+        again = 'on record, trained again because another run needs its checkpoint'
+        return again if task in running else 'finished, from the committed record'
     return state if state == 'finished' or task in running else 'not needed'
 
 

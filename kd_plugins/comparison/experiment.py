@@ -187,6 +187,14 @@ class Experiment:
             return 'lacks the calibration'
         return 'lacks the decoder layers' if protocol.layers and record.layers is None else ''
 
+    def needs(self, arm: str) -> list[str]:
+        """Return the names of the trainings whose checkpoints an arm needs.
+
+        Args:
+            arm: The arm.
+        """
+        return next(one.needs for one in self.protocol.arms if one.name == arm)
+
     def _member(self, training: Training) -> Member:
         config = load_config(training.config, parse_options(training.option_words({})))
         kind = TEACHER if training.teacher else BASELINE if training is self.protocol.arms[0] else ARM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -27,13 +28,14 @@ def make_records(
     Args:
         experiment: With all its arms.
         logs: Arm to seed to log.
-        taken: Runs that come from the committed record, which stay as they are.
+        taken: Runs that come from the committed record, which stay as they are; the weights of a teacher that a record
+            does not name are unknown.
     """
     tasks = experiment.tasks(sorted({seed for runs in logs.values() for seed in runs}))
     by_run = {(task.arm.name, task.seed): task for task in tasks if not task.training.teacher}
     return {
         arm: {
-            seed: taken[arm][seed].record
+            seed: _with_all_teachers(taken[arm][seed].record, experiment.needs(arm))
             if seed in taken.get(arm, {})
             else make_record(by_run[arm, seed], log, experiment.fingerprints[arm], tasks)
             for seed, log in runs.items()
@@ -81,9 +83,12 @@ def _teachers(task: Task, tasks: Sequence[Task]) -> dict[str, str | None]:
         for other in task.needed(tasks)
         if other.training.name not in noted and end.is_file() and _is_older(other.checkpoint(), end)
     ]
-    names = [other.training.name for other in task.needed(tasks) if other.training.teacher]
-    known = {**task.teachers(older), **noted}  # also of arms, which have other weights with each seed
-    return {name: known.get(name) for name in names}
+    known = {**task.teachers(older), **noted}
+    return {name: known.get(name) for name in task.training.needs}
+
+
+def _with_all_teachers(record: Record, needs: Sequence[str]) -> Record:
+    return replace(record, teachers={**dict.fromkeys(needs), **record.teachers})
 
 
 def _is_older(path: str | None, end: Path) -> bool:
@@ -107,8 +112,7 @@ def adopt(experiment: Experiment) -> str:
         reason = 'has records already' if values else 'does not exist'
         raise ConfigError(f"--adopt: '{path}' {reason}; leave out --adopt")
     protocol = experiment.protocol
-    known = {teacher.name for teacher in protocol.teachers}
-    teachers = {arm.name: [name for name in arm.needs if name in known] for arm in protocol.arms}
+    teachers = {arm.name: arm.needs for arm in protocol.arms}
     fingerprints = {arm.name: experiment.fingerprints[arm.name] for arm in protocol.arms}
     records = adopted_records(values, experiment.folder, fingerprints, teachers)
     if not records:
@@ -155,19 +159,35 @@ def record_lines(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[str]
                 f"'{folder / 'results.json'}' is older than records, so it cannot stand for {runs_text(old)}, whose "
                 'folders are gone; --adopt takes them as runs of the present settings'
             )
+    yield from _lost_weights(experiment, tasks)
+
+
+def _lost_weights(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[str]:
+    """Yield a sentence for each teacher, also an arm, that is trained again for a missing run and taught another one.
+
+    Args:
+        experiment: The experiment.
+        tasks: Its tasks.
+    """
     running = to_run(tasks)
-    for teacher in [task for task in running if task.training.teacher]:
+    for lost in running:
         needing: dict[str, list[int]] = {}
         for task in running:
-            if teacher in task.needed(tasks):
+            if lost in task.needed(tasks):
                 needing.setdefault(task.arm.name, []).append(task.seed)
+        name, is_teacher = lost.training.name, lost.training.teacher
         taught = {
-            arm: sorted(seed for seed, one in runs.items() if teacher.training.name in one.record.teachers)
+            arm: sorted(seed for seed in runs if is_teacher or seed == lost.seed)
             for arm, runs in experiment.records.items()
+            if name in experiment.needs(arm)
         }
         taught = {arm: seeds for arm, seeds in taught.items() if seeds}
-        if needing and taught:
+        changes = [f'its weights can differ from those that taught {runs_text(taught)}'] if taught else []
+        if lost.state() == 'recorded':
+            changes.append('its new numbers take the place of those on record')
+        if needing and changes:
+            shown = name if is_teacher else f'{name} seed {lost.seed}'
             yield (
-                f'{teacher.training.name} has to be trained again for {runs_text(needing)}, because its folder is '
-                f'gone; its weights can differ from those that taught {runs_text(taught)}'
+                f'{shown} has to be trained again for {runs_text(needing)}, because its folder is gone; '
+                f'{", and ".join(changes)}'
             )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Record:
         starts: How often the training was started or resumed.
         place: Hash of machine and folder, or two with ``+`` between them of a run that was resumed elsewhere; times of
             different places are not compared.
-        teachers: Teacher to the hash of its weights, ``None`` where they are unknown.
+        teachers: Teacher, or arm whose checkpoint the run needs, to the hash of its weights, ``None`` where they are
+            unknown.
         layers: AP of every decoder layer, where it was measured.
         bins: Bins of the calibration, where it was measured.
         adopted: Whether the fingerprint was added afterwards, without the run's folder.
@@ -233,10 +234,14 @@ def record_sentences(values: Mapping[str, Any]) -> Iterator[str]:
             'These were recorded before the settings of each run were, and are taken to be runs of this protocol: '
             f'{runs_text(adopted)}.'
         )
-    for teacher, weights in weights_of_teachers(records).items():
+    arms = {*records, *values.get('configs', ())}
+    for teacher, weights in weights_of_teachers(records, arms).items():
         if len(weights) > 1:
             groups = [f'{weights_name(name)} taught {runs_text(runs)}' for name, runs in weights.items()]
-            yield f'The weights of {teacher} differ between runs, because it was trained again: {", ".join(groups)}.'
+            why = 'differ between runs, because it was trained again'
+            if len(set(weights) - {None}) < 2:
+                why = 'can differ between runs, because not all of them are known'
+            yield f'The weights of {teacher} {why}: {", ".join(groups)}.'
 
 
 def weights_name(name: str | None) -> str:
@@ -244,18 +249,24 @@ def weights_name(name: str | None) -> str:
     return 'unknown weights' if name is None else f'`{name[:8]}`'
 
 
-def weights_of_teachers(records: Mapping[str, Any]) -> dict[str, dict[str | None, dict[str, list[int]]]]:
+def weights_of_teachers(
+    records: Mapping[str, Any], arms: Collection[str] = ()
+) -> dict[str, dict[str | None, dict[str, list[int]]]]:
     """Return the runs that learned from each teacher, by the hash of its weights.
 
     Args:
         records: Arm to seed to record, as in ``results.json``.
+        arms: All arms; one that teaches is trained with each seed, so each of its runs is a teacher of its own.
 
     >>> weights_of_teachers({'a': {'0': {'teachers': {'big': 'x'}}, '1': {'teachers': {'big': 'y'}}}})
     {'big': {'x': {'a': [0]}, 'y': {'a': [1]}}}
+    >>> weights_of_teachers({'b': {'0': {'teachers': {'a': 'x'}}, '1': {'teachers': {'a': 'y'}}}}, ['a', 'b'])
+    {'a seed 0': {'x': {'b': [0]}}, 'a seed 1': {'y': {'b': [1]}}}
     """
     found: dict[str, dict[str | None, dict[str, list[int]]]] = {}
     for arm, runs in records.items():
         for seed, record in runs.items():
-            for teacher, weights in record['teachers'].items():
+            for name, weights in record['teachers'].items():
+                teacher = f'{name} seed {seed}' if name in arms else name
                 found.setdefault(teacher, {}).setdefault(weights, {}).setdefault(arm, []).append(int(seed))
     return found

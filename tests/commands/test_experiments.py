@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,21 @@ def test_the_record_stands_for_lost_folders(run: Any, protocol: Path, tmp_path: 
     outcome = run(tool, *words, '--report')
     assert outcome.status == 0 and 'from the committed record in' in outcome.out
     assert 'Their folders are gone' in (protocol.parent / 'page.md').read_text()
+
+
+def test_an_arm_that_is_trained_again_for_another_one_is_listed_so(
+    run: Any, protocol: Path, tmp_path: Path, trainings: Trainings
+) -> None:
+    words = protocol, '--work-dir', tmp_path / 'runs'
+    assert run(tool, *words).status == run(tool, *words, '--report').status == 0
+    path = protocol.parent / 'results.json'
+    values = json.loads(path.read_text())
+    del values['records']['after']['1']
+    path.write_text(json.dumps(values))
+    shutil.rmtree(tmp_path / 'runs')
+    listed = ' '.join(run(tool, *words, '--list').out.split())
+    again = 'on record, trained again because another run needs its checkpoint'
+    assert re.findall(r'trial: (\w+ seed \d)\W+' + again, listed) == ['taught seed 1']
 
 
 def test_results_of_before_are_adopted(run: Any, protocol: Path, tmp_path: Path, trainings: Trainings) -> None:

@@ -33,7 +33,7 @@ contrasts = (('taught', 'plain'),)
 test_last = False
 refuted_if = 'It does not.'
 """
-GAIN = {'big': 0.0, 'plain': 0.0, 'taught': 0.2, 'after': 0.3}
+GAIN = {'big': 0.0, 'plain': 0.0, 'taught': 0.2, 'after': 0.3, 'late': 0.1}
 
 
 def protocol_of(folder: Path, name: str = 'trial', **changes: str) -> Protocol:

@@ -133,6 +133,43 @@ def test_an_arm_whose_checkpoint_a_missing_run_needs_is_trained_again(lost: Lost
     del values['records']['after']['1']
     (lost.folder / 'trial' / 'results.json').write_text(json.dumps(values))
     assert names(lost.again()) == ['big 0', 'taught 1', 'after 1']
+    assert lines(lost.again())[-2:] == [
+        'big has to be trained again for taught seed 1, because its folder is gone; its weights can differ from those '
+        'that taught taught seeds 0, 1',
+        'taught seed 1 has to be trained again for after seed 1, because its folder is gone; its new numbers take the '
+        'place of those on record',
+    ]
+
+
+def test_the_page_tells_of_an_arm_that_was_trained_again_and_teaches(lost: Lost) -> None:
+    late = f"late=dict(config='{lost.folder}/a.py', options={{'load_from': '{{taught}}'}}),\n)\nteachers"
+    lost.change(')\nteachers', late)
+    perform(lost.again().tasks((0, 1)))
+    write_experiment(lost.again())
+    values = lost.read()
+    assert values['records']['late']['1']['teachers'] == values['records']['after']['1']['teachers']
+    del values['records']['late']['1']
+    del values['records']['after']['0']['teachers']['taught']  # as in a record of before
+    (lost.folder / 'trial' / 'results.json').write_text(json.dumps(values))
+    shutil.rmtree(lost.runs)
+    assert names(lost.again()) == ['big 0', 'taught 1', 'late 1']
+    assert lines(lost.again())[-1] == (
+        'taught seed 1 has to be trained again for late seed 1, because its folder is gone; its weights can differ '
+        'from those that taught after seed 1, and its new numbers take the place of those on record'
+    )
+    lost.trainings.weight = 2.0
+    assert perform(lost.again().tasks((0, 1))) == []
+    page = write_experiment(lost.again())
+    old = values['records']['after']['1']['teachers']['taught']
+    new = weights_hash(lost.runs / 'taught' / 'seed_1' / 'epoch_2.pth')
+    assert (
+        'The weights of taught seed 1 differ between runs, because it was trained again: '
+        f'`{old[:8]}` taught after seed 1, `{new[:8]}` taught late seed 1.'
+    ) in page
+    assert (
+        'The weights of taught seed 0 can differ between runs, because not all of them are known: '
+        f'unknown weights taught after seed 0, `{old[:8]}` taught late seed 0.'
+    ) in page
 
 
 def test_a_run_is_not_resumed_with_other_weights_of_its_teacher(lost: Lost) -> None:
@@ -147,7 +184,7 @@ def test_a_run_is_not_resumed_with_other_weights_of_its_teacher(lost: Lost) -> N
 
 
 def test_a_run_is_not_resumed_with_other_weights_of_the_arm_that_teaches_it(lost: Lost) -> None:
-    folder = lost.runs / 'after' / 'seed_0'
+    folder, begun = lost.runs / 'after' / 'seed_0', weights_hash(lost.runs / 'taught' / 'seed_0' / 'epoch_2.pth')
     next(folder.glob('*/vis_data/scalars.json')).write_text('')
     record = folder / FINGERPRINT
     record.write_text(record.read_text().replace('"ended": true', '"ended": false'))
@@ -155,7 +192,7 @@ def test_a_run_is_not_resumed_with_other_weights_of_the_arm_that_teaches_it(lost
     torch.save({'state_dict': {'weight': torch.tensor(5.0)}}, lost.runs / 'taught' / 'seed_0' / 'epoch_2.pth')
     (failure,) = perform(lost.again().tasks((0,)))
     assert 'was begun with other weights of taught' in failure and not lost.trainings.commands
-    assert lost.values['records']['after']['0']['teachers'] == {}, 'an arm has other weights with each seed'
+    assert lost.values['records']['after']['0']['teachers'] == {'taught': begun}
 
 
 @pytest.mark.parametrize(
