@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError
-from ..runner.processes import execute, subcommand
+from ..runner.processes import execute, has_hash, subcommand
 from ..runner.run_log import is_validation, read_rows
 from ..utils.files import write_atomically
 from .members import write_config
@@ -48,7 +48,8 @@ def step_ratio(
     folder = work_dir / FOLDER
     path = folder / f'{name}.json'
     recorded = _read(path)
-    if recorded.get('configs') == list(hashes):
+    known = recorded.get('configs')
+    if known == list(hashes) or _are_hashes(known, baseline, config):
         return float(recorded['ratio'])
     if jobs is None:
         raise ConfigError(
@@ -67,6 +68,12 @@ def step_ratio(
     write_atomically(path, f'{json.dumps(record, indent=2)}\n'.encode())
     numbers.unlink()
     return float(record['ratio'])
+
+
+def _are_hashes(known: Any, *configs: Config) -> bool:
+    """Return whether recorded hashes, also those of before, are those of some configs."""
+    paired = isinstance(known, list) and len(known) == len(configs)
+    return paired and all(has_hash(config, one) for config, one in zip(configs, known))
 
 
 def _read(path: Path) -> dict[str, Any]:

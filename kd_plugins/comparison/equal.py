@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ..config.loading import load_config
 from ..errors import ConfigError, KDPluginsError
-from ..runner.processes import config_hash, training_length
+from ..runner.processes import HASH_LENGTH, config_hash, training_length
 from .cost import step_ratio
 from .members import DISTILLED, EQUAL_COMPUTE, Member, written
 from .schedule import stretch
@@ -120,7 +120,7 @@ def teacher_length(path: str, base: Member, work_dir: Path, jobs: int | None) ->
     """
     config = load_config(path)
     length = comparable_length(config, base.config)
-    hashes = (base.arm.fingerprint, config_hash(config)[:16])
+    hashes = (base.arm.fingerprint, config_hash(config)[:HASH_LENGTH])
     return length * step_ratio(f'teacher_{Path(path).stem}', config, base.config, hashes, work_dir, jobs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..checkpoints import MARKER, is_readable
 from ..config.data_checks import validates
 from ..errors import ConfigError
 from ..runner import processes
-from ..runner.processes import config_hash, training_length
+from ..runner.processes import HASH_LENGTH, config_hash, has_hash, training_length
 from ..runner.resume import checkpoint_settings, newest_named
 from ..runner.run_log import read_run
 from ..utils.files import write_atomically
@@ -34,6 +34,7 @@ class Arm:
         filename_tmpl: Names of the checkpoints, ``None`` for MMEngine's own.
         options: ``KEY=VALUE`` settings of this arm, after those of every run.
         environment: Environment variables that its config reads; their values are settings.
+        config: The resolved config, for records of before, whose hashes were made in another way.
     """
 
     name: str
@@ -43,6 +44,15 @@ class Arm:
     filename_tmpl: str | None = None
     options: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    config: Config | None = field(default=None, compare=False, repr=False)
+
+    def is_fingerprint(self, recorded: str) -> bool:
+        """Return whether a recorded fingerprint is that of this arm.
+
+        Args:
+            recorded: The fingerprint.
+        """
+        return recorded == self.fingerprint or (self.config is not None and has_hash(self.config, recorded))
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,10 @@ def make_arm(path: str, config: Config, name: str | None = None, options: Sequen
             'checkpoints; nearest: None'
         )
     template = settings.get('filename_tmpl')
-    fingerprint = config_hash(config)[:16]
+    fingerprint = config_hash(config)[:HASH_LENGTH]
     variables = tuple(sorted(config.env_variables))
-    return Arm(name or Path(path).stem, path, final_step(config), fingerprint, template, tuple(options), variables)
+    name = name or Path(path).stem
+    return Arm(name, path, final_step(config), fingerprint, template, tuple(options), variables, config)
 
 
 def read_record(run_folder: Path) -> dict[str, Any]:
@@ -136,7 +147,7 @@ def check_fingerprint(run_folder: Path, arm: Arm) -> None:
         ConfigError: If the folder holds a run of another config or of other settings, or a damaged record.
     """
     record = read_record(run_folder)
-    if record and record['fingerprint'] != arm.fingerprint:
+    if record and not arm.is_fingerprint(record['fingerprint']):
         variables = f' (the environment variables {", ".join(arm.environment)} count)' if arm.environment else ''
         raise ConfigError(
             f"--work-dir: '{run_folder}' holds a run of '{record['config']}' with other settings{variables}; "

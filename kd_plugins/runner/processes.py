@@ -16,15 +16,46 @@ from mmengine.config import Config
 from ..errors import ConfigError, KDPluginsError
 
 LOCK = '.lock'
+HASH_LENGTH = 16
+"""Digits of a hash that records of comparisons hold."""
 
 
 def config_hash(config: Config) -> str:
     """Return the SHA-256 of a resolved config's text; equal settings have equal hashes, whichever files set them.
 
+    The text is not laid out, which would take up to a second and depend on the release of yapf.
+
     >>> config_hash(Config({'x': 1})) == config_hash(Config({'x': 1})) != config_hash(Config({'x': 2}))
     True
     """
-    return hashlib.sha256(config.pretty_text.encode()).hexdigest()
+    return _hash(Config(config.to_dict(), format_python_code=False).pretty_text)
+
+
+def has_hash(config: Config, recorded: str) -> bool:
+    """Return whether a recorded hash, or its first 16 digits or more, is that of a config.
+
+    Records of before hold the hash of the text as yapf lays it out, which counts as well.
+
+    Args:
+        config: The resolved config.
+        recorded: The hash.
+
+    >>> config = Config({'x': {'y': 1}})
+    >>> has_hash(config, config_hash(config)[:16]), has_hash(Config({'x': 1}), config_hash(config))
+    (True, False)
+    """
+    if not isinstance(recorded, str) or len(recorded) < HASH_LENGTH:
+        return False
+    if config_hash(config).startswith(recorded):
+        return True
+    try:
+        return _hash(config.pretty_text).startswith(recorded)
+    except SyntaxError:  # yapf cannot lay it out, so there is no such record
+        return False
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def training_length(config: Config) -> tuple[str, int]:

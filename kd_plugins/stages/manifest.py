@@ -14,7 +14,7 @@ from ..checkpoints import AtomicBackend, load_checkpoint, numbered_checkpoints
 from ..errors import CheckpointError, ConfigError
 from ..ops.fisher import KEY as FISHER
 from ..runner.launch import versions
-from ..runner.processes import training_length
+from ..runner.processes import has_hash, training_length
 from ..runner.run_log import metrics_at, read_run, without_nan
 from ..version import __version__
 from .checkpoint_selection import KEPT_META, chosen_weights, file_hash, packed, pick_checkpoint
@@ -107,7 +107,7 @@ def _change(plan: Plan, entry: Mapping[str, Any], entries: Mapping[str, Any], wo
         return f'it was {"trained" if was_trained else "a checkpoint"} then'
     if plan.config is None and plan.hash != entry['checkpoint_sha256']:
         return f"stages.{name}.checkpoint is not the file that it was then ('{entry['checkpoint']}')"
-    if plan.config is not None and plan.hash != entry['config_sha256']:
+    if plan.config is not None and not has_hash(plan.config, entry['config_sha256']):
         written = work_dir / CONFIGS / f'{name}.py'
         ignored = set(plan.stage.takes) | set(entry['takes'])
         what = difference(Config.fromfile(written), plan.config, ignored) if written.is_file() else ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_other_settings_and_a_damaged_record_are_measured_again(measured: list[l
     assert step_ratio('taught', Config({'x': 3}), TAUGHT, ('t', 'x'), tmp_path) == 1.75
     (tmp_path / 'cost' / 'taught.json').write_text('{"ratio": 1')
     assert step_ratio('taught', Config({'x': 3}), TAUGHT, ('t', 'x'), tmp_path) == 2.0
+
+
+def test_a_ratio_of_an_earlier_version_is_taken(
+    measured: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (f'{text} laid out', True))
+    before = [hashlib.sha256(config.pretty_text.encode()).hexdigest()[:16] for config in (PLAIN, TAUGHT)]
+    (tmp_path / 'cost').mkdir()
+    (tmp_path / 'cost' / 'taught.json').write_text(json.dumps({'configs': before, 'ratio': 3.0}))
+    assert step_ratio('taught', TAUGHT, PLAIN, ('p', 't'), tmp_path, jobs=None) == 3.0
+    assert step_ratio('taught', Config({'x': 3}), PLAIN, ('p', 'x'), tmp_path) == 1.25
 
 
 def test_a_report_measures_nothing(measured: list[list[str]], tmp_path: Path) -> None:

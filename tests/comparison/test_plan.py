@@ -1,3 +1,4 @@
+import hashlib
 import json
 import sys
 
@@ -74,6 +75,17 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
     check_fingerprint(tmp_path, arm)
     write_record(tmp_path, arm)
     check_fingerprint(tmp_path, arm)
+    config.x = 2
+    with pytest.raises(ConfigError, match='other settings'):
+        check_fingerprint(tmp_path, make_arm('a.py', config))
+
+
+def test_a_folder_whose_record_was_made_by_an_earlier_version_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (f'{text} laid out', True))
+    config = Config({'train_cfg': {'max_epochs': 3}, 'val_cfg': {'type': 'ValLoop'}, 'x': 1})
+    before = hashlib.sha256(config.pretty_text.encode()).hexdigest()[:16]
+    (tmp_path / FINGERPRINT).write_text(json.dumps({'config': 'a.py', 'fingerprint': before}))
+    check_fingerprint(tmp_path, make_arm('a.py', config))
     config.x = 2
     with pytest.raises(ConfigError, match='other settings'):
         check_fingerprint(tmp_path, make_arm('a.py', config))

@@ -1,5 +1,6 @@
 """Processes that train: their last words, their end with ours, the folder that they keep."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,27 @@ import pytest
 from mmengine.config import Config
 
 from kd_plugins.errors import ConfigError, KDPluginsError
-from kd_plugins.runner.processes import exclusive, execute, training_length
+from kd_plugins.runner.processes import config_hash, exclusive, execute, has_hash, training_length
+
+
+def refuse(text, **style):
+    raise SyntaxError('Failed to format the config file')
+
+
+def test_a_hash_does_not_wait_for_the_layout_of_the_text(monkeypatch):
+    config = Config({'model': {'type': 'GFL', 'strides': [8, 16], 'classes': {'0': 'cell'}}, 'bound': float('inf')})
+    known = config_hash(config)
+    monkeypatch.setattr('mmengine.config.config.FormatCode', refuse)
+    assert config_hash(config) == known and has_hash(config, known) and not has_hash(config, '0' * 64)
+
+
+def test_a_hash_of_before_is_still_that_of_its_config(monkeypatch):
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (f'{text} laid out', True))
+    config, other = Config({'x': {'y': [1, 2]}}), Config({'x': {'y': [1, 3]}})
+    before = hashlib.sha256(config.pretty_text.encode()).hexdigest()
+    assert before != config_hash(config)
+    assert has_hash(config, before) and has_hash(config, before[:16]) and not has_hash(other, before)
+    assert not has_hash(config, before[:4]) and not has_hash(config, '') and not has_hash(config, None)
 
 
 def python(text):
