@@ -16,6 +16,9 @@ ERRORS = ('error', 'errors', 'loss', 'losses', 'nme', 'epe', 'mpjpe', 'mae', 'ms
 """Ends of a word in the name of a metric whose lower value is better."""
 ERRORS_OF_BOXES = ('mate', 'mase', 'maoe', 'mave', 'maae')
 """Such words of nuScenes."""
+ERRORS_OF_OTHERS = ('abs_rel', 'sq_rel', 'log10', 'silog', 'mrrpe', 'mmr')
+"""Last parts of names of errors that tell it by no ending: of depth in MMSegmentation, of hands in MMPose, and the miss
+rate of CrowdHuman in MMDetection."""
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -32,11 +35,15 @@ def lower_is_better(metric: str) -> bool:
 
     >>> lower_is_better('NME'), lower_is_better('coco/bbox_mAP'), lower_is_better('coco/ornament_error_precision')
     (True, False, False)
+    >>> lower_is_better('abs_rel'), lower_is_better('crowd_human/mMR'), lower_is_better('rel')
+    (True, True, False)
     >>> lower_is_better('P-MPJPE'), lower_is_better('volume/hd95_left'), lower_is_better('assignment/recall')
     (True, True, False)
     """
     if metric.endswith('_precision'):
         return False
+    if re.split('[^a-z0-9_]+', metric.lower())[-1] in ERRORS_OF_OTHERS:
+        return True
     return any(word.endswith(ERRORS) or word in ERRORS_OF_BOXES for word in re.split('[^a-z0-9]+', metric.lower()))
 
 

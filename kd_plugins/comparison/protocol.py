@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError, nearest
+from ..utils.argument_types import shown
 from ..utils.checks import check_choice, check_flag, check_integer
 
 KEYS = (
@@ -179,6 +180,11 @@ def read_protocol(path: str | Path) -> Protocol:
     Raises:
         ConfigError: If a key is unknown or missing, or an arm mentions a training that does not come before it.
     """
+    if not Path(path).is_file():
+        is_folder = Path(path).is_dir()
+        there = Path(path).glob('protocol.py') if is_folder else Path(path).parent.parent.glob('*/protocol.py')
+        what = 'is a folder' if is_folder else 'does not exist'
+        raise ConfigError(f"protocol '{path}' {what}; {nearest(path, sorted(there))}")
     try:
         values: dict[str, Any] = Config.fromfile(str(path), use_environment_variables=False).to_dict()
     except (OSError, SyntaxError, ValueError) as error:
@@ -205,6 +211,9 @@ def read_protocol(path: str | Path) -> Protocol:
     for key in LISTS:
         if not is_list(values.get(key, ())):
             raise ConfigError(f"protocol '{path}': {key} is {values[key]!r}; give a list, such as {LISTS[key]}")
+    for metric in values['metrics']:
+        if not isinstance(metric, str):
+            raise ConfigError(f"protocol '{path}': metrics has {metric!r}; give names, such as {LISTS['metrics']}")
     for pair in values['contrasts']:
         if not is_pair(pair) or pair[0] == pair[1]:
             raise ConfigError(f"protocol '{path}': contrasts has {pair!r}; give pairs of arms, the better one first")
@@ -248,15 +257,33 @@ def _seeds(path: str | Path, values: Mapping[str, Any], key: str, default: tuple
 
 
 def _trainings(entries: Mapping[str, Mapping[str, Any]], key: str, teacher: bool) -> tuple[Training, ...]:
+    if not isinstance(entries, dict):
+        raise ConfigError(f"protocol {key} is {shown(entries)}; give dict(NAME=dict(config='PATH'))")
     for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f"protocol {key}.{name} is {shown(entry)}; give dict(config='PATH')")
         for word in entry:
             check_choice(f'protocol {key}.{name}', word, RUN_KEYS)
         if 'config' not in entry:
             raise ConfigError(f'protocol {key}.{name} names no config')
+        if not isinstance(entry['config'], str):
+            raise ConfigError(f'protocol {key}.{name}.config is {shown(entry["config"])}; give the path of a config')
+        if not isinstance(entry.get('options', {}), dict):
+            given = shown(entry['options'])
+            raise ConfigError(f"protocol {key}.{name}.options is {given}; give dict, such as {{'load_from': 'x.pth'}}")
+        for option, value in entry.get('options', {}).items():
+            _check_braces(f'protocol {key}.{name}.options: {option}', str(value))
     return tuple(
         Training(name, entry['config'], dict(entry.get('options', {})), _text(entry.get('note', '')), teacher)
         for name, entry in entries.items()
     )
+
+
+def _check_braces(key: str, text: str) -> None:
+    try:
+        placeholders(text)
+    except ValueError as error:
+        raise ConfigError(f"{key} is '{text}', which lacks a brace ({error}); give for example '{{NAME}}'") from error
 
 
 def _text(text: str) -> str:

@@ -16,7 +16,7 @@ from ..config.hook_entries import distill_entry
 from ..config.loading import class_name, load_config
 from ..errors import KDPluginsError
 from ..teachers.collection import teacher_configs
-from .formatting import lower_is_better
+from .formatting import is_number, lower_is_better
 from .statistics import scipy_stats
 
 OWN = ('EMATeacher', 'SnapshotTeacher')
@@ -43,8 +43,8 @@ class TaughtPair:
 def taught_pairs(files: Sequence[Path]) -> list[TaughtPair]:
     """Return the pairs in the results of comparisons, with the gain in the main metric of each.
 
-    Arms with one teacher count: a frozen one with a config file, or the student's own average or snapshot. Random
-    teachers and arms whose config cannot be read any more are left out.
+    Arms with one teacher and a number in every run count: a frozen one with a config file, or the student's own
+    average or snapshot. Random teachers and arms whose config cannot be read any more are left out.
 
     Args:
         files: ``results.json`` of comparisons.
@@ -59,7 +59,10 @@ def taught_pairs(files: Sequence[Path]) -> list[TaughtPair]:
             teacher = None if arm == base else teacher_of(values['configs'][arm], student)
             if teacher is None or not mean:
                 continue
-            change = table[metric]['difference']['mean'] * (-1 if lower_is_better(metric) else 1)
+            difference = table[metric]['difference']['mean']
+            if not is_number(difference) or not is_number(mean):
+                continue  # a run diverged
+            change = difference * (-1 if lower_is_better(metric) else 1)
             gains.setdefault((student, teacher), []).append((100 * change / abs(mean), f'{path.parent.name}/{arm}'))
     return [
         TaughtPair(*pair, sum(gain for gain, _ in own) / len(own), tuple(name for _, name in own))

@@ -75,12 +75,27 @@ def test_placeholders_are_replaced() -> None:
         ('refuted_if', "seeds = ('0', 1)\nrefuted_if", r"seeds is '0'; give a list, such as \(0, 1, 2\)"),
         ("('first', 'plain')", "('first', 'first')", r"contrasts has \('first', 'first'\); give pairs"),
         ("(('first', 'plain'),)", "('first', 'plain')", "contrasts has 'first'; give pairs of arms"),
+        ("plain=dict(config='plain.py')", "plain='plain.py'", "arms.plain is 'plain.py'; give dict"),
+        ("teachers = dict(big=dict(config='big.py'))", "teachers = ['big.py']", r"teachers is \['big.py'\]; give dict"),
+        ("config='plain.py'", 'config=3', 'arms.plain.config is 3; give'),
+        ("config='plain.py'", "config='plain.py', options='a=1'", "arms.plain.options is 'a=1'; give dict"),
+        ("'{big}'", "'{big'", r"first.options: a.teacher is '\{big', which lacks a brace"),
+        ("('AP', 'AP75')", "('AP', 3)", 'metrics has 3; give'),
     ],
 )
 def test_faults_are_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     assert old in TEXT
     with pytest.raises(ConfigError, match=sentence):
         read_protocol(write(tmp_path, TEXT.replace(old, new)))
+
+
+def test_a_protocol_that_is_no_file_names_the_nearest_one(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+    with pytest.raises(ConfigError, match=rf"protocol '{path.parent}' is a folder; (nearest|valid): '{path}'"):
+        read_protocol(path.parent)
+    wrong = tmp_path / 'trail' / 'protocol.py'
+    with pytest.raises(ConfigError, match=rf"protocol '{wrong}' does not exist; nearest: '{path}'"):
+        read_protocol(wrong)
 
 
 @pytest.mark.parametrize('path', sorted(ROOT.glob('results/*/protocol.py')), ids=lambda path: path.parent.name)

@@ -47,6 +47,15 @@ def test_gains_of_the_arms_of_each_teacher(tmp_path: Path) -> None:
     assert (average.teacher, average.gain) == ('plain.py', pytest.approx(-2.0))
 
 
+def test_an_arm_with_a_run_that_diverged_is_left_out(tmp_path: Path) -> None:
+    path = results(tmp_path / 'one', 'AP', 0.5, {'big': 0.02, 'also_big': 0.04})
+    values = json.loads(path.read_text())
+    values['arms']['also_big']['AP']['difference']['mean'] = None
+    path.write_text(json.dumps(values))
+    (pair,) = taught_pairs([path])
+    assert pair.arms == ('one/big',)
+
+
 def test_the_rank_correlation_against_scipy() -> None:
     stats = pytest.importorskip('scipy.stats')
     first, second = [3.0, 1.0, 2.0, 2.0, 9.0], [0.1, 0.3, 0.2, 0.0, 0.5]
