@@ -237,7 +237,7 @@ def check_classes(config: Config, loaders: tuple[str, ...] = ('train_dataloader'
     Raises:
         ConfigError: Naming the key.
     """
-    if 'model' not in config:
+    if not config.get('model'):
         return
     check_pose(config)
     predicted = list(_predicted_classes(config))

@@ -178,6 +178,9 @@ def _missing_file(key: str, path: str, error: FileNotFoundError) -> ConfigError:
     """Return the error about a config, or one of its bases, with the nearest files beside the missing one."""
     # MMEngine raises it with a sentence of its own.
     missing = Path(str(error.filename or re.sub(r'^file "(.*)" does not exist$', r'\1', str(error))))
+    if missing.is_dir():
+        through = '' if missing.name == Path(path).name else f"cannot be read because '{missing}' "
+        return ConfigError(f"{key}: '{path}' {through}is a folder; {nearest(missing, sorted(missing.glob('*.py')))}")
     beside = sorted(missing.parent.glob('*.py'))
     if missing.name == Path(path).name:
         named, candidates = path, [str(Path(path).with_name(file.name)) for file in beside]

@@ -172,9 +172,12 @@ def exclusive(folder: Path) -> Iterator[tuple[int, ...]]:
     A training that outlives its killed parent keeps the lock. On a system without POSIX locks, nothing is locked.
 
     Raises:
-        ConfigError: If another process holds the lock.
+        ConfigError: If another process holds the lock, or a file is in the place of the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"--work-dir: '{folder}' cannot be made, because a file is in its place") from None
     try:
         import fcntl
     except ImportError:

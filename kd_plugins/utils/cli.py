@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from argparse import Action, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any
@@ -24,6 +24,16 @@ from .data_errors import NO_BATCH, data_sentence, log_traceback
 USER_ERROR = 2
 INTERRUPTED = 130
 _UNREGISTERED = re.compile(r"['\"\\]*([\w.\-]+)['\"\\]* is not in the (?:([\w.]+)::)?(.+?) registry")
+LOADERS = {
+    'batch_size should be a positive integer': 'batch_size of a data loader is no whole number of 1 or more; set it, '
+    'for example train_dataloader.batch_size=8',
+    'num_workers option should be non-negative': 'num_workers of a data loader is below 0; nearest: 0',
+    'persistent_workers option needs num_workers': 'a data loader with num_workers=0 has no workers to keep; set '
+    'persistent_workers=False of that data loader, too',
+    'prefetch_factor option could only be': 'a data loader with num_workers=0 loads nothing ahead; set '
+    'prefetch_factor=None of that data loader, too',
+}
+"""Begin of an error of PyTorch's data loader to what to change in the config."""
 _BUILDING = re.compile(r'class `(\w+)` in \S+\.py: ')
 
 
@@ -41,6 +51,29 @@ class OptionsAction(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError, ArgumentTypeError) as error:
             parser.error(f'{option_string}: {" ".join(values)} cannot be read: {error}')
+
+
+def whole_number(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
+    """Return the type of an argument that is a whole number.
+
+    Args:
+        minimum: Smallest valid number.
+        maximum: Largest one.
+
+    >>> whole_number(1)('2')
+    2
+    """
+
+    def number(text: str) -> int:
+        if not re.fullmatch('[+-]?[0-9]+', text.strip()) or not minimum <= int(text) <= maximum:
+            raise ArgumentTypeError(f"'{text}' is no whole number from {minimum} to {maximum}")
+        return int(text)
+
+    return number
+
+
+SEED = whole_number(0, 2**32 - 1)
+"""Type of a seed, in the range of NumPy."""
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
@@ -179,6 +212,9 @@ def sentence_of(error: BaseException) -> str | None:
             'give larger images, a larger train_dataloader.batch_size or, where the last batch holds one image, '
             'drop_last=True of train_dataloader or of its batch_sampler'
         )
+    loader = next((advice for begin, advice in LOADERS.items() if text.startswith(begin)), None)
+    if isinstance(error, ValueError) and loader is not None:
+        return f'{loader} (PyTorch: {text})'
     if isinstance(error, ValueError) and text.startswith('batch_sampler option is mutually exclusive'):
         return (
             'a data loader with a batch_sampler takes no drop_last or shuffle; give drop_last to batch_sampler, or set '

@@ -112,6 +112,10 @@ def test_every_command_that_is_named_exists():
     assert names <= {*DATA.commands, *SOURCES}
 
 
+def test_a_model_that_is_switched_off_has_no_classes():
+    check_classes(Config({'model': None}))
+
+
 def test_a_wrong_number_of_classes_names_both_numbers(root):
     config = make_config(root, metainfo={'classes': ('a', 'b')})
     config.default_scope = 'mmdet'

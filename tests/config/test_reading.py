@@ -50,6 +50,12 @@ def test_missing_files(tmp_path: Path) -> None:
         read_config(str(tmp_path / 'gfl_r81.py'))
     with pytest.raises(ConfigError, match=r"'.*empty' holds no config$"):
         read_config(str(tmp_path / 'empty' / 'a.py'))
+    with pytest.raises(ConfigError, match=r"^config: '.*' is a folder; nearest: '.*/gfl_r18.py'$"):
+        read_config(str(tmp_path))
+    (tmp_path / 'child.py').write_text("_base_ = './bases'\n")
+    (tmp_path / 'bases').mkdir()
+    with pytest.raises(ConfigError, match=r"^config: '.*child.py' cannot be read because '.*bases' is a folder; "):
+        read_config(str(tmp_path / 'child.py'))
 
 
 def test_missing_packages() -> None:

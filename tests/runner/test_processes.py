@@ -35,6 +35,13 @@ def test_a_hash_of_before_is_still_that_of_its_config(monkeypatch):
     assert not has_hash(config, before[:4]) and not has_hash(config, '') and not has_hash(config, None)
 
 
+def test_a_file_in_the_place_of_a_folder_is_one_sentence(tmp_path):
+    (tmp_path / 'runs').write_text('')
+    for folder in (tmp_path / 'runs', tmp_path / 'runs' / 'plain'):
+        with pytest.raises(ConfigError, match='cannot be made, because a file is in its place'), exclusive(folder):
+            pass
+
+
 def python(text):
     return [sys.executable, '-c', text]
 

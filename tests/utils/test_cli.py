@@ -8,7 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.utils import cli
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of
+from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of, whole_number
 
 
 def parse(*values):
@@ -138,6 +138,32 @@ def test_schedules_over_epochs_without_a_batch():
             torch.optim.SGD([torch.zeros(1)], lr=0.1), start_factor=0.1, begin=0, end=1, epoch_length=0
         )
     assert (sentence_of(caught.value) or '').startswith('train_dataloader gives no batch; check indices')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'sentence'),
+    [
+        ({'batch_size': 0}, 'batch_size of a data loader is no whole number of 1 or more'),
+        ({'batch_size': 'two'}, 'batch_size of a data loader is no whole number of 1 or more'),
+        ({'num_workers': -1}, 'num_workers of a data loader is below 0; nearest: 0'),
+        ({'persistent_workers': True}, 'set persistent_workers=False of that data loader'),
+        ({'prefetch_factor': 2}, 'set prefetch_factor=None of that data loader'),
+    ],
+)
+def test_settings_that_a_data_loader_refuses(settings, sentence):
+    with pytest.raises(ValueError) as caught:
+        DataLoader([0, 1], **settings)
+    assert sentence in (sentence_of(caught.value) or '')
+
+
+@pytest.mark.parametrize('text', ['0', '-1', '1.5', 'two', '', '3000000000'])
+def test_a_number_that_is_out_of_its_range_is_one_sentence(text, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--jobs', type=whole_number(1))
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--jobs', text])
+    assert f"argument --jobs: '{text}' is no whole number from 1 to 2147483647" in capsys.readouterr().err
+    assert parser.parse_args(['--jobs', '2']).jobs == 2
 
 
 def test_settings_that_a_batch_sampler_excludes():
