@@ -26,11 +26,11 @@ from ..comparison.plan import check_fingerprint, make_arm, plan_runs, run_folder
 from ..comparison.report import table_of, verdict
 from ..comparison.results import Settings, collect
 from ..comparison.rounds import next_seeds
-from ..config.data_checks import check_data
+from ..config.data_checks import check_classes, check_data, training_loaders
 from ..config.loading import load_config
 from ..evaluation.calibration import ERROR
 from ..utils.checks import check_choice
-from ..utils.cli import note, one_sentence, parse, parse_options
+from ..utils.cli import SEED, note, one_sentence, parse, parse_options, whole_number
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
 
@@ -42,9 +42,9 @@ def parser() -> ArgumentParser:
     )
     built.add_argument('baseline', help='the config to compare with')
     built.add_argument('distilled', nargs='+', help='one config or more')
-    built.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='values of randomness.seed')
+    built.add_argument('--seeds', nargs='+', type=SEED, default=[0, 1, 2], help='values of randomness.seed')
     built.add_argument(
-        '--more-seeds', nargs='*', type=int, help='for arms that are better and undecided; default: the next two'
+        '--more-seeds', nargs='*', type=SEED, help='for arms that are better and undecided; default: the next two'
     )
     built.add_argument(
         '--equal', choices=['epochs', 'compute'], default='epochs', help='compute: add a plain arm of the same cost'
@@ -68,7 +68,9 @@ def parser() -> ArgumentParser:
     built.add_argument(
         '--mixing-weight', action='store_true', help='of segmentors: print the mixing weight of each distilled arm'
     )
-    built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
+    built.add_argument(
+        '--jobs', type=whole_number(1), default=1, help='trainings at once; more than one get one CPU thread each'
+    )
     built.add_argument('--report-only', action='store_true', help='train nothing, report what is finished')
     built.add_argument('--out', help='folder of the report; default WORK_DIR/report')
     built.add_argument('--page', metavar='FILE', help='write a Markdown page of all arms')
@@ -83,6 +85,7 @@ def given(args: Namespace) -> list[Member]:
         config = load_config(path, parse_options(args.cfg_options))
         if not args.report_only:
             check_data(config)
+            check_classes(config, training_loaders(config))
         arm = make_arm(path, config, options=args.cfg_options)
         members.append(Member(arm, config, DISTILLED if members else BASELINE))
     return members

@@ -27,7 +27,7 @@ from ..conversion.conversion import DEIM, Conversion, convert
 from ..conversion.sizes import SIZES, describe, measure, shipped, size_name
 from ..conversion.source import Source, read_source
 from ..errors import ConfigError
-from ..utils.cli import add_cfg_options, note, one_sentence, parse
+from ..utils.cli import SEED, add_cfg_options, note, one_sentence, parse
 from ..utils.files import write_atomically
 
 SHOWN = 8
@@ -53,7 +53,7 @@ def parser() -> ArgumentParser:
         '--activation', choices=['relu', 'silu'],
         help='that SOURCE was trained with: silu for DEIM and RT-DETRv4; default: told by names in SOURCE, else relu',
     )  # fmt: skip
-    built.add_argument('--seed', type=int, default=0, help='seed of rows for new classes (default: %(default)s)')
+    built.add_argument('--seed', type=SEED, default=0, help='seed of rows for new classes (default: %(default)s)')
     add_cfg_options(built)
     return built
 

@@ -18,7 +18,7 @@ from ..comparison.protocol import read_protocol
 from ..comparison.queue import in_turn, perform, to_run
 from ..comparison.recording import adopt, record_lines
 from ..comparison.records import read_values
-from ..utils.cli import one_sentence, parse
+from ..utils.cli import one_sentence, parse, whole_number
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
 
@@ -28,7 +28,9 @@ def parser() -> ArgumentParser:
     built = ArgumentParser(prog='kd_plugins experiments', description='Train and test the arms of protocols')
     built.add_argument('protocols', nargs='*', metavar='PROTOCOL', help='results/NAME/protocol.py')
     built.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help='folder of all runs')
-    built.add_argument('--jobs', type=int, default=1, help='trainings at once; more than one get one CPU thread each')
+    built.add_argument(
+        '--jobs', type=whole_number(1), default=1, help='trainings at once; more than one get one CPU thread each'
+    )
     built.add_argument('--arms', nargs='+', default=[], help='only these arms and the teachers that they need')
     built.add_argument('--report', action='store_true', help='train nothing, write tables, curves, logs and pages')
     built.add_argument('--pages', type=Path, help='folder of the pages, NAME.md; default: page.md beside the protocol')

@@ -23,7 +23,7 @@ from ..errors import ConfigError
 from ..runner.steps import batches, temporary_runner
 from ..suggestions.trial import without_distillation
 from ..testing import strip_pretrained
-from ..utils.cli import add_cfg_options, note, one_sentence, parse
+from ..utils.cli import SEED, add_cfg_options, note, one_sentence, parse, whole_number
 from ..utils.tables import print_table
 
 
@@ -34,8 +34,8 @@ def parser() -> ArgumentParser:
     )
     built.add_argument('student', help='config file, or package::path; its training data gives the batch')
     built.add_argument('teacher', nargs='+', help='config of a teacher, or of several')
-    built.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='seeds of the random weights')
-    built.add_argument('--batch-size', type=int, help="images in the batch; default: the config's")
+    built.add_argument('--seeds', nargs='+', type=SEED, default=[0, 1, 2], help='seeds of the random weights')
+    built.add_argument('--batch-size', type=whole_number(1), help="images in the batch; default: the config's")
     built.add_argument('--features', help='part whose last output is the deepest map; default: the backbone')
     built.add_argument('--classifier', help='layer of the class scores; default: found by its name')
     built.add_argument('--teacher-features', help='the same of the teacher')

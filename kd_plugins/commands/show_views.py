@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError
+from ..utils.cli import SEED
 from ..visualization.view_figure import view_figure
 from .drawing import add_picture_options, draw
 
@@ -24,7 +25,7 @@ def parser() -> ArgumentParser:
     )
     built.add_argument('config', help='config file whose DistillHook has a student_view, or package::path')
     built.add_argument('--count', type=int, default=4, help='number of images of each view')
-    built.add_argument('--seed', type=int, default=0, help='seed of the images and of the view')
+    built.add_argument('--seed', type=SEED, default=0, help='seed of the images and of the view')
     built.add_argument('--checkpoint', help='weights of the teacher; draws its confidence')
     built.add_argument('--distiller', help='name of the LogitDistiller, where there are several')
     add_picture_options(built, 'views.png')

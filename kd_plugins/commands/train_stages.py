@@ -19,7 +19,7 @@ from ..runner.processes import exclusive
 from ..stages.chain import HEADERS, Chain
 from ..stages.spec import Plan, make_plan, read_stages, split_options
 from ..utils.checks import check_choice
-from ..utils.cli import one_sentence, parse, parse_options
+from ..utils.cli import SEED, one_sentence, parse, parse_options, whole_number
 from ..utils.tables import print_table
 
 
@@ -39,12 +39,12 @@ def parser() -> ArgumentParser:
         '--cfg-options', nargs='+', action='extend', default=[], metavar='[STAGE:]KEY=VALUE',
         help='settings for every stage, or for one',
     )  # fmt: skip
-    built.add_argument('--seed', type=int, help='randomness.seed of every stage; default: what each config says')
+    built.add_argument('--seed', type=SEED, help='randomness.seed of every stage; default: what each config says')
     built.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
         help='start each training alone, with torch.distributed.run, or with srun (and SRUN_ARGS)',
     )  # fmt: skip
-    built.add_argument('--processes', type=int, default=1, help='of each training, with --launcher pytorch')
+    built.add_argument('--processes', type=whole_number(1), default=1, help='of each training, with --launcher pytorch')
     return built
 
 

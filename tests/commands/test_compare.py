@@ -51,6 +51,23 @@ def test_a_report_of_runs_with_other_settings_is_refused(arms, run, tmp_path, mo
     assert 'with other settings' in run(tool, *report, '--cfg-options', 'level=3').error
 
 
+def test_a_wrong_number_of_classes_stops_the_comparison_before_the_first_training(arms, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, 'execute', lambda *args: pytest.fail('the baseline was trained'))
+    path = tmp_path / 'wrong.py'
+    data = "train_dataloader = dict(dataset=dict(type='CocoDataset', data_root='', metainfo=dict(classes=['a', 'b'])))"
+    model = "default_scope = 'mmdet'\nmodel = dict(type='GFL', bbox_head=dict(type='GFLHead', num_classes=3))\n"
+    pytest.importorskip('mmdet')
+    path.write_text(CONFIG.format(level=0) + model + data)
+    outcome = run(tool, arms[0], path, '--work-dir', tmp_path / 'other')
+    assert outcome.status == 2 and 'model.bbox_head.num_classes is 3' in outcome.error
+
+
+@pytest.mark.parametrize(('option', 'value'), [('--seeds', '-1'), ('--more-seeds', '-3'), ('--jobs', '0')])
+def test_numbers_out_of_their_range_are_refused(arms, run, tmp_path, option, value):
+    outcome = run(tool, *arms, '--work-dir', tmp_path / 'runs', option, value)
+    assert outcome.status == 2 and f"argument {option}: '{value}' is no whole number" in outcome.err
+
+
 def test_a_new_seed_is_trained_and_a_failure_does_not_lose_the_others(arms, run, tmp_path, monkeypatch):
     started = []
 
