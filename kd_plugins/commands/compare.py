@@ -33,6 +33,7 @@ from ..utils.checks import check_choice
 from ..utils.cli import SEED, note, one_sentence, parse, parse_options, whole_number
 from ..utils.files import write_atomically
 from ..utils.tables import print_table
+from .test import check_testable
 
 
 def parser() -> ArgumentParser:
@@ -86,6 +87,8 @@ def given(args: Namespace) -> list[Member]:
         if not args.report_only:
             check_data(config)
             check_classes(config, training_loaders(config))
+            if args.test_last:
+                check_testable(config, path, args.calibration)
         arm = make_arm(path, config, options=args.cfg_options)
         members.append(Member(arm, config, DISTILLED if members else BASELINE))
     return members

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,12 +207,28 @@ def read_tested_config(args: Namespace) -> Config:
         KDPluginsError: If the config cannot be read, has no test, or an option does not fit it.
     """
     config = read_run_config(args)
+    check_testable(config, args.config)
+    return config
+
+
+def check_testable(config: Config, path: str, calibration: bool = False) -> None:
+    """Refuse a config that has no test or, where it is wanted, whose predictions have no calibration.
+
+    Args:
+        config: The resolved config; it is not changed.
+        path: Its path, for error sentences.
+        calibration: Whether the calibration is to be measured.
+
+    Raises:
+        ConfigError: Naming the missing key, or why there is no calibration.
+    """
     missing = [key for key in ('model', 'test_dataloader', 'test_cfg', 'test_evaluator') if config.get(key) is None]
     if missing:
-        raise ConfigError(
-            f"config: '{args.config}' has no '{missing[0]}', so it cannot be tested; inherit one that has"
-        )
-    return config
+        raise ConfigError(f"config: '{path}' has no '{missing[0]}', so it cannot be tested; inherit one that has")
+    if calibration:
+        tried = copy.deepcopy(config)
+        tried.work_dir = ''
+        measure_calibration(tried)
 
 
 def build_tested_runner(config: Config, args: Namespace) -> Runner:

@@ -62,6 +62,20 @@ def test_a_wrong_number_of_classes_stops_the_comparison_before_the_first_trainin
     assert outcome.status == 2 and 'model.bbox_head.num_classes is 3' in outcome.error
 
 
+def test_a_config_that_cannot_be_tested_stops_the_comparison_before_the_first_training(
+    arms, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(execution, 'execute', lambda *args: pytest.fail('the baseline was trained'))
+    outcome = run(tool, *arms, '--work-dir', tmp_path / 'other', '--test-last')
+    assert outcome.status == 2 and "has no 'model', so it cannot be tested" in outcome.error
+    tested = "model = dict(type='X')\ntest_dataloader = test_cfg = test_evaluator = dict()\n"
+    for path in arms:
+        with open(path, 'a') as file:
+            file.write(tested)
+    outcome = run(tool, *arms, '--work-dir', tmp_path / 'other', '--calibration')
+    assert outcome.status == 2 and outcome.error.startswith("error: --calibration: default_scope is 'mmengine'")
+
+
 @pytest.mark.parametrize(('option', 'value'), [('--seeds', '-1'), ('--more-seeds', '-3'), ('--jobs', '0')])
 def test_numbers_out_of_their_range_are_refused(arms, run, tmp_path, option, value):
     outcome = run(tool, *arms, '--work-dir', tmp_path / 'runs', option, value)
