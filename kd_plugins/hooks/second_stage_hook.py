@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +290,5 @@ class SecondStageHook(Hook):
             f'Epoch {runner.epoch + 1} begins with weights, average and optimizer of epoch {self.progress.best_epoch}, '
             f'the best of the first stage.'
         )
+        # With val_interval above 1, the next epoch begins before a validation has judged this one.
+        self.progress = replace(self.progress, reload=False)

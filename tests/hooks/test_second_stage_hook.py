@@ -70,6 +70,27 @@ def test_epochs_of_the_second_stage_begin_from_the_best_weights_or_go_on(tmp_pat
     assert [row['epoch'] for row in rows if row['reload']] == [4, 6]
 
 
+SPARSE: dict[str, Any] = dict(train_cfg=dict(by_epoch=True, max_epochs=7, val_interval=2), stage=dict(stop_epoch=2))
+
+
+def test_an_epoch_is_undone_by_a_validation_alone(tmp_path: Path) -> None:
+    states = States()
+    staged_runner(tmp_path / 'run', [states], **SPARSE).train()
+    begins, ends = states.begins, states.ends
+    # Epochs 2, 4, 6 and 7 are validated, with the scores 0.5 | 0.45, 0.1, 0.7.
+    assert_equal(begins[2], ends[2])
+    assert_equal(begins[4], ends[2])
+    assert not torch.equal(begins[5]['model.first.weight'], ends[2]['model.first.weight'])
+    assert_equal(begins[6], ends[6])
+
+
+@pytest.mark.parametrize('stop_at', [18, 22])
+def test_a_resumed_run_with_few_validations_does_the_same(tmp_path: Path, stop_at: int) -> None:
+    whole = losses_of(tmp_path / 'whole', **SPARSE)
+    losses_of(tmp_path / 'run', stop_at=stop_at, **SPARSE)
+    assert losses_of(tmp_path / 'run', resume=True, **SPARSE) == whole[stop_at // 4 * 4 :]
+
+
 @pytest.mark.parametrize('stop_at', [10, 18, 26])
 def test_a_resumed_run_does_the_same(tmp_path: Path, whole: Losses, stop_at: int) -> None:
     assert losses_of(tmp_path / 'run', stop_at=stop_at) == whole[:stop_at]
