@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..taps import TapSet
+from ..utils.calls import ForwardCall
 from ..utils.checks import check_choice, check_flag
 from ..utils.memory_format import contiguous
 from ..utils.nested import map_tensors
+from ..utils.sample_fields import kept_fields
 from .folding import BatchNormFolding
 from .student_copy import ModelBuilder, second_network
 
@@ -168,7 +170,9 @@ class BaseTeacher:
             recording = nullcontext() if taps is None else taps.forward_pass(ends_early=self.mode != 'predict')
             # Inference mode is no faster, its tensors cannot be saved for the backward pass of the student's loss, and
             # they have no version, by which taps notice that an output was overwritten.
-            with recording, torch.no_grad():
+            # With mode='loss' the network may replace labels in the data samples, which are the student's as well.
+            samples = ForwardCall(self.model.forward, args, kwargs).data_samples if self.mode == 'loss' else None
+            with recording, torch.no_grad(), kept_fields(samples):
                 self._forward(args, kwargs)
 
         if self.folding is not None and not self.folding.done and taps is not None:

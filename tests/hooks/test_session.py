@@ -227,8 +227,9 @@ def test_other_names_of_arguments() -> None:
     assert all(report.batch.inputs is IMAGES for report in reports)
 
 
+@pytest.mark.parametrize('mode', ['tensor', 'loss'])
 @pytest.mark.parametrize('after_student', [False, True])
-def test_labels_that_a_loss_replaces_come_back(after_student: bool) -> None:
+def test_labels_that_a_loss_replaces_come_back(after_student: bool, mode: str) -> None:
     """As RTMDet-Ins does, whose loss cannot read its own masks a second time."""
 
     class Replacing(TinyStudent):
@@ -239,7 +240,7 @@ def test_labels_that_a_loss_replaces_come_back(after_student: bool) -> None:
             return super().forward(inputs, data_samples, mode)
 
     seen: list[Any] = []
-    teacher = EMATeacher()
+    teacher = EMATeacher(mode=mode)
     student = Replacing()
     teacher.prepare(student)
     teacher.after_student = after_student
