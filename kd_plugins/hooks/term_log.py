@@ -142,8 +142,14 @@ def read_monitors(monitored_parts: Mapping[str, Monitored]) -> list[Monitors]:
     """
     monitored = {name: part.monitors() for name, part in monitored_parts.items()}
     tensors = [value.detach().float() for values in monitored.values() for value in values.values()]
-    numbers = iter(torch.stack(tensors).tolist() if tensors else ())
+    numbers = iter(torch.stack(on_one_device(tensors)).tolist() if tensors else ())
     return [Monitors(name, dict(zip(values, numbers))) for name, values in monitored.items() if values]
+
+
+def on_one_device(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors on the accelerator that one of them is on; weights of the run's schedules are on the CPU."""
+    device = next((one.device for one in tensors if one.device.type != 'cpu'), torch.device('cpu'))
+    return [one.to(device) for one in tensors]
 
 
 def image_names(batch: Batch, limit: int = 8) -> str:

@@ -233,6 +233,6 @@ class AdaptiveThresholds:
         return {'scores': dict(self._scores), 'values': dict(self._values)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the queues and the thresholds."""
-        self._scores = {int(label): scores[-self.queue :].double() for label, scores in state['scores'].items()}
+        """Restore the queues and the thresholds; MMEngine reads them onto the device, and they go back to the CPU."""
+        self._scores = {int(label): scores[-self.queue :].double().cpu() for label, scores in state['scores'].items()}
         self._values = {int(label): float(value) for label, value in state['values'].items()}

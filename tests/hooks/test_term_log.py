@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kd_plugins.distillers import BaseDistiller, Batch
 from kd_plugins.distillers.collection import Term
-from kd_plugins.hooks.term_log import TermLog, image_names, log_scalars, read_monitors
+from kd_plugins.hooks.term_log import TermLog, image_names, log_scalars, on_one_device, read_monitors
 
 
 class Watching(BaseDistiller):
@@ -27,6 +28,13 @@ def test_values_of_all_distillers() -> None:
         {f'distill.{name}/points': 3.0, f'distill.{name}/spread': 0.5} for name in 'ac'
     ]
     assert read_monitors({'b': BaseDistiller()}) == []
+
+
+def test_values_of_the_cpu_join_those_of_the_accelerator() -> None:
+    """As the factor of a task loss beside what a distiller watches. A device without values is the accelerator."""
+    with FakeTensorMode():
+        values = on_one_device([torch.tensor(0.5), torch.zeros((), device='meta'), torch.tensor(1.0)])
+    assert {value.device.type for value in values} == {'meta'}
 
 
 def test_a_run_logs_how_many_points_count(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.pseudo_labels.thresholds import AdaptiveThresholds, FixedThresholds, build_thresholds
@@ -46,6 +47,16 @@ def test_a_restored_queue_has_the_length_of_this_run() -> None:
     shorter = AdaptiveThresholds(queue=4)
     shorter.load_state_dict(thresholds.state_dict())
     assert len(shorter.state_dict()['scores'][0]) == 4 and shorter.values() == thresholds.values()
+
+
+def test_a_queue_that_was_read_onto_an_accelerator_goes_on() -> None:
+    """A device without values stands for the accelerator."""
+    thresholds = AdaptiveThresholds(queue=4)
+    with FakeTensorMode():
+        thresholds.load_state_dict({'scores': {0: torch.zeros(3, device='meta')}, 'values': {0: 0.5}})
+        queue = thresholds.state_dict()['scores'][0]
+        assert queue.device.type == 'cpu'
+        torch.cat([queue, torch.zeros(2).double()])
 
 
 @pytest.mark.parametrize('value', ['0.7', None, True, float('nan'), -0.1])
