@@ -17,6 +17,7 @@ from ..hooks.averages import AverageCheck
 from ..hooks.checkpoint_files import AtomicCheckpointHook
 from ..hooks.data_files import is_checked
 from ..hooks.empty_loader import EmptyLoaderCheck
+from ..hooks.ended_terms import EndedTerms
 from ..hooks.missing_metrics import MissingMetrics
 from ..runner.launch import build_runner, check_resumed_weights, set_resume, write_run_record
 from ..runner.resume import CutOffValidation, checkpoint_folder, lacks_validation
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hook = distill_hook(runner)
         if hook is None:
             runner.register_hook(AtomicCheckpointHook())
+            runner.register_hook(EndedTerms())
         else:
             hook.checks['data'] = False  # done above, or not wanted
         if cut_off is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -21,6 +21,7 @@ from .assignment import Assignment
 from .checkpoint_files import clear_partial, make_atomic
 from .data_files import check_run_files
 from .dry_pass import dry_pass
+from .ended_terms import forget_ended
 from .freeze import Freeze
 from .gradient_shares import WEIGHTS, check_shares
 from .inheritance import Inheritance
@@ -35,7 +36,17 @@ from .session import DistillSession
 from .student_view import StudentView, build_views
 from .task_weights import TaskWeights
 from .teaching import check_teacher_classes, prepare_teachers, share_classes
-from .term_log import Monitored, Monitors, TermLog, TermMeans, log_scalars, read_monitors
+from .term_log import (
+    Monitored,
+    Monitors,
+    TermLog,
+    TermMeans,
+    is_due,
+    log_scalars,
+    logger_follows,
+    read_monitors,
+    report_interval,
+)
 from .unlabelled import PSEUDO, SHIFT, Unlabelled, check_student, check_use
 
 
@@ -67,7 +78,8 @@ class DistillHook(Hook):
         task_weight: Factor on the task losses: a number, a schedule, or a dict of loss keys, with wildcards, to numbers
             or schedules, such as ``{'loss_cls': 0.5}``; see :class:`~kd_plugins.hooks.task_weights.TaskWeights`. Losses
             with the factor 0 are logged as ``task.*`` and train nothing.
-        log_interval: Iterations between reports of the terms; ``None`` uses the interval of the LoggerHook.
+        log_interval: Iterations between reports of the terms, at most an epoch; ``None`` uses the interval of the
+            LoggerHook.
         atomic_checkpoints: Whether the CheckpointHook writes its local files atomically.
         checks: ``dict(classes=False)`` switches off that the classes of model, data and teacher are compared before
             the first step, ``dict(data=False)`` that the files of the data sets are checked.
@@ -307,12 +319,14 @@ class DistillHook(Hook):
         if warning:
             runner.logger.warning(warning)
         self._update_teachers(runner, self.session.student, stepped)
-        if self.every_n_inner_iters(batch_idx, self._interval(runner)):
+        forget_ended(runner.message_hub, outputs or {})
+        length = None if is_iteration_loop(runner) else self._epoch_length
+        if is_due(batch_idx, report_interval(runner.hooks, self.log_interval), length):
             means = self._log.take()
             if means:
                 reports: list[TermMeans | Monitors] = [*means, *read_monitors(self._monitored())]
                 scalars = {name: value for report in reports for name, value in report.scalars().items()}
-                log_scalars(runner.visualizer, scalars, runner.iter + 1, self._logger_follows(runner, batch_idx))
+                log_scalars(runner.visualizer, scalars, runner.iter + 1, logger_follows(runner, self, batch_idx))
                 for report in reports:
                     runner.logger.info(report.sentence())
 
@@ -339,19 +353,6 @@ class DistillHook(Hook):
                 teacher.after_step(student, runner.iter)
             if epoch is not None:
                 teacher.after_epoch(student, epoch)
-
-    def _interval(self, runner: Any) -> int:
-        if self.log_interval is None:
-            intervals = (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook))
-            self.log_interval = int(next(intervals, 10))
-        return self.log_interval
-
-    def _logger_follows(self, runner: Any, batch_idx: int) -> bool:
-        """Return whether a LoggerHook logs this iteration after this hook."""
-        later = runner.hooks[runner.hooks.index(self) + 1 :]
-        return any(
-            isinstance(hook, LoggerHook) and hook.every_n_inner_iters(batch_idx, hook.interval) for hook in later
-        )
 
     # Checkpoints.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from mmengine.hooks import Hook, LoggerHook
 from torch import Tensor
 
 from ..distillers.base import Batch
@@ -162,6 +163,53 @@ def image_names(batch: Batch, limit: int = 8) -> str:
         names.append(str(info.get('img_path') or info.get('img_id') or '?'))
     rest = f' and {len(samples) - limit} more' if len(samples) > limit else ''
     return (', '.join(names) or 'unknown images') + rest
+
+
+def report_interval(hooks: Iterable[Hook], own: int | None) -> int:
+    """Return the iterations between two reports: a setting, or that of the run's LoggerHook.
+
+    Args:
+        hooks: The hooks of the run.
+        own: The setting, ``None`` where there is none.
+
+    >>> report_interval([LoggerHook(interval=20)], None), report_interval([], None), report_interval([], 5)
+    (20, 10, 5)
+    """
+    logged = (int(hook.interval) for hook in hooks if isinstance(hook, LoggerHook))
+    return next(logged, 10) if own is None else own
+
+
+def is_due(batch_idx: int, interval: int, length: int | None) -> bool:
+    """Return whether a report follows an iteration: after ``interval`` ones, or at the end of a shorter epoch.
+
+    Args:
+        batch_idx: 0-based iteration of the epoch.
+        interval: Iterations between two reports.
+        length: Iterations of the epoch; ``None`` in a loop of iterations.
+
+    >>> [batch_idx for batch_idx in range(10) if is_due(batch_idx, 4, 10)], is_due(2, 4, 3), is_due(2, 4, None)
+    ([3, 7], True, False)
+    """
+    return interval > 0 and ((batch_idx + 1) % interval == 0 or (batch_idx + 1 == length and length <= interval))
+
+
+def logger_follows(runner: Any, hook: Hook, batch_idx: int) -> bool:
+    """Return whether a LoggerHook logs this iteration after a hook.
+
+    Args:
+        runner: MMEngine's runner.
+        hook: The hook.
+        batch_idx: 0-based iteration of the epoch.
+    """
+    for other in runner.hooks[runner.hooks.index(hook) + 1 :]:
+        if not isinstance(other, LoggerHook):
+            continue
+        if other.every_n_inner_iters(batch_idx, other.interval):
+            return True
+        length = len(runner.train_dataloader)
+        if batch_idx + 1 == length and (not other.ignore_last or length <= other.interval):
+            return True
+    return False
 
 
 def log_scalars(visualizer: Any, scalars: Mapping[str, float], step: int, merge: bool) -> None:

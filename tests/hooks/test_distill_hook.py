@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,17 @@ def test_one_call_of_the_visualizer_per_interval(tmp_path: Path) -> None:
     hooks = dict(logger=dict(type='LoggerHook', interval=2), checkpoint=None)
     losses_of(tmp_path / 'run', [hook(), Count()], default_hooks=hooks, visualizer=visualizer, epochs=1)
     assert steps == [(2, True, True), (4, True, True)]
+
+
+def test_terms_are_reported_at_the_end_of_a_short_epoch(tmp_path: Path) -> None:
+    hooks = dict(logger=dict(type='LoggerHook', interval=50), checkpoint=None)
+    losses_of(tmp_path / 'run', [hook()], default_hooks=hooks, epochs=2)
+    (file,) = (tmp_path / 'run').glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(line['step'], 'loss' in line, 'distill.gap.loss_gap/raw' in line) for line in lines] == [
+        (4, True, True),
+        (8, True, True),
+    ]
 
 
 def test_two_hooks_are_refused(tmp_path: Path) -> None:
