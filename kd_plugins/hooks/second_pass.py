@@ -17,6 +17,7 @@ from ..distillers.collection import Term
 from ..errors import ConfigError
 from ..taps import TapSet
 from ..utils.calls import ForwardCall
+from ..utils.device import full_precision
 from ..utils.loss_dicts import ADDED, tensors_of
 from ..utils.rng import seeded_rng
 from ..utils.sample_fields import kept_fields
@@ -117,6 +118,9 @@ def _add_no_boxes(batch: Any) -> None:
 def predictions(model: Any, call: ForwardCall) -> list[Any]:
     """Return what a teacher predicts, in the coordinates of its inputs where the model offers them.
 
+    It predicts in float32 as in a validation, also inside autocast: MMCV's NMS takes no half precision, and neither
+    does NumPy, to which pose estimators convert. Half precision rounds a box at 1000 pixels to half a pixel.
+
     Args:
         model: The teacher's network; it runs in eval mode.
         call: Arguments of the model. Its data samples stay as they are.
@@ -125,7 +129,7 @@ def predictions(model: Any, call: ForwardCall) -> list[Any]:
         model.eval()
     samples = copy.deepcopy(call.data_samples)
     options = {'rescale': False} if 'rescale' in signature(model.predict).parameters else {}
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(model):
         return list(model.predict(call.inputs, samples, **options))
 
 

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..taps import TapSet
 from ..utils.calls import ForwardCall
 from ..utils.checks import check_choice, check_flag
+from ..utils.device import full_precision
 from ..utils.memory_format import contiguous
 from ..utils.nested import map_tensors
 from ..utils.sample_fields import kept_fields
@@ -221,7 +222,8 @@ class BaseTeacher:
             inputs = positional[0] if positional else named[name]
             self.model.extract_feat(inputs)  # type: ignore[operator]
             return
-        self.model(*positional, **named, mode=self.mode)
+        with full_precision(self.model) if self.mode == 'predict' else nullcontext():
+            self.model(*positional, **named, mode=self.mode)
 
 
 @contextmanager

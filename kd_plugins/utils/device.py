@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from mmengine.device import get_device
+from torch import nn
 
 
 def has_accelerator() -> bool:
@@ -14,3 +15,18 @@ def has_accelerator() -> bool:
 def synchronize() -> None:
     """Wait until the device of a run has finished its work, before a clock is read."""
     getattr(torch, get_device()).synchronize()
+
+
+def full_precision(model: nn.Module) -> torch.autocast:
+    """Return a context without autocast on the device of a network.
+
+    Args:
+        model: The network; without a parameter it is on the CPU.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> with torch.autocast('cpu', torch.bfloat16), full_precision(layer):
+    ...     print(layer(torch.zeros(1, 2)).dtype)
+    torch.float32
+    """
+    device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
+    return torch.autocast(device.type, enabled=False)

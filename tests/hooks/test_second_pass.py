@@ -16,10 +16,12 @@ from kd_plugins.hooks.second_pass import predictions, preprocessed, pseudo_terms
 from kd_plugins.hooks.session import DistillSession
 from kd_plugins.hooks.student_view import StudentView
 from kd_plugins.hooks.unlabelled import Unlabelled
-from kd_plugins.teachers import EMATeacher
+from kd_plugins.teachers import EMATeacher, FrozenTeacher
 from kd_plugins.utils.calls import ForwardCall
 from tests.hooks.tiny_runs import TinyGap
-from tests.hooks.unlabelled_runs import NoiseView, NormedStudent, RoundedLabels, images
+from tests.hooks.unlabelled_runs import NoiseView, NormedStudent, RoundedLabels
+from tests.hooks.unlabelled_runs import images as unlabelled_images
+from tests.pseudo_labels.networks import DETECTORS, POSES, detector, images, persons, pose, predicted
 
 LABELLED = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
 
@@ -59,7 +61,7 @@ def attached(
     if distillers is None:
         distillers = {'gap': TinyGap(), 'other': TinyGap()}
         distillers['other'].on = 'unlabelled'
-    unlabelled = Unlabelled(images(**settings))
+    unlabelled = Unlabelled(unlabelled_images(**settings))
     unlabelled.open(0)
     unlabelled.weight = 1.0
     unlabelled.fetch(0)
@@ -247,6 +249,24 @@ def test_predictions_are_in_the_coordinates_of_the_inputs() -> None:
     model, samples = Detector().train(), [['sample']]
     call = ForwardCall(model.forward, (LABELLED, samples), {})
     assert predictions(model, call) == [['sample', 'predicted']] and samples == [['sample']]
+
+
+@pytest.mark.parametrize('name', [*DETECTORS, *POSES])
+def test_predictions_in_mixed_precision_are_those_of_a_validation(name: str) -> None:
+    """NMS takes no half precision, and NumPy no bfloat16."""
+    model = detector(name) if name in DETECTORS else pose(name)
+    inputs, samples = images(model) if name in DETECTORS else persons()
+    expected = predicted(model, inputs, samples)
+    model.eval()
+    call = ForwardCall(model.forward, (inputs, samples), {})
+    with torch.autocast('cpu', torch.bfloat16):
+        made = predictions(model, call)
+        teacher = FrozenTeacher(config='', checkpoint=None, mode='predict')
+        teacher._adopt(model)
+        teacher.run((), call.arguments())
+    for one, other in zip(made, expected, strict=True):
+        field = 'bboxes' if name in DETECTORS else 'keypoints'
+        torch.testing.assert_close(*(torch.as_tensor(getattr(x.pred_instances, field)) for x in (one, other)))
 
 
 def test_terms_keep_their_names() -> None:
