@@ -273,7 +273,7 @@ class DistillHook(Hook):
             self.session.weights[name] = self.weight_at(name, runner.iter, runner.max_iters, length, position)
         self.task_weights.update(runner.iter, runner.max_iters, length, position)
         if self.unlabelled is not None:
-            self.unlabelled.batch = None
+            self.unlabelled.forget()
             self.unlabelled.weight = self.weight_at(PSEUDO, runner.iter, runner.max_iters, length, position)
             if self.session.wants_unlabelled:
                 self.unlabelled.fetch(runner.iter)

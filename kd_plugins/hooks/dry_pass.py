@@ -46,7 +46,7 @@ def dry_pass(runner: Any, session: DistillSession) -> None:
             reason = _run(runner, session)
         finally:
             if session.unlabelled is not None:
-                session.unlabelled.batch = None
+                session.unlabelled.forget()
     # The compiler must not remember the size of this batch.
     forget_compiled()
     if reason is None:

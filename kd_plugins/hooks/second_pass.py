@@ -145,7 +145,9 @@ def second_pass(
 ) -> tuple[Batch, Mapping[str, Any]]:
     """Run teachers and student on the unlabelled batch of an iteration, while the taps record.
 
-    All random numbers, from the preprocessor to dropout, come from the seed of the iteration and rank.
+    All random numbers, from the preprocessor to dropout, come from the seed of the iteration and rank. A training step
+    that calculates its loss twice, as sharpness-aware minimisation does, has a pass for each: the images are the same,
+    and the preprocessor and the pseudo labels see them once.
 
     Args:
         student: The student.
@@ -165,13 +167,17 @@ def second_pass(
     """
     iteration = step[0]
     with seeded_rng(unlabelled.seed(iteration)):
-        call = preprocessed(student, unlabelled.batch)
+        if unlabelled.call is None:
+            unlabelled.call = preprocessed(student, unlabelled.batch)
+        call = unlabelled.call
         samples, inputs = call.data_samples, call.inputs
         if view is not None:
             inputs = view.inputs(call, iteration, 'unlabelled')
         teach(call)
         if predict is not None and unlabelled.pseudo is not None:
-            samples = unlabelled.pseudo(predict(call), samples)
+            if unlabelled.labels is None:
+                unlabelled.labels = unlabelled.pseudo(predict(call), samples)
+            samples = unlabelled.labels
         mode = 'tensor' if predict is None else 'loss'
         with statistics_of(student, unlabelled), kept_fields(samples):
             taps.start()

@@ -16,6 +16,7 @@ from ..schedules import build_schedule
 from ..teachers.collection import resolve_source
 from ..utils.argument_types import shown
 from ..utils.build import build, first_line
+from ..utils.calls import ForwardCall
 from ..utils.checks import check_choice
 from ..utils.data_errors import data_sentence
 from ..utils.rng import position_seed
@@ -68,6 +69,10 @@ class Unlabelled:
         """Factor in this iteration."""
         self.batch: Any = None
         """Batch of this iteration as the loader gives it, ``None`` where the student has no pass over it."""
+        self.call: ForwardCall | None = None
+        """The batch after the preprocessor, from the first pass of this iteration on."""
+        self.labels: Any = None
+        """Pseudo labels of the batch, likewise."""
         self.separate = SeparateStatistics()
 
     @property
@@ -115,8 +120,13 @@ class Unlabelled:
         """Stop the workers of the loader and drop the batch."""
         if self.stream is not None:
             self.stream.close()
-        self.stream, self.batch, self.weight = None, None, 0.0
+        self.stream, self.weight = None, 0.0
+        self.forget()
         self.separate = SeparateStatistics()
+
+    def forget(self) -> None:
+        """Drop the batch and what was made of it."""
+        self.batch = self.call = self.labels = None
 
     def seed(self, iteration: int) -> int:
         """Return the seed of the pass of this rank in an iteration."""
@@ -133,6 +143,7 @@ class Unlabelled:
             ConfigError: If an image cannot be read.
         """
         assert self.stream is not None
+        self.forget()
         try:
             self.batch = self.stream.batch(iteration)
         except KDPluginsError as error:
@@ -149,6 +160,7 @@ class Unlabelled:
             NoSampleError: If none can be drawn.
         """
         assert self.stream is not None
+        self.forget()
         self.batch = draw_batch(self.stream.sample_loader())
 
     def state_dict(self) -> dict[str, Any]:

@@ -138,6 +138,29 @@ def test_pseudo_labels_reach_the_loss() -> None:
     assert len(teacher.seen) == 2, 'once here, and once for the labels'
 
 
+class Growing(nn.Module):
+    """A preprocessor that changes its batch, as MMDetection's steps on whole batches change the data samples."""
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        data['inputs'] += 1.0
+        return dict(data)
+
+
+def test_a_second_loss_in_a_step_has_the_same_images_and_labels() -> None:
+    """As sharpness-aware minimisation needs them, at other weights."""
+    pseudo = RoundedLabels()
+    session, student, teacher = attached(distillers={}, pseudo=pseudo)
+    assert session.unlabelled is not None
+    session.student.data_preprocessor = Growing()
+    first, second = (session.student(LABELLED, None, mode='loss') for _ in range(2))
+    assert first.keys() == second.keys() and bool(second['distill.pseudo.loss_task'] > 0)
+    assert torch.equal(student.seen[1], student.seen[3]) and len(student.seen) == 4
+    assert pseudo.calls == 1 and len(teacher.seen) == 1
+    session.unlabelled.fetch(1)
+    session.student(LABELLED, None, mode='loss')
+    assert pseudo.calls == 2 and not torch.equal(student.seen[5], student.seen[3])
+
+
 class MaskStudent(NormedStudent):
     """A student whose loss reads masks of unlabelled images."""
 
