@@ -129,8 +129,21 @@ def predictions(model: Any, call: ForwardCall) -> list[Any]:
         model.eval()
     samples = copy.deepcopy(call.data_samples)
     options = {'rescale': False} if 'rescale' in signature(model.predict).parameters else {}
+    if options:
+        _as_unscaled(samples)
     with torch.no_grad(), full_precision(model):
         return list(model.predict(call.inputs, samples, **options))
+
+
+def _as_unscaled(samples: Any) -> None:
+    """Say of data samples that the input is the image: some heads make masks of the original size times the scale.
+
+    A preprocessor that resizes the batch, such as MMDetection's ``BatchSyncRandomResize``, does not change the scale.
+    """
+    for sample in samples:
+        size = getattr(sample, 'metainfo', {}).get('img_shape')
+        if size is not None:
+            sample.set_metainfo(dict(ori_shape=tuple(size[:2]), scale_factor=(1.0, 1.0)))
 
 
 def second_pass(

@@ -292,6 +292,17 @@ def test_predictions_in_mixed_precision_are_those_of_a_validation(name: str) -> 
         torch.testing.assert_close(*(torch.as_tensor(getattr(x.pred_instances, field)) for x in (one, other)))
 
 
+def test_masks_have_the_size_of_the_input() -> None:
+    """A batch that its preprocessor enlarges had masks of the size before, cut off at its border."""
+    model = detector('mask')
+    inputs, samples = images(model)
+    for sample in samples:
+        sample.set_metainfo(dict(scale_factor=(0.25, 0.25)))
+    made = predictions(model, ForwardCall(model.forward, (inputs, samples), {}))
+    assert [tuple(one.pred_instances.masks.shape[-2:]) for one in made] == [one.img_shape for one in samples]
+    assert [one.scale_factor for one in samples] == [(0.25, 0.25)] * 2
+
+
 def test_terms_keep_their_names() -> None:
     task = {'loss_cls': torch.tensor(1.0), 'd0.loss_bbox': [torch.tensor(1.0)], 'acc': torch.tensor(9.0)}
     losses = {'loss_cls': torch.ones(4), 'd0.loss_bbox': [torch.tensor(2.0), torch.tensor(3.0)], 'acc': torch.ones(())}
