@@ -132,6 +132,7 @@ WORLDS = {
     'label_guided/*': 'gfl',
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
+    'logit/uskd*': 'pspnet',
     'logit/*unet*': 'unet',
     'logit/*pspnet*': 'pspnet',
     'logit/*': 'deeplabv3',

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from torch import Tensor, nn
@@ -130,6 +131,7 @@ def stub_runner(place: World, hook: DistillHook) -> Any:
         visualizer=visualizer,
         work_dir=str(place.folder),
         auto_scale_lr=None,
+        message_hub=MessageHub('kd_plugins_fuzz'),
     )
 
 
