@@ -129,7 +129,8 @@ TAUGHT = (
     Recipe(
         'queries',
         'classes and boxes at the same queries (KD-DETR, arXiv 2211.08071)',
-        'published: DAB-DETR-R18 on COCO 36.2 to 41.4 AP, one run; not measured here',
+        'measured here on blood cells, three seeds: DINO 48.1 to 49.9 AP [+1.4, +2.2] at equal steps, which cost '
+        'twice as much; published: DAB-DETR-R18 on COCO 36.2 to 41.4 AP, one run',
         "the teacher's backbone and encoder, and two passes of both decoders",
         same_queries,
     ),
