@@ -16,9 +16,7 @@ from mmengine.config import Config
 from ..checkpoints import load_checkpoint, weights_of
 from ..config.loading import drop_hooks_switched_off
 from ..config.reading import merge_options, read_config
-
-LENGTH = 16
-"""Hexadecimal digits of a hash in a record."""
+from ..runner.processes import HASH_LENGTH
 
 
 def settings_hash(config: Config, path: str, options: Mapping[str, Any], needs: Mapping[str, str]) -> str:
@@ -42,7 +40,7 @@ def settings_hash(config: Config, path: str, options: Mapping[str, Any], needs: 
         merge_options(config, options, '--cfg-options')
         drop_hooks_switched_off(config)
     text = json.dumps([canonical(config._cfg_dict), dict(needs)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def canonical(node: Any) -> Any:
@@ -74,7 +72,7 @@ def weights_hash(path: str | Path) -> str:
     for name, value in sorted(weights_of(load_checkpoint(path)).items()):
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:LENGTH]
+    return digest.hexdigest()[:HASH_LENGTH]
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def _lost_weights(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[str
         experiment: The experiment.
         tasks: Its tasks.
     """
-    running = to_run(tasks)
+    running, records = to_run(tasks), experiment.records
     for lost in running:
         needing: dict[str, list[int]] = {}
         for task in running:
@@ -178,7 +178,7 @@ def _lost_weights(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[str
         name, is_teacher = lost.training.name, lost.training.teacher
         taught = {
             arm: sorted(seed for seed in runs if is_teacher or seed == lost.seed)
-            for arm, runs in experiment.records.items()
+            for arm, runs in records.items()
             if name in experiment.needs(arm)
         }
         taught = {arm: seeds for arm, seeds in taught.items() if seeds}

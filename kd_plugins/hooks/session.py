@@ -15,6 +15,7 @@ from ..distillers.base import BaseDistiller, Batch, Taps
 from ..distillers.collection import DistillerCollection, RawLosses, Term
 from ..teachers.base import BaseTeacher
 from ..utils.calls import ForwardCall
+from ..utils.device import device_of, full_precision
 from ..utils.loss_dicts import loss_sum
 from ..utils.rng import forked_rng, position_seed, seeded_rng
 from ..utils.sample_fields import Fields, fields_of, restore_fields
@@ -297,10 +298,9 @@ class DistillSession:
             self._calls.pop()
 
     def _distill(self, outputs: Outputs, batch: Batch, unlabelled: Batch | None) -> RawLosses:
-        device = _device_of(self.student)
         if not self.initialized:
             self._outputs = outputs
-            with torch.autocast(device.type, enabled=False):
+            with full_precision(self.student):
                 self.create_adapters()
             self._running = self._on('labelled', self.active())
             self._running += [] if unlabelled is None else self._on('unlabelled', self.active())
@@ -318,8 +318,8 @@ class DistillSession:
             # Under gradient accumulation the wrapper of the student skips the reduction, and this one must as well.
             self.module.require_backward_grad_sync = self.sync_gradients()
         if not self._running:
-            return self.distillers.zeros(device)
-        with torch.autocast(device.type, enabled=False):
+            return self.distillers.zeros(device_of(self.student))
+        with full_precision(self.student):
             losses: RawLosses = self.module(student_outputs, teacher_outputs, batch, self._running, unlabelled)
         return losses
 
@@ -372,7 +372,7 @@ class DistillSession:
                     # The other distillers of a run do not change the start of this one.
                     with seeded_rng(position_seed(self.seed, 'adapters', name)):
                         distiller.initialize(student_outputs[name], teacher_outputs[name])
-            self.distillers.to(_device_of(self.student))
+            self.distillers.to(device_of(self.student))
             if is_distributed() and any(param.requires_grad for param in self.distillers.parameters()):
                 self.module = DistributedDataParallel(self.distillers, broadcast_buffers=False)
         self.liveness.check_counts('student', student_outputs)
@@ -394,7 +394,3 @@ class DistillSession:
             handle.remove()
         self.taps.remove()
         forget_compiled()
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..utils.checks import check_integer, check_number
+from ..utils.device import device_of
 from .convert import candidates, labelled_sample
 from .keypoints import head_codec, labelled_pose, numpy_array
 from .thresholds import build_thresholds
@@ -134,7 +135,7 @@ class PseudoLabels:
                     f"{self.key}: the data samples have no '{missing[0]}', which only top-down estimators have; "
                     'nearest: pseudo=None with a HeatmapDistiller'
                 )
-        device = next(self._student.parameters()).device
+        device = device_of(self._student)
         codec = head_codec(self._student, self.key)
         scores = [torch.as_tensor(numpy_array(one.keypoint_scores), device=device) for one in found]
         labels = [torch.arange(one.shape[-1], device=device).expand_as(one) for one in scores]

@@ -17,7 +17,7 @@ from ..errors import ConfigError, KDPluginsError
 
 LOCK = '.lock'
 HASH_LENGTH = 16
-"""Digits of a hash that records of comparisons hold."""
+"""Hexadecimal digits of a hash in a record of a comparison."""
 
 
 def config_hash(config: Config) -> str:

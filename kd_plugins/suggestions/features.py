@@ -10,26 +10,28 @@ HEATMAPS = 0.1
 """Factor of the weights for a head with heatmaps, the gradient of whose loss is that much smaller than a detector's."""
 
 
-def _scale(pair: Pair) -> float:
-    return HEATMAPS if pair.student.has_type('head', 'HeatmapHead') else 1.0
+def _warm_up(pair: Pair, weight: float) -> Settings:
+    """Return the schedule of a weight, which is that for a detector."""
+    scale = HEATMAPS if pair.student.has_type('head', 'HeatmapHead') else 1.0
+    return pair.warm_up(round(weight * scale, 6))
 
 
 def feature_mse(pair: Pair) -> Settings:
     """Return the entry of plain feature imitation, with the weight of the comparison on blood cells."""
-    weight = pair.warm_up(0.01 * _scale(pair))
+    weight = _warm_up(pair, 0.01)
     return dict(distillers=dict(mse=pair.on_features('FeatureDistiller', kind='mse', weight=weight)))
 
 
 def channel_wise(pair: Pair) -> Settings:
     """Return the entry of channel-wise distillation of normalised feature maps, as for RTMDet."""
-    weight = pair.warm_up(pair.student.levels * _scale(pair))
+    weight = _warm_up(pair, float(pair.student.levels))
     kind = dict(kind='channel_wise', normalize='batch')
     return dict(distillers=dict(cwd=pair.on_features('FeatureDistiller', **kind, weight=weight)))
 
 
 def pearson(pair: Pair) -> Settings:
     """Return the entry of correlated channels (PKD); the weight is 6 for each level of a detector."""
-    weight = pair.warm_up(round(6.0 * pair.student.levels * _scale(pair), 3))
+    weight = _warm_up(pair, 6.0 * pair.student.levels)
     return dict(distillers=dict(pkd=pair.on_features('FeatureDistiller', kind='pearson', weight=weight)))
 
 
@@ -62,7 +64,7 @@ def focal_global(pair: Pair) -> Settings:
 
 def local_graphs(pair: Pair) -> Settings:
     """Return the entry of local graphs."""
-    graph = dict(num_points=256, num_neighbours=16, weight=pair.warm_up(_scale(pair)))
+    graph = dict(num_points=256, num_neighbours=16, weight=_warm_up(pair, 1.0))
     return dict(distillers=dict(graphs=pair.on_features('LocalGraphDistiller', **graph)))
 
 

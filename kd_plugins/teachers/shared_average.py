@@ -8,6 +8,7 @@ from mmengine.model import BaseAveragedModel
 from torch import nn
 
 from ..errors import ConfigError
+from ..utils.device import device_of
 from .student_copy import check_copyable
 from .tensor_slots import NetworkPair
 
@@ -43,7 +44,7 @@ class SharedAverage:
             ConfigError: If the average lies on another device, or would run layers of the student.
         """
         network: nn.Module = self.averaged.module
-        theirs, mine = (next(module.parameters()).device for module in (student, network))
+        theirs, mine = (device_of(module) for module in (student, network))
         if theirs != mine:
             raise ConfigError(
                 f"{key}.share is 'EMAHook', whose average is on '{mine}', and the student is on '{theirs}'; nearest: "

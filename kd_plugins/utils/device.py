@@ -17,16 +17,20 @@ def synchronize() -> None:
     getattr(torch, get_device()).synchronize()
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a network's parameters, the CPU where it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
+
+
 def full_precision(model: nn.Module) -> torch.autocast:
     """Return a context without autocast on the device of a network.
 
     Args:
-        model: The network; without a parameter it is on the CPU.
+        model: The network.
 
     >>> layer = nn.Linear(2, 2)
     >>> with torch.autocast('cpu', torch.bfloat16), full_precision(layer):
     ...     print(layer(torch.zeros(1, 2)).dtype)
     torch.float32
     """
-    device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
-    return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device_of(model).type, enabled=False)
