@@ -1,13 +1,14 @@
-"""Axial slices of the hippocampus volumes as images with exact COCO boxes.
+"""Axial slices of the hippocampus volumes as images with masks and exact COCO boxes.
 
-A detection data set whose boxes follow from voxel labels, so that precision at high IoU thresholds measures the
-detector and not the annotators. The volumes are those of the Medical Segmentation Decathlon, task 4 (Simpson et al.,
-arXiv 1902.09063), which ``kd_plugins data hippocampus`` fetches.
+A data set for detectors and segmentors whose boxes follow from voxel labels, so that precision at high IoU thresholds
+measures the detector and not the annotators. The volumes are those of the Medical Segmentation Decathlon, task 4
+(Simpson et al., arXiv 1902.09063), which ``kd_plugins data hippocampus`` fetches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from ..utils.files import write_atomically
 from .coco_writing import coco_object, tight_box, write_coco
 from .nifti import SUFFIXES, read_labels, read_volume, split_names
 from .sources.checksums import digest_of, hash_file
@@ -38,16 +40,18 @@ RECIPE = 1
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice with its boxes.
+    """One slice with its mask and boxes.
 
     Attributes:
         image: Grey values, shape (H, W); rows run along the second axis of the volume, columns along the first.
+        mask: 0 for the background, otherwise 1 + index of the class, shape (H, W).
         boxes: Corners x1, y1, x2, y2 in voxels, x2 and y2 exclusive, shape (G, 4).
         labels: Indices into ``CLASSES``, shape (G,).
         areas: Numbers of labelled voxels, shape (G,).
     """
 
     image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
     boxes: NDArray[np.int64]
     labels: NDArray[np.int64]
     areas: NDArray[np.int64]
@@ -81,6 +85,7 @@ def slices_of(volume: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]
         masks = [plane == number + 1 for number in present]
         result[index] = Slice(
             np.ascontiguousarray(np.take(grey, index, AXIS).T),
+            np.ascontiguousarray(plane.astype(np.uint8)),
             np.array([tight_box(mask) for mask in masks], dtype=np.int64),
             np.array(present, dtype=np.int64),
             np.array([mask.sum() for mask in masks], dtype=np.int64),
@@ -94,8 +99,24 @@ def _contents(volumes: Path, names: Sequence[str]) -> str:
     return digest_of('\n'.join(hash_file(file) for file in files if file.is_file()))
 
 
+def _planes(volumes: Path, names: Iterable[str]) -> Iterable[list[tuple[str, Slice]]]:
+    """Yield the slices of each volume with the names of their files."""
+    for name in names:
+        path = str(volumes / 'images' / name)
+        labels = read_labels(str(volumes / 'labels' / name), path, VOLUME_CLASSES)
+        planes = slices_of(read_volume(path)[0].numpy(), labels[0].numpy().astype(np.int64))
+        yield [(f'{name.split(".")[0]}_{index:02d}.png', plane) for index, plane in planes.items()]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode('.png', pixels)[1].tobytes()
+
+
 def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], None] | None = None) -> int | None:
-    """Write ``<root>/<split>/*.png`` and ``<root>/annotations/<split>.json`` in COCO's format, unless they exist.
+    """Write the slices of a split, unless they exist.
+
+    They are ``<root>/<split>/*.png``, boxes in COCO's format ``<root>/annotations/<split>.json``, and masks of the same
+    names ``<root>/masks/<split>/*.png``, listed in ``<root>/masks/<split>.json``.
 
     Args:
         volumes: Folder with ``images/`` and ``labels/``.
@@ -118,26 +139,32 @@ def make_split(volumes: Path, root: Path, split: str, progress: Callable[[int], 
     chosen = sorted(split_names(names, SIZES)[split])
     info = dict(description='axial slices of hippocampus volumes', recipe=RECIPE, split=split, volumes=chosen)
     info['contents'] = _contents(volumes, chosen)
-    ann_file = root / 'annotations' / f'{split}.json'
-    files = SplitFolder(root / split, '.png', info, ann_file)
-    if not files.begin():
+    ann_file, mask_file = root / 'annotations' / f'{split}.json', root / 'masks' / f'{split}.json'
+    images = SplitFolder(root / split, '.png', info, ann_file)
+    masks = SplitFolder(root / 'masks' / split, '.png', info, mask_file)
+    without_images, without_masks = images.begin(), masks.begin()
+    if not without_images and not without_masks:
         return None
-    images: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for count, name in enumerate(chosen):
-        path = str(folder / name)
-        labels = read_labels(str(volumes / 'labels' / name), path, VOLUME_CLASSES)
-        pairs = slices_of(read_volume(path)[0].numpy(), labels[0].numpy().astype(np.int64))
-        for index, plane in pairs.items():
-            file_name = f'{name.split(".")[0]}_{index:02d}.png'
-            files.write(file_name, cv2.imencode('.png', plane.image)[1].tobytes())
+    for count, planes in enumerate(_planes(volumes, chosen)):
+        for name, plane in planes:
+            if without_images:
+                images.write(name, _png(plane.image))
+            if without_masks:
+                masks.write(name, _png(plane.mask))
             height, width = plane.image.shape
-            images.append(dict(id=len(images), file_name=file_name, width=width, height=height))
+            entries.append(dict(id=len(entries), file_name=name, width=width, height=height))
             for box, label, area in zip(plane.boxes.tolist(), plane.labels.tolist(), plane.areas.tolist()):
                 crowd = min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE
-                annotations.append(coco_object(len(annotations) + 1, images[-1]['id'], label, box, area, crowd))
+                annotations.append(coco_object(len(annotations) + 1, entries[-1]['id'], label, box, area, crowd))
         if progress is not None:
             progress(count + 1)
-    files.remove_earlier()
-    write_coco(ann_file, info, images, annotations, CLASSES)
-    return len(images)
+    if without_masks:
+        masks.remove_earlier()
+        listed = dict(info=info, classes=VOLUME_CLASSES, masks=[entry['file_name'] for entry in entries])
+        write_atomically(mask_file, json.dumps(listed).encode())
+    if without_images:
+        images.remove_earlier()
+        write_coco(ann_file, info, entries, annotations, CLASSES)
+    return len(entries)

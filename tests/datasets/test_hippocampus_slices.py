@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ def test_boxes_are_those_of_the_labels() -> None:
     plane = found[3]
     assert plane.boxes.tolist() == [[2, 1, 7, 9], [8, 4, 10, 6]] and plane.labels.tolist() == [0, 1]
     assert plane.areas.tolist() == [40, 4] and plane.image.shape == (10, 12)
+    assert np.array_equal(plane.mask, labels[:, :, 3].T)
     # The label of a box covers the brightest region where the volume is the label itself.
     bright = slices.slices_of(labels.astype(float), labels)[3].image
     assert (bright[1:9, 2:7] > 0).all() and bright[0].max() == 0
@@ -51,6 +53,12 @@ def test_files_and_crowds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for image in coco['images']:
             pixels = cv2.imread(str(tmp_path / 'out' / split / image['file_name']))
             assert pixels.shape == (image['height'], image['width'], 3) == (14, 12, 3)
+            mask = cv2.imread(str(tmp_path / 'out' / 'masks' / split / image['file_name']), cv2.IMREAD_UNCHANGED)
+            boxes = [entry for entry in coco['annotations'] if entry['image_id'] == image['id']]
+            assert mask.shape == (14, 12) and mask.dtype == np.uint8
+            assert {(entry['category_id'], entry['area']) for entry in boxes} == {
+                (number, (mask == number).sum()) for number in np.unique(mask) if number
+            }
         for entry in coco['annotations']:
             crowds.append(entry['iscrowd'])
             assert entry['iscrowd'] == (min(entry['bbox'][2:]) < slices.MIN_SIDE)
@@ -74,6 +82,17 @@ def test_slices_of_other_volumes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert slices.make_split(tmp_path / 'second', tmp_path / 'out', 'train') is None
     image = cv2.imread(str(tmp_path / 'out' / 'train' / present[0]), cv2.IMREAD_GRAYSCALE)
     assert image.max() == 0
+
+
+def test_masks_join_a_folder_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, 'SIZES', {'train': 1})
+    make_pair(tmp_path / 'volumes', 'a.nii.gz')
+    count = slices.make_split(tmp_path / 'volumes', tmp_path / 'out', 'train')
+    images = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out' / 'train').iterdir()}
+    shutil.rmtree(tmp_path / 'out' / 'masks')
+    assert slices.make_split(tmp_path / 'volumes', tmp_path / 'out', 'train') == count == len(images)
+    assert {path: path.stat().st_mtime_ns for path in images} == images  # the images were not written again
+    assert {path.name for path in images} == {path.name for path in (tmp_path / 'out' / 'masks' / 'train').iterdir()}
 
 
 def test_missing_volumes_are_one_sentence(tmp_path: Path) -> None:
