@@ -16,6 +16,8 @@ menu = 'menu_lite0_bccd'
 longer = 'plain, 40 epochs'
 half_unet = 'half UNet, ISBI membranes'
 slices = 'menu_isbi'
+parts = 'menu_hippocampus'
+small_unet = 'UNet of a quarter, slices of hippocampi'
 photographs = 'heatmaps, half ResNet-18, LSPE'
 rcnn = 'Faster R-CNN, quarter ResNet-18, BCCD'
 rcnn_taught = f'{rcnn}, pretrained teacher'
@@ -297,17 +299,40 @@ segmenters = {
         measured=[dict(result='unlabelled_isbi', on='half UNet, ISBI membranes, five labelled slices')],
     ),
     'class scores: KL divergence': dict(
-        docs='distillers/logit.md', measured=[dict(result=slices, pair=('kd', 'plain'), on=half_unet)]
+        docs='distillers/logit.md',
+        measured=[
+            dict(result=slices, pair=('kd', 'plain'), on=half_unet),
+            dict(result=parts, pair=('kd', 'plain'), on=small_unet),
+        ],
     ),
     'class scores: DIST': dict(
-        docs='distillers/logit.md', measured=[dict(result=slices, pair=('dist', 'plain'), on=half_unet)]
+        docs='distillers/logit.md',
+        measured=[
+            dict(result=slices, pair=('dist', 'plain'), on=half_unet),
+            dict(result=parts, pair=('dist', 'plain'), on=small_unet),
+        ],
     ),
-    'CWD': dict(docs='distillers/feature.md', measured=[dict(result=slices, pair=('cwd', 'plain'), on=half_unet)]),
-    'MGD': dict(docs='distillers/feature.md', measured=[dict(result=slices, pair=('mgd', 'plain'), on=half_unet)]),
+    'CWD': dict(
+        docs='distillers/feature.md',
+        measured=[
+            dict(result=slices, pair=('cwd', 'plain'), on=half_unet),
+            dict(result=parts, pair=('cwd', 'plain'), on=small_unet),
+        ],
+    ),
+    'MGD': dict(
+        docs='distillers/feature.md',
+        measured=[
+            dict(result=slices, pair=('mgd', 'plain'), on=half_unet),
+            dict(result=parts, pair=('mgd', 'plain'), on=small_unet),
+        ],
+    ),
     'relations of pixels (CIRKD)': dict(
         docs='distillers/relation.md',
         # Its run was paused; the step is that of docs/results/cost.md.
-        measured=[dict(result=slices, pair=('cirkd', 'plain'), on=half_unet, step=1.77)],
+        measured=[
+            dict(result=slices, pair=('cirkd', 'plain'), on=half_unet, step=1.77),
+            dict(result=parts, pair=('cirkd', 'plain'), on=small_unet),
+        ],
     ),
     'soft labels without a teacher (USKD)': dict(
         docs='distillers/uskd.md',
@@ -393,5 +418,7 @@ del (
     hippocampus,
     half_unet,
     slices,
+    parts,
+    small_unet,
 )
 del rcnn, rcnn_taught, stages, longer_stages

@@ -67,7 +67,9 @@ DATA = Group(
         'hippocampus': Command('data', 'fetch magnetic-resonance volumes with labels', ('hippocampus',)),
         'digits': Command('make_digits', 'make handwritten digits with COCO annotations'),
         'lidar-scenes': Command('make_lidar_scenes', 'make LiDAR scenes by casting rays'),
-        'hippocampus-slices': Command('make_hippocampus_slices', 'make slices with boxes and masks from hippocampus volumes'),
+        'hippocampus-slices': Command(
+            'make_hippocampus_slices', 'make slices with boxes and masks from hippocampus volumes'
+        ),
     },
     'make or fetch a small data set: digits, lidar-scenes, hippocampus-slices, bccd, lspet, isbi, hippocampus',
 )

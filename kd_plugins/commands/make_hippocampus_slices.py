@@ -1,8 +1,8 @@
 """Make a data set of axial hippocampus slices: ``kd_plugins data hippocampus-slices OUT``.
 
 OUT gets ``train/``, ``val/``, ``test/``, boxes in ``annotations/{train,val,test}.json`` (COCO) and masks in
-``masks/{train,val,test}/``, made from the volumes that ``kd_plugins data hippocampus`` fetches. The same volumes give the same slices, and what is already there is not made
-again.
+``masks/{train,val,test}/``, made from the volumes that ``kd_plugins data hippocampus`` fetches. The same volumes give
+the same slices, and what is already there is not made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ..utils.cli import one_sentence, parse
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(
-        prog='kd_plugins data hippocampus-slices', description='Cut hippocampus volumes into slices with COCO boxes and masks'
+        prog='kd_plugins data hippocampus-slices',
+        description='Cut hippocampus volumes into slices with COCO boxes and masks',
     )
     built.add_argument(
         'out',
