@@ -1,4 +1,4 @@
-# A UNet of 8 to 128 channels from scratch on slices of hippocampus volumes: two parts and the background. It is 93 % of
+# A UNet of 4 to 64 channels from scratch on slices of hippocampus volumes: two parts and the background. It is 93 % of
 # the pixels: therefore the second loss is Dice of each class (Tversky's with equal weights) and not of all pixels
 # together, and the head learns ten times faster, as in SegFormer's configs.
 _base_ = [
@@ -9,10 +9,10 @@ _base_ = [
 ]
 max_epochs = 8
 model = dict(
-    backbone=dict(base_channels=8),
+    backbone=dict(base_channels=4),
     decode_head=dict(
-        in_channels=8,
-        channels=8,
+        in_channels=4,
+        channels=4,
         num_classes=3,
         loss_decode=[
             dict(type='CrossEntropyLoss', loss_name='loss_ce', loss_weight=1.0),

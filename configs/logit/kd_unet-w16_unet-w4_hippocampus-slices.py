@@ -1,5 +1,5 @@
 # The small UNet on slices of hippocampi, taught the class scores of one with four times its channels by KL divergence.
-_base_ = ['./unet-w8_hippocampus-slices.py', '../_base_/distill/hippocampus_unet.py']
+_base_ = ['./unet-w4_hippocampus-slices.py', '../_base_/distill/hippocampus_unet.py']
 default_hooks = dict(
     distill=dict(
         type='kd_plugins.DistillHook',
