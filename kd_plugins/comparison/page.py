@@ -24,7 +24,7 @@ def page(values: Mapping[str, Any]) -> str:
     parts = [NOTICE, *_sentences(values), markdown_table(*main_table(values))]
     if len(metrics) > 1:
         parts += ['Every metric:', markdown_table(*metrics_table(values, metrics))]
-        for reference in [values['baseline'], *values['against']]:
+        for reference in [values['baseline'], *shown_against(values)]:
             headers, rows = differences_table(values, metrics, reference)
             if rows:
                 parts += [f'Differences to {reference}, with 95 % intervals:', markdown_table(headers, rows)]
@@ -129,6 +129,9 @@ def _how(values: Mapping[str, Any]) -> Iterator[str]:
         'Metrics between 0 and 1 are shown as points.' if values['points'] else '',
         'A lower value is better.' if lower_is_better(name) else '',
         'Differences are paired by seed, with a Student t interval, in bold where it excludes 0.',
+        'Those to another arm than the baseline are the ones that the protocol asks for.'
+        if values.get('contrasts') and shown_against(values)
+        else '',
         '"Sees" is the smallest true difference whose interval excludes 0 with a probability of 80 %, by the spread of '
         'the paired differences.',
         '"Step" is the time of a training step as a multiple of the baseline\'s, measured with alternating steps, or '

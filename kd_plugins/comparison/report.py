@@ -225,13 +225,24 @@ def verdict(result: Mapping[str, Any], arm: str, reference: str | None = None) -
 def shown_against(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the differences to the arms beside the baseline, each pair of arms once, under the arm named first.
 
-    >>> shown_against({'against': {'a': {'b': 1, 'c': 2}, 'b': {'a': -1, 'c': 3}}})
+    Where the result names ``contrasts``, the pairs that a protocol asks for, no other pair is shown: every further
+    interval is one more chance to exclude 0 by chance.
+
+    >>> against = {'a': {'b': 1, 'c': 2}, 'b': {'a': -1, 'c': 3}}
+    >>> shown_against({'against': against})
     {'a': {'b': 1, 'c': 2}, 'b': {'c': 3}}
+    >>> shown_against({'against': against, 'contrasts': [['c', 'a'], ['c', 'plain']]})
+    {'a': {'c': 2}}
     """
+    wanted = result.get('contrasts')
     shown: dict[str, dict[str, Any]] = {}
     for reference, arms in result['against'].items():
-        shown[reference] = {arm: change for arm, change in arms.items() if reference not in shown.get(arm, {})}
-    return shown
+        shown[reference] = {
+            arm: change
+            for arm, change in arms.items()
+            if reference not in shown.get(arm, {}) and (wanted is None or [arm, reference] in wanted)
+        }
+    return {reference: arms for reference, arms in shown.items() if arms}
 
 
 def seeds_text(result: Mapping[str, Any]) -> str:

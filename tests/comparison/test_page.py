@@ -67,8 +67,19 @@ def test_a_run_that_diverged_is_named() -> None:
 def test_each_pair_of_arms_is_shown_once() -> None:
     text = page(values(against=('taught', 'random')))
     assert text.count('random is worse than taught') == 1 and 'taught is better than random' not in text
-    _, rows = main_table(values(against=('taught', 'random')))
-    assert rows[2][3] and not rows[1][4]
+    headers, rows = main_table(values(against=('taught', 'random')))
+    assert 'difference to taught' in headers and 'difference to random' not in headers
+    assert rows[2][3] and not rows[1][3]
+
+
+def test_a_protocol_names_the_pairs_to_show() -> None:
+    found = values(against=('taught', 'random'), contrasts=[['taught', 'random'], ['taught', 'plain']])
+    headers, rows = main_table(found)
+    assert headers[2:4] == ['difference to plain, 95 % interval', 'difference to random']
+    assert [bool(row[3]) for row in rows] == [False, True, False]
+    text = page(found)
+    assert 'taught is better than random' in text and 'random is worse than taught' not in text
+    assert 'are the ones that the protocol asks for' in text
 
 
 def test_a_step_time_from_the_logs_says_so() -> None:
