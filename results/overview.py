@@ -337,7 +337,13 @@ segmenters = {
     'soft labels without a teacher (USKD)': dict(
         docs='distillers/uskd.md',
         measured=[
-            dict(result=slices, pair=('uskd', 'auxiliary'), on=half_unet, against='plain, with an auxiliary head')
+            dict(
+                result=slices,
+                pair=('uskd', 'auxiliary'),
+                on=half_unet,
+                against='plain, with an auxiliary head',
+                step=1.21,  # docs/results/cost.md
+            )
         ],
     ),
     'feature maps that know the labels (LGD)': dict(
