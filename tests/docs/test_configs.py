@@ -183,6 +183,24 @@ def test_metafiles_have_the_measured_numbers() -> None:
     assert measured == set(ARMS)
 
 
+def inherited(path: Path) -> set[Path]:
+    """Return a shipped config and all shipped files that it inherits."""
+    files = {path}
+    for base in re.findall(r'^_base_ = (\[.*?\]|.*?)$', path.read_text(encoding='utf-8'), re.MULTILINE | re.DOTALL):
+        for name in re.findall(r"'([^']+\.py)'", base):
+            if '::' not in name or name.startswith('kd_plugins::'):
+                file = path.parent / name if '::' not in name else CONFIGS / name.removeprefix('kd_plugins::')
+                files |= inherited(file.resolve())
+    return files
+
+
+@pytest.mark.parametrize('folder', FOLDERS)
+def test_readme_names_every_environment_variable(folder: str) -> None:
+    files = {file for name in config_names(folder) for file in inherited(CONFIGS / folder / name)}
+    variables = {name for file in files for name in re.findall(r'\{\{\s*\$(\w+)', file.read_text(encoding='utf-8'))}
+    assert sorted(name for name in variables if not re.search(rf'\b{name}\b', readme(folder))) == []
+
+
 @pytest.mark.parametrize('path', [*(f'configs/{name}/README.md' for name in FOLDERS), 'results/README.md'])
 def test_links_and_named_configs_exist(path: str) -> None:
     text = (ROOT / path).read_text(encoding='utf-8')
