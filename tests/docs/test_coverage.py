@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from kd_plugins.hooks import DistillHook
+from kd_plugins.hooks import DistillHook, FisherHook
+from kd_plugins.pseudo_labels import PseudoLabels
+from kd_plugins.views import CutMix, PhotometricView, TransformView
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
@@ -91,6 +93,24 @@ def test_every_method_has_its_page(kind: str) -> None:
             assert row, f'{page.name} does not explain {argument}'
             shown = re.match('`(.*?)`', row[1])  # other defaults, such as "required", are words
             assert not shown or ast.literal_eval(shown[1]) == parameter.default, f'{page.name}: {argument}'
+
+
+@pytest.mark.parametrize(
+    ('page', 'kind'),
+    [
+        ('concepts.md', DistillHook),
+        ('student_view.md', PhotometricView),
+        ('student_view.md', TransformView),
+        ('student_view.md', CutMix),
+        ('pseudo_labels.md', PseudoLabels),
+        ('distillers/anchors.md', FisherHook),
+    ],
+)
+def test_settings_are_in_a_table(page: str, kind: type) -> None:
+    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
+    cells = ' '.join(re.findall(r'^\| (`.*?`) \|', text, re.MULTILINE))
+    settings = inspect.signature(kind).parameters.keys() - {'key'}
+    assert [setting for setting in settings if f'`{setting}`' not in cells and f'`{setting}` is ' not in text] == []
 
 
 @pytest.mark.parametrize('path', SHOWING, ids=ident)
