@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from itertools import product
+from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from kd_plugins.comparison.statistics import paired_difference
+
+pytest.importorskip('scipy')
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / 'README.md',
@@ -18,8 +24,6 @@ PAGES = [
     *sorted((ROOT / 'configs').rglob('README.md')),
     *sorted((ROOT / 'kd_plugins' / 'suggestions').glob('*.py')),
 ]
-# The table of all methods is compared with the results elsewhere, as it has differences that results.json lacks.
-OTHER = {'docs/results/index.md'}
 NUMBER = r'[+-]?\d*\.\d+'
 INTERVAL = re.compile(rf'(?:([+-]\d*\.\d+) )?\[({NUMBER}), ({NUMBER})\]')
 SPREAD = re.compile(rf'({NUMBER}) ± ({NUMBER})')
@@ -41,11 +45,42 @@ def measured(content: Any, *names: str) -> Iterator[Numbers]:
             yield from measured(each, *names)
 
 
-RESULTS = [json.loads(path.read_text(encoding='utf-8')) for path in sorted((ROOT / 'results').rglob('results.json'))]
-DIFFERENCES = {values for results in RESULTS for values in measured(results, 'mean', 'low', 'high')}
-# "A loses 0.8 [0.6, 1.0]" turns the sign of a difference.
-DIFFERENCES |= {(-mean, -high, -low) for mean, low, high in DIFFERENCES}
-SPREADS = {values for results in RESULTS for values in measured(results, 'mean', 'deviation')}
+def paired(results: dict[str, Any]) -> Iterator[Numbers]:
+    """Yield the differences of all pairs of arms by common seeds, of which results.json has those to the baseline."""
+    for one, other in permutations(results['arms'], 2):
+        seeds = results.get('seeds_of') or dict.fromkeys((one, other), results['seeds'])
+        for metric in results['arms'][one].keys() & results['arms'][other].keys():
+            first, second = (
+                dict(zip(seeds[arm], results['arms'][arm][metric]['last']['values'])) for arm in (one, other)
+            )
+            common = [seed for seed in first if seed in second]
+            if len(common) > 1:
+                found = paired_difference([first[seed] for seed in common], [second[seed] for seed in common])
+                yield found.mean, found.low, found.high
+
+
+@cache
+def scaled(kind: str) -> NDArray[np.float64]:
+    """Return the measured intervals, with their mean, or spreads; one row for each, in every scale."""
+    files = sorted((ROOT / 'results').rglob('results.json'))
+    contents = [json.loads(path.read_text(encoding='utf-8')) for path in files]
+    if kind == 'spreads':
+        rows = {row for content in contents for row in measured(content, 'mean', 'deviation')}
+    else:
+        rows = {row for content in contents for row in (*measured(content, 'mean', 'low', 'high'), *paired(content))}
+        # "A loses 0.8 [0.6, 1.0]" turns the sign of a difference.
+        rows |= {(-mean, -high, -low) for mean, low, high in rows}
+    return np.concatenate([scale * np.array(sorted(rows), dtype=float) for scale in SCALES])
+
+
+def is_measured(texts: tuple[str, ...], kind: str) -> bool:
+    """Return whether one measurement has all numbers of a text, rounded to as many digits; empty ones fit any."""
+    rows = scaled(kind)
+    fits = np.ones(len(rows), dtype=bool)
+    for place, text in enumerate(texts):
+        if text:
+            fits &= np.abs(rows[:, place] - float(text)) <= 0.5001 * 10.0 ** -len(text.partition('.')[2])
+    return bool(fits.any())
 
 
 def plain(path: Path) -> str:
@@ -54,30 +89,15 @@ def plain(path: Path) -> str:
     return re.sub(r'\s+', ' ', re.sub(r"'\s*\n\s*'", '', text))
 
 
-def agrees(text: str, value: float) -> bool:
-    """Return whether a number in text is a value, rounded to as many digits."""
-    return abs(float(text) - value) <= 0.5001 * 10 ** -len(text.partition('.')[2])
-
-
-def is_measured(texts: tuple[str, ...], measurements: set[Numbers]) -> bool:
-    """Return whether one measurement has all numbers of a text, of which empty ones fit any."""
-    return any(
-        all(not text or agrees(text, scale * value) for text, value in zip(texts, values, strict=True))
-        for scale, values in product(SCALES, measurements)
-    )
-
-
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_quoted_intervals_and_spreads_are_measured(path: Path) -> None:
-    if path.relative_to(ROOT).as_posix() in OTHER:
-        pytest.skip('compared in tests/comparison/test_overview.py')
     text = plain(path)
-    wrong = [match[0] for match in INTERVAL.finditer(text) if not is_measured(match.groups(''), DIFFERENCES)]
+    wrong = [match[0] for match in INTERVAL.finditer(text) if not is_measured(match.groups(''), 'intervals')]
     if path.parent.name != 'results':  # these pages show the APs of layers, which are in the logs
-        wrong += [match[0] for match in SPREAD.finditer(text) if not is_measured(match.groups(), SPREADS)]
+        wrong += [match[0] for match in SPREAD.finditer(text) if not is_measured(match.groups(), 'spreads')]
     assert not wrong, 'no results.json has these numbers; round them once, from results.json'
 
 
 def test_pages_quote_numbers() -> None:
     assert sum(len(INTERVAL.findall(plain(path))) for path in PAGES) > 200
-    assert is_measured(('', '0.6', '1.0'), DIFFERENCES) and not is_measured(('', '0.61', '1.17'), DIFFERENCES)
+    assert is_measured(('', '0.6', '1.0'), 'intervals') and not is_measured(('', '0.61', '1.17'), 'intervals')
