@@ -63,7 +63,8 @@ def experiment_page(protocol: Protocol, values: Mapping[str, Any], conclusion: s
         values: Content of ``results.json``.
         conclusion: Title and conclusion.
     """
-    notice, _, table = page(values).partition('\n')
+    asked = [list(pair) for pair in protocol.contrasts]
+    notice, _, table = page({**values, 'contrasts': asked}).partition('\n')
     results = f'../../results/{protocol.name}'
     parts = [
         notice,

@@ -146,7 +146,6 @@ def collect(
         'about': about,
         'runs': runs,
         'notes': list(notes),
-        **({} if settings.contrasts is None else {'contrasts': [list(pair) for pair in settings.contrasts]}),
         'added_seeds': [seed for seed in settings.more_seeds if seed in compared],
         'configs': {member.arm.name: config_path(member, settings.work_dir) for member in settings.members},
     }
