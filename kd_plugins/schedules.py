@@ -17,7 +17,7 @@ from torch import Tensor
 from .errors import ConfigError
 from .registry import TASK_UTILS
 from .utils.build import build
-from .utils.checks import check_integer
+from .utils.checks import check_integer, check_number
 
 
 class WeightSchedule:
@@ -31,7 +31,7 @@ class WeightSchedule:
         key: Config key of the schedule, for error sentences.
 
     Raises:
-        ConfigError: If ``value`` is negative or not finite, ``begin`` is negative, or ``end`` does not come after it.
+        ConfigError: If a number is negative or not finite, or ``end`` does not come after ``begin``.
     """
 
     def __init__(
@@ -43,11 +43,9 @@ class WeightSchedule:
         key: str = 'weight',
     ) -> None:
         name = type(self).__name__
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{key}: '{name}.value' is {value!r}; it must be a finite number >= 0, for example 1.0")
-        if begin < 0:
-            raise ConfigError(f"{key}: '{name}.begin' is {begin}; it must be a number >= 0, for example 0")
-        if end is not None and end <= begin:
+        check_number(f"{key}: '{name}.value'", value, positive=False)
+        check_number(f"{key}: '{name}.begin'", begin, positive=False, example=0)
+        if end is not None and check_number(f"{key}: '{name}.end'", end, positive=False) <= begin:
             raise ConfigError(
                 f"{key}: '{name}' runs from begin={begin} to end={end}; end must come after begin, "
                 f'for example end={begin + 1}'
@@ -111,7 +109,7 @@ class LinearDecay(WeightSchedule):
     """``value`` until ``begin``, then linearly to ``end_value`` at ``end`` (DWPose, section 3.2, decays to 0).
 
     Raises:
-        ConfigError: If ``end_value`` is negative, or above 0 where ``value`` is 0.
+        ConfigError: If ``end_value`` is negative or not finite, or above 0 where ``value`` is 0.
 
     >>> [LinearDecay(1.0, end=4)(i, 10) for i in (0, 1, 4, 9)]
     [1.0, 0.75, 0.0, 0.0]
@@ -128,8 +126,7 @@ class LinearDecay(WeightSchedule):
     ) -> None:
         super().__init__(value, begin, end, by_epoch, key)
         name = type(self).__name__
-        if not end_value >= 0:
-            raise ConfigError(f"{key}: '{name}.end_value' is {end_value!r}; it must be a number >= 0, for example 0.0")
+        check_number(f"{key}: '{name}.end_value'", end_value, positive=False, example=0.0)
         if value == 0 and end_value > 0:
             # A value of 0 switches a distiller off.
             raise ConfigError(
@@ -162,7 +159,7 @@ class Step(WeightSchedule):
     """``value`` times ``gamma`` for every milestone that has been reached.
 
     Raises:
-        ConfigError: If ``gamma`` is negative, or the milestones are not in order.
+        ConfigError: If ``gamma`` or a milestone is negative or not finite, or the milestones are not in order.
 
     >>> [Step(1.0, milestones=[2, 4], gamma=0.5)(i, 10) for i in (0, 2, 3, 4)]
     [1.0, 0.5, 0.5, 0.25]
@@ -177,10 +174,11 @@ class Step(WeightSchedule):
         key: str = 'weight',
     ) -> None:
         super().__init__(value, 0, None, by_epoch, key)
+        for index, milestone in enumerate(milestones):
+            check_number(f"{key}: 'Step.milestones[{index}]'", milestone, positive=False, example=8)
         if list(milestones) != sorted(milestones):
             raise ConfigError(f"{key}: 'Step.milestones' is {list(milestones)}; use {sorted(milestones)}")
-        if not gamma >= 0:
-            raise ConfigError(f"{key}: 'Step.gamma' is {gamma!r}; it must be a number >= 0, for example 0.1")
+        check_number(f"{key}: 'Step.gamma'", gamma, positive=False, example=0.1)
         self.milestones = list(milestones)
         self.gamma = float(gamma)
 

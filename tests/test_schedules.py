@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.schedules import SCHEDULES, GradientShare, build_schedule, steered_weight
+from kd_plugins.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    GradientShare,
+    LinearDecay,
+    LinearWarmup,
+    Step,
+    build_schedule,
+    steered_weight,
+)
 
 MAX_ITERS, EPOCH = 100, 10
 
@@ -56,7 +66,7 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ({'type': 'kd_plugins.LinearWarmpu', 'value': 1}, "nearest: 'kd_plugins.LinearWarmup'"),
         (
             {'type': 'kd_plugins.LinearDecay', 'value': 1, 'end_value': -0.5},
-            "distillers.a.weight: 'LinearDecay.end_value' is -0.5; it must be a number >= 0, for example 0.0",
+            "distillers.a.weight: 'LinearDecay.end_value' is -0.5; it must be a finite number >= 0, such as 0.0",
         ),
         (
             {'type': 'kd_plugins.Cosine', 'value': 0, 'end_value': 2},
@@ -64,7 +74,7 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ),
         (
             {'type': 'kd_plugins.Step', 'value': 1, 'milestones': [2], 'gamma': -1},
-            "distillers.a.weight: 'Step.gamma' is -1; it must be a number >= 0, for example 0.1",
+            "distillers.a.weight: 'Step.gamma' is -1; it must be a finite number >= 0, such as 0.1",
         ),
         (
             {'type': 'kd_plugins.LinearWarmup', 'value': -1},
@@ -72,7 +82,7 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
         ),
         (float('nan'), 'must be a finite number'),
         ({'type': 'kd_plugins.LinearDecay', 'value': 1, 'begin': 5, 'end': 5}, 'end must come after begin'),
-        ({'type': 'kd_plugins.Stop', 'value': 1, 'begin': -1}, "'Stop.begin' is -1; it must be a number >= 0"),
+        ({'type': 'kd_plugins.Stop', 'value': 1, 'begin': -1}, "'Stop.begin' is -1; it must be a finite number >= 0"),
         ({'type': 'kd_plugins.Step', 'value': 1, 'milestones': [5, 2]}, r"'Step.milestones' is \[5, 2\]; use \[2, 5\]"),
         (
             {'type': 'kd_plugins.Constant', 'value': 1, 'stop': 5},
@@ -87,6 +97,29 @@ def test_every_schedule_is_bounded_by_its_value(name: str) -> None:
 def test_sentences(config: Any, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         build_schedule(config, 'distillers.a.weight')
+
+
+@pytest.mark.parametrize('number', [float('inf'), float('nan'), '1', None])
+@pytest.mark.parametrize(
+    ('schedule', 'argument', 'others'),
+    [
+        (Constant, 'value', {}),
+        (Constant, 'begin', {'value': 1.0}),
+        (LinearWarmup, 'end', {'value': 1.0}),
+        (LinearDecay, 'end_value', {'value': 1.0}),
+        (Cosine, 'end_value', {'value': 1.0}),
+        (Step, 'gamma', {'value': 1.0, 'milestones': [2]}),
+        (GradientShare, 'target', {'value': 1.0}),
+    ],
+)
+def test_numbers_are_finite(schedule: Any, argument: str, others: dict[str, Any], number: Any) -> None:
+    """Also where Python code makes a schedule, whose arguments no annotation has checked."""
+    if (argument, number) == ('end', None):
+        return
+    with pytest.raises(ConfigError, match=rf"^weight: '{schedule.__name__}\.{argument}' is {number!r}; it must be a "):
+        schedule(**others, **{argument: number})
+    with pytest.raises(ConfigError, match=r"^weight: 'Step\.milestones\[1\]' is inf; it must be a finite number"):
+        Step(1.0, [2, float('inf')])
 
 
 @pytest.mark.parametrize(
