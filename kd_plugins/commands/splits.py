@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from ..utils.cli import SEED, whole_number
+
 
 def add_split_options(parser: ArgumentParser, out: str, num_train: int, num_val: int) -> None:
     """Add ``OUT``, ``--num-train``, ``--num-val`` and ``--seed``.
@@ -21,12 +23,20 @@ def add_split_options(parser: ArgumentParser, out: str, num_train: int, num_val:
         'out', metavar='OUT', type=Path, nargs='?', default=Path(out), help='folder of the data set (%(default)s)'
     )
     parser.add_argument(
-        '--num-train', type=int, default=num_train, metavar='N', help='training samples (default: %(default)s)'
+        '--num-train',
+        type=whole_number(1),
+        default=num_train,
+        metavar='N',
+        help='training samples (default: %(default)s)',
     )
     parser.add_argument(
-        '--num-val', type=int, default=num_val, metavar='N', help='validation samples (default: %(default)s)'
+        '--num-val',
+        type=whole_number(1),
+        default=num_val,
+        metavar='N',
+        help='validation samples (default: %(default)s)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of all samples (default: %(default)s)')
+    parser.add_argument('--seed', type=SEED, default=0, help='seed of all samples (default: %(default)s)')
 
 
 def make_splits(args: Namespace, make: Callable[[str, int], bool]) -> None:

@@ -25,4 +25,4 @@ def test_a_small_data_set_twice(run: Any, tmp_path: Path) -> None:
 def test_a_negative_number_is_one_sentence(run: Any, tmp_path: Path) -> None:
     outcome = run(make_lidar_scenes, tmp_path, '--num-train', -1)
     assert outcome.status == 2
-    assert 'lidar_scenes: train with -1 scenes and seed 0 cannot be generated' in outcome.error
+    assert "argument --num-train: '-1' is no whole number from 1" in outcome.err

@@ -21,6 +21,13 @@ def test_defaults_are_those_of_the_shipped_configs() -> None:
     assert (args.out, args.num_train, args.num_val, args.seed) == (Path('data/toys'), 40, 10, 0)
 
 
+@pytest.mark.parametrize(('option', 'value'), [('--seed', '-1'), ('--num-train', '0'), ('--num-val', '-3')])
+def test_numbers_out_of_their_range_are_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        parser().parse_args([option, value])
+    assert f"argument {option}: '{value}' is no whole number" in capsys.readouterr().err
+
+
 def test_both_splits_are_made_and_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made: list[tuple[str, int]] = []
 
