@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from ..errors import ConfigError, nearest
 from ..utils.argument_types import shown
+from ..utils.build import first_line
 from ..utils.checks import check_choice, check_flag, check_integer
 
 KEYS = (
@@ -38,6 +39,9 @@ LISTS = {
 }
 """Keys whose values are lists, with an example of each."""
 RUN_KEYS = ('config', 'options', 'note')
+EXPECTED = f'expected a protocol, a file with {", ".join(REQUIRED[:-1])} and {REQUIRED[-1]}'
+OF_TRAININGS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'stages')
+"""Keys by which the config of a training, or a chain of them, is recognised."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ def read_protocol(path: str | Path) -> Protocol:
         path: The file, in the format of MMEngine's configs.
 
     Raises:
-        ConfigError: If a key is unknown or missing, or an arm mentions a training that does not come before it.
+        ConfigError: If the file is no protocol, a key is unknown or missing, or an arm mentions a training that does
+            not come before it.
     """
     if not Path(path).is_file():
         is_folder = Path(path).is_dir()
@@ -187,8 +192,10 @@ def read_protocol(path: str | Path) -> Protocol:
         raise ConfigError(f"protocol '{path}' {what}; {nearest(path, sorted(there))}")
     try:
         values: dict[str, Any] = Config.fromfile(str(path), use_environment_variables=False).to_dict()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigError(f"protocol '{path}' cannot be read: {error}") from error
+    except Exception as error:  # the file is a program
+        raise ConfigError(f"protocol '{path}' cannot be read: {_reason(error)}; {EXPECTED}") from error
+    if any(key in values for key in OF_TRAININGS):
+        raise ConfigError(f"protocol '{path}' is the config of a training; {EXPECTED}, whose arms name such configs")
     for key in values:
         check_choice(f"protocol '{path}'", key, KEYS)
     for key in REQUIRED:
@@ -247,6 +254,10 @@ def read_protocol(path: str | Path) -> Protocol:
         layers=check_flag(f"protocol '{path}': layers", values.get('layers', False)),
         calibration=calibration,
     )
+
+
+def _reason(error: BaseException) -> str:
+    return first_line(error) if isinstance(error, SyntaxError) else f'{type(error).__name__}: {first_line(error)}'
 
 
 def _seeds(path: str | Path, values: Mapping[str, Any], key: str, default: tuple[int, ...]) -> tuple[int, ...]:

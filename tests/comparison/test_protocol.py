@@ -89,6 +89,19 @@ def test_faults_are_one_sentence(tmp_path: Path, old: str, new: str, sentence: s
         read_protocol(write(tmp_path, TEXT.replace(old, new)))
 
 
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ("model = dict(type='GFL')\n", 'is the config of a training; expected a protocol, a file with question, arms'),
+        ("fold = int('{{$FOLD:0}}')\n", r'cannot be read: ValueError: invalid literal .*; expected a protocol, a file'),
+        ('seeds = range(1 / 0)\n', 'cannot be read: ZeroDivisionError: division by zero; expected a protocol'),
+    ],
+)
+def test_a_file_that_is_no_protocol_is_said_to_be(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^protocol '.*' {sentence}"):
+        read_protocol(write(tmp_path, text))
+
+
 def test_a_protocol_that_is_no_file_names_the_nearest_one(tmp_path: Path) -> None:
     path = write(tmp_path, TEXT)
     with pytest.raises(ConfigError, match=rf"protocol '{path.parent}' is a folder; (nearest|valid): '{path}'"):
