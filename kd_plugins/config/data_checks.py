@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS
 from ..errors import ConfigError, nearest
 from .gpu_only import needs_gpu
 from .loading import class_name, walk
+from .numbers import check_numbers
 from .pose_checks import check_pose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -64,7 +65,8 @@ def check_trainable(config: Config, path: str) -> None:
         path: Its path, for error sentences.
 
     Raises:
-        ConfigError: Naming the first missing key, or the part of the model that needs a GPU.
+        ConfigError: Naming the first missing key, a text where a number belongs, or the part of the model that needs a
+            GPU.
     """
     if config.get('stages') and not config.get('model'):
         raise ConfigError(f"config: '{path}' lists stages, each a training; kd_plugins train-stages trains them")
@@ -77,6 +79,7 @@ def check_trainable(config: Config, path: str) -> None:
             )
         if not config.get(key):
             raise ConfigError(f"config: '{path}' has no '{key}', so it cannot be trained; inherit one that has")
+    check_numbers(config)
     reason = needs_gpu(config)
     if reason:
         raise ConfigError(f'{reason}; train on a machine with one')

@@ -13,6 +13,7 @@ from ..errors import ConfigError, KDPluginsError, nearest
 from .argument_types import check_types, shown
 
 Part = TypeVar('Part')
+VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
 
 
 def build(registry: Registry, config: Any, base: type[Part], key: str, **arguments: Any) -> Part:
@@ -153,34 +154,50 @@ def inherited_arguments(cls: type) -> list[str]:
     >>> inherited_arguments(Part)
     ['name', 'size']
     """
-    names: list[str] = []
-    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    return [one.name for one in reached_parameters(cls)]
+
+
+def reached_parameters(cls: type) -> list[Parameter]:
+    """Return the parameters of a constructor and of those that its ``**kwargs`` reach, each name once.
+
+    Args:
+        cls: The class.
+
+    >>> [parameter.name for parameter in reached_parameters(type('Part', (), {}))]
+    []
+    """
+    reached: dict[str, Parameter] = {}
     for base in cls.__mro__[:-1]:
         if '__init__' in vars(base):
             parameters = list(signature(vars(base)['__init__']).parameters.values())[1:]
-            names += [one.name for one in parameters if one.kind not in variadic and one.name not in names]
+            for one in parameters:
+                if one.kind not in VARIADIC:
+                    reached.setdefault(one.name, one)
             if not any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
                 break
-    return names
+    return list(reached.values())
 
 
-def missing_arguments(cls: type, arguments: Collection[Any]) -> list[str]:
+def missing_arguments(cls: type, arguments: Collection[Any], inherited: bool = False) -> list[str]:
     """Return the arguments that a class requires and a config does not give.
 
     Args:
         cls: The class.
         arguments: Names of the arguments in the config.
+        inherited: Whether the class passes its ``**kwargs`` on to its base class, whose required arguments count, too.
 
     >>> from kd_plugins.schedules import Constant
     >>> missing_arguments(Constant, ['begin'])
     ['value']
     """
-    try:
-        parameters = signature(cls).parameters.values()
-    except ValueError:  # built-in classes have no signature
-        return []
-    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-    required = [one.name for one in parameters if one.default is Parameter.empty and one.kind not in variadic]
+    if inherited:
+        parameters = reached_parameters(cls)
+    else:
+        try:
+            parameters = list(signature(cls).parameters.values())
+        except ValueError:  # built-in classes have no signature
+            return []
+    required = [one.name for one in parameters if one.default is Parameter.empty and one.kind not in VARIADIC]
     return [name for name in required if name not in arguments]
 
 
@@ -227,7 +244,7 @@ def construct(cls: Callable[..., Part], settings: Mapping[str, Any], key: str) -
     except TypeError as error:
         # An inherited constructor names the base class.
         raise ConfigError(f'{key}: {re.sub(r"[a-zA-Z_.]*__init__[(][)]", name, first_line(error))}') from error
-    except (ValueError, OverflowError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, AssertionError, LookupError, AttributeError) as error:
         raise ConfigError(f'{key}: {name} cannot be built: {first_line(error)}') from error
 
 

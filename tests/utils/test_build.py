@@ -8,7 +8,7 @@ import pytest
 from mmengine.registry import Registry
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.utils.build import build, check_arguments, subclasses_in, takes_key
+from kd_plugins.utils.build import build, check_arguments, missing_arguments, subclasses_in, takes_key
 
 PARTS = Registry('part', scope='kd_plugins', locations=['kd_plugins.utils'])
 
@@ -31,6 +31,13 @@ class NamedPart(Part):
 class KeylessPart(Part):
     def __init__(self, size: int = 1) -> None:
         super().__init__(size, 'none')
+
+
+@PARTS.register_module()
+class StrictPart(Part):
+    def __init__(self, size: int = 1) -> None:
+        assert size % 2 == 0, 'size must be even'
+        super().__init__(size)
 
 
 @PARTS.register_module()
@@ -66,7 +73,7 @@ def test_common_settings_are_no_arguments() -> None:
 
 
 def test_the_registry_lists_subclasses_without_their_base() -> None:
-    assert subclasses_in(PARTS, Part) == ['NamedPart', 'KeylessPart']
+    assert subclasses_in(PARTS, Part) == ['NamedPart', 'KeylessPart', 'StrictPart']
 
 
 @pytest.mark.parametrize(
@@ -83,6 +90,7 @@ def test_the_registry_lists_subclasses_without_their_base() -> None:
         ({'type': 'Part', 3: 3}, 'parts.a: Part has no argument 3; '),
         ({'type': 'NamedPart', 'size': 1, 'key': 'b'}, "parts.a: NamedPart has no argument 'key'; "),
         ({'type': 'Part'}, "parts.a: Part missing 1 required positional argument: 'size'"),
+        ({'type': 'StrictPart', 'size': 3}, 'parts.a: StrictPart cannot be built: size must be even'),
         ({'type': 'NamedPart', 'sise': 1}, "parts.a: NamedPart got an unexpected keyword argument 'sise'"),
     ],
 )
@@ -97,3 +105,11 @@ def test_unknown_arguments() -> None:
     check_arguments(NamedPart, ['anything'], 'model.part')
     with pytest.raises(ConfigError, match=r"^model.part: Part has no argument 'sise'; nearest: 'size'"):
         check_arguments(Part, ['key', 'sise'], 'model.part')
+
+
+def test_required_arguments_are_followed_to_the_base_class() -> None:
+    assert missing_arguments(NamedPart, [], inherited=True) == ['size']
+    assert missing_arguments(NamedPart, ['size'], inherited=True) == []
+    # A class may give its base class what it requires.
+    assert missing_arguments(NamedPart, []) == []
+    assert missing_arguments(KeylessPart, [], inherited=True) == []

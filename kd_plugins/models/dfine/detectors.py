@@ -21,9 +21,7 @@ from .recomputed_parts import checked_recomputation
 def _check_decoder(decoder: type, settings: Any) -> None:
     key, example = 'model.decoder', 'dict(num_layers=6, layer_cfg=dict(self_attn_cfg=..., cross_attn_cfg=...))'
     check_settings(decoder, settings, key, example)
-    # The decoder of DAB-DETR takes both through its ``**kwargs``.
-    lacking = [name for name in ('num_layers', 'layer_cfg') if name not in settings]
-    lacking += missing_arguments(decoder, settings)
+    lacking = missing_arguments(decoder, settings, inherited=True)  # that of DAB-DETR has ``**kwargs``
     if lacking:
         raise ConfigError(f"{key} has no '{lacking[0]}'; give {example}")
     check_types(decoder, settings, key)
