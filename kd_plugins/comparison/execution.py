@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import KDPluginsError
-from ..runner.processes import exclusive, execute, subcommand
+from ..runner.processes import exclusive, execute, stopped_together, subcommand
 from ..runner.run_log import read_run
 from .calibration import lacks_test
 from .layers import LAYERS
@@ -50,7 +50,7 @@ def perform_all(
             return f'{name}: {error}'
         return None
 
-    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+    with ThreadPoolExecutor(max(jobs, 1)) as pool, stopped_together():
         return [failure for failure in pool.map(perform, range(len(runs))) if failure is not None]
 
 

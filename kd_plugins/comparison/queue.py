@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import KDPluginsError
+from ..runner.processes import stopped_together
 from .execution import measure_layers, test, train
 from .experiment import DONE, Task
 
@@ -93,11 +94,17 @@ def perform(tasks: Sequence[Task], jobs: int = 1) -> list[str]:
                     changed.notify_all()
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(max(jobs, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(1.0)  # an interrupt is seen between two joins
+    with stopped_together():
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(1.0)  # an interrupt is seen between two joins
+        except BaseException:
+            with changed:
+                waiting.clear()
+            raise
     return list(failed.values())
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ from mmengine.config import Config
 from ..errors import ConfigError, KDPluginsError
 
 LOCK = '.lock'
+_STARTED: set[subprocess.Popen[bytes]] = set()
+"""Commands of :func:`execute` that run, in all threads."""
+_STARTING = threading.Lock()
+_INTERRUPTED = threading.Event()
+"""Set by :func:`stopped_together` when it stops the commands of other threads, which then start no further one."""
 HASH_LENGTH = 16
 """Hexadecimal digits of a hash in a record of a comparison."""
 
@@ -109,6 +115,8 @@ def train_command(
 def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence[int] = ()) -> None:
     """Run a command and append its output to a file; an interrupt of this process stops the command.
 
+    Python interrupts the main thread alone; see :func:`stopped_together` for commands of other threads.
+
     Args:
         command: Words of the command.
         log: The file.
@@ -125,14 +133,22 @@ def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a', encoding='utf-8') as file:
         begin = file.tell()
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=tuple(pass_fds)
-        )
+        with _STARTING:
+            if _is_interrupted():
+                raise KDPluginsError(f"'{log}' is not written, because of an interrupt")
+            process = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=tuple(pass_fds)
+            )
+            _STARTED.add(process)
         try:
             status = process.wait()
         except BaseException:
             stop(process)
             raise
+        finally:
+            _STARTED.discard(process)
+    if status and _is_interrupted():
+        raise KDPluginsError(f"'{log}' ended with an interrupt")
     if status:
         with log.open('rb') as written:
             written.seek(begin)
@@ -141,6 +157,30 @@ def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence
         errors = [line for line in lines if line.startswith('error')]
         how = f'status {status}' if status > 0 else f'signal {signal_name(-status)}'
         raise KDPluginsError(f"'{log}' ended with {how}: {(errors or lines or ['nothing'])[-1]}")
+
+
+@contextmanager
+def stopped_together() -> Iterator[None]:
+    """Stop the commands that other threads run, where an interrupt or another error ends the block.
+
+    Without it, these commands would go on, and a pool of threads would wait for them.
+    """
+    _INTERRUPTED.clear()
+    try:
+        yield
+    except BaseException:
+        with _STARTING:
+            _INTERRUPTED.set()
+            running = list(_STARTED)
+        for process in running:
+            process.terminate()
+        for process in running:
+            stop(process)
+        raise
+
+
+def _is_interrupted() -> bool:
+    return _INTERRUPTED.is_set() and threading.current_thread() is not threading.main_thread()
 
 
 def stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:

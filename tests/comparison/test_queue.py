@@ -52,6 +52,33 @@ def test_a_failure_stops_only_the_runs_that_need_it(tmp_path: Path, trainings: T
     assert 'after/seed_0' not in trainings.runs and 'after/seed_1' in trainings.runs
 
 
+def test_no_run_is_taken_after_an_interrupt(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends, interrupted = threading.Event(), threading.Event()
+
+    def execute(*args: Any) -> None:
+        interrupted.set()
+        ends.wait(60)
+        trainings(*args)
+
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        assert interrupted.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('kd_plugins.comparison.execution.execute', execute)
+    tasks = experiment_of(tmp_path).tasks((0, 1))
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, 'join', join)
+        with pytest.raises(KeyboardInterrupt):
+            queue.perform(tasks)
+    ends.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    assert trainings.runs == ['big/seed_0']
+
+
 def test_first_seeds_of_all_experiments_come_first(tmp_path: Path) -> None:
     queues = [experiment_of(tmp_path, name, ['plain']).tasks((5, 6)) for name in ('one', 'two')]
     names = [(task.protocol.name, task.seed) for task in queue.in_turn(queues)]

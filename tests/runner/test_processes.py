@@ -7,12 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from mmengine.config import Config
 
 from kd_plugins.errors import ConfigError, KDPluginsError
-from kd_plugins.runner.processes import config_hash, exclusive, execute, has_hash, training_length
+from kd_plugins.runner.processes import (
+    config_hash,
+    exclusive,
+    execute,
+    has_hash,
+    stopped_together,
+    training_length,
+)
 
 
 def refuse(text, **style):
@@ -71,9 +80,12 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path):
         execute(python('import os; os.kill(os.getpid(), 9)'), tmp_path / 'x.log')
 
 
-@pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
-def test_an_interruption_ends_the_process(tmp_path):
-    log = tmp_path / 'x.log'
+SLEEPER = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+
+
+@contextmanager
+def interrupted_after(log):
+    """Interrupt this process alone when a log has its first line, and expect the interrupt."""
 
     def interrupt():
         while not log.is_file() or not log.read_text():
@@ -85,11 +97,43 @@ def test_an_interruption_ends_the_process(tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            execute(python('import os, time; print(os.getpid(), flush=True); time.sleep(60)'), log)
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
+def test_an_interruption_ends_the_process(tmp_path):
+    log = tmp_path / 'x.log'
+    with interrupted_after(log):
+        execute(python(SLEEPER), log)
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text()), 0)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
+def test_an_interruption_ends_the_processes_of_all_threads(tmp_path):
+    log, later = tmp_path / 'x.log', tmp_path / 'y.log'
+    failures = []
+
+    def run(path):
+        try:
+            execute(python(SLEEPER), path)
+        except KDPluginsError as error:
+            failures.append(str(error))
+
+    begin = time.monotonic()
+    with interrupted_after(log), ThreadPoolExecutor(1) as pool, stopped_together():
+        for future in [pool.submit(run, log), pool.submit(run, later)]:
+            future.result()
+    assert time.monotonic() - begin < 50
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
+    assert failures[0].endswith('ended with an interrupt') and 'because of an interrupt' in failures[1]
+    assert not later.read_text()
+    with stopped_together(), ThreadPoolExecutor(1) as pool:  # the next ones start
+        pool.submit(execute, python('print(1)'), later).result()
+    assert later.read_text() == '1\n'
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX locks')
