@@ -242,7 +242,7 @@ class DistillHook(Hook):
         assert self.session is not None
         params = [param for param in self.session.distillers.parameters() if param.requires_grad]
         if params:
-            self.optimizer = DistillOptimizer(runner, params, self.optimizer_settings)
+            self.optimizer = DistillOptimizer(runner, params, self.optimizer_settings, self.session.learning)
         resumed = self._state.resumed
         if resumed:
             try:

@@ -127,6 +127,40 @@ def schedule_factor(groups: Sequence[Mapping[str, Any]]) -> float:
     return 1.0
 
 
+class Learning:
+    """Which distillers had a weight above 0 since the last update, the same on all ranks.
+
+    The others have a gradient of 0, because every rank reduces the same gradients. With it, an optimizer would still
+    decay their parameters, and follow the running mean of earlier gradients.
+
+    Args:
+        distillers: Name to distiller.
+    """
+
+    def __init__(self, distillers: Mapping[str, nn.Module]) -> None:
+        self._distillers = dict(distillers)
+        self._active: set[str] = set()
+
+    def add(self, names: Iterable[str]) -> None:
+        """Note the distillers that are active in an iteration."""
+        self._active.update(names)
+
+    def clear(self) -> None:
+        """Forget them, after an update."""
+        self._active.clear()
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the other distillers.
+
+        >>> learning = Learning({'first': nn.Linear(1, 1), 'second': nn.Linear(1, 1)})
+        >>> learning.add(['first'])
+        >>> len(learning.idle_parameters())
+        2
+        """
+        idle = [distiller for name, distiller in self._distillers.items() if name not in self._active]
+        return [param for distiller in idle for param in distiller.parameters()]
+
+
 class DistillOptimizer:
     """The distillers' optimizer, which steps whenever the student's optimizer steps.
 
@@ -140,13 +174,21 @@ class DistillOptimizer:
         params: The parameters to optimize.
         settings: Result of :func:`check_settings`: ``optimizer`` with a ``type`` replaces the student's optimizer,
             without one it changes single settings; ``clip_grad`` is that of MMEngine's ``OptimWrapper``.
+        learning: Which parameters a step leaves as they are; by default none.
 
     Raises:
         ConfigError: If the settings do not fit the optimizer, or the run uses ``ApexOptimWrapper``.
     """
 
-    def __init__(self, runner: Any, params: Iterable[nn.Parameter], settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        params: Iterable[nn.Parameter],
+        settings: Mapping[str, Any] | None = None,
+        learning: Learning | None = None,
+    ) -> None:
         settings = settings or {}
+        self._learning = Learning({}) if learning is None else learning
         self._params = list(params)
         self._wrappers = wrappers_of(runner.optim_wrapper)
         if any(cls.__name__ == 'ApexOptimWrapper' for wrapper in self._wrappers for cls in type(wrapper).__mro__):
@@ -191,6 +233,8 @@ class DistillOptimizer:
         Args:
             wrapper: The student's optimizer wrapper, whose optimizer has just stepped.
         """
+        for param in self._learning.idle_parameters():
+            param.grad = None
         learning = [param for param in self._params if param.grad is not None]
         if not learning:
             return
@@ -212,6 +256,7 @@ class DistillOptimizer:
     def after_update(self) -> None:
         """Drop the gradients of an update of the student, which its loss scaler may have skipped."""
         self.optimizer.zero_grad()
+        self._learning.clear()
 
     def remove(self) -> None:
         """Stop following the student's optimizer."""

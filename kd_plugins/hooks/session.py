@@ -25,6 +25,7 @@ from .gradient_shares import GradientShares, check_copies
 from .liveness import Liveness
 from .network_taps import NetworkTaps, Shapes
 from .observer import Observer, StepReport, is_dry_run
+from .optimizer import Learning
 from .queries import Queries
 from .recomputation import check_recomputation
 from .second_pass import pass_context, predictions, pseudo_terms, second_pass
@@ -92,6 +93,7 @@ class DistillSession:
         self._outputs: Outputs | None = None if distillers else ({}, {})
         self._running: list[str] = []
         self._calls: list[bool] = []
+        self.learning = Learning(distillers)
         self._clean: tuple[Any, Any, Fields] = ((), {}, [])
         self._unchecked = {distiller.on for distiller in distillers.values()}
         self.passes = 0
@@ -201,6 +203,7 @@ class DistillSession:
             losses = self._distill(outputs, batch, unlabelled)
         else:
             losses = self.distillers.zeros(task.device)
+        self.learning.add(self._running)
         on = {name: distiller.on for name, distiller in self.distillers.items()}
         terms = [Term(name, loss, raw, self.weights[name], on[name]) for (name, loss), raw in losses.items()]
         if not self.liveness.proven and not self.runs_all and torch.is_grad_enabled():

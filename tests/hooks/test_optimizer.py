@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import OneCycleLR, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
@@ -80,6 +82,24 @@ def test_the_students_update_is_that_of_a_run_without_adapters(tmp_path: Path) -
     for flag in (False, True):
         in_training(tmp_path / str(flag), partial(body, flag), optim_wrapper=wrapper, param_scheduler=None)
     assert all(torch.equal(a, b) for a, b in zip(weights[False], weights[True], strict=True))
+
+
+def test_adapters_rest_while_their_distiller_does(tmp_path: Path) -> None:
+    """Neither weight decay nor a running mean of gradients moves them, also while another distiller teaches."""
+    late = dict(ADAPTED, weight=dict(type='kd_plugins.Stop', value=1.0, begin=3, end=6))
+    hook = DistillHook(teacher=EMA, distillers=dict(first=ADAPTED, late=late))
+    weights: dict[str, list[torch.Tensor]] = {'first': [], 'late': []}
+
+    class Watch(Hook):
+        def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+            for name, seen in weights.items():
+                seen.append(hook.distillers[name].adapter.weight.detach().clone())
+
+    adamw = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5))
+    make_runner(tmp_path / 'run', [hook, Watch()], optim_wrapper=adamw, param_scheduler=None).train()
+    moved = {name: [not torch.equal(*pair) for pair in pairwise(seen)] for name, seen in weights.items()}
+    # Of 8 iterations, the distiller is active in 3, 4 and 5.
+    assert moved == {'first': [True] * 7, 'late': [False, False, True, True, True, False, False]}
 
 
 def test_its_own_settings(tmp_path: Path) -> None:
