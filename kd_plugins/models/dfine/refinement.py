@@ -106,7 +106,7 @@ class QualityEstimator(nn.Module):
         """Return a summand for all class logits, (..., 1), from edge logits (..., 4, bins)."""
         highest = to_float(logits).softmax(dim=-1).topk(self.topk, dim=-1).values
         statistics = torch.cat([highest, highest.mean(dim=-1, keepdim=True)], dim=-1)
-        return self.branch(statistics.flatten(-2))
+        return self.branch(statistics.flatten(-2).to(next(self.branch.parameters()).dtype))
 
 
 class FDRBranches(nn.Module):
@@ -145,9 +145,9 @@ class FDRBranches(nn.Module):
     def offsets_of_bins(self, like: Tensor) -> Tensor:
         """Return the offset of each bin in the dtype of ``like``, (bins,).
 
-        A network in float64 gets offsets that were not rounded to float32.
+        A network in float64 gets offsets that were not rounded to float32, and one in half precision those of float32.
         """
-        if like.dtype != torch.float64:
+        if like.dtype != torch.float64 and self.bins.dtype == torch.float32:
             return self.bins
         return weighting_function(self.reg_max, self.up, self.reg_scale, dtype=like.dtype).to(like.device)
 

@@ -153,3 +153,11 @@ def test_quality_sees_how_peaked_the_edges_are() -> None:
 
 def test_bins_are_no_weights() -> None:
     assert not [name for name in branches()[0].state_dict() if 'bins' in name]
+
+
+def test_offsets_of_bins_are_not_rounded_to_half_precision() -> None:
+    made = branches()[0].float()
+    exact = made.bins.clone()
+    made.to(torch.bfloat16)
+    assert torch.equal(made.offsets_of_bins(torch.zeros(1)), exact) and not torch.equal(made.bins.float(), exact)
+    assert made.qualities[0](torch.zeros(1, 4, len(exact))).dtype == torch.bfloat16

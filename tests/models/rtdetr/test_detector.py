@@ -103,3 +103,11 @@ def test_a_head_that_does_not_fit_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match=sentence):
         ours('r18vd', **{'bbox_head.type': 'DINOHead'})
+
+
+def test_weights_in_half_precision_predict() -> None:
+    model = small().eval()
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores, boxes = model.to(torch.bfloat16).raw_predictions(images.bfloat16())
+    assert scores.dtype == boxes.dtype == torch.float32 and boxes.isfinite().all()

@@ -167,7 +167,8 @@ class BoxPosition(BaseModule):
 
     def forward(self, boxes: Tensor) -> Tensor:
         """Return positions (N, Q, C) for boxes (N, Q, 4)."""
-        hidden = self.activation(self.layers[0](boxes))
+        # Boxes stay in float32 in a network of half precision.
+        hidden = self.activation(self.layers[0](boxes.to(self.layers[0].weight.dtype)))
         position: Tensor = self.layers[1](hidden)
         return position if self.limit is None else position.clamp(min=-self.limit, max=self.limit)
 

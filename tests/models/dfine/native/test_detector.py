@@ -333,3 +333,13 @@ def test_levels_that_do_not_fit_are_refused() -> None:
     model = small(**{'decoder.layer_cfg.cross_attn_cfg.num_points': (6, 6, 6)})
     with pytest.raises(ConfigError, match=r'model\.encoder has 2 levels, but .*num_points has 3 entries'):
         losses(model, [1, 1])
+
+
+def test_weights_in_half_precision_predict() -> None:
+    """In bfloat16, which a CPU computes in; boxes and scores stay in float32."""
+    model = small().eval()
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores, boxes = model.to(torch.bfloat16).raw_predictions(images.bfloat16())
+    assert scores.dtype == boxes.dtype == torch.float32
+    assert scores.isfinite().all() and boxes.isfinite().all() and boxes.shape == (1, 20, 4)
