@@ -189,7 +189,14 @@ class FeatureDistiller(PairedDistiller):
         every = positions_on_images([*student_levels, *teacher_levels], batch, self.channel_dim)
         insides, valid = every[: len(student_levels)], every[len(student_levels) :]
         adapted = adapt(self.adapters, student_levels, insides, batch, self.key)
-        pairs = [resize_on_images(s, t.shape[2:], self.resize, batch) for s, t in zip(adapted, teacher_levels)]
+        # An adapter may change the size of a map.
+        known = [
+            inside if s.shape[2:] == x.shape[2:] else None for s, x, inside in zip(student_levels, adapted, insides)
+        ]
+        pairs = [
+            resize_on_images(x, t.shape[2:], self.resize, batch, inside)
+            for x, t, inside in zip(adapted, teacher_levels, known)
+        ]
         resized = [x for x, _ in pairs]
         # A position of a resized map that is interpolated from padding alone is not compared.
         valid = [

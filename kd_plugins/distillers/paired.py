@@ -124,7 +124,9 @@ def resize_map(x: Tensor, size: Sequence[int], mode: str | None) -> Tensor:
     return F.interpolate(x, tuple(size), mode=linear, align_corners=False)
 
 
-def resize_on_images(x: Tensor, size: Sequence[int], mode: str | None, batch: Batch) -> tuple[Tensor, Tensor | None]:
+def resize_on_images(
+    x: Tensor, size: Sequence[int], mode: str | None, batch: Batch, inside: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Return :func:`resize_map` without padding, see :func:`kd_plugins.ops.resizing.without_padding`.
 
     Args:
@@ -132,6 +134,7 @@ def resize_on_images(x: Tensor, size: Sequence[int], mode: str | None, batch: Ba
         size: Spatial size to reach.
         mode: See :func:`resize_map`.
         batch: The batch, which says where the images are.
+        inside: The same for the positions of ``x``, booleans (N, P), where the caller knows it.
 
     Returns:
         The map, and which of its positions were interpolated from others than padding; None, for all, where there is
@@ -139,5 +142,6 @@ def resize_on_images(x: Tensor, size: Sequence[int], mode: str | None, batch: Ba
     """
     if mode is None or x.shape[2:] == tuple(size):
         return x, None
-    (inside,) = positions_on_images([x], batch)
+    if inside is None:
+        (inside,) = positions_on_images([x], batch)
     return without_padding(x, inside, partial(resize_map, size=size, mode=mode))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_plugins.adapters import MaskedGenerator
-from kd_plugins.distillers import FeatureDistiller
+from kd_plugins.distillers import FeatureDistiller, paired
 from kd_plugins.losses import channel_wise_kl, feature_cosine, feature_cosine_l1, feature_mse, pearson_distance
 from tests.distillers.common import check_step, make_batch, taps
 
@@ -76,6 +76,15 @@ def test_resized_maps_read_no_padding(size: tuple[int, int], kind: str, resize: 
     with torch.no_grad():
         student['student_tap'][0][:, :, 6:] = student['student_tap'][0][..., 5:] = 1e3
     torch.testing.assert_close(distiller(student, teacher, batch)['loss_feat'].detach(), first, rtol=0, atol=0)
+
+
+def test_the_place_of_padding_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = taps([(2, 4, 8, 8), (2, 4, 4, 4)], [(2, 8, 6, 6), (2, 8, 3, 3)])
+    batch = make_batch([None, None], img_shape=(41, 33))
+    distiller = FeatureDistiller(resize='bilinear')
+    distiller.initialize(student, teacher)
+    monkeypatch.setattr(paired, 'positions_on_images', lambda *args: pytest.fail('read again'))
+    assert distiller(student, teacher, batch)['loss_feat'].isfinite()
 
 
 @pytest.mark.parametrize('options', [{'kind': 'pearson'}, {'kind': 'channel_wise', 'normalize': 'batch'}], ids=str)
