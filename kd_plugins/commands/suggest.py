@@ -67,6 +67,22 @@ def entry_text(settings: Settings, updates: bool = False, replaces: bool = False
     return (update if updates else assignment)('default_hooks', {NAME: entry})
 
 
+def imports_text(config: Config) -> str:
+    """Return the line that imports this package, and what the inherited config imports: MMEngine replaces the list.
+
+    Args:
+        config: The inherited config.
+
+    >>> imports_text(Config({'custom_imports': {'imports': ['my_models']}}))
+    "custom_imports = dict(imports=['my_models', 'kd_plugins'], allow_failed_imports=False)"
+    """
+    given = config.get('custom_imports') or {}
+    imports = given.get('imports') or []
+    names = list(dict.fromkeys([*([imports] if isinstance(imports, str) else imports), 'kd_plugins']))
+    allowed = bool(given.get('allow_failed_imports', False))
+    return assignment('custom_imports', dict(imports=names, allow_failed_imports=allowed))
+
+
 def comment(text: str) -> str:
     """Return text as comment lines.
 
@@ -86,7 +102,7 @@ def show(found: Sequence[Suggestion], config: Config) -> None:
         print('# Add to a config that reads yours in `with read_base():`')
     elif fitting:
         print('# Add to a config that inherits yours:')
-        print("custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)")
+        print(imports_text(config))
     for number, entry in enumerate(fitting, start=1):
         recipe = entry.recipe
         adapters = f'; {entry.parameters / 1e6:.2g} M parameters, in training only' if entry.parameters else ''

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from kd_plugins.commands import preflight, suggest
 from kd_plugins.config.reading import read_config
@@ -47,6 +48,15 @@ def test_every_entry_passes_preflight_when_it_is_pasted(run, tmp_path):
             pasted = write(tmp_path, f'pasted_{number}', student, rest)
             status, report, err = run(preflight, pasted, '--generated')
             assert status == 0, (entry, report, err)
+
+
+def test_what_the_config_imports_stays_imported():
+    """MMEngine replaces the list of an inherited config, whose own models would then be unknown."""
+    own = Config({'custom_imports': {'imports': ['my_models', 'kd_plugins'], 'allow_failed_imports': True}})
+    assert suggest.imports_text(own).endswith("dict(imports=['my_models', 'kd_plugins'], allow_failed_imports=True)")
+    one = Config({'custom_imports': {'imports': 'my_models'}})
+    assert suggest.imports_text(one).endswith("(imports=['my_models', 'kd_plugins'], allow_failed_imports=False)")
+    assert suggest.imports_text(Config({})).endswith("dict(imports=['kd_plugins'], allow_failed_imports=False)")
 
 
 def test_methods_that_do_not_fit_come_last_with_a_reason(run, tmp_path):
