@@ -14,12 +14,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from ..config.distillers import build_distiller
-from ..config.loading import load_config
 from ..distillers import Batch, LocalGraphDistiller
 from ..errors import ConfigError, nearest
 from ..taps import TapSet
 from .graph import GraphPicture, draw_graph, draw_graph_bev, picture_of, voxel_centers
-from .loading import build_trained, check_keys
+from .loading import build_trained, check_keys, teacher_model
 from .pictures import read_image
 
 
@@ -50,7 +49,7 @@ def graph_figure(
     image = None if path.endswith('.bin') else read_image(path)
     init_default_scope(config.get('default_scope') or 'mmengine')
     _, distiller = build_distiller(config, 'LocalGraphDistiller', name)
-    model = build_teacher(config, checkpoint, device)
+    model = build_teacher(config, distiller, checkpoint, device)
     batch, taps = record_taps(model, distiller, path)
     pictures = graph_pictures(distiller, batch, taps, levels)
     if image is None:
@@ -58,7 +57,7 @@ def graph_figure(
     return draw_graph(image, in_image(pictures.values(), batch), top)
 
 
-def build_teacher(config: Config, checkpoint: str, device: str) -> Any:
+def build_teacher(config: Config, distiller: LocalGraphDistiller, checkpoint: str, device: str) -> Any:
     """Return the network that teaches: the model of the teacher's own config if it has one, else that of the config.
 
     Raises:
@@ -66,9 +65,7 @@ def build_teacher(config: Config, checkpoint: str, device: str) -> Any:
         CheckpointError: If the checkpoint does not belong to the model.
     """
     check_keys(config, 'model', 'test_dataloader')
-    path = (config.default_hooks.distill.get('teacher') or {}).get('config')
-    model = load_config(path)['model'] if isinstance(path, str) else None
-    return build_trained(config, checkpoint, device, model)[0]
+    return build_trained(config, checkpoint, device, teacher_model(config, distiller))[0]
 
 
 def predict(model: Any, path: str) -> None:

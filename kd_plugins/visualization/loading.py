@@ -9,8 +9,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ..config.data_checks import check_data
+from ..config.hook_entries import distill_entry
+from ..config.loading import load_config
+from ..config.reading import read_changed
+from ..distillers.base import BaseDistiller
 from ..errors import ConfigError
 from ..runner.weights import load_trained
+from ..teachers.collection import resolve_source, teacher_configs
 
 
 def check_keys(config: Config, *keys: str) -> None:
@@ -52,6 +57,28 @@ def build_trained(
     meta = load_trained(built, checkpoint, device)
     built.cfg = config
     return built, meta
+
+
+def teacher_model(config: Config, distiller: BaseDistiller) -> Any:
+    """Return the config of the network that teaches a distiller, None where it is one of the config's own model.
+
+    Args:
+        config: The resolved config with a DistillHook.
+        distiller: The distiller.
+
+    Raises:
+        ConfigError: If the distiller's ``source`` names no teacher, or the teacher's config cannot be read.
+    """
+    entries = teacher_configs(distill_entry(config) or {})
+    teachers = {key.removeprefix('teachers.'): entry for key, entry in entries.items()}
+    name = resolve_source(distiller.source, distiller.key, teachers)
+    entry = {} if name is None else teachers[name]
+    source, options = entry.get('config'), entry.get('cfg_options') or {}
+    if source is None:
+        return None
+    read = load_config(source, options) if isinstance(source, str) else read_changed(source, options, str(name))
+    check_keys(read, 'model')
+    return read.model
 
 
 def read_sample(config: Config, loader: str, index: int) -> tuple[Any, Any]:

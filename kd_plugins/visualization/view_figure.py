@@ -22,7 +22,7 @@ from ..ops.rectangles import picture_sizes
 from ..utils.figures import new_figure
 from ..utils.rng import position_seed
 from .confidence import teacher_confidence
-from .loading import build_trained, check_keys
+from .loading import build_trained, check_keys, teacher_model
 from .pictures import Array
 
 HOOK = 'default_hooks.distill'
@@ -104,8 +104,10 @@ def confidence_of(config: Config, checkpoint: str, distiller: str | None, device
         CheckpointError: If the checkpoint does not belong to the model.
     """
     _, built = build_distiller(config, 'LogitDistiller', distiller)
-    model, _ = build_trained(config, checkpoint, device)
-    built.check_models(deepcopy(model), model)  # a distiller compares two networks
+    other = teacher_model(config, built)
+    model, _ = build_trained(config, checkpoint, device, other)
+    # A distiller compares two networks.
+    built.check_models(deepcopy(model) if other is None else MMENGINE_MODELS.build(config.model), model)
     return lambda inputs: teacher_confidence(model, built, inputs.to(device)).cpu()
 
 

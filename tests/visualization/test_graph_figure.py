@@ -23,7 +23,7 @@ SELF = CONFIGS / 'local_graph' / 'gfl_r18_bccd_ema-local.py'
 def test_points_lie_where_the_network_saw_them(detectors: dict[str, Path]) -> None:
     config = load_config(str(SELF))
     distiller = build_distiller(config, 'LocalGraphDistiller', None)[1]
-    model = build_teacher(config, str(detectors['gfl_r18_bccd']), 'cpu')
+    model = build_teacher(config, distiller, str(detectors['gfl_r18_bccd']), 'cpu')
     assert not model.training
     batch, taps = record_taps(model, distiller, str(detectors['image']))
     assert not model._forward_pre_hooks

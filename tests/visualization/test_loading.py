@@ -12,8 +12,9 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from kd_plugins.distillers import LogitDistiller
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.visualization.loading import build_trained, check_keys, read_sample
+from kd_plugins.visualization.loading import build_trained, check_keys, read_sample, teacher_model
 
 
 @MODELS.register_module(force=True)
@@ -76,3 +77,28 @@ def test_missing_parts(config: Config) -> None:
     check_keys(config, 'model', 'test_dataloader')
     with pytest.raises(ConfigError, match=r"config: '.*config.py' has no 'val_dataloader'; inherit one that has"):
         read_sample(config, 'val_dataloader', 0)
+
+
+@pytest.mark.parametrize('where', ['default_hooks', 'custom_hooks'])
+def test_the_network_that_teaches_is_that_of_the_source(where: str, tmp_path: Path) -> None:
+    """Of several teachers, with its ``cfg_options``, wherever the hook is."""
+    path = tmp_path / 'wide.py'
+    path.write_text("model = dict(type='ShownNet', width=1)\n")
+    frozen = dict(type='kd_plugins.FrozenTeacher', config=str(path), checkpoint=None, cfg_options={'model.width': 8})
+    hook = dict(type='kd_plugins.DistillHook', distillers={})
+    hooks: dict[str, Any] = {'default_hooks': {'other': hook}, 'custom_hooks': [hook]}
+
+    def found(source: str, **teachers: Any) -> Any:
+        hook.clear()
+        hook.update(type='kd_plugins.DistillHook', distillers={}, **teachers)
+        config = Config({where: hooks[where]})
+        return teacher_model(config, LogitDistiller('score', source=source))
+
+    average = dict(type='kd_plugins.EMATeacher')
+    assert found('big', teachers=dict(big=frozen, average=average)).width == 8
+    assert found('average', teachers=dict(big=frozen, average=average)) is None
+    assert found('auto', teacher=frozen).width == 8
+    assert found('auto', teacher=dict(frozen, config=dict(model=dict(type='ShownNet')))).width == 8
+    assert found('auto') is None and found('student', teacher=frozen) is None
+    with pytest.raises(ConfigError, match="source is 'bgi', which names no teacher; nearest: 'big'"):
+        found('bgi', teachers=dict(big=frozen))
