@@ -6,6 +6,22 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+EXTRAS = {
+    'det': ('mmcv', 'mmdet', 'scipy', 'shapely'),
+    'pose': ('mmpose', 'json_tricks', 'munkres', 'xtcocotools'),
+    'seg': ('mmseg', 'prettytable', 'ftfy', 'regex'),
+    'det3d': (
+        *('mmdet3d', 'lyft_dataset_sdk', 'nuscenes', 'numba', 'plyfile', 'trimesh', 'pyquaternion', 'pandas'),
+        *('skimage', 'fire', 'cachetools', 'tensorboard'),
+    ),
+    'volume': ('monai', 'nibabel', 'einops'),
+    'timm': ('timm', 'huggingface_hub', 'safetensors'),
+    'views': ('kornia',),
+    'export': ('onnx', 'onnxruntime'),
+    'demo': ('matplotlib', 'rich', 'sklearn'),
+}
+"""Extra of this project to the packages that it installs, by their import names."""
+
 
 class KDPluginsError(Exception):
     """Base class of all errors that this package raises; the commands print the message without a traceback."""
@@ -54,6 +70,16 @@ def nearest(name: object, choices: Iterable[object], limit: int = 3) -> str:
     listed = ', '.join(repr(choice) for choice in shown) if shown else 'none'
     more = ', ...' if not close and len(valid) > limit else ''
     return f'{label}: {listed}{more}'
+
+
+def extra_note(package: str) -> str:
+    """Return the extra of this project that installs a package, as words of an error sentence; empty for others.
+
+    >>> extra_note('numba'), extra_note('my_package')
+    (" (extra 'det3d')", '')
+    """
+    extra = next((extra for extra, packages in EXTRAS.items() if package.partition('.')[0] in packages), None)
+    return '' if extra is None else f" (extra '{extra}')"
 
 
 def missing_package(error: BaseException | None) -> str | None:

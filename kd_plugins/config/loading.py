@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, MissingDependencyError, import_fault, nearest
+from ..errors import ConfigError, MissingDependencyError, extra_note, import_fault, missing_package, nearest
 from .reading import merge_options, read_config
 
 # Import name of each OpenMMLab package to the extra of this project that installs it.
@@ -37,7 +37,7 @@ def register_scope(scope: str) -> None:
     try:
         register = import_module(f'{scope}.utils').register_all_modules
     except ImportError as error:
-        fault = import_fault(error, f'{scope}.utils')
+        fault = import_fault(error, f'{scope}.utils') + extra_note(missing_package(error) or '')
         raise MissingDependencyError(
             f"default_scope is '{scope}', and {fault}; kd_plugins doctor prints the command"
         ) from error

@@ -12,7 +12,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, KDPluginsError, MissingDependencyError, import_fault, missing_package, nearest
+from ..errors import (
+    ConfigError,
+    KDPluginsError,
+    MissingDependencyError,
+    extra_note,
+    import_fault,
+    missing_package,
+    nearest,
+)
 from ..utils.argument_types import shown
 
 
@@ -149,7 +157,8 @@ def drop_scope(node: Any) -> None:
 
 def _missing_package(key: str, path: str, package: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"{key}: '{path}' needs the package '{package}', which is not installed; kd_plugins doctor prints the command"
+        f"{key}: '{path}' needs the package '{package}', which is not installed{extra_note(package)}; "
+        'kd_plugins doctor prints the command'
     )
 
 

@@ -17,9 +17,9 @@ from urllib.error import URLError
 from mmengine.config import DictAction
 from mmengine.registry import Registry
 
-from ..errors import KDPluginsError, missing_package, nearest
+from ..errors import KDPluginsError, extra_note, missing_package, nearest
 from .build import inherited_arguments
-from .data_errors import NO_BATCH, data_sentence, log_traceback
+from .data_errors import NO_BATCH, building_sentence, data_sentence, log_traceback
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -38,7 +38,21 @@ _BUILDING = re.compile(r'class `(\w+)` in \S+\.py: ')
 
 
 class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE ...`` action, with a sentence for an argument that it cannot split."""
+    """MMEngine's ``KEY=VALUE ...`` action, which keeps the spaces in a text; a sentence for what it cannot split."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """Return a value or a list of values; MMEngine removes every space, also those of paths and class names."""
+        text = val.strip(' \'"')
+        if ' ' not in text:
+            return DictAction._parse_iterable(text)
+        brackets = (text[0], text[-1])
+        if brackets not in (('(', ')'), ('[', ']')):
+            if ',' not in text:
+                return DictAction._parse_int_float_bool(text)
+            text = f'[{text}]'
+        values = [OptionsAction._parse_iterable(part) for part in _parts(text[1:-1])]
+        return tuple(values) if brackets == ('(', ')') else values
 
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
@@ -51,6 +65,24 @@ class OptionsAction(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError, ArgumentTypeError) as error:
             parser.error(f'{option_string}: {" ".join(values)} cannot be read: {error}')
+
+
+def _parts(text: str) -> list[str]:
+    """Return what lies between the commas of a text that are in no brackets, without an empty last part.
+
+    >>> _parts('a b, (1, 2),')
+    ['a b', ' (1, 2)']
+    """
+    parts, depth = [''], 0
+    for character in text:
+        depth += (character in '([') - (character in ')]')
+        if character == ',' and depth == 0:
+            parts.append('')
+        else:
+            parts[-1] += character
+    if depth:
+        raise ArgumentTypeError(f"the brackets of '{text}' do not match")
+    return parts if parts[-1].strip() else parts[:-1]
 
 
 def whole_number(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
@@ -189,7 +221,7 @@ def sentence_of(error: BaseException) -> str | None:
         package = missing_package(error)
         if package is None:
             return f'a package cannot be imported ({text.rstrip(".")}); kd_plugins doctor prints the fix'
-        return f"the package '{package}' is not installed; kd_plugins doctor prints the command"
+        return f"the package '{package}' is not installed{extra_note(package)}; kd_plugins doctor prints the command"
     if isinstance(error, FileNotFoundError):
         return f"'{error.filename}' does not exist" if error.filename else text
     if isinstance(error, URLError):
@@ -231,8 +263,9 @@ def sentence_of(error: BaseException) -> str | None:
 def one_sentence(after_interrupt: str = '') -> Iterator[None]:
     """Print an error that the user can act on as one sentence on stderr and exit with status 2.
 
-    So is an error that a data set, a pipeline step or a metric raises. Any other error keeps its traceback, below a
-    first line that names it, and exits with status 1. ``KD_DEBUG=1`` shows every traceback; the log file holds it, too.
+    So is an error that a data set, a pipeline step, a metric or a constructor raises. Any other error keeps its
+    traceback, below a first line that names it, and exits with status 1. ``KD_DEBUG=1`` shows every traceback; the log
+    file holds it, too.
 
     Args:
         after_interrupt: How to continue after an interrupt (Ctrl-C).
@@ -247,7 +280,7 @@ def one_sentence(after_interrupt: str = '') -> Iterator[None]:
         rank = os.environ.get('RANK', '0')
         prefix = f'error (rank {rank}): ' if rank != '0' else 'error: '
         log_traceback(error)
-        sentence = sentence_of(error) or data_sentence(error)
+        sentence = sentence_of(error) or data_sentence(error) or building_sentence(error)
         if sentence is None:
             print(f'{prefix}unexpected {type(error).__name__}: {_message(error)}', file=sys.stderr)
             traceback.print_exc()

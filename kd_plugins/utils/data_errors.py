@@ -1,4 +1,4 @@
-"""Errors that data sets, pipeline steps and metrics raise, as one sentence that names the place."""
+"""Errors that data sets, pipeline steps, metrics and constructors raise, as one sentence that names the place."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ ROLES = {
 """Name and package of a base class to the role of what inherits from it."""
 NO_BATCH = 'train_dataloader gives no batch; check indices, filter_cfg, batch_size and drop_last'
 """Sentence about a training loader of length 0."""
+BUILDER = 'mmengine.registry.build_functions'
+"""Module whose ``build_from_cfg`` calls the constructors of a config."""
 _WORKER = re.compile(r'DataLoader worker process (\d+)')
 _WORKER_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)')
 _LIBRARIES = ('torch', 'mmcv', 'mmengine', 'numpy', 'cv2', 'PIL')
@@ -75,6 +77,29 @@ def data_sentence(error: BaseException) -> str | None:
     item = '' if index is None else f', item {index}'
     file = f" ('{path}')" if isinstance(path, str) else ''
     return f'{where}{item}{file}: {cause}; KD_DEBUG=1 shows the traceback'
+
+
+def building_sentence(error: BaseException) -> str | None:
+    """Return one sentence about an error that a constructor raised, whose arguments are those of the config.
+
+    Args:
+        error: The error, with its traceback.
+
+    Returns:
+        The sentence, or ``None`` for an error of another place.
+
+    >>> building_sentence(ValueError('elsewhere')) is None
+    True
+    """
+    name = None
+    for frame in _frames(error):
+        if frame.f_code.co_name == 'build_from_cfg' and frame.f_globals.get('__name__') == BUILDER:
+            # Of a model and a backbone in it, the backbone.
+            name = getattr(frame.f_locals.get('obj_cls'), '__name__', name)
+    if name is None:
+        return None
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return f'{name} cannot be built: {type(error).__name__}: {" ".join(text.split())}; KD_DEBUG=1 shows the traceback'
 
 
 def _worker_sentence(text: str) -> str | None:

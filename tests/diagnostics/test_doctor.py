@@ -9,6 +9,7 @@ import pytest
 
 from kd_plugins.diagnostics import doctor
 from kd_plugins.diagnostics.doctor import BROKEN, CORE, MISSING, OK, Diagnosis, Finding, Part
+from kd_plugins.errors import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,3 +92,8 @@ def test_every_part_belongs_to_an_extra_of_the_project() -> None:
     section = text.partition('[project.optional-dependencies]')[2].partition('[tool.')[0]
     for part in doctor.PARTS:
         assert part.group == CORE or f'\n{part.group} = [' in section, part
+
+
+def test_error_sentences_name_the_extras_of_the_diagnosis():
+    known = {(part.module.partition('.')[0], part.group) for part in doctor.PARTS}
+    assert {(package, extra) for extra, packages in EXTRAS.items() for package in packages} <= known

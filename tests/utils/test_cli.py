@@ -8,7 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.utils import cli
-from kd_plugins.utils.cli import add_cfg_options, one_sentence, sentence_of, whole_number
+from kd_plugins.utils.cli import add_cfg_options, one_sentence, parse_options, sentence_of, whole_number
 
 
 def parse(*values):
@@ -40,6 +40,27 @@ def test_help_names_the_defaults(capsys):
     out = ' '.join(capsys.readouterr().out.split())
     assert 'measured steps (default: 20)' in out and 'seeds (default: [0, 1])' in out
     assert out.count('default:') == 3 and 'less of it' in out
+
+
+def test_options_keep_the_spaces_of_a_path():
+    expected = {
+        'load_from=/my runs/a b.pth': '/my runs/a b.pth',
+        'name="two words"': 'two words',
+        "classes=['stop sign', car]": ['stop sign', 'car'],
+        'classes=stop sign,car': ['stop sign', 'car'],
+        'classes=(stop sign,)': ('stop sign',),
+        'sizes=[1, 2, ]': [1, 2],
+        'pairs=[(1, 2), (3, x y)]': [(1, 2), (3, 'x y')],
+        'lr= 0.1': 0.1,
+        'off= None ': None,
+        'empty=': '',
+        'empty=[]': [],
+        'plain=[(1,2),3]': [(1, 2), 3],
+    }
+    for word, value in expected.items():
+        assert list(parse_options([word]).values()) == [value]
+    with pytest.raises(SystemExit):
+        parse_options(['sizes=[(1, 2]'])
 
 
 def test_a_known_mistake_is_one_line_and_status_2(capsys, monkeypatch):
@@ -105,7 +126,8 @@ def test_a_sentence_from_a_data_loading_worker_is_its_last_line():
 
 
 def test_a_missing_package_is_named():
-    assert 'mmpose' in (sentence_of(ModuleNotFoundError("No module named 'mmpose'", name='mmpose')) or '')
+    error = ModuleNotFoundError("No module named 'mmpose'", name='mmpose')
+    assert (sentence_of(error) or '').startswith("the package 'mmpose' is not installed (extra 'pose'); ")
 
 
 def test_a_missing_package_is_named_where_the_error_lost_its_name():

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from kd_plugins.utils.cli import one_sentence
-from kd_plugins.utils.data_errors import data_sentence, log_traceback
+from kd_plugins.utils.data_errors import building_sentence, data_sentence, log_traceback
 from tests.data_checks.made import coco_config
 
 
@@ -39,6 +41,29 @@ def raised(action: Any) -> BaseException:
     with pytest.raises(Exception) as caught:
         action()
     return caught.value
+
+
+@MODELS.register_module(force=True)
+class Deep(nn.Module):
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        if depth != 18:
+            raise KeyError(f'invalid depth {depth}')
+
+
+@MODELS.register_module(force=True)
+class Around(nn.Module):
+    def __init__(self, backbone: dict[str, Any]) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+
+
+def test_a_part_that_cannot_be_built_is_named() -> None:
+    error = raised(lambda: MODELS.build(dict(type='Around', backbone=dict(type='Deep', depth=19))))
+    assert building_sentence(error) == (
+        'Deep cannot be built: KeyError: invalid depth 19; KD_DEBUG=1 shows the traceback'
+    )
+    assert building_sentence(raised(lambda: Deep(19))) is None
 
 
 def test_a_data_set_is_named_with_its_item() -> None:

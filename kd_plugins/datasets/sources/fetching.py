@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import MissingDependencyError
+from ...errors import MissingDependencyError, extra_note
 from .archives import unpack
 from .checksums import SUMS, checksums, digest_of, first_difference, hash_file
 from .download import download, forget
@@ -90,8 +90,8 @@ def fetch(source: Source, out: Path, url: str | None = None, archive: Path | Non
     missing = next((name for name in source.packages if find_spec(name) is None), None)
     if missing is not None:
         raise MissingDependencyError(
-            f"{source.name}: the package '{missing}' is not installed, and its files cannot be converted without it; "
-            'kd_plugins doctor prints the command'
+            f"{source.name}: the package '{missing}' is not installed{extra_note(missing)}, and its files cannot be "
+            'converted without it; kd_plugins doctor prints the command'
         )
     part = out.with_name(f'{out.name}.part')
     work = out.with_name(f'.{out.name}.unpacked')
