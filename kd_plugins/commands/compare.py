@@ -29,6 +29,7 @@ from ..comparison.rounds import next_seeds
 from ..config.data_checks import check_classes, check_data, training_loaders
 from ..config.loading import load_config
 from ..evaluation.calibration import ERROR
+from ..runner.launch import check_parts
 from ..utils.checks import check_choice
 from ..utils.cli import SEED, note, one_sentence, parse, parse_options, whole_number
 from ..utils.files import write_atomically
@@ -90,6 +91,9 @@ def given(args: Namespace) -> list[Member]:
             if args.test_last:
                 check_testable(config, path, args.calibration)
         arm = make_arm(path, config, options=args.cfg_options)
+        runs = [] if args.report_only else plan_runs([arm], args.seeds, args.work_dir)
+        if any(run.state != 'finished' for run in runs):
+            check_parts(config, path)
         members.append(Member(arm, config, DISTILLED if members else BASELINE))
     return members
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -13,20 +14,24 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
 from ..checkpoints import load_checkpoint, weights_of
+from ..config.data_checks import check_trainable
 from ..config.hook_entries import distill_entry
 from ..config.loading import class_name
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, KDPluginsError
 from ..hooks.entries import check_entries
 from ..hooks.run_checks import is_sharding
+from ..utils.build import first_line
 from ..utils.checkpoint_content import resume_faults
-from ..utils.cli import note
+from ..utils.cli import note, sentence_of
+from ..utils.data_errors import building_sentence
 from ..utils.device import has_accelerator
 from ..utils.files import write_atomically
+from ..utils.rng import forked_rng
 from ..utils.urls import is_url
 from ..version import __version__
 from .resume import newest_checkpoint
@@ -138,6 +143,37 @@ def build_runner(config: Config) -> Runner:
     init_default_scope(config.get('default_scope') or 'mmengine')
     check_entries(config)
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def check_parts(config: Config, path: str) -> None:
+    """Refuse a config whose model or hooks cannot be built, before another training that it is compared with begins.
+
+    The model is built without its weights of a file, and dropped. Random numbers and the config stay as they are.
+
+    Args:
+        config: The resolved config; one without a model is left to its run.
+        path: Its path, for the error sentence.
+
+    Raises:
+        ConfigError: If a part cannot be built.
+        MissingDependencyError: If a package that it needs is not installed.
+    """
+    if not config.get('model'):
+        return
+    try:
+        check_trainable(config, path)
+        check_strategy(config)
+        init_default_scope(config.get('default_scope') or 'mmengine')
+        check_entries(config)
+        with forked_rng():
+            entry = distill_entry(config)
+            if entry is not None:
+                HOOKS.build({key: value for key, value in copy.deepcopy(entry).items() if key != 'priority'})
+            MODELS.build(copy.deepcopy(config.model))
+    except Exception as error:  # a constructor may fail in any way
+        text = sentence_of(error) or building_sentence(error) or f'{type(error).__name__}: {first_line(error)}'
+        kind = type(error) if isinstance(error, KDPluginsError) else ConfigError
+        raise kind(f"'{path}' cannot be trained: {text}") from error
 
 
 def is_checked_here(path: str) -> bool:

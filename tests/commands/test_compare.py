@@ -9,6 +9,7 @@ import pytest
 from kd_plugins.commands import compare as tool
 from kd_plugins.comparison import execution
 from kd_plugins.errors import KDPluginsError
+from tests.hooks.tiny_runs import GAP
 
 pytest.importorskip('scipy')
 pytest.importorskip('matplotlib')
@@ -60,6 +61,34 @@ def test_a_wrong_number_of_classes_stops_the_comparison_before_the_first_trainin
     path.write_text(CONFIG.format(level=0) + model + data)
     outcome = run(tool, arms[0], path, '--work-dir', tmp_path / 'other')
     assert outcome.status == 2 and 'model.bbox_head.num_classes is 3' in outcome.error
+
+
+@pytest.mark.parametrize(
+    ('option', 'sentence'),
+    [
+        ('model.wdth=3', r"unexpected keyword argument 'wdth'"),
+        ('optim_wrapper.optimizer.lr=fast', "optim_wrapper.optimizer.lr is 'fast'; give a number"),
+        (
+            'default_hooks.distill.distillers.gap.tapp=first',
+            "distillers.gap: TinyGap got an unexpected keyword argument 'tapp'",
+        ),
+    ],
+)
+def test_a_part_that_cannot_be_built_stops_the_comparison_before_the_first_training(
+    run, tmp_path, monkeypatch, option, sentence
+):
+    monkeypatch.setattr(execution, 'execute', lambda *args: pytest.fail('the baseline was trained'))
+    model = "model = dict(type='kd_plugins.TinyStudent')\ntrain_dataloader = dict(batch_size=2)\n"
+    optimizer = "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n"
+    gap = dict(GAP, source='student')
+    entry = f"type='kd_plugins.DistillHook', priority='LOW', distillers=dict(gap={gap})"
+    hook = f'default_hooks = dict(distill=dict({entry}))\n'
+    for name in ('plain', 'taught'):
+        (tmp_path / f'{name}.py').write_text(CONFIG.format(level=0) + model + optimizer + hook)
+    paths = [str(tmp_path / f'{name}.py') for name in ('plain', 'taught')]
+    outcome = run(tool, *paths, '--work-dir', tmp_path / 'runs', '--cfg-options', option)
+    assert outcome.status == 2 and sentence in outcome.error
+    assert outcome.error.startswith(f"error: '{paths[0]}' cannot be trained: ")
 
 
 def test_a_config_that_cannot_be_tested_stops_the_comparison_before_the_first_training(
