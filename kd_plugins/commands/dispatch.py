@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NamedTuple
 
 from .. import load
@@ -140,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after ``kd_plugins``; by default those that Python was started with.
     """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == 'strict':
+        # Names of classes and the sign of a deviation may not be in the encoding of a terminal or of a pipe.
+        sys.stdout.reconfigure(errors='backslashreplace')
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ['--version']:
         print(f'kd_plugins {__version__}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_every_subcommand_has_a_module_with_a_parser(words: tuple[str, ...], cap
         dispatch.main([*words, '--help'])
     assert stopped.value.code in (0, None)
     assert capsys.readouterr().out.startswith(f'usage: kd_plugins {" ".join(words[:1])}')
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, 'stdout', TextIOWrapper(written, 'ascii', write_through=True))
+    assert dispatch.main(['--version']) == 0
+    print('0.1 \xb1 0.2')
+    assert written.getvalue().endswith(b'0.1 \\xb1 0.2\n')
 
 
 def test_arguments_reach_the_subcommand(monkeypatch: pytest.MonkeyPatch) -> None:
