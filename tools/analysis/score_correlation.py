@@ -17,7 +17,7 @@ from kd_plugins.commands.score import parser as score_parser
 from kd_plugins.commands.score import scores_of
 from kd_plugins.comparison.taught_pairs import rank_correlation, taught_pairs
 from kd_plugins.errors import KDPluginsError
-from kd_plugins.utils.cli import one_sentence, parse
+from kd_plugins.utils.cli import SEED, one_sentence, parse
 from kd_plugins.utils.tables import print_table
 
 
@@ -25,7 +25,7 @@ def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(description="Rank correlation between DisWOT's score and measured gains")
     built.add_argument('--results', type=Path, default=Path('results'), help='folder of NAME/results.json')
-    built.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='seeds of the random weights')
+    built.add_argument('--seeds', nargs='+', type=SEED, default=[0, 1, 2], help='seeds of the random weights')
     built.add_argument('--generated', action='store_true', help='use generated data even where the data set exists')
     return built
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_plugins.utils.checks import check_choice
-from kd_plugins.utils.cli import one_sentence
+from kd_plugins.utils.cli import SEED, one_sentence, whole_number
 from kd_plugins.utils.files import write_atomically
 from kd_plugins.utils.tables import print_table
 from tools.benchmark.kill_kinds import KINDS, Kind, first_difference, result_of, write_weights
@@ -42,8 +42,8 @@ HEADERS = ('kind', 'runs', 'kills', 'at start', 'in a write', 'lost', 'differ')
 def parser() -> ArgumentParser:
     """Return the parser."""
     built = ArgumentParser(description='Kill runs with SIGKILL, resume them, and compare them with undisturbed ones')
-    built.add_argument('--kills', type=int, default=100, help='kills of all kinds together')
-    built.add_argument('--seed', type=int, default=0, help='of the moments')
+    built.add_argument('--kills', type=whole_number(1), default=100, help='kills of all kinds together')
+    built.add_argument('--seed', type=SEED, default=0, help='of the moments')
     built.add_argument('--kinds', nargs='+', default=list(KINDS), metavar='KIND', help=f'of {", ".join(KINDS)}')
     built.add_argument('--out', type=Path, default=Path('work_dirs/kill'), help='folder of the runs and of the state')
     return built
