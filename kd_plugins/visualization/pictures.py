@@ -13,6 +13,10 @@ from ..errors import ConfigError, nearest
 Array = NDArray[Any]
 
 FORMATS = ('png', 'pdf', 'svg', 'jpg')
+DPI = 120
+"""Pixels of an inch."""
+LARGEST = 65500
+"""Pixels on a side that a JPEG and matplotlib's PNG can have."""
 
 
 def check_picture_name(path: str) -> None:
@@ -49,9 +53,19 @@ def read_image(path: str, key: str = 'image') -> Array:
 
 
 def save_picture(figure: Any, path: str) -> None:
-    """Write a figure, and create the folders of its path."""
+    """Write a figure, and create the folders of its path.
+
+    Raises:
+        ConfigError: If the picture would have more pixels than its format takes.
+    """
+    width, height = (round(inches * DPI) for inches in figure.get_size_inches())
+    if Path(path).suffix.lower() in ('.png', '.jpg') and max(width, height) > LARGEST:
+        raise ConfigError(
+            f"--out: '{path}' would have {width} x {height} pixels, and such a file has at most {LARGEST} on a side; "
+            f"draw less, or nearest: '{Path(path).with_suffix('.pdf')}'"
+        )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
 
 
 def softmax(logits: Array) -> Array:

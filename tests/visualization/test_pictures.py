@@ -32,6 +32,15 @@ def test_a_picture_is_saved_with_its_folders(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b'\x89PNG')
 
 
+def test_a_picture_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    """As of ``show refinement --top 300``, a row for each detection."""
+    pytest.importorskip('matplotlib')
+    sentence = r"b\.png' would have 120 x 72000 pixels, .* at most 65500 on a side; draw less, or nearest: '.*b\.pdf'"
+    with pytest.raises(ConfigError, match=sentence):
+        save_picture(new_figure(1, 600), str(tmp_path / 'b.png'))
+    save_picture(new_figure(1, 600), str(tmp_path / 'b.svg'))
+
+
 def test_photographs_are_rgb(tmp_path: Path) -> None:
     cv2 = pytest.importorskip('cv2')
     pytest.importorskip('mmcv')
