@@ -63,6 +63,8 @@ def perform(tasks: Sequence[Task], jobs: int = 1) -> list[str]:
         failed[task.folder] = sentence
         unfinished.discard(task.folder)
         for other in [one for one in waiting if task in one.needed(tasks)]:
+            if other not in waiting:  # it needs another one of them, too
+                continue
             waiting.remove(other)
             give_up(other, f'{other.name}: not run, because a run that it needs failed')
 

@@ -52,6 +52,16 @@ def test_a_failure_stops_only_the_runs_that_need_it(tmp_path: Path, trainings: T
     assert 'after/seed_0' not in trainings.runs and 'after/seed_1' in trainings.runs
 
 
+def test_a_failure_of_what_two_runs_need_leaves_the_others(tmp_path: Path, trainings: Trainings) -> None:
+    """Of which one needs the other as well."""
+    trainings.fails = {'big/seed_0'}
+    both = "options={'load_from': '{taught}', 'note': '{big}'}"
+    tasks = experiment_of(tmp_path, **{"options={'load_from': '{taught}'}": both}).tasks((0, 1))
+    failures = queue.perform(tasks)
+    assert len(failures) == 5 and failures[0] == 'trial: big seed 0: it broke'
+    assert trainings.runs == ['big/seed_0', 'plain/seed_0', 'plain/seed_1']
+
+
 def test_no_run_is_taken_after_an_interrupt(
     tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
