@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
@@ -19,7 +19,7 @@ RATES = ('lr', 'weight_decay', 'momentum')
 """Arguments that are numbers in every optimizer, whatever its signature says."""
 LENGTHS = ('max_epochs', 'max_iters', 'val_begin', 'val_interval')
 """Arguments of training loops."""
-CLIPS = {'norm': nn.utils.clip_grad_norm_, 'value': nn.utils.clip_grad_value_}
+CLIPS: dict[str, Callable[..., Any]] = {'norm': nn.utils.clip_grad_norm_, 'value': nn.utils.clip_grad_value_}
 
 
 def check_numbers(config: Config) -> None:
@@ -44,7 +44,7 @@ def check_numbers(config: Config) -> None:
 
 def _entries(config: Config) -> Iterator[tuple[str, Mapping[Any, Any], dict[str, Any]]]:
     """Yield config key and content of each dict, and the names of its numbers with their defaults."""
-    rates = dict.fromkeys(RATES, None)
+    rates: dict[str, Any] = dict.fromkeys(RATES)
     for path, node in walk(config.get('optim_wrapper'), 'optim_wrapper'):
         if path.endswith('.clip_grad'):
             clip = CLIPS.get(str(node.get('type', 'norm')))
@@ -59,7 +59,7 @@ def _entries(config: Config) -> Iterator[tuple[str, Mapping[Any, Any], dict[str,
     for path, node in walk(config.get('param_scheduler'), 'param_scheduler'):
         yield path, node, _numbers_of(node.get('type'), PARAM_SCHEDULERS)
     if isinstance(config.get('train_cfg'), Mapping):
-        yield 'train_cfg', config.train_cfg, dict.fromkeys(LENGTHS, None)
+        yield 'train_cfg', config.train_cfg, dict.fromkeys(LENGTHS)
 
 
 def _numbers_of(named: Any, registry: Registry) -> dict[str, Any]:

@@ -167,8 +167,9 @@ class BoxPosition(BaseModule):
 
     def forward(self, boxes: Tensor) -> Tensor:
         """Return positions (N, Q, C) for boxes (N, Q, 4)."""
+        first: Any = self.layers[0]
         # Boxes stay in float32 in a network of half precision.
-        hidden = self.activation(self.layers[0](boxes.to(self.layers[0].weight.dtype)))
+        hidden = self.activation(first(boxes.to(first.weight.dtype)))
         position: Tensor = self.layers[1](hidden)
         return position if self.limit is None else position.clamp(min=-self.limit, max=self.limit)
 
