@@ -23,6 +23,18 @@ rcnn = 'Faster R-CNN, quarter ResNet-18, BCCD'
 rcnn_taught = f'{rcnn}, pretrained teacher'
 stages = 'menu_rcnn_bccd'
 longer_stages = 'plain, 28 epochs'
+
+
+def on_both(arm, sets=((slices, half_unet), (parts, small_unet))):
+    """Return the measurements of a loss for segmenters, against plain training, on both data sets."""
+    return [dict(result=result, pair=(arm, 'plain'), on=on) for result, on in sets]
+
+
+def over_longer(arm, on=lite0, result=menu, against=longer, **others):
+    """Return the measurement of a loss of the menu for detectors, against plain training of equal cost."""
+    return dict(result=result, pair=(arm, 'longer'), against=against, on=on, **others)
+
+
 detectors = {
     'unlabelled images, taught by its own average': dict(
         docs='unlabelled.md',
@@ -61,7 +73,7 @@ detectors = {
                 page='gfl_bccd.md',
                 step=1.28,
             ),
-            dict(result=menu, pair=('ld', 'longer'), against=longer, on=lite0),
+            over_longer('ld'),
         ],
     ),
     'the native D-FINE-N in place of DINO': dict(
@@ -159,42 +171,31 @@ detectors = {
                 step=1.46,
             ),
             dict(result='point_scenes', pair=('features', 'plain'), on=f'{scenes}, converged teacher'),
-            dict(result=menu, pair=('mse', 'longer'), against=longer, on=lite0),
-            dict(result=menu, pair=('mse_4', 'longer'), against=longer, on=lite0_balanced),
+            over_longer('mse'),
+            over_longer('mse_4', lite0_balanced),
         ],
     ),
     'PKD': dict(
         docs='distillers/feature.md',
         measured=[
-            dict(result=menu, pair=('pkd', 'longer'), against=longer, on=lite0),
+            over_longer('pkd'),
             dict(result=stages, pair=('pkd', 'longer'), against=longer_stages, on=rcnn_taught),
         ],
     ),
-    'CWD': dict(
-        docs='distillers/feature.md', measured=[dict(result=menu, pair=('cwd', 'longer'), against=longer, on=lite0)]
-    ),
+    'CWD': dict(docs='distillers/feature.md', measured=[over_longer('cwd')]),
     'MGD': dict(
         docs='distillers/feature.md',
-        measured=[
-            dict(result=menu, pair=('mgd', 'longer'), against=longer, on=lite0),
-            dict(result=menu, pair=('mgd_4', 'longer'), against=longer, on=lite0_balanced),
-        ],
+        measured=[over_longer('mgd'), over_longer('mgd_4', lite0_balanced)],
     ),
     'FGD': dict(
         docs='distillers/focalglobal.md',
-        measured=[
-            dict(result=menu, pair=('fgd', 'longer'), against=longer, on=lite0),
-            dict(result=menu, pair=('fgd_4', 'longer'), against=longer, on=lite0_balanced),
-        ],
+        measured=[over_longer('fgd'), over_longer('fgd_4', lite0_balanced)],
     ),
-    'CrossKD': dict(
-        docs='distillers/crosshead.md',
-        measured=[dict(result=menu, pair=('crosskd', 'longer'), against=longer, on=lite0)],
-    ),
+    'CrossKD': dict(docs='distillers/crosshead.md', measured=[over_longer('crosskd')]),
     'CrossKD and PKD': dict(
         docs='distillers/crosshead.md',
         # Much other work ran beside; the step was measured anew, interleaved with plain ones.
-        measured=[dict(result=menu, pair=('crosskd_pkd', 'longer'), against=longer, on=lite0, step=2.01)],
+        measured=[over_longer('crosskd_pkd', step=2.01)],
     ),
     "a head that starts with the teacher's weights": dict(
         docs='teachers/frozen.md', measured=[dict(result=menu, pair=('head', 'plain'), on=lite0)]
@@ -303,37 +304,13 @@ segmenters = {
         docs='unlabelled.md',
         measured=[dict(result='unlabelled_isbi', on='half UNet, ISBI membranes, five labelled slices')],
     ),
-    'class scores: KL divergence': dict(
-        docs='distillers/logit.md',
-        measured=[
-            dict(result=slices, pair=('kd', 'plain'), on=half_unet),
-            dict(result=parts, pair=('kd', 'plain'), on=small_unet),
-        ],
-    ),
-    'class scores: DIST': dict(
-        docs='distillers/logit.md',
-        measured=[
-            dict(result=slices, pair=('dist', 'plain'), on=half_unet),
-            dict(result=parts, pair=('dist', 'plain'), on=small_unet),
-        ],
-    ),
-    'CWD': dict(
-        docs='distillers/feature.md',
-        measured=[
-            dict(result=slices, pair=('cwd', 'plain'), on=half_unet),
-            dict(result=parts, pair=('cwd', 'plain'), on=small_unet),
-        ],
-    ),
-    'MGD': dict(
-        docs='distillers/feature.md',
-        measured=[
-            dict(result=slices, pair=('mgd', 'plain'), on=half_unet),
-            dict(result=parts, pair=('mgd', 'plain'), on=small_unet),
-        ],
-    ),
+    'class scores: KL divergence': dict(docs='distillers/logit.md', measured=on_both('kd')),
+    'class scores: DIST': dict(docs='distillers/logit.md', measured=on_both('dist')),
+    'CWD': dict(docs='distillers/feature.md', measured=on_both('cwd')),
+    'MGD': dict(docs='distillers/feature.md', measured=on_both('mgd')),
     'relations of pixels (CIRKD)': dict(
         docs='distillers/relation.md',
-        # Its run was paused; the step is that of docs/results/cost.md.
+        # Its run on membranes was paused; the step is that of docs/results/cost.md.
         measured=[
             dict(result=slices, pair=('cirkd', 'plain'), on=half_unet, step=1.77),
             dict(result=parts, pair=('cirkd', 'plain'), on=small_unet),
@@ -431,5 +408,7 @@ del (
     slices,
     parts,
     small_unet,
+    on_both,
+    over_longer,
 )
 del rcnn, rcnn_taught, stages, longer_stages

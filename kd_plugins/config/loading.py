@@ -12,8 +12,8 @@ from mmengine.config import Config
 from ..errors import ConfigError, MissingDependencyError, extra_note, import_fault, missing_package, nearest
 from .reading import merge_options, read_config
 
-# Import name of each OpenMMLab package to the extra of this project that installs it.
-EXTRAS = {'mmdet': 'det', 'mmpose': 'pose', 'mmseg': 'seg', 'mmdet3d': 'det3d'}
+# Import names of the OpenMMLab packages whose configs are trained.
+SCOPES = ('mmdet', 'mmpose', 'mmseg', 'mmdet3d')
 # Default hooks of MMEngine's runner, which it leaves out where a config sets them to None.
 MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -28,11 +28,10 @@ def register_scope(scope: str) -> None:
     if scope in ('mmengine', 'kd_plugins'):
         return
     if find_spec(scope) is None:
-        if scope not in EXTRAS and not scope.startswith('mm'):
-            raise ConfigError(f"default_scope is '{scope}', which is not a package; {nearest(scope, EXTRAS, 4)}")
-        extra = f" (extra '{EXTRAS[scope]}')" if scope in EXTRAS else ''
+        if scope not in SCOPES and not scope.startswith('mm'):
+            raise ConfigError(f"default_scope is '{scope}', which is not a package; {nearest(scope, SCOPES, 4)}")
         raise MissingDependencyError(
-            f"default_scope: '{scope}' is not installed{extra}; kd_plugins doctor prints the command"
+            f"default_scope: '{scope}' is not installed{extra_note(scope)}; kd_plugins doctor prints the command"
         )
     try:
         register = import_module(f'{scope}.utils').register_all_modules
@@ -84,7 +83,7 @@ def set_scope(config: Config) -> None:
     model = config.get('model')
     named = model.get('type') if isinstance(model, Mapping) else None
     package = str(getattr(named, '__module__', '')).partition('.')[0]
-    if config.get('default_scope') is None and package in EXTRAS:
+    if config.get('default_scope') is None and package in SCOPES:
         config.default_scope = package
 
 

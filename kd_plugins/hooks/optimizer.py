@@ -128,7 +128,7 @@ def schedule_factor(groups: Sequence[Mapping[str, Any]]) -> float:
 
 
 class Learning:
-    """Which distillers had a weight above 0 since the last update, the same on all ranks.
+    """Record of the distillers that had a weight above 0 since the last update, the same on all ranks.
 
     The others have a gradient of 0, because every rank reduces the same gradients. With it, an optimizer would still
     decay their parameters, and follow the running mean of earlier gradients.

@@ -107,7 +107,8 @@ OWN = (
     Recipe(
         'uskd',
         'soft labels from the network and its auxiliary head (USKD, arXiv 2303.13005)',
-        'published for classification: ResNet-18 on ImageNet 69.9 to 70.8; not measured here',
+        'measured here on a UNet, three folds: +0.1 mIoU [-0.3, +0.6]; published for classification: ResNet-18 on '
+        'ImageNet 69.9 to 70.8',
         'a ranking of the classes of each pixel',
         own_labels,
     ),
@@ -122,7 +123,7 @@ OWN = (
     Recipe(
         'queries',
         'classes and boxes at the same queries as the average (OD-DETR, arXiv 2406.05791)',
-        'not measured here',
+        'measured here on blood cells, three seeds: DINO -0.4 AP [-1.3, +0.4]',
         "the average's backbone and encoder, and two passes of both decoders",
         same_queries,
     ),
