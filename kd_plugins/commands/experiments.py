@@ -59,6 +59,8 @@ def state_of(task: Task, running: Sequence[Task]) -> str:
     if state == 'recorded':
         again = 'on record, trained again because another run needs its checkpoint'
         return again if task in running else 'finished, from the committed record'
+    if state == 'ended':
+        return 'not made, by the stop rule'
     return state if state == 'finished' or task in running else 'not needed'
 
 
@@ -71,8 +73,8 @@ def different(paths: Sequence[str]) -> list[str]:
 
 
 def planned(experiments: Sequence[Experiment]) -> list[Task]:
-    """Return the runs of all experiments in their turn, with the seeds that their results ask for."""
-    return in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
+    """Return the runs of all experiments that are due, in their turn, with the seeds that their results ask for."""
+    return in_turn([experiment.tasks(experiment.due()) for experiment in experiments])
 
 
 def tell(experiment: Experiment) -> None:
@@ -123,13 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tell(experiment)
                 write_page(experiment, args.pages, write_experiment(experiment))
             return 0
-        tasks = planned(experiments)
         for experiment in experiments:
             tell(experiment)
         if args.list:
+            tasks = in_turn([experiment.tasks(experiment.seeds()) for experiment in experiments])
             running = to_run(tasks)
             print_table('runs', ['run', 'state'], [[task.name, state_of(task, running)] for task in tasks])
             return 0
+        tasks = planned(experiments)
         while not failures and to_run(tasks):
             failures = perform(tasks, args.jobs)
             if not failures:

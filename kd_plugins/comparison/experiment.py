@@ -20,11 +20,12 @@ from .plan import Arm, Run, check_fingerprint, last_checkpoint, make_arm, plan_r
 from .protocol import Protocol, Training
 from .records import KEY, Recorded, read_records, read_values
 from .results import Settings
+from .rounds import behind
 
 ARM, TEACHER = 'arm', 'teacher'
 TEACHER_SEED = 0
-DONE = ('finished', 'recorded')
-"""States of tasks whose numbers are there."""
+DONE = ('finished', 'recorded', 'ended')
+"""States of tasks whose numbers are there, or will never be."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Task:
         seed: ``randomness.seed``.
         root: Folder of the experiment's runs.
         record: The committed record of this run, where its settings are the present ones.
+        ended: Whether the stop rule has ended the arm before this seed.
     """
 
     protocol: Protocol
@@ -46,6 +48,7 @@ class Task:
     seed: int
     root: Path
     record: Recorded | None = None
+    ended: bool = False
 
     @property
     def folder(self) -> Path:
@@ -82,14 +85,17 @@ class Task:
         return self.record is not None and not is_in_folder(self.run(), self.protocol.test_last)
 
     def state(self) -> str:
-        """Return ``'finished'``, ``'recorded'``, ``'unmeasured'``, ``'resume'`` or ``'new'``.
+        """Return ``'finished'``, ``'recorded'``, ``'ended'``, ``'unmeasured'``, ``'resume'`` or ``'new'``.
 
-        An unmeasured run is trained, and its last checkpoint has still to be tested.
+        An ended run is not made, by the stop rule. An unmeasured run is trained, and its last checkpoint has still to
+        be tested.
         """
         if self.finished():
             return 'finished'
         if self.from_record():
             return 'recorded'
+        if self.ended:
+            return 'ended'
         state = self.run().state
         return 'unmeasured' if state == 'finished' else state
 
@@ -133,7 +139,7 @@ class Experiment:
     Args:
         protocol: The protocol.
         work_dir: Folder of all experiments.
-        arms: Names of arms; only these and the trainings that they need are loaded. None means all.
+        arms: Names of arms; only these and the trainings that they need are run. None means all.
 
     Raises:
         ConfigError: If there is no such arm, or a config cannot be loaded.
@@ -142,10 +148,13 @@ class Experiment:
     def __init__(self, protocol: Protocol, work_dir: Path, arms: Sequence[str] = ()) -> None:
         self.protocol, self.root = protocol, work_dir / protocol.name
         wanted = protocol.needed_by(arms)
-        self._trainings = [one for one in (*protocol.teachers, *protocol.arms) if one.name in wanted]
-        self._members = {one.name: self._member(one) for one in self._trainings}
+        # The stop rule judges every arm, also those that are not to be run.
+        loaded = protocol.needed_by() if protocol.stop_after else wanted
+        trainings = [one for one in (*protocol.teachers, *protocol.arms) if one.name in loaded]
+        self._trainings = [one for one in trainings if one.name in wanted]
+        self._members = {one.name: self._member(one) for one in trainings}
         self.fingerprints: dict[str, str] = {}
-        for one in self._trainings:  # a training comes after those that it needs
+        for one in trainings:  # a training comes after those that it needs
             needs = {name: self.fingerprints[name] for name in one.needs}
             config, options = self._members[one.name].config, parse_options(one.option_words({}))
             self.fingerprints[one.name] = settings_hash(config, one.config, options, needs)
@@ -209,16 +218,21 @@ class Experiment:
         Raises:
             ConfigError: If a folder holds a run of other settings.
         """
+        return self._tasks(self._trainings, seeds, self.ended())
+
+    def _tasks(self, trainings: Sequence[Training], seeds: Sequence[int], ended: Sequence[str] = ()) -> list[Task]:
         made, records = [], self.records
         for teacher, values in ((True, [TEACHER_SEED]), (False, seeds)):
             for seed in values:
-                for training in self._trainings:
+                for training in trainings:
                     if training.teacher is teacher:
                         arm = self._members[training.name].arm
                         record = None if teacher else records.get(arm.name, {}).get(seed)
-                        task = Task(self.protocol, training, arm, seed, self.root, record)
-                        check_fingerprint(task.folder, task.arm)
-                        made.append(task)
+                        further = seed not in self.protocol.judged_seeds
+                        made.append(
+                            Task(self.protocol, training, arm, seed, self.root, record, further and arm.name in ended)
+                        )
+                        check_fingerprint(made[-1].folder, arm)
         return made
 
     def folders(self, seeds: Mapping[str, Sequence[int]]) -> dict[str, dict[int, Path]]:
@@ -233,7 +247,7 @@ class Experiment:
     def settings(self) -> Settings:
         """Settings of the comparison of the arms."""
         protocol = self.protocol
-        members = [self._members[one.name] for one in self._trainings if not one.teacher]
+        members = [self._members[one.name] for one in protocol.arms if one.name in self._members]
         references = dict.fromkeys(worse for _, worse in protocol.contrasts if worse != members[0].arm.name)
         return Settings(
             members,
@@ -247,14 +261,39 @@ class Experiment:
             self.records,
         )
 
-    def seeds(self) -> tuple[int, ...]:
-        """Return the seeds to run; the further ones are added where the first seeds leave a contrast undecided.
+    def ended(self) -> list[str]:
+        """Return the arms that the stop rule has ended: behind the baseline after ``stop_after`` seeds.
 
-        They never are while an arm of a contrast is left out or has not finished the first seeds.
+        The baseline goes on, and so do the arms that others are compared with or start from.
+        """
+        judged, base = self.protocol.judged_seeds, self.protocol.arms[0]
+        arms = [one for one in self.protocol.arms if one.name in self._members]
+        if not judged or base not in arms:
+            return []
+        waiting = {task.training.name for task in self._tasks(arms, judged) if task.state() not in DONE}
+        finished = [one.name for one in arms if one.name not in waiting]
+        if base.name not in finished or len(finished) < 2:
+            return []
+        result, _ = self.settings.compared(dict.fromkeys(finished, judged))
+        kept = {worse for _, worse in self.protocol.contrasts} | {name for one in arms for name in one.needs}
+        return behind(result, judged, kept)
+
+    def due(self) -> tuple[int, ...]:
+        """Return the seeds to run now: those of the stop rule alone, until every arm has finished them."""
+        judged = self.protocol.judged_seeds
+        waiting = any(task.state() not in DONE for task in self.tasks(judged) if not task.training.teacher)
+        return judged if waiting else self.seeds()
+
+    def seeds(self) -> tuple[int, ...]:
+        """Return all seeds; the further ones are added where the first seeds leave a contrast undecided.
+
+        They never are while an arm of a contrast is left out or has not finished the first seeds, unless the stop rule
+        has ended it.
         """
         first, more = self.protocol.seeds, self.protocol.more_seeds
         names = {name for pair in self.protocol.contrasts for name in pair}
-        if not more or not names <= set(self._members):
+        names -= set(self.ended())
+        if not more or not names <= {one.name for one in self._trainings}:
             return first
         if not all(task.state() in DONE for task in self.tasks(first) if task.training.name in names):
             return first

@@ -28,6 +28,7 @@ KEYS = (
     'calibration',
     'refuted_if',
     'stop_if',
+    'stop_after',
     'stopped',
 )
 REQUIRED = ('question', 'arms', 'metrics', 'contrasts', 'refuted_if')
@@ -96,6 +97,8 @@ class Protocol:
             otherwise.
         refuted_if: Outcome that refutes the hypothesis.
         stop_if: Outcome that ends the experiment early.
+        stop_after: Number of seeds after which an arm whose mean is behind the baseline's gets no further ones; 0 for
+            never.
         stopped: Why it was ended early; its missing runs are not made.
         layers: Whether the AP of every decoder layer is measured as well; all arms are DETRs then.
         calibration: Whether the tests measure the calibration as well, as ``calibration/error``.
@@ -113,9 +116,15 @@ class Protocol:
     test_last: bool
     refuted_if: str
     stop_if: str = ''
+    stop_after: int = 0
     stopped: str = ''
     layers: bool = False
     calibration: bool = False
+
+    @property
+    def judged_seeds(self) -> tuple[int, ...]:
+        """The seeds after which the stop rule judges an arm; empty without one."""
+        return (*self.seeds, *self.more_seeds)[: self.stop_after]
 
     def needed_by(self, arms: Sequence[str] = ()) -> list[str]:
         """Return the names of some arms and of all trainings whose checkpoints they need, directly or not.
@@ -237,6 +246,10 @@ def read_protocol(path: str | Path) -> Protocol:
         raise ConfigError(
             f"protocol '{path}': seeds {seeds} and more_seeds {more_seeds} repeat a seed; pairs need different seeds"
         )
+    fix = f'give a number of seeds below {len(seeds + more_seeds)}, such as 2, or leave it out'
+    stop_after = check_integer(f"protocol '{path}': stop_after", values.get('stop_after', 0), 0, fix)
+    if stop_after >= len(seeds + more_seeds):
+        raise ConfigError(f"protocol '{path}': stop_after is {stop_after}, and no seed is left to stop; {fix}")
     return Protocol(
         name=Path(path).resolve().parent.name,
         path=str(path),
@@ -250,6 +263,7 @@ def read_protocol(path: str | Path) -> Protocol:
         test_last=test_last,
         refuted_if=_text(values['refuted_if']),
         stop_if=_text(values.get('stop_if', '')),
+        stop_after=stop_after,
         stopped=_text(values.get('stopped', '')),
         layers=check_flag(f"protocol '{path}': layers", values.get('layers', False)),
         calibration=calibration,

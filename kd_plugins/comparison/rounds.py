@@ -1,8 +1,8 @@
-"""Further seeds for the arms whose first seeds leave a gain undecided."""
+"""Which arms go on: further seeds where the first ones leave a gain undecided, none where an arm has fallen behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .formatting import lower_is_better
@@ -61,3 +61,20 @@ def unsettled(
         if list(change['seeds']) == sorted(seeds) and is_undecided(sign * change['mean'], low):
             needed += [reference, arm] if contrasts is None else list(result['arms'])
     return [arm for arm in result['arms'] if arm in needed]
+
+
+def behind(result: Mapping[str, Any], seeds: Sequence[int], kept: Collection[str] = ()) -> list[str]:
+    """Return the arms whose mean is on the wrong side of the baseline's after some seeds.
+
+    Args:
+        result: Of :func:`~kd_plugins.comparison.report.compare`, over these seeds.
+        seeds: The seeds; an arm that has not finished them all with the baseline is not judged.
+        kept: Arms that are never behind, because others are compared with them.
+    """
+    sign = -1.0 if lower_is_better(result['metric']) else 1.0
+    return [
+        arm
+        for reference, arm, change in differences_of(result)
+        if reference == result['baseline'] and arm not in kept
+        if list(change['seeds']) == sorted(seeds) and sign * change['mean'] < 0
+    ]

@@ -67,3 +67,4 @@ holds 0, or where the new class loses more AP than the old classes gain.
 stop_if = """
 An arm whose mean difference to fine-tuning in the old classes' AP is below 0 after two seeds gets no third one.
 """
+stop_after = 2

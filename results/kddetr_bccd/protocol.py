@@ -52,3 +52,4 @@ refuted_if = """
 The 95 % interval of finished minus longer, or that of average minus plain, in AP holds 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
+stop_after = 2

@@ -60,3 +60,4 @@ The 95 % interval of guided minus plain in AP holds 0. The goal of the project i
 above 0. The distance is useless if guided is no better than detection.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
+stop_after = 2

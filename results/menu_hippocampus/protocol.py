@@ -105,3 +105,4 @@ A loss is refuted where the 95 % interval of its difference to plain in mIoU hol
 the interval of its difference to the longer plain training does.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
+stop_after = 2

@@ -68,3 +68,4 @@ difference to the network with an auxiliary head does. Softened targets promise 
 probabilities: that is refuted where the interval of their difference in the calibration error is not below 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two folds gets no third one.'
+stop_after = 2

@@ -172,3 +172,4 @@ Added with the arm `crosskd_pkd`: two are no better than one where the interval 
 holds 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
+stop_after = 2

@@ -83,3 +83,4 @@ plain of equal steps holds 0; the goal is 0.8 AP. Softened targets promise hones
 the interval of their difference in the calibration error is not below 0.
 """
 stop_if = 'An arm whose mean difference to plain is below 0 after two seeds gets no third one.'
+stop_after = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.comparison.experiment import Experiment
-from kd_plugins.comparison.queue import perform
+from kd_plugins.comparison.queue import perform, to_run
 from kd_plugins.errors import ConfigError
 from tests.comparison.experiment_runs import CONFIG, GAIN, Trainings, experiment_of, trainings
 
@@ -43,3 +43,61 @@ def test_a_changed_config_is_refused(tmp_path: Path, trainings: Trainings) -> No
 def test_the_other_side_of_a_contrast_is_a_reference(tmp_path: Path) -> None:
     changes = {"(('taught', 'plain'),)": "(('after', 'taught'), ('taught', 'plain'))"}
     assert experiment_of(tmp_path, **changes).settings.against == ['taught']
+
+
+STOP = {"refuted_if = 'It does not.'": "refuted_if = 'It does not.'\nstop_after = 1"}
+
+
+def runs_of(experiment: Experiment) -> list[str]:
+    return [f'{task.arm.name}/{task.seed}' for task in to_run(experiment.tasks(experiment.due()))]
+
+
+def test_the_stop_rule_ends_an_arm_that_is_behind(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GAIN, 'after', -0.1)
+    experiment = experiment_of(tmp_path, **STOP)
+    # Nothing of the second seed is due before every arm can be judged.
+    assert runs_of(experiment) == ['big/0', 'plain/0', 'taught/0', 'after/0']
+    perform(experiment.tasks(experiment.due()))
+    assert experiment.ended() == ['after']
+    assert runs_of(experiment) == ['plain/1', 'taught/1']
+    states = {task.name: task.state() for task in experiment.tasks((0, 1))}
+    assert states['trial: after seed 1'] == 'ended'
+    perform(experiment.tasks(experiment.due()))
+    assert runs_of(experiment) == ['plain/2', 'taught/2']  # the contrast is undecided
+    perform(experiment.tasks(experiment.due()))
+    assert runs_of(experiment) == []
+
+
+def test_the_stop_rule_judges_arms_that_run_without_the_baseline(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GAIN, 'after', -0.1)
+    experiment = experiment_of(tmp_path, **STOP)
+    perform(experiment.tasks((0,)))
+    alone = Experiment(experiment.protocol, tmp_path / 'runs', ['after'])
+    assert alone.ended() == ['after'] and runs_of(alone) == ['taught/1']
+    assert 'plain' not in {task.arm.name for task in alone.tasks(alone.due())}
+
+
+def test_an_ended_arm_does_not_keep_a_contrast_waiting(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GAIN, 'after', -0.1)
+    both = {"(('taught', 'plain'),)": "(('taught', 'plain'), ('after', 'plain'))"}
+    experiment = experiment_of(tmp_path, **STOP, **both)
+    perform(experiment.tasks((0,)))
+    perform(experiment.tasks((0, 1)))
+    chosen = Experiment(experiment.protocol, tmp_path / 'runs', ['plain', 'taught'])
+    assert chosen.seeds() == (0, 1, 2)
+
+
+@pytest.mark.parametrize('contrast', ["(('after', 'taught'),)", "(('after', 'plain'),)"])
+def test_an_arm_that_others_are_compared_with_or_start_from_goes_on(
+    tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch, contrast: str
+) -> None:
+    monkeypatch.setitem(GAIN, 'taught', -0.1)
+    experiment = experiment_of(tmp_path, **STOP, **{"(('taught', 'plain'),)": contrast})
+    perform(experiment.tasks((0,)))
+    assert experiment.ended() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kd_plugins.comparison.report import compare
-from kd_plugins.comparison.rounds import differences_of, unsettled
+from kd_plugins.comparison.rounds import behind, differences_of, unsettled
 from kd_plugins.runner.run_log import RunLog
 
 pytest.importorskip('scipy')
@@ -52,3 +52,14 @@ def test_named_contrasts_decide_for_all_arms() -> None:
     found = result(against=('clear',))
     assert unsettled(found, [0, 1, 2], [('promising', 'plain')]) == list(VALUES)
     assert unsettled(found, [0, 1, 2], [('clear', 'plain'), ('worse', 'clear'), ('plain', 'promising')]) == []
+
+
+def test_arms_with_a_worse_mean_are_behind() -> None:
+    assert behind(result(), [0, 1, 2]) == ['worse']
+    assert behind(result('NME'), [0, 1, 2]) == ['promising', 'clear']
+    assert behind(result(against=('clear',)), [0, 1, 2]) == ['worse']
+
+
+def test_an_arm_without_all_seeds_or_that_others_are_compared_with_is_not_behind() -> None:
+    assert behind(result(early=[0.1, 0.1]), [0, 1, 2]) == ['worse']
+    assert behind(result(), [0, 1, 2], {'worse'}) == []
