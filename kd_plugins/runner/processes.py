@@ -113,9 +113,9 @@ def train_command(
 
 
 def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence[int] = ()) -> None:
-    """Run a command and append its output to a file; an interrupt of this process stops the command.
+    """Run a command and append its output to a file; an interrupt or SIGTERM of this process stops the command.
 
-    Python interrupts the main thread alone; see :func:`stopped_together` for commands of other threads.
+    Both are raised in the main thread alone; see :func:`stopped_together` for commands of other threads.
 
     Args:
         command: Words of the command.
@@ -133,20 +133,21 @@ def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a', encoding='utf-8') as file:
         begin = file.tell()
-        with _STARTING:
-            if _is_interrupted():
-                raise KDPluginsError(f"'{log}' is not written, because of an interrupt")
-            process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=tuple(pass_fds)
-            )
-            _STARTED.add(process)
-        try:
-            status = process.wait()
-        except BaseException:
-            stop(process)
-            raise
-        finally:
-            _STARTED.discard(process)
+        with sigterm_raises():
+            with _STARTING:
+                if _is_interrupted():
+                    raise KDPluginsError(f"'{log}' is not written, because of an interrupt")
+                process = subprocess.Popen(
+                    command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=tuple(pass_fds)
+                )
+                _STARTED.add(process)
+            try:
+                status = process.wait()
+            except BaseException:
+                stop(process)
+                raise
+            finally:
+                _STARTED.discard(process)
     if status and _is_interrupted():
         raise KDPluginsError(f"'{log}' ended with an interrupt")
     if status:
@@ -160,14 +161,36 @@ def execute(command: Sequence[str], log: Path, jobs: int = 1, pass_fds: Sequence
 
 
 @contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise :class:`SystemExit` in the main thread, as an interrupt raises ``KeyboardInterrupt``.
+
+    Schedulers of clusters and service managers end a job with SIGTERM; by default, a process that gets it ends without
+    its ``finally`` clauses, and the commands that it started go on. A handler that somebody else has set stays.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def stopped_together() -> Iterator[None]:
-    """Stop the commands that other threads run, where an interrupt or another error ends the block.
+    """Stop the commands that other threads run, where an interrupt, SIGTERM or an error ends the block.
 
     Without it, these commands would go on, and a pool of threads would wait for them.
     """
     _INTERRUPTED.clear()
     try:
-        yield
+        with sigterm_raises():
+            yield
     except BaseException:
         with _STARTING:
             _INTERRUPTED.set()

@@ -19,6 +19,7 @@ from kd_plugins.runner.processes import (
     exclusive,
     execute,
     has_hash,
+    sigterm_raises,
     stopped_together,
     training_length,
 )
@@ -83,36 +84,41 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path):
 SLEEPER = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
 
 
+ENDS = pytest.mark.parametrize(('number', 'error'), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+
+
 @contextmanager
-def interrupted_after(log):
-    """Interrupt this process alone when a log has its first line, and expect the interrupt."""
+def interrupted_after(log, number, error):
+    """Send a signal to this process alone when a log has its first line, and expect what it raises."""
 
     def interrupt():
         while not log.is_file() or not log.read_text():
             time.sleep(0.05)
-        os.kill(os.getpid(), 2)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
     # A shell starts what it puts into the background with interruptions ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
-def test_an_interruption_ends_the_process(tmp_path):
+@ENDS
+def test_an_interruption_ends_the_process(tmp_path, number, error):
     log = tmp_path / 'x.log'
-    with interrupted_after(log):
+    with interrupted_after(log, number, error):
         execute(python(SLEEPER), log)
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text()), 0)
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
-def test_an_interruption_ends_the_processes_of_all_threads(tmp_path):
+@ENDS
+def test_an_interruption_ends_the_processes_of_all_threads(tmp_path, number, error):
     log, later = tmp_path / 'x.log', tmp_path / 'y.log'
     failures = []
 
@@ -123,7 +129,7 @@ def test_an_interruption_ends_the_processes_of_all_threads(tmp_path):
             failures.append(str(error))
 
     begin = time.monotonic()
-    with interrupted_after(log), ThreadPoolExecutor(1) as pool, stopped_together():
+    with interrupted_after(log, number, error), ThreadPoolExecutor(1) as pool, stopped_together():
         for future in [pool.submit(run, log), pool.submit(run, later)]:
             future.result()
     assert time.monotonic() - begin < 50
@@ -134,6 +140,20 @@ def test_an_interruption_ends_the_processes_of_all_threads(tmp_path):
     with stopped_together(), ThreadPoolExecutor(1) as pool:  # the next ones start
         pool.submit(execute, python('print(1)'), later).result()
     assert later.read_text() == '1\n'
+
+
+def test_the_handlers_of_others_stay(tmp_path):
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    try:
+        with sigterm_raises():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [1]
+    with sigterm_raises():
+        pass
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX locks')
