@@ -59,8 +59,8 @@ def state_of(task: Task, running: Sequence[Task]) -> str:
     if state == 'recorded':
         again = 'on record, trained again because another run needs its checkpoint'
         return again if task in running else 'finished, from the committed record'
-    if state == 'ended':
-        return 'not made, by the stop rule'
+    if state == 'left out':
+        return f'not made, {task.left_out}'
     return state if state == 'finished' or task in running else 'not needed'
 
 

@@ -23,8 +23,10 @@ from .results import Settings
 from .rounds import behind
 
 ARM, TEACHER = 'arm', 'teacher'
+BY_RULE, DECIDED = 'by the stop rule', 'because its contrasts are decided'
+LeftOut = Mapping[str, tuple[Sequence[int], str]]
 TEACHER_SEED = 0
-DONE = ('finished', 'recorded', 'ended')
+DONE = ('finished', 'recorded', 'left out')
 """States of tasks whose numbers are there, or will never be."""
 
 
@@ -39,7 +41,7 @@ class Task:
         seed: ``randomness.seed``.
         root: Folder of the experiment's runs.
         record: The committed record of this run, where its settings are the present ones.
-        ended: Whether the stop rule has ended the arm before this seed.
+        left_out: Why the run is not made, as a clause; empty where it is.
     """
 
     protocol: Protocol
@@ -48,7 +50,7 @@ class Task:
     seed: int
     root: Path
     record: Recorded | None = None
-    ended: bool = False
+    left_out: str = ''
 
     @property
     def folder(self) -> Path:
@@ -85,17 +87,16 @@ class Task:
         return self.record is not None and not is_in_folder(self.run(), self.protocol.test_last)
 
     def state(self) -> str:
-        """Return ``'finished'``, ``'recorded'``, ``'ended'``, ``'unmeasured'``, ``'resume'`` or ``'new'``.
+        """Return ``'finished'``, ``'recorded'``, ``'left out'``, ``'unmeasured'``, ``'resume'`` or ``'new'``.
 
-        An ended run is not made, by the stop rule. An unmeasured run is trained, and its last checkpoint has still to
-        be tested.
+        An unmeasured run is trained, and its last checkpoint has still to be tested.
         """
         if self.finished():
             return 'finished'
         if self.from_record():
             return 'recorded'
-        if self.ended:
-            return 'ended'
+        if self.left_out:
+            return 'left out'
         state = self.run().state
         return 'unmeasured' if state == 'finished' else state
 
@@ -218,9 +219,23 @@ class Experiment:
         Raises:
             ConfigError: If a folder holds a run of other settings.
         """
-        return self._tasks(self._trainings, seeds, self.ended())
+        left_out = dict.fromkeys(self.ended(), (self.protocol.judged_seeds, BY_RULE))
+        undecided = self.undecided() if set(seeds) & set(self.protocol.more_seeds) else []
+        if undecided:
+            decided = [one.name for one in self._trainings if one.name not in undecided]
+            left_out = {**dict.fromkeys(decided, (self.protocol.seeds, DECIDED)), **left_out}
+        return self._tasks(self._trainings, seeds, left_out)
 
-    def _tasks(self, trainings: Sequence[Training], seeds: Sequence[int], ended: Sequence[str] = ()) -> list[Task]:
+    def _tasks(
+        self, trainings: Sequence[Training], seeds: Sequence[int], left_out: LeftOut | None = None
+    ) -> list[Task]:
+        """Return the tasks of some trainings.
+
+        Args:
+            trainings: The trainings.
+            seeds: The seeds of the arms.
+            left_out: Arm to the seeds that it is run with, and the reason why no further ones are.
+        """
         made, records = [], self.records
         for teacher, values in ((True, [TEACHER_SEED]), (False, seeds)):
             for seed in values:
@@ -228,10 +243,9 @@ class Experiment:
                     if training.teacher is teacher:
                         arm = self._members[training.name].arm
                         record = None if teacher else records.get(arm.name, {}).get(seed)
-                        further = seed not in self.protocol.judged_seeds
-                        made.append(
-                            Task(self.protocol, training, arm, seed, self.root, record, further and arm.name in ended)
-                        )
+                        own, reason = (left_out or {}).get(arm.name, ((seed,), ''))
+                        why = '' if teacher or seed in own else reason
+                        made.append(Task(self.protocol, training, arm, seed, self.root, record, why))
                         check_fingerprint(made[-1].folder, arm)
         return made
 
@@ -257,7 +271,7 @@ class Experiment:
             protocol.metrics,
             protocol.test_last,
             list(references),
-            protocol.contrasts,
+            [pair for pair in protocol.contrasts if {*pair} <= {one.name for one in self._trainings}],
             self.records,
         )
 
@@ -284,17 +298,20 @@ class Experiment:
         waiting = any(task.state() not in DONE for task in self.tasks(judged) if not task.training.teacher)
         return judged if waiting else self.seeds()
 
-    def seeds(self) -> tuple[int, ...]:
-        """Return all seeds; the further ones are added where the first seeds leave a contrast undecided.
+    def undecided(self) -> list[str]:
+        """Return the arms that need the further seeds, because a contrast of theirs is undecided after the first ones.
 
-        They never are while an arm of a contrast is left out or has not finished the first seeds, unless the stop rule
-        has ended it.
+        There is none before every arm of a contrast has finished the first seeds, or was ended by the stop rule. A
+        contrast counts where both of its arms are to be run.
         """
+        settings = self.settings
+        names = {name for pair in settings.contrasts or () for name in pair}
+        tasks = [task for task in self.tasks(self.protocol.seeds) if task.training.name in names]
+        if not tasks or any(task.state() not in DONE for task in tasks):
+            return []
+        return [arm.name for arm in settings.undecided()]
+
+    def seeds(self) -> tuple[int, ...]:
+        """Return all seeds; the further ones are added where the first seeds leave a contrast undecided."""
         first, more = self.protocol.seeds, self.protocol.more_seeds
-        names = {name for pair in self.protocol.contrasts for name in pair}
-        names -= set(self.ended())
-        if not more or not names <= {one.name for one in self._trainings}:
-            return first
-        if not all(task.state() in DONE for task in self.tasks(first) if task.training.name in names):
-            return first
-        return (*first, *more) if self.settings.undecided() else first
+        return (*first, *more) if self.undecided() else first

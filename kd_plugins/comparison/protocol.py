@@ -90,7 +90,7 @@ class Protocol:
         arms: Baseline first.
         teachers: Trained before the arms that mention them.
         seeds: Values of ``randomness.seed``.
-        more_seeds: Added where, after ``seeds``, a contrast's interval holds 0 and its mean is above 0.
+        more_seeds: Added for both arms of a contrast whose interval holds 0 after ``seeds``, with a mean above 0.
         metrics: The first one decides.
         contrasts: Pairs of arms, the better one by hypothesis first.
         test_last: Whether the last checkpoint is measured on the config's test data; the last validation counts

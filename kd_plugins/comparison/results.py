@@ -31,8 +31,8 @@ class Settings:
         metrics: Metrics of the page; the first one decides.
         test_last: Whether the tests of the last checkpoints count.
         against: Arms to compare with, besides the baseline.
-        contrasts: Pairs that decide for all arms on the further seeds, see
-            :func:`~kd_plugins.comparison.rounds.unsettled`.
+        contrasts: Pairs that decide on the further seeds, see :func:`~kd_plugins.comparison.rounds.unsettled`. With
+            them, the further seeds of other arms count as well, as soon as one pair needs them.
         records: Committed records of runs with the present settings.
     """
 
@@ -108,8 +108,9 @@ def collect(
         ConfigError: If nothing can be compared, or a metric is in no log.
     """
     undecided = {arm.name for arm in settings.undecided()}
+    further = {arm.name for arm in settings.arms} if undecided and settings.contrasts is not None else undecided
     seeds_of = {
-        arm.name: [*settings.seeds, *(settings.more_seeds if arm.name in undecided else ())] for arm in settings.arms
+        arm.name: [*settings.seeds, *(settings.more_seeds if arm.name in further else ())] for arm in settings.arms
     }
     result, logs = settings.compared(seeds_of)
     logged = result['arms'][result['baseline']]
@@ -130,7 +131,9 @@ def collect(
         ]
     for member in settings.members:
         arm, config = member.arm, member.config
-        runs.update(states_of([arm], seeds_of[arm.name], settings.work_dir, taken, settings.test_last))
+        wanted = seeds_of[arm.name] if arm.name in undecided else settings.seeds
+        shown = [seed for seed in seeds_of[arm.name] if seed in wanted or seed in logs[arm.name]]
+        runs.update(states_of([arm], shown, settings.work_dir, taken, settings.test_last))
         ratio = ratios.get(arm.name, 1.0 if arm is base else None)
         about[arm.name] = {
             'kind': member.kind,

@@ -49,8 +49,7 @@ def unsettled(
     Args:
         result: Of :func:`~kd_plugins.comparison.report.compare`, over the first seeds.
         seeds: The first seeds; a pair that has not finished them all waits.
-        contrasts: Pairs of an arm and its reference that decide for all arms at once; with ``None`` every pair decides
-            for its own two arms.
+        contrasts: Pairs of an arm and its reference that decide, each for its own two arms; ``None`` for all pairs.
     """
     sign = -1.0 if lower_is_better(result['metric']) else 1.0
     needed: list[str] = []
@@ -59,7 +58,7 @@ def unsettled(
             continue
         low = sign * change['low' if sign > 0 else 'high']
         if list(change['seeds']) == sorted(seeds) and is_undecided(sign * change['mean'], low):
-            needed += [reference, arm] if contrasts is None else list(result['arms'])
+            needed += [reference, arm]
     return [arm for arm in result['arms'] if arm in needed]
 
 

@@ -107,8 +107,8 @@ TAUGHT = (
         'dist',
         'correlations of the classes of each pixel and of the pixels of each class (DIST, arXiv 2205.10536)',
         'published: PSPNet-R18 from R101 on Cityscapes 72.6 to 76.3 mIoU, one run; measured here on membranes, where '
-        'the teacher is 0.0 to 1.2 mIoU ahead: +0.7 mIoU [-1.3, +2.7], three folds; on slices of hippocampi, five seeds: '
-        '+2.2 mIoU [+1.4, +3.0] at equal steps, +0.8 [-0.5, +2.1] at equal time',
+        'the teacher is 0.0 to 1.2 mIoU ahead: +0.7 mIoU [-1.3, +2.7], three folds; on slices of hippocampi, five '
+        'seeds: +2.2 mIoU [+1.4, +3.0] at equal steps, +0.8 [-0.5, +2.1] at equal time',
         FORWARD,
         correlations,
     ),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kd_plugins.comparison.experiment import Experiment
 from kd_plugins.comparison.queue import perform, to_run
+from kd_plugins.comparison.results import collect
 from kd_plugins.errors import ConfigError
 from tests.comparison.experiment_runs import CONFIG, GAIN, Trainings, experiment_of, trainings
 
@@ -21,6 +24,23 @@ def test_further_seeds_where_the_first_leave_it_open(tmp_path: Path, trainings: 
     perform(experiment.tasks((0, 1)))
     assert experiment.seeds() == (0, 1, 2)
     assert Experiment(experiment.protocol, tmp_path / 'runs', ['plain']).seeds() == (0, 1)
+
+
+def test_further_seeds_are_those_of_the_undecided_arms(tmp_path: Path, trainings: Trainings) -> None:
+    experiment = experiment_of(tmp_path)
+    perform(experiment.tasks(experiment.due()))
+    assert runs_of(experiment) == ['plain/2', 'taught/2']
+    after = next(task for task in experiment.tasks((0, 1, 2)) if task.name == 'trial: after seed 2')
+    assert (after.state(), after.left_out) == ('left out', 'because its contrasts are decided')
+    perform(experiment.tasks(experiment.due()))
+    assert runs_of(experiment) == []
+    # A further seed that is there all the same counts.
+    perform([replace(task, left_out='') for task in experiment.tasks((2,))])
+    _, logs, _ = collect(experiment.settings, False, {}, [])
+    assert [sorted(logs[arm]) for arm in ('plain', 'taught', 'after')] == [[0, 1, 2]] * 3
+    shutil.rmtree(experiment.root / 'after' / 'seed_2')
+    _, logs, about = collect(experiment.settings, False, {}, [])
+    assert sorted(logs['after']) == sorted(map(int, about['runs']['after'])) == [0, 1]
 
 
 def test_a_decided_contrast_gets_no_further_seeds(
@@ -63,7 +83,7 @@ def test_the_stop_rule_ends_an_arm_that_is_behind(
     assert experiment.ended() == ['after']
     assert runs_of(experiment) == ['plain/1', 'taught/1']
     states = {task.name: task.state() for task in experiment.tasks((0, 1))}
-    assert states['trial: after seed 1'] == 'ended'
+    assert states['trial: after seed 1'] == 'left out'
     perform(experiment.tasks(experiment.due()))
     assert runs_of(experiment) == ['plain/2', 'taught/2']  # the contrast is undecided
     perform(experiment.tasks(experiment.due()))

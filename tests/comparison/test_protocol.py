@@ -72,7 +72,11 @@ def test_placeholders_are_replaced() -> None:
             'seeds = (0, 1)\nmore_seeds = (1, 2)\nrefuted_if',
             r'\(0, 1\) and more_seeds \(1, 2\) repeat a seed',
         ),
-        ('refuted_if', 'stop_after = 3\nrefuted_if', 'stop_after is 3, and no seed is left to stop; give a number of seeds'),
+        (
+            'refuted_if',
+            'stop_after = 3\nrefuted_if',
+            'stop_after is 3, and no seed is left to stop; give a number of seeds',
+        ),
         ('refuted_if', 'stop_after = -1\nrefuted_if', 'stop_after is -1; .*give a number of seeds below 3, such as 2'),
         ('refuted_if', "seeds = ('0', 1)\nrefuted_if", r"seeds is '0'; give a list, such as \(0, 1, 2\)"),
         ("('first', 'plain')", "('first', 'first')", r"contrasts has \('first', 'first'\); give pairs"),
