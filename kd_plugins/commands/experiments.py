@@ -60,7 +60,7 @@ def state_of(task: Task, running: Sequence[Task]) -> str:
         again = 'on record, trained again because another run needs its checkpoint'
         return again if task in running else 'finished, from the committed record'
     if state == 'left out':
-        return f'not made, {task.left_out}'
+        return task.run().state if task in running else f'not made, {task.left_out}'
     return state if state == 'finished' or task in running else 'not needed'
 
 

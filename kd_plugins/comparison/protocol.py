@@ -124,7 +124,7 @@ class Protocol:
     @property
     def judged_seeds(self) -> tuple[int, ...]:
         """The seeds after which the stop rule judges an arm; empty without one."""
-        return (*self.seeds, *self.more_seeds)[: self.stop_after]
+        return self.seeds[: self.stop_after]
 
     def needed_by(self, arms: Sequence[str] = ()) -> list[str]:
         """Return the names of some arms and of all trainings whose checkpoints they need, directly or not.
@@ -246,9 +246,10 @@ def read_protocol(path: str | Path) -> Protocol:
         raise ConfigError(
             f"protocol '{path}': seeds {seeds} and more_seeds {more_seeds} repeat a seed; pairs need different seeds"
         )
-    fix = f'give a number of seeds below {len(seeds + more_seeds)}, such as 2, or leave it out'
+    latest = min(len(seeds), len(seeds + more_seeds) - 1)
+    fix = f'give a number of seeds up to {latest}, or leave it out'
     stop_after = check_integer(f"protocol '{path}': stop_after", values.get('stop_after', 0), 0, fix)
-    if stop_after >= len(seeds + more_seeds):
+    if stop_after > latest:
         raise ConfigError(f"protocol '{path}': stop_after is {stop_after}, and no seed is left to stop; {fix}")
     return Protocol(
         name=Path(path).resolve().parent.name,

@@ -75,9 +75,9 @@ def test_placeholders_are_replaced() -> None:
         (
             'refuted_if',
             'stop_after = 3\nrefuted_if',
-            'stop_after is 3, and no seed is left to stop; give a number of seeds',
+            'stop_after is 3, and no seed is left to stop; give a number of seeds up to 2',
         ),
-        ('refuted_if', 'stop_after = -1\nrefuted_if', 'stop_after is -1; .*give a number of seeds below 3, such as 2'),
+        ('refuted_if', 'stop_after = -1\nrefuted_if', 'stop_after is -1; .*give a number of seeds up to 2'),
         ('refuted_if', "seeds = ('0', 1)\nrefuted_if", r"seeds is '0'; give a list, such as \(0, 1, 2\)"),
         ("('first', 'plain')", "('first', 'first')", r"contrasts has \('first', 'first'\); give pairs"),
         ("(('first', 'plain'),)", "('first', 'plain')", "contrasts has 'first'; give pairs of arms"),
