@@ -72,6 +72,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     'dfine': ('dfine/dfine_s_bccd.py', {'model.num_queries': 20}),
     'unet': ('dual_self/unet_isbi_dsd.py', {'model.backbone.base_channels': 4, 'model.decode_head.in_channels': 4}),
+    'unet_parts': ('logit/unet-w4_hippocampus-slices.py', {}),
     'fpn': (
         'dual_self/fpn_r50_4xb2-80k_cityscapes-512x1024_dsd.py',
         {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512], 'model.neck.out_channels': 256},
@@ -133,6 +134,7 @@ WORLDS = {
     'local_graph/gfl*': 'gfl',
     'local_graph/*': 'pillars',
     'logit/uskd*': 'pspnet',
+    'logit/*hippocampus*': 'unet_parts',
     'logit/*unet*': 'unet',
     'logit/*pspnet*': 'pspnet',
     'logit/*': 'deeplabv3',
