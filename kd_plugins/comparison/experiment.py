@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config.loading import load_config
@@ -24,7 +24,6 @@ from .rounds import behind
 
 ARM, TEACHER = 'arm', 'teacher'
 BY_RULE, DECIDED = 'by the stop rule', 'because its contrasts are decided'
-LeftOut = Mapping[str, tuple[Sequence[int], str]]
 TEACHER_SEED = 0
 DONE = ('finished', 'recorded', 'left out')
 """States of tasks whose numbers are there, or will never be."""
@@ -219,23 +218,19 @@ class Experiment:
         Raises:
             ConfigError: If a folder holds a run of other settings.
         """
-        left_out = dict.fromkeys(self.ended(), (self.protocol.judged_seeds, BY_RULE))
-        undecided = self.undecided() if set(seeds) & set(self.protocol.more_seeds) else []
-        if undecided:
-            decided = [one.name for one in self._trainings if one.name not in undecided]
-            left_out = {**dict.fromkeys(decided, (self.protocol.seeds, DECIDED)), **left_out}
-        return self._tasks(self._trainings, seeds, left_out)
+        protocol, ended = self.protocol, self.ended()
+        undecided = self.undecided() if set(seeds) & set(protocol.more_seeds) else []
 
-    def _tasks(
-        self, trainings: Sequence[Training], seeds: Sequence[int], left_out: LeftOut | None = None
-    ) -> list[Task]:
-        """Return the tasks of some trainings.
+        def reason(task: Task) -> str:
+            if task.training.teacher:
+                return ''
+            if task.arm.name in ended and task.seed not in protocol.judged_seeds:
+                return BY_RULE
+            return DECIDED if undecided and task.seed in protocol.more_seeds and task.arm.name not in undecided else ''
 
-        Args:
-            trainings: The trainings.
-            seeds: The seeds of the arms.
-            left_out: Arm to the seeds that it is run with, and the reason why no further ones are.
-        """
+        return [replace(task, left_out=reason(task)) for task in self._tasks(self._trainings, seeds)]
+
+    def _tasks(self, trainings: Sequence[Training], seeds: Sequence[int]) -> list[Task]:
         made, records = [], self.records
         for teacher, values in ((True, [TEACHER_SEED]), (False, seeds)):
             for seed in values:
@@ -243,10 +238,9 @@ class Experiment:
                     if training.teacher is teacher:
                         arm = self._members[training.name].arm
                         record = None if teacher else records.get(arm.name, {}).get(seed)
-                        own, reason = (left_out or {}).get(arm.name, ((seed,), ''))
-                        why = '' if teacher or seed in own else reason
-                        made.append(Task(self.protocol, training, arm, seed, self.root, record, why))
-                        check_fingerprint(made[-1].folder, arm)
+                        task = Task(self.protocol, training, arm, seed, self.root, record)
+                        check_fingerprint(task.folder, task.arm)
+                        made.append(task)
         return made
 
     def folders(self, seeds: Mapping[str, Sequence[int]]) -> dict[str, dict[int, Path]]:

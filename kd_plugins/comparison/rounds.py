@@ -1,4 +1,4 @@
-"""Which arms go on: further seeds where the first ones leave a gain undecided, none where an arm has fallen behind."""
+"""Rules about the seeds of arms: further ones where a gain is undecided, none for an arm that has fallen behind."""
 
 from __future__ import annotations
 
